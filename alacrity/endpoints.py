@@ -1,0 +1,561 @@
+"""
+Stream endpoints on uvloop's transports, for Twisted protocols.
+
+Twisted's asyncioreactor asks uvloop for readiness alone and does the reading and
+writing in Python. Here uvloop owns the socket, and hands its bytes to a plain
+Twisted protocol: once connected, what uvloop calls with data is the protocol's
+own C{dataReceived}, and what the protocol calls to write is uvloop's own
+C{write}. Nothing of ours runs in between.
+
+On a reactor that is not on a uvloop loop, and for endpoint strings other than
+C{tcp}, C{tcp6} and C{unix}, the endpoints are Twisted's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import (
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+    UNIXClientEndpoint,
+    serverFromString,
+)
+from twisted.internet.error import (
+    CannotListenError,
+    ConnectingCancelledError,
+    ConnectionAborted,
+    ConnectionDone,
+    ConnectionLost,
+    NoProtocol,
+    TimeoutError,
+    getConnectError,
+)
+from twisted.internet.interfaces import (
+    IAddress,
+    IConsumer,
+    IHalfCloseableProtocol,
+    IListeningPort,
+    IProtocol,
+    IProtocolFactory,
+    IPullProducer,
+    IPushProducer,
+    IReactorCore,
+    IStreamClientEndpoint,
+    IStreamServerEndpoint,
+    ITCPTransport,
+)
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.lockfile import FilesystemLock
+from zope.interface import implementer
+
+HIGH_WATER: Final = 65536
+"""How many unsent bytes pause a producer."""
+
+LOW_WATER: Final = 16384
+"""How few let it go on."""
+
+_log = Logger()
+
+
+def uvloop_of(reactor: IReactorCore) -> asyncio.AbstractEventLoop | None:
+    """
+    The uvloop loop that a reactor runs on, if it does.
+    """
+    # The reactor offers no public name for its loop.
+    loop = getattr(reactor, "_asyncioEventloop", None)
+    if loop is None or type(loop).__module__.partition(".")[0] != "uvloop":
+        return None
+    loop.set_exception_handler(_report)
+    return loop
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """
+    Log what a protocol raised; uvloop has dropped its connection for it.
+    """
+    error = context.get("exception")
+    if error is None:
+        _log.error("{message}", message=context["message"])
+    else:
+        _log.failure("{message}", Failure(error), message=context["message"])
+
+
+def server_endpoint(reactor: IReactorCore, description: str) -> IStreamServerEndpoint:
+    """
+    Like L{twisted.internet.endpoints.serverFromString}, on uvloop where possible.
+    """
+    loop = uvloop_of(reactor)
+    if loop is not None and description.partition(":")[0] in {"tcp", "tcp6", "unix"}:
+        return serverFromString(_Listener(loop), description)
+    return serverFromString(reactor, description)
+
+
+def client_endpoint(
+    reactor: IReactorCore, host: str, port: int, timeout: float
+) -> IStreamClientEndpoint:
+    """
+    An endpoint for TCP connections to an IP address, on uvloop where possible.
+
+    @param timeout: in seconds.
+    """
+    loop = uvloop_of(reactor)
+    if loop is not None:
+        return _ClientEndpoint(
+            loop,
+            lambda protocol: loop.create_connection(protocol, host, port),
+            (IPv6Address if ":" in host else IPv4Address)("TCP", host, port),
+            timeout,
+        )
+    kind = TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint
+    return kind(reactor, host, port, timeout)
+
+
+def unix_client_endpoint(reactor: IReactorCore, path: str, timeout: float) -> IStreamClientEndpoint:
+    """
+    An endpoint for connections to a Unix socket, on uvloop where possible.
+
+    @param timeout: in seconds.
+    """
+    loop = uvloop_of(reactor)
+    if loop is not None:
+        return _ClientEndpoint(
+            loop,
+            lambda protocol: loop.create_unix_connection(protocol, path),
+            UNIXAddress(path),
+            timeout,
+        )
+    return UNIXClientEndpoint(reactor, path, timeout)
+
+
+@implementer(ITCPTransport, IConsumer, IPushProducer)
+class StreamTransport:
+    """
+    One connection: to uvloop it is an asyncio protocol, to the Twisted protocol
+    its transport.
+
+    @ivar write: sends bytes; uvloop's own, while the connection is open.
+    @ivar writeSequence: sends several; likewise.
+    @ivar data_received: the protocol's own C{dataReceived}.
+    @ivar disconnecting: whether L{loseConnection} has been called.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_aborting",
+        "_build",
+        "_full",
+        "_loop",
+        "_producer",
+        "_protocol",
+        "_pull",
+        "_uv",
+        "data_received",
+        "disconnecting",
+        "write",
+        "writeSequence",
+    )
+
+    write: Callable[[bytes], object]
+    writeSequence: Callable[[Iterable[bytes]], object]
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        build: Callable[[IAddress], IProtocol | None],
+    ) -> None:
+        self._loop = loop
+        self._build = build
+        self._uv: Any = None
+        self._protocol: Any = None
+        self._producer: Any = None
+        self._pull = False
+        self._full = False
+        self._aborting = False
+        self.disconnecting = False
+        self.write = self.writeSequence = _discard
+
+    # Towards uvloop
+
+    def connection_made(self, uv: Any) -> None:
+        self._uv = uv
+        uv.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
+        self.write = uv.write
+        self.writeSequence = uv.writelines
+        protocol = self._build(self.getPeer())
+        if protocol is None:
+            self.abortConnection()
+            return
+        self._protocol = protocol
+        protocol.makeConnection(self)
+        # uvloop keeps the bound method that it finds at this moment.
+        self.data_received = protocol.dataReceived
+        uv.set_protocol(self)
+
+    def eof_received(self) -> bool:
+        half_closeable = IHalfCloseableProtocol(self._protocol, None)
+        if half_closeable is None:
+            return False
+        half_closeable.readConnectionLost()
+        return True
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        self.write = self.writeSequence = _discard
+        self.disconnecting = True
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.stopProducing()
+        protocol, self._protocol = self._protocol, None
+        if protocol is None:
+            return
+        if self._aborting:
+            reason = Failure(ConnectionAborted())
+        elif error is None:
+            reason = Failure(ConnectionDone())
+        elif isinstance(error, OSError):
+            reason = Failure(ConnectionLost(str(error)))
+        else:
+            reason = Failure(error)
+        protocol.connectionLost(reason)
+
+    def pause_writing(self) -> None:
+        self._full = True
+        if self._producer is not None and not self._pull:
+            self._producer.pauseProducing()
+
+    def resume_writing(self) -> None:
+        self._full = False
+        if self._producer is not None:
+            if self._pull:
+                self._produce()
+            else:
+                self._producer.resumeProducing()
+
+    def _produce(self) -> None:
+        """
+        Let a pull producer write once, and again when there is room.
+        """
+        if self._producer is not None and self._pull and not self._full:
+            self._producer.resumeProducing()
+            self._loop.call_soon(self._produce)
+
+    # Towards the protocol: ITransport
+
+    def loseConnection(self) -> None:
+        """
+        Close once everything is written; not while a producer is registered.
+        """
+        self.disconnecting = True
+        if self._producer is None:
+            self._close()
+
+    def _close(self) -> None:
+        self.write = self.writeSequence = _discard
+        self._uv.close()
+
+    def abortConnection(self) -> None:
+        """
+        Drop the connection at once; the peer gets a reset, not an end.
+        """
+        if self._aborting or self._uv is None:
+            return
+        self._aborting = True
+        self.disconnecting = True
+        self.write = self.writeSequence = _discard
+        try:
+            self._socket().setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        except OSError:
+            pass  # It is gone already.
+        self._uv.abort()
+
+    def loseWriteConnection(self) -> None:
+        """
+        Half-close, once everything is written.
+        """
+        if self.disconnecting:
+            return
+        self.write = self.writeSequence = _discard
+        self._uv.write_eof()
+        half_closeable = IHalfCloseableProtocol(self._protocol, None)
+        if half_closeable is not None:
+            self._loop.call_soon(half_closeable.writeConnectionLost)
+
+    def getPeer(self) -> IAddress:
+        return _address(self._uv.get_extra_info("socket").family, self._peername())
+
+    def _peername(self) -> Any:
+        try:
+            return self._socket().getpeername()
+        except OSError:
+            # Gone before it was accepted.
+            return ("0.0.0.0", 0)  # noqa: S104
+
+    def getHost(self) -> IAddress:
+        sock = self._socket()
+        return _address(sock.family, sock.getsockname())
+
+    def _socket(self) -> Any:
+        return self._uv.get_extra_info("socket")
+
+    def getTcpNoDelay(self) -> bool:
+        return bool(self._socket().getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        self._socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, enabled)
+
+    def getTcpKeepAlive(self) -> bool:
+        return bool(self._socket().getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        self._socket().setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, enabled)
+
+    # IConsumer
+
+    def registerProducer(self, producer: IPushProducer | IPullProducer, streaming: bool) -> None:
+        if self._producer is not None:
+            raise RuntimeError(f"{self._producer!r} is registered already")
+        if self._uv is None or self._uv.is_closing():
+            producer.stopProducing()
+            return
+        self._producer = producer
+        self._pull = not streaming
+        if self._pull:
+            self._produce()
+
+    def unregisterProducer(self) -> None:
+        self._producer = None
+        if self.disconnecting and not self._aborting:
+            self._close()
+
+    # IPushProducer
+
+    def pauseProducing(self) -> None:
+        if not self._uv.is_reading():
+            # uvloop begins to read after connection_made, whatever happens in it.
+            self._loop.call_soon(self._uv.pause_reading)
+        self._uv.pause_reading()
+
+    def resumeProducing(self) -> None:
+        self._uv.resume_reading()
+
+    def stopProducing(self) -> None:
+        self.loseConnection()
+
+
+def _discard(data: object) -> None:
+    """
+    What is written to a closed connection.
+    """
+
+
+def _address(family: int, name: Any) -> IAddress:
+    if family == socket.AF_INET6:
+        return IPv6Address("TCP", *name)
+    if family == socket.AF_INET:
+        return IPv4Address("TCP", *name)
+    return UNIXAddress(name or None)
+
+
+class _Listener:
+    """
+    The part of a reactor that Twisted's server endpoints use, on uvloop.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def listenTCP(
+        self, port: int, factory: IProtocolFactory, backlog: int = 50, interface: str = ""
+    ) -> IListeningPort:
+        """
+        See L{twisted.internet.interfaces.IReactorTCP}.
+        """
+        family = socket.AF_INET6 if ":" in interface else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, interface != "::")
+            sock.bind((interface, port))
+        except OSError as error:
+            sock.close()
+            raise CannotListenError(interface, port, error) from error
+        return _Port(self._loop, sock, factory, max(backlog, socket.SOMAXCONN))
+
+    def listenUNIX(
+        self,
+        address: str,
+        factory: IProtocolFactory,
+        backlog: int = 50,
+        mode: int = 0o666,
+        wantPID: bool = False,
+    ) -> IListeningPort:
+        """
+        See L{twisted.internet.interfaces.IReactorUNIX}.
+        """
+        lock: FilesystemLock | None = None
+        if wantPID:
+            lock = FilesystemLock(address + ".lock")
+            if not lock.lock():
+                raise CannotListenError(None, address, "it is in use")
+            if not lock.clean:
+                # Whoever held the lock died, and left its socket.
+                _remove(address)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.bind(address)
+            os.chmod(address, mode)
+        except OSError as error:
+            sock.close()
+            if lock is not None:
+                lock.unlock()
+            raise CannotListenError(None, address, error) from error
+
+        def release() -> None:
+            _remove(address)
+            if lock is not None:
+                lock.unlock()
+
+        return _Port(self._loop, sock, factory, max(backlog, socket.SOMAXCONN), release)
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+@implementer(IListeningPort)
+class _Port:
+    """
+    A listening socket.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        factory: IProtocolFactory,
+        backlog: int,
+        release: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._loop = loop
+        self._socket = sock
+        self._factory = factory
+        self._backlog = backlog
+        self._release = release
+        self._host = _address(sock.family, sock.getsockname())
+        self._serving: asyncio.Task[Any] | None = None
+        self.startListening()
+
+    def startListening(self) -> None:
+        self._factory.doStart()
+        sock = self._socket
+        sock.setblocking(False)
+        # Now, so that a client that connects before the reactor runs is queued.
+        sock.listen(self._backlog)
+        create = (
+            self._loop.create_unix_server
+            if sock.family == socket.AF_UNIX
+            else self._loop.create_server
+        )
+        self._serving = self._loop.create_task(
+            create(
+                lambda: StreamTransport(self._loop, self._factory.buildProtocol),
+                sock=sock,
+                backlog=self._backlog,
+            )
+        )
+
+    def stopListening(self) -> Deferred[None]:
+        serving, self._serving = self._serving, None
+        if serving is None:
+            return succeed(None)
+        stopped: Deferred[None] = Deferred()
+
+        def close(task: asyncio.Task[Any]) -> None:
+            if task.cancelled() or task.exception() is not None:
+                self._socket.close()
+            else:
+                task.result().close()
+            self._release()
+            self._factory.doStop()
+            # uvloop closes the socket in the loop's next turn.
+            self._loop.call_soon(self._loop.call_soon, stopped.callback, None)
+
+        serving.add_done_callback(close)
+        return stopped
+
+    def getHost(self) -> IAddress:
+        return self._host
+
+
+@implementer(IStreamClientEndpoint)
+class _ClientEndpoint:
+    """
+    Connects through uvloop.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        create: Callable[[Callable[[], Any]], Any],
+        address: IAddress,
+        timeout: float,
+    ) -> None:
+        self._loop = loop
+        self._create = create
+        self._address = address
+        self._timeout = timeout
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        """
+        See L{IStreamClientEndpoint}.
+        """
+        loop = self._loop
+        built: list[IProtocol | None] = []
+
+        def build(address: IAddress) -> IProtocol | None:
+            built.append(factory.buildProtocol(address))
+            return built[0]
+
+        def give_up(reason: Exception) -> None:
+            task.cancel()
+            connected.errback(Failure(reason))
+
+        def done(task: asyncio.Task[Any]) -> None:
+            late.cancel()
+            if connected.called or task.cancelled():
+                return
+            if (error := task.exception()) is not None:
+                connected.errback(Failure(_connect_error(error)))
+            elif built[0] is None:
+                connected.errback(Failure(NoProtocol()))
+            else:
+                connected.callback(built[0])
+
+        task = loop.create_task(self._create(lambda: StreamTransport(loop, build)))
+        late = loop.call_later(self._timeout, give_up, TimeoutError())
+        connected: Deferred[IProtocol] = Deferred(
+            lambda _: give_up(ConnectingCancelledError(self._address))
+        )
+        task.add_done_callback(done)
+        return connected
+
+
+def _connect_error(error: BaseException) -> BaseException:
+    """
+    Twisted's name for what uvloop says.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return getConnectError((error.errno, os.strerror(error.errno)))
+    return error

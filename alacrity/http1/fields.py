@@ -1,0 +1,186 @@
+"""
+Field names, and what they mean to a proxy.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
+
+from alacrity.http1.errors import ProtocolError
+
+HOP_BY_HOP: Final = frozenset(
+    {
+        b"connection",
+        b"http2-settings",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""
+Fields for this connection only (RFC 9110 7.6.1), never passed on as they are.
+"""
+
+SPECIAL: Final = HOP_BY_HOP | {
+    b"content-length",
+    b"date",
+    b"expect",
+    b"forwarded",
+    b"host",
+    b"trailer",
+    b"via",
+}
+"""
+Fields that a proxy reads, removes or replaces. All C{X-Forwarded-} fields are too.
+"""
+
+NOT_IN_TRAILERS: Final = frozenset(
+    {
+        b"age",
+        b"authorization",
+        b"cache-control",
+        b"content-encoding",
+        b"content-range",
+        b"content-type",
+        b"cookie",
+        b"expires",
+        b"if-match",
+        b"if-modified-since",
+        b"if-none-match",
+        b"if-range",
+        b"if-unmodified-since",
+        b"location",
+        b"max-forwards",
+        b"pragma",
+        b"range",
+        b"retry-after",
+        b"set-cookie",
+        b"vary",
+        b"warning",
+        b"www-authenticate",
+    }
+)
+"""
+Ordinary fields that frame, route, authenticate or control, and so mean nothing
+good in a trailer section (RFC 9110 6.5.1). The special ones do not either.
+"""
+
+
+class _Specials(dict[bytes, bytes]):
+    """
+    By a field's name as spelled: its lower case form if it is special, else
+    C{b""}. Filled as spellings come, up to a bound.
+    """
+
+    BOUND: Final = 4096
+
+    def __missing__(self, name: bytes) -> bytes:
+        # An underscore stands for a dash in the environment of a CGI or WSGI
+        # server, so X_Forwarded_For would be read as X-Forwarded-For there.
+        plain = name.lower().replace(b"_", b"-")
+        special = plain if plain in SPECIAL or plain.startswith(b"x-forwarded-") else b""
+        if special and b"_" in name:
+            special = b"_"
+        if len(self) < self.BOUND:
+            self[name] = special
+        return special
+
+
+SPECIALS: Final = _Specials()
+"""
+C{SPECIALS[name]} is the lower case name of a special field, C{b"_"} for a field
+that only pretends to be one (to be dropped), C{b""} for an ordinary one.
+"""
+
+
+class _SpecialLines(dict[bytes, "tuple[bytes, bytes] | None"]):
+    """
+    By a field line: name and value, as in L{SPECIALS}, or L{None} for an ordinary
+    one. Most lines come again and again, so looking one up whole is cheaper than
+    taking it apart.
+    """
+
+    BOUND: Final = 4096
+    LONGEST: Final = 512
+
+    def __missing__(self, line: bytes) -> tuple[bytes, bytes] | None:
+        name, _, value = line.partition(b":")
+        special = SPECIALS[name]
+        field = (special, value.strip(b" \t")) if special else None
+        if len(line) <= self.LONGEST:
+            if len(self) >= self.BOUND:
+                self.clear()
+            self[line] = field
+        return field
+
+
+SPECIAL_LINES: Final = _SpecialLines()
+"""
+C{SPECIAL_LINES[line]} is the lower case name and the value of a special field, or
+L{None} for an ordinary one.
+"""
+
+
+def without(lines: list[bytes], names: frozenset[bytes]) -> list[bytes]:
+    """
+    The field lines whose names, in lower case, are not among C{names}.
+    """
+    return [line for line in lines if line.partition(b":")[0].lower() not in names]
+
+
+def find(lines: list[bytes], name: bytes) -> bytes | None:
+    """
+    The value of the first field line of a (lower case) name.
+    """
+    for line in lines:
+        spelled, _, value = line.partition(b":")
+        if spelled.lower() == name:
+            return value.strip(b" \t")
+    return None
+
+
+def options(value: bytes) -> frozenset[bytes]:
+    """
+    The members of a comma-separated list, in lower case, empty ones left out
+    (RFC 9110 5.6.1).
+    """
+    return _options(value)
+
+
+@lru_cache(1024)
+def _options(value: bytes) -> frozenset[bytes]:
+    return frozenset(filter(None, (member.strip(b" \t").lower() for member in value.split(b","))))
+
+
+_DIGITS: Final = re.compile(rb"[0-9]{1,19}")
+
+
+def content_length(value: bytes) -> int:
+    """
+    What a C{Content-Length} says: digits only (RFC 9112 6.3 item 5).
+
+    @raise ProtocolError: if it says anything else, or more than 63 bits hold.
+    """
+    if _DIGITS.fullmatch(value) is None or (length := int(value)) >= 1 << 63:
+        raise ProtocolError("the Content-Length is not a number")
+    return length
+
+
+_HOST: Final = re.compile(
+    rb"(?:\[[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9._~-]+)?\]|[A-Za-z0-9._~!$&'()*+;=%-]*)(?::[0-9]*)?"
+)
+
+
+@lru_cache(1024)
+def valid_host(value: bytes) -> bool:
+    """
+    Whether a value is one host with an optional port (RFC 9110 7.2, RFC 3986
+    3.2.2); the comma, though a sub-delimiter, is not taken: it makes a list.
+    """
+    return _HOST.fullmatch(value) is not None

@@ -1,0 +1,156 @@
+"""
+What is said on: the heads that leave the proxy, written anew from what was
+parsed (RFC 9110 7.6, RFC 9112 5 to 7).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from alacrity.http1.fields import without
+from alacrity.http1.messages import CHUNKED, RequestHead, ResponseHead
+
+LAST_CHUNK: Final = b"0\r\n\r\n"
+
+# What Connection names as a rule, and never stands among the ordinary fields.
+_USUAL: Final = frozenset({b"close", b"keep-alive", b"upgrade", b"te", b"http2-settings"})
+
+# Methods whose requests say that they have no body (RFC 9110 8.6).
+_EXPECT_BODY: Final = frozenset({b"POST", b"PUT", b"PATCH"})
+
+
+class Forwarder:
+    """
+    Writes the requests of one client connection for its servers.
+
+    @ivar via: C{1.1} and the proxy's pseudonym (RFC 9110 7.6.3).
+    """
+
+    __slots__ = ("_added", "_authority", "_client", "_trusted", "_via")
+
+    def __init__(self, *, via: bytes, client: bytes, authority: bytes, trusted: bool) -> None:
+        """
+        @param client: the address of the client; empty: it has none.
+        @param authority: what was connected to, the C{Host} of a client without.
+        @param trusted: whether the client's own C{X-Forwarded-} fields are kept.
+        """
+        self._client = client
+        self._authority = authority
+        self._trusted = trusted
+        self._via = via
+        self._added = (
+            b"Via: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: "
+            % (via, client or b"unknown")
+        )
+
+    def request(self, head: RequestHead) -> bytes:
+        """
+        A request's head.
+        """
+        lines = head.lines
+        if head.named and not head.named <= _USUAL:
+            lines = without(lines, head.named)
+        host = head.host or self._authority
+        parts = [b"%b %b HTTP/1.1\r\nHost: %b" % (head.method, head.target, host), *lines]
+        for name, value in head.specials:
+            if name in _PASSED and name not in head.named:
+                parts.append(_PASSED[name] + value)
+        if head.length > 0:
+            parts.append(b"Content-Length: %d" % head.length)
+        elif head.length == CHUNKED:
+            parts.append(b"Transfer-Encoding: chunked")
+        elif head.method in _EXPECT_BODY:
+            parts.append(b"Content-Length: 0")
+        if self._trusted:
+            parts.append(self._appended(head, host))
+        else:
+            parts.append(self._added + host)
+        parts.append(b"\r\n")
+        return b"\r\n".join(parts)
+
+    def _appended(self, head: RequestHead, host: bytes) -> bytes:
+        """
+        The forwarding fields for a client that is a proxy of ours.
+        """
+        said: dict[bytes, list[bytes]] = {}
+        for name, value in head.specials:
+            if name not in head.named:
+                said.setdefault(name, []).append(value)
+        client = self._client or b"unknown"
+        added = [b"Via: " + self._via]
+        added.append(b"X-Forwarded-For: " + b", ".join([*said.pop(b"x-forwarded-for", []), client]))
+        added.append(b"X-Forwarded-Proto: " + said.pop(b"x-forwarded-proto", [b"http"])[-1])
+        added.append(b"X-Forwarded-Host: " + said.pop(b"x-forwarded-host", [host])[-1])
+        if b"forwarded" in said:
+            # RFC 7239 4, 6: an IPv6 address is bracketed, and therefore quoted.
+            node = b'"[%b]"' % client if b":" in client else client
+            added.append(
+                b"Forwarded: " + b", ".join([*said.pop(b"forwarded"), b"for=%b;proto=http" % node])
+            )
+        added.extend(
+            name.title() + b": " + value
+            for name, values in said.items()
+            if name.startswith(b"x-forwarded-")
+            for value in values
+        )
+        return b"\r\n".join(added)
+
+
+_PASSED: Final = {
+    b"date": b"Date: ",
+    b"expect": b"Expect: ",
+    b"trailer": b"Trailer: ",
+    b"via": b"Via: ",
+}
+"""The special fields that go on as they came."""
+
+
+def response(head: ResponseHead, *, minor: int, keep_alive: bool, via: bytes, date: bytes) -> bytes:
+    """
+    A response's head, for a client of a minor version.
+
+    A body whose length is not known goes out in chunks, to a 1.0 client until the
+    connection closes.
+
+    @param date: for a response without one (RFC 9110 6.6.1).
+    """
+    lines = head.lines
+    if head.named and not head.named <= _USUAL:
+        lines = without(lines, head.named)
+    parts = [b"HTTP/1.1 %d %b" % (head.status, head.reason), *lines]
+    dated = False
+    for name, value in head.specials:
+        if name == b"date":
+            dated = True
+            parts.append(b"Date: " + value)
+        elif (name == b"via" or name == b"trailer") and name not in head.named:
+            parts.append(_PASSED[name] + value)
+    if head.length < 0:
+        if minor:
+            parts.append(b"Transfer-Encoding: chunked")
+    elif head.declared is not None:
+        parts.append(b"Content-Length: %d" % head.declared)
+    if not dated and head.status >= 200:
+        parts.append(b"Date: " + date)
+    if not keep_alive:
+        parts.append(b"Connection: close")
+    elif not minor:
+        parts.append(b"Connection: keep-alive")
+    parts.append(b"Via: %b\r\n\r\n" % via)
+    return b"\r\n".join(parts)
+
+
+def chunk(data: bytes) -> bytes:
+    """
+    One chunk (RFC 9112 7.1). C{data} is not empty.
+    """
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def last_chunk(trailers: list[bytes]) -> bytes:
+    """
+    The end of a chunked body, with its trailer fields (RFC 9112 7.1.2).
+    """
+    if not trailers:
+        return LAST_CHUNK
+    return b"0\r\n%b\r\n\r\n" % b"\r\n".join(trailers)

@@ -1,0 +1,67 @@
+"""
+Heads of messages, as they were parsed. Frozen values.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+CHUNKED: Final = -1
+"""As a body's length: framed by chunks (RFC 9112 7.1)."""
+
+UNTIL_CLOSE: Final = -2
+"""As a body's length: what comes until the connection ends (RFC 9112 6.3, 8)."""
+
+
+class RequestHead(msgspec.Struct, frozen=True, gc=False):
+    """
+    A request's control data and fields.
+
+    @ivar method: as sent; methods are case-sensitive (RFC 9110 9.1).
+    @ivar target: in origin or asterisk form (RFC 9112 3.2); byte for byte as
+        sent, but for the scheme and authority of an absolute form.
+    @ivar minor: the minor version: 0 or 1.
+    @ivar host: the target's host and port; empty if a 1.0 client sent none.
+    @ivar lines: the ordinary fields, each a line without its end, as sent.
+    @ivar specials: the fields that mean something to a proxy, in the order sent:
+        name in lower case, value. See L{alacrity.http1.fields.SPECIAL}.
+    @ivar named: what C{Connection} names, in lower case (RFC 9110 7.6.1).
+    @ivar length: bytes of the body; 0: none; or L{CHUNKED}.
+    @ivar keep_alive: whether the client means to send another request.
+    """
+
+    method: bytes
+    target: bytes
+    minor: int
+    host: bytes
+    lines: list[bytes]
+    specials: list[tuple[bytes, bytes]]
+    named: frozenset[bytes]
+    length: int
+    keep_alive: bool
+
+
+class ResponseHead(msgspec.Struct, frozen=True, gc=False):
+    """
+    A response's status and fields.
+
+    @ivar reason: the reason phrase; may be empty.
+    @ivar length: bytes of the body that follows; 0: none; or L{CHUNKED}, or
+        L{UNTIL_CLOSE}.
+    @ivar declared: what C{Content-Length} says; it may say so without a body,
+        to a HEAD request or with 304 (RFC 9110 8.6); L{None}: nothing.
+    @ivar keep_alive: whether the server takes another request afterwards.
+
+    The others are L{RequestHead}'s.
+    """
+
+    status: int
+    reason: bytes
+    lines: list[bytes]
+    specials: list[tuple[bytes, bytes]]
+    named: frozenset[bytes]
+    length: int
+    declared: int | None
+    keep_alive: bool

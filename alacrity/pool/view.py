@@ -1,0 +1,90 @@
+"""
+The current pool, and news of its changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import msgspec
+from twisted.logger import Logger
+
+from alacrity.pool.commands import Command, Outcome, apply
+from alacrity.pool.model import Pool, Server
+
+Propose: TypeAlias = Callable[[Command], Awaitable[Outcome]]
+"""
+How the pool is asked to change: the outcome comes once the command is applied
+on this node and safely kept.
+"""
+
+
+class Change(msgspec.Struct, frozen=True):
+    """
+    One server's change.
+
+    @ivar before: L{None}: it was not there.
+    @ivar after: L{None}: it is gone.
+    """
+
+    before: Server | None
+    after: Server | None
+
+
+Subscriber: TypeAlias = Callable[[Change], object]
+
+
+class PoolView:
+    """
+    Holds the current pool; what happens to it, it tells its subscribers.
+
+    @ivar pool: the current value. Read it, keep it as long as you like.
+    """
+
+    _log = Logger()
+
+    def __init__(self, pool: Pool | None = None) -> None:
+        self.pool = Pool() if pool is None else pool
+        self._subscribers: list[Subscriber] = []
+
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """
+        Have C{subscriber} called with each L{Change}, after it has happened.
+
+        Servers already in the pool are told as changes from nothing, at once.
+
+        @return: ends the subscription.
+        """
+        self._subscribers.append(subscriber)
+        for server in self.pool.servers.values():
+            self._tell(subscriber, Change(None, server))
+        return lambda: self._subscribers.remove(subscriber)
+
+    def apply(self, command: Command) -> Outcome:
+        """
+        Apply a command. Called by the pool's log alone; others propose.
+        """
+        before = self.pool
+        self.pool, outcome = apply(before, command)
+        for change in _changes(before, self.pool, outcome):
+            for subscriber in tuple(self._subscribers):
+                self._tell(subscriber, change)
+        return outcome
+
+    def _tell(self, subscriber: Subscriber, change: Change) -> None:
+        try:
+            subscriber(change)
+        except Exception:
+            self._log.failure("a subscriber to the pool failed on {change}", change=change)
+
+
+def _changes(before: Pool, after: Pool, outcome: Outcome) -> tuple[Change, ...]:
+    """
+    What changed between two pools that are one command apart.
+    """
+    if before.servers is after.servers:
+        return ()
+    server = getattr(outcome, "server", None)
+    assert isinstance(server, Server)
+    return (Change(before.servers.get(server.id), after.servers.get(server.id)),)

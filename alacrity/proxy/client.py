@@ -1,0 +1,380 @@
+"""
+Connections from clients.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from twisted.internet.interfaces import (
+    IAddress,
+    IHalfCloseableProtocol,
+    IPushProducer,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from alacrity.http1.errors import ProtocolError
+from alacrity.http1.forwarding import Forwarder
+from alacrity.http1.messages import RequestHead
+from alacrity.http1.parser import RequestParser
+from alacrity.http1.responses import own_response
+from alacrity.proxy.exchange import Exchange
+
+if TYPE_CHECKING:
+    from alacrity.proxy.frontend import Frontend
+
+LINGER: Final = 2.0
+"""
+For how many seconds a connection is read from after its last response, so that
+the response is not lost to a reset (RFC 9112 9.6).
+"""
+
+PROBE: Final = 0.5
+"""
+For how many seconds the answer to a probe is awaited.
+"""
+
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class ClientConnection(Protocol):
+    """
+    One connection from a client: its requests one after the other, each in an
+    exchange.
+
+    As a push producer, it stands for the responses that are written to it.
+
+    @ivar deadline: until when the next thing must happen; see
+        L{alacrity.proxy.deadlines.Deadlines}.
+    @ivar forwarder: writes this client's requests.
+    @ivar leaving: whether the connection is to be closed after this response.
+    """
+
+    transport: ITCPTransport
+
+    def __init__(self, frontend: Frontend) -> None:
+        self._frontend = frontend
+        self._parser = RequestParser(self, frontend.message_limits)
+        self._exchange: Exchange | None = None
+        self._held = b""
+        self._held_from = 0
+        self._requests = 0
+        self._body_size = 0
+        self._in_head = False
+        self._reading = False
+        self._full = False
+        self._ended = False
+        self._probing = False
+        self._lingering = False
+        self.leaving = False
+        self.deadline = frontend.deadlines.now + frontend.timeouts.client_idle
+
+    def connectionMade(self) -> None:
+        frontend = self._frontend
+        transport = self.transport
+        self.forwarder = Forwarder(
+            via=frontend.via,
+            client=_address(transport.getPeer()),
+            authority=_authority(transport.getHost()),
+            trusted=frontend.trusts(transport.getPeer()),
+        )
+        transport.registerProducer(self, True)
+        if not frontend.admit(self):
+            frontend.stats.client.failed += 1
+            self.respond(503, None)
+            self._close()
+
+    # From the client
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._lingering:
+            return
+        if self._held:
+            self._hold(self._held[self._held_from :] + data, 0)
+        else:
+            self._read(data, 0)
+
+    def _read(self, data: bytes, start: int) -> None:
+        """
+        Read on until a request is complete. What follows it, waits as it came.
+        """
+        self._reading = True
+        size = len(data)
+        parser = self._parser
+        try:
+            while start < size:
+                exchange = self._exchange
+                if exchange.complete if exchange is not None else self._full:
+                    self._hold(data, start)
+                    return
+                start = parser.feed(data, start)
+                exchange = self._exchange
+                if exchange is not None and not exchange.started:
+                    exchange.start()
+                if self._lingering:
+                    return
+        except ProtocolError as error:
+            self._reject(error)
+            return
+        finally:
+            self._reading = False
+        if self._exchange is None and not self._in_head and parser.begun:
+            self._in_head = True
+            frontend = self._frontend
+            self.deadline = frontend.deadlines.now + frontend.timeouts.client_header
+
+    def _hold(self, data: bytes, start: int) -> None:
+        self._held = data
+        self._held_from = start
+        self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        """
+        Read on, what was held first.
+        """
+        if not self._ended:
+            self.transport.resumeProducing()
+        if self._held and not self._reading:
+            data, start = self._held, self._held_from
+            self._held = b""
+            self._read(data, start)
+
+    def requestReceived(self, head: RequestHead) -> None:
+        """
+        Part of L{alacrity.http1.parser.RequestReceiver}.
+        """
+        frontend = self._frontend
+        self._in_head = False
+        self._requests += 1
+        if self._requests == frontend.limits.requests_per_connection:
+            self.leaving = True
+        if head.length > frontend.limits.body_bytes > 0:
+            raise ProtocolError("the request body is too large", 413)
+        self._body_size = 0
+        self._exchange = Exchange(self, frontend, head)
+
+    def requestBodyReceived(self, data: bytes) -> None:
+        """
+        Part of L{alacrity.http1.parser.RequestReceiver}.
+        """
+        exchange = self._exchange
+        if exchange is not None:
+            self._body_size += len(data)
+            if self._body_size > self._frontend.limits.body_bytes > 0:
+                raise ProtocolError("the request body is too large", 413)
+            exchange.requestBodyReceived(data)
+
+    def requestFinished(self, trailers: list[bytes]) -> None:
+        """
+        Part of L{alacrity.http1.parser.RequestReceiver}.
+        """
+        if self._exchange is not None:
+            self._exchange.requestFinished(trailers)
+
+    def _reject(self, error: ProtocolError) -> None:
+        """
+        The client does not speak HTTP, or goes too far. It gets an answer, if its
+        turn is now; nothing after that can be understood.
+        """
+        exchange, self._exchange = self._exchange, None
+        self.leaving = True
+        if exchange is not None:
+            exchange.reject(error.status)
+        else:
+            self.respond(error.status, None)
+            self._count(error.status)
+            self._close(linger=True)
+
+    def readConnectionLost(self) -> None:
+        """
+        The client has sent all that it will, or is gone: that looks the same. An
+        interim response tells: on a connection that is gone, it provokes a reset.
+        """
+        self._ended = True
+        if self._lingering:
+            self.transport.loseConnection()
+            return
+        exchange = self._exchange
+        if exchange is None:
+            self._close()
+        elif not exchange.complete and not self._held:
+            exchange.abandon()
+            self._close()
+        elif exchange.head.minor and not exchange.status:
+            self._probe()
+
+    def _probe(self) -> None:
+        """
+        The first write is what a client that is gone resets the connection for; by
+        the second, we know.
+        """
+        self.transport.write(_CONTINUE)
+        deadlines = self._frontend.deadlines
+        self._probing = not self._probing
+        if self._probing:
+            self.deadline = deadlines.now + PROBE
+        else:
+            self.deadline = deadlines.now + self._frontend.timeouts.server_response
+
+    def writeConnectionLost(self) -> None:
+        """The other half goes as it comes."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._frontend.leave(self)
+        self._lingering = True
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.abandon()
+            if self._frontend.record is not None:
+                self._frontend.record(self, exchange)
+
+    # To the client
+
+    def respond(self, status: int, exchange: Exchange | None) -> None:
+        """
+        Answer ourselves.
+        """
+        frontend = self._frontend
+        keep_alive = exchange is not None and exchange.complete and exchange.keep_alive
+        self.transport.write(
+            own_response(
+                status,
+                date=frontend.deadlines.date,
+                via=frontend.via,
+                keep_alive=keep_alive and not self.leaving,
+                bodiless=exchange is not None and exchange.head.method == b"HEAD",
+            )
+        )
+
+    def _count(self, status: int) -> None:
+        counter = self._frontend.stats.client
+        if status < 500:
+            counter.success += 1
+        else:
+            counter.failed += 1
+
+    def exchangeEnded(self, exchange: Exchange) -> None:
+        """
+        The response is written; on to the next request.
+        """
+        frontend = self._frontend
+        self._exchange = None
+        self._probing = False
+        self._count(exchange.status)
+        if frontend.record is not None:
+            frontend.record(self, exchange)
+        if not exchange.complete:
+            self._close(linger=True)
+        elif self.leaving or not exchange.keep_alive:
+            self._close(linger=bool(self._held))
+        else:
+            self.deadline = frontend.deadlines.now + frontend.timeouts.client_idle
+            if self._held:
+                if not self._full:
+                    self.resume()
+            elif self._ended:
+                self._close()
+
+    def abort(self, exchange: Exchange) -> None:
+        """
+        Break the response off, so that the client sees that it is.
+        """
+        self._exchange = None
+        self._frontend.stats.client.failed += 1
+        if self._frontend.record is not None:
+            self._frontend.record(self, exchange)
+        self._lingering = True
+        self.transport.unregisterProducer()
+        self.transport.abortConnection()
+
+    def drain(self) -> None:
+        """
+        Close as soon as no request is under way.
+        """
+        self.leaving = True
+        if self._exchange is None and not self._parser.begun:
+            self._close()
+
+    def cut(self) -> None:
+        """
+        Close now.
+        """
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.abandon()
+            self.abort(exchange)
+        else:
+            self.transport.abortConnection()
+
+    def _close(self, *, linger: bool = False) -> None:
+        """
+        @param linger: the client may still be sending; a reset would take the
+            response from it.
+        """
+        if self._lingering:
+            return
+        self._lingering = True
+        self._held = b""
+        self.transport.unregisterProducer()
+        if linger and not self._ended:
+            self.deadline = self._frontend.deadlines.now + LINGER
+            self.transport.loseWriteConnection()
+            self.transport.resumeProducing()
+        else:
+            self.deadline = self._frontend.deadlines.now + self._frontend.timeouts.client_idle
+            self.transport.loseConnection()
+
+    def expired(self) -> None:
+        """
+        What was awaited has not come.
+        """
+        if self._lingering:
+            self.transport.abortConnection()
+        elif self._exchange is not None:
+            if self._probing:
+                self._probe()
+            else:
+                self._exchange.expired()
+        elif self._in_head:
+            self._reject(ProtocolError("the request did not come in time", 408))
+        else:
+            self._close()
+
+    def pauseProducing(self) -> None:
+        """The client is slower than the server."""
+        self._full = True
+        if self._exchange is not None:
+            self._exchange.pauseResponse()
+
+    def resumeProducing(self) -> None:
+        """It has caught up."""
+        self._full = False
+        if self._exchange is not None:
+            self._exchange.resumeResponse()
+        elif self._held and not self._reading:
+            self.resume()
+
+    def stopProducing(self) -> None:
+        """The connection is lost; L{connectionLost} says so too."""
+
+
+def _address(peer: IAddress) -> bytes:
+    """
+    A client's IP address; empty where it has none, as on a Unix socket.
+    """
+    host = getattr(peer, "host", "")
+    return host.encode("ascii") if isinstance(host, str) else b""
+
+
+def _authority(host: IAddress) -> bytes:
+    """
+    What to call the address that a client connected to, as a C{Host} field does.
+    """
+    ip = getattr(host, "host", "")
+    if not ip:
+        return b"localhost"
+    return (f"[{ip}]:{host.port}" if ":" in ip else f"{ip}:{host.port}").encode("ascii")

@@ -1,0 +1,125 @@
+"""
+What all client connections share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+
+from alacrity.http1.parser import Limits as MessageLimits
+from alacrity.proxy.balancer import Balancer, Upstream
+from alacrity.proxy.client import ClientConnection
+from alacrity.proxy.deadlines import Deadlines
+from alacrity.proxy.exchange import Exchange
+from alacrity.proxy.server import ServerConnection
+from alacrity.stats import Stats
+
+if TYPE_CHECKING:
+    from alacrity.config import Limits, Timeouts
+
+
+class Frontend(Factory):
+    """
+    Builds the client connections, and has what they need.
+
+    @ivar via: what the proxy says of itself in C{Via}.
+    @ivar connect: opens a connection to a server.
+    @ivar record: is told of each exchange that has ended; L{None}: nobody is.
+    """
+
+    noisy = False
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        balancer: Balancer,
+        connect: Callable[[Upstream], Deferred[ServerConnection]],
+        deadlines: Deadlines,
+        limits: Limits,
+        stats: Stats,
+        timeouts: Timeouts,
+        pseudonym: str = "alacrity",
+        trusted: Collection[IPv4Network | IPv6Network] = (),
+        record: Callable[[ClientConnection, Exchange], None] | None = None,
+    ) -> None:
+        """
+        @param pseudonym: the proxy's name in C{Via}.
+        @param trusted: the networks of proxies whose forwarding fields are kept.
+        """
+        self.balancer = balancer
+        self.connect = connect
+        self.deadlines = deadlines
+        self.limits = limits
+        self.message_limits = MessageLimits(
+            request_line=limits.request_line,
+            header_bytes=limits.header_bytes,
+            header_count=limits.header_count,
+        )
+        self.stats = stats
+        self.timeouts = timeouts
+        self.via = b"1.1 " + pseudonym.encode("ascii")
+        self._trusted = tuple(trusted)
+        self.record = record
+        self._connections: set[ClientConnection] = set()
+        self._drained: Deferred[None] | None = None
+
+    def buildProtocol(self, addr: object) -> ClientConnection:
+        return ClientConnection(self)
+
+    def admit(self, connection: ClientConnection) -> bool:
+        """
+        A client has connected.
+
+        @return: whether it is served; else it is one too many.
+        """
+        self._connections.add(connection)
+        self.deadlines.add(connection)
+        return len(self._connections) <= self.limits.client_connections
+
+    def leave(self, connection: ClientConnection) -> None:
+        """
+        A client's connection is lost.
+        """
+        self._connections.discard(connection)
+        self.deadlines.discard(connection)
+        if self._drained is not None and not self._connections:
+            drained, self._drained = self._drained, None
+            drained.callback(None)
+
+    def drain(self) -> Deferred[None]:
+        """
+        Close all connections, each as soon as no request is under way on it.
+
+        @return: fires when none is left. Cancelled, it cuts those that are.
+        """
+        if not self._connections:
+            return succeed(None)
+        self._drained = drained = Deferred(lambda _: self._cut())
+        for connection in tuple(self._connections):
+            connection.drain()
+        return drained
+
+    def _cut(self) -> None:
+        self._drained = None
+        for connection in tuple(self._connections):
+            connection.cut()
+
+    def trusts(self, peer: IAddress) -> bool:
+        """
+        Whether a client's forwarding fields are kept.
+        """
+        if not self._trusted:
+            return False
+        host = getattr(peer, "host", None)
+        if host is None:
+            return False
+        address = ip_address(host)
+        return any(address in network for network in self._trusted)

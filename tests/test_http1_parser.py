@@ -1,0 +1,456 @@
+"""
+Tests for L{alacrity.http1.parser}.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from alacrity.http1.errors import ProtocolError
+from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead
+from alacrity.http1.parser import Limits, RequestParser, ResponseParser
+
+
+class Recorder:
+    """
+    Keeps what a parser tells, the pieces of a body joined.
+    """
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def _body(self, data: bytes) -> None:
+        if self.told and isinstance(self.told[-1], bytes):
+            self.told[-1] += data
+        else:
+            self.told.append(data)
+
+    requestReceived = responseReceived = lambda self, head: self.told.append(head)
+    requestBodyReceived = responseBodyReceived = _body
+    requestFinished = responseFinished = lambda self, trailers: self.told.append(trailers)
+
+    def informationReceived(self, head: ResponseHead) -> None:
+        self.told.append(head)
+
+
+def read_requests(*pieces: bytes, limits: Limits = Limits()) -> list[Any]:
+    """
+    All that a parser tells of requests that arrive in pieces.
+    """
+    recorder = Recorder()
+    parser = RequestParser(recorder, limits)
+    for piece in pieces:
+        at = 0
+        while at < len(piece):
+            at = parser.feed(piece, at)
+    return recorder.told
+
+
+def read_response(*pieces: bytes, method: bytes = b"GET", limits: Limits = Limits()) -> list[Any]:
+    """
+    All that a parser tells of one response, and what it left unread, if anything.
+    """
+    recorder = Recorder()
+    parser = ResponseParser(limits)
+    parser.answers(method, recorder)
+    for piece in pieces:
+        at = parser.feed(piece)
+        if at < len(piece):
+            recorder.told.append(("unread", piece[at:]))
+    return recorder.told
+
+
+def request(lines: str, body: bytes = b"") -> bytes:
+    """
+    A request out of lines that are separated by bars.
+    """
+    return lines.replace("|", "\r\n").encode("latin-1") + b"\r\n\r\n" + body
+
+
+response = request
+
+GET = request("GET /a?b=c HTTP/1.1|Host: example.org|Accept: */*|X-Forwarded-For: 1.2.3.4")
+POST = request("POST / HTTP/1.1|Host: a|Content-Length: 5", b"hello")
+CHUNKED_POST = request(
+    "POST / HTTP/1.1|Host: a|Transfer-Encoding: chunked",
+    b"5;x=y\r\nhe\r\nl\r\n1\r\no\r\n0\r\nX-Sum: 1\r\nHost: evil\r\nAuthorization: no\r\n\r\n",
+)
+
+
+class RequestTests(SynchronousTestCase):
+    """
+    What L{RequestParser} makes of well-formed requests.
+    """
+
+    def test_head(self) -> None:
+        """
+        A head is told with its ordinary fields apart from the special ones.
+        """
+        (head,) = read_requests(GET)
+        self.assertEqual(
+            head,
+            RequestHead(
+                method=b"GET",
+                target=b"/a?b=c",
+                minor=1,
+                host=b"example.org",
+                lines=[b"Accept: */*"],
+                specials=[(b"host", b"example.org"), (b"x-forwarded-for", b"1.2.3.4")],
+                named=frozenset(),
+                length=0,
+                keep_alive=True,
+            ),
+        )
+
+    def test_counted_body(self) -> None:
+        """
+        A body with a length ends after so many bytes.
+        """
+        head, body, trailers = read_requests(POST)
+        self.assertEqual((head.length, body, trailers), (5, b"hello", []))
+
+    def test_chunked_body(self) -> None:
+        """
+        A body in chunks comes without its framing; of the trailers, those that
+        belong into the head are left out (RFC 9110 6.5.1).
+        """
+        head, body, trailers = read_requests(CHUNKED_POST)
+        self.assertEqual((head.length, body, trailers), (CHUNKED, b"he\r\nlo", [b"X-Sum: 1"]))
+
+    def test_any_pieces(self) -> None:
+        """
+        However the bytes arrive, the same is told.
+        """
+        data = POST + GET + CHUNKED_POST + b"\r\n" + GET
+        whole = read_requests(data)
+        self.assertEqual(len(whole), 8)
+        for size in range(1, 40):
+            pieces = [data[i : i + size] for i in range(0, len(data), size)]
+            self.assertEqual(read_requests(*pieces), whole)
+
+    @given(st.lists(st.integers(0, len(POST + GET + CHUNKED_POST + GET)), max_size=8))
+    def test_any_cuts(self, cuts: list[int]) -> None:
+        """
+        The same, cut at random.
+        """
+        data = POST + GET + CHUNKED_POST + GET
+        bounds = [0, *sorted(cuts), len(data)]
+        pieces = [data[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+        self.assertEqual(read_requests(*pieces), read_requests(data))
+
+    def test_stops_at_the_end(self) -> None:
+        """
+        What follows a request is not read with it.
+        """
+        for message in (GET, POST, CHUNKED_POST):
+            parser = RequestParser(Recorder(), Limits())
+            self.assertEqual(parser.feed(message + GET), len(message))
+            self.assertFalse(parser.begun)
+
+    def test_begun(self) -> None:
+        """
+        A parser knows that it is within a request.
+        """
+        parser = RequestParser(Recorder(), Limits())
+        self.assertFalse(parser.begun)
+        parser.feed(POST[:10])
+        self.assertTrue(parser.begun)
+        parser.feed(POST[10:-1])
+        self.assertTrue(parser.begun)
+        parser.feed(POST[-1:])
+        self.assertFalse(parser.begun)
+
+    def test_keep_alive(self) -> None:
+        """
+        Connections persist by version and C{Connection} (RFC 9112 9.3).
+        """
+        for version, connection, expected in (
+            ("1.1", "", True),
+            ("1.1", "|Connection: close", False),
+            ("1.1", "|Connection: x, Close", False),
+            ("1.1", "|Connection: keep-alive|Connection: close", False),
+            ("1.0", "", False),
+            ("1.0", "|Connection: Keep-Alive", True),
+        ):
+            (head,) = read_requests(request(f"GET / HTTP/{version}|Host: a{connection}"))
+            self.assertEqual(head.keep_alive, expected, (version, connection))
+
+    def test_forms_of_a_target(self) -> None:
+        """
+        The authority of an absolute form replaces the Host (RFC 9112 3.2.2).
+        """
+        for line, target, host in (
+            ("GET http://b/x?y", b"/x?y", b"b"),
+            ("GET HTTPS://b:1", b"/", b"b:1"),
+            ("GET http://b?y", b"/?y", b"b"),
+            ("OPTIONS http://b", b"*", b"b"),
+            ("OPTIONS *", b"*", b"a"),
+            ("GET /%0d%0a%00..;/../?a=1;b=%zz", b"/%0d%0a%00..;/../?a=1;b=%zz", b"a"),
+        ):
+            (head,) = read_requests(request(f"{line} HTTP/1.1|Host: a"))
+            self.assertEqual((head.target, head.host), (target, host), line)
+
+    def test_upgrade_is_declined(self) -> None:
+        """
+        A request that asks for an upgrade is a request, with its body.
+        """
+        upgrade = "|Host: a|Connection: Upgrade|Upgrade: h2c"
+        data = (
+            request("GET / HTTP/1.1" + upgrade)
+            + request("POST / HTTP/1.1" + upgrade + "|Content-Length: 2", b"hi")
+            + request("POST / HTTP/1.1" + upgrade + "|Transfer-Encoding: chunked", b"0\r\n\r\n")
+            + GET
+        )
+        told = read_requests(data)
+        self.assertEqual([t.length for t in told if isinstance(t, RequestHead)], [0, 2, -1, 0])
+
+    def test_pretended_special_field(self) -> None:
+        """
+        A field that a server may take for a special one is no ordinary one, and
+        frames nothing.
+        """
+        (head,) = read_requests(
+            request("GET / HTTP/1.1|Host: a|Content_Length: 5|X_Forwarded_For: 6.6.6.6|X_Y: 1")
+        )
+        self.assertEqual((head.length, head.lines), (0, [b"X_Y: 1"]))
+
+
+class BadRequestTests(SynchronousTestCase):
+    """
+    What L{RequestParser} refuses.
+    """
+
+    def refused(self, data: bytes, status: int, limits: Limits = Limits()) -> None:
+        """
+        Assert that the last of some requests is refused, however it arrives, and
+        that nothing is told of it.
+        """
+        for pieces in ((data,), tuple(data[i : i + 1] for i in range(min(len(data), 3000)))):
+            if b"".join(pieces) != data:
+                continue
+            with self.assertRaises(ProtocolError, msg=data[:100]) as caught:
+                read_requests(*pieces, limits=limits)
+            self.assertEqual(caught.exception.status, status, (data[:100], str(caught.exception)))
+
+    def test_heads(self) -> None:
+        """
+        Heads that are malformed or ambiguous.
+        """
+        for lines in (
+            "nonsense",
+            "GET",
+            "GET / HTTP/1.1x|Host: a",
+            "GET /",
+            "GET / HTTP/1.1",
+            "GET / HTTP/1.1|Host: a|Host: a",
+            "GET / HTTP/1.1|Host: a,b",
+            "GET / HTTP/1.1|Host: u@h",
+            "GET / HTTP/1.1|Host: h/p",
+            "GET /a b HTTP/1.1|Host: a",
+            "GET /#f HTTP/1.1|Host: a",
+            "GET /\xe9 HTTP/1.1|Host: a",
+            "GET admin HTTP/1.1|Host: a",
+            "GET * HTTP/1.1|Host: a",
+            "GET h:80 HTTP/1.1|Host: a",
+            "GET http:// HTTP/1.1|Host: a",
+            "GET http://u@h/ HTTP/1.1|Host: a",
+            "GET / HTTP/1.1|Host: a| folded",
+            "GET / HTTP/1.1|Host: a|X: y| folded",
+            "GET / HTTP/1.1|Host: a|: y",
+            "GET / HTTP/1.1|Host: a|X y",
+            "GET / HTTP/1.1|Host: a|X : y",
+            "GET / HTTP/1.1|Host: a|X\xe9: y",
+            "GET / HTTP/1.1|Host: a|X: y\0",
+            "GET / HTTP/1.1|Host: a|X: y\x7f",
+            "GET / HTTP/1.1|Host: a|X: y\rz",
+            "GET / HTTP/1.1|Host: a|X: y\nz: 1",
+            "POST / HTTP/1.1|Host: a|Content-Length: +5",
+            "POST / HTTP/1.1|Host: a|Content-Length: 5, 5",
+            "POST / HTTP/1.1|Host: a|Content-Length: 5|Content-Length: 5",
+            "POST / HTTP/1.1|Host: a|Content-Length:",
+            "POST / HTTP/1.1|Host: a|Content-Length: 18446744073709551616",
+            "POST / HTTP/1.1|Host: a|Content-Length: 5|Transfer-Encoding: chunked",
+            "POST / HTTP/1.1|Host: a|Transfer-Encoding: chunked, chunked",
+            "POST / HTTP/1.1|Host: a|Transfer-Encoding: chunked|Transfer-Encoding: chunked",
+            "POST / HTTP/1.1|Host: a|Transfer-Encoding: gzip",
+            "POST / HTTP/1.1|Host: a|Transfer-Encoding: ",
+            "POST / HTTP/1.1|Host: a|Transfer-Encoding: \x0bchunked",
+            "POST / HTTP/1.0|Host: a|Transfer-Encoding: chunked",
+        ):
+            self.refused(request(lines), 400)
+
+    def test_line_ends(self) -> None:
+        """
+        Lines end with CR LF, no less.
+        """
+        self.refused(b"GET / HTTP/1.1\nHost: a\n\n", 400)
+        self.refused(b"GET / HTTP/1.1\r\nHost: a\n\r\n", 400)
+        self.refused(b"GET / HTTP/1.1\r\nHost: a\r\n\rX\r\n\r\n", 400)
+
+    def test_methods(self) -> None:
+        """
+        Methods that do not go through a proxy, that nobody knows, that are none.
+        """
+        self.refused(request("TRACE / HTTP/1.1|Host: a"), 405)
+        self.refused(request("CONNECT a:80 HTTP/1.1|Host: a"), 405)
+        with self.assertRaises(ProtocolError) as caught:
+            read_requests(request("BREW / HTTP/1.1|Host: a"))
+        self.assertEqual(caught.exception.status, 501)
+        self.refused(b"\x16\x03\x01\x02\x00\x01\x00\x01", 400)
+
+    def test_versions(self) -> None:
+        """
+        Versions other than 1.0 and 1.1.
+        """
+        self.refused(request("GET / HTTP/2.0|Host: a"), 505)
+        with self.assertRaises(ProtocolError):
+            read_requests(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+
+    def test_limits(self) -> None:
+        """
+        What is too much has a status of its own.
+        """
+        limits = Limits(request_line=100, header_bytes=300, header_count=5)
+        self.refused(request(f"GET /{'x' * 100} HTTP/1.1|Host: a"), 414, limits)
+        self.refused(b"GET /" + b"x" * 400, 414, limits)
+        self.refused(request(f"GET / HTTP/1.1|Host: a|X: {'x' * 300}"), 431, limits)
+        self.refused(request("GET / HTTP/1.1|Host: a" + "|X: y" * 5), 431, limits)
+
+    def test_chunks(self) -> None:
+        """
+        Chunks that are malformed.
+        """
+        head = request("POST / HTTP/1.1|Host: a|Transfer-Encoding: chunked")
+        for body in (
+            b"0x5\r\nhello",
+            b"+5\r\nhello",
+            b"5 \r\nhello",
+            b" 5\r\nhello",
+            b"\r\nhello",
+            b"5\nhello",
+            b"5\r\nhelloX\r\n",
+            b"5\r\nhello!\r\n0\r\n\r\n",
+            b"12345678901234567\r\n",
+            b"0\r\nX : y\r\n\r\n",
+        ):
+            self.refused(head + body, 400)
+
+    def test_framing_without_content(self) -> None:
+        """
+        Extensions and trailers are bounded in all, content or not.
+        """
+        limits = Limits(header_bytes=1000)
+        head = request("POST / HTTP/1.1|Host: a|Transfer-Encoding: chunked")
+        self.refused(head + b"5;" + b"x" * 2000, 431, limits)
+        self.refused(head + (b"1;" + b"x" * 100 + b"\r\nx\r\n") * 30, 431, limits)
+        self.refused(head + b"0\r\n" + b"X: y\r\n" * 400, 431, limits)
+        tiny = b"1\r\nx\r\n" * 1000 + b"0\r\n\r\n"
+        self.assertEqual(read_requests(head + tiny, limits=limits)[1], b"x" * 1000)
+
+
+class ResponseTests(SynchronousTestCase):
+    """
+    What L{ResponseParser} makes of responses.
+    """
+
+    def test_counted(self) -> None:
+        """
+        A response with a length.
+        """
+        head, body, trailers = read_response(
+            response("HTTP/1.1 200 OK|Content-Length: 2|Server: x", b"hi")
+        )
+        self.assertEqual((head.status, head.reason, head.lines), (200, b"OK", [b"Server: x"]))
+        self.assertEqual((head.length, head.declared, head.keep_alive), (2, 2, True))
+        self.assertEqual((body, trailers), (b"hi", []))
+
+    def test_any_pieces(self) -> None:
+        """
+        However the bytes arrive, the same is told.
+        """
+        data = response("HTTP/1.1 100 Continue") + response(
+            "HTTP/1.1 200 OK|Transfer-Encoding: chunked", b"2\r\nhi\r\n0\r\nX: y\r\n\r\n"
+        )
+        whole = read_response(data)
+        self.assertEqual(whole[2:], [b"hi", [b"X: y"]])
+        for size in range(1, 30):
+            pieces = [data[i : i + size] for i in range(0, len(data), size)]
+            self.assertEqual(read_response(*pieces), whole)
+
+    def test_until_close(self) -> None:
+        """
+        Without a length, the body goes on until the connection ends.
+        """
+        recorder = Recorder()
+        parser = ResponseParser(Limits())
+        parser.answers(b"GET", recorder)
+        parser.feed(response("HTTP/1.0 200 OK", b"a"))
+        parser.feed(b"b")
+        self.assertEqual(recorder.told[0].length, UNTIL_CLOSE)
+        self.assertEqual(recorder.told[1:], [b"ab"])
+        parser.ended()
+        self.assertEqual(recorder.told[1:], [b"ab", []])
+
+    def test_ended_early(self) -> None:
+        """
+        A response that is cut off does not pass for a complete one.
+        """
+        for part in (
+            b"",
+            b"HTTP/1.1 200 OK\r\n",
+            response("HTTP/1.1 200 OK|Content-Length: 2", b"h"),
+            response("HTTP/1.1 200 OK|Transfer-Encoding: chunked", b"0\r\n"),
+        ):
+            parser = ResponseParser(Limits())
+            parser.answers(b"GET", Recorder())
+            parser.feed(part)
+            self.assertRaises(ProtocolError, parser.ended)
+
+    def test_without_body(self) -> None:
+        """
+        Responses that have no body, whatever their fields say, end with their head.
+        """
+        for method, line in (
+            (b"HEAD", "200 OK|Content-Length: 5"),
+            (b"HEAD", "200 OK|Transfer-Encoding: chunked"),
+            (b"HEAD", "200 OK"),
+            (b"GET", "304 Not Modified|Content-Length: 5"),
+            (b"GET", "204 No Content|Content-Length: 5"),
+            (b"GET", "200 OK|Content-Length: 0"),
+        ):
+            head, *rest = read_response(response("HTTP/1.1 " + line, b"X"), method=method)
+            self.assertEqual((head.length, rest), (0, [("unread", b"X")]), line)
+            self.assertEqual(head.declared is not None, "Content" in line and "204" not in line)
+
+    def test_unread(self) -> None:
+        """
+        What a server sends beyond its response is left unread.
+        """
+        told = read_response(response("HTTP/1.1 200 OK|Content-Length: 2", b"hiX"))
+        self.assertEqual(told[-1], ("unread", b"X"))
+
+    def test_bad(self) -> None:
+        """
+        What is not a response, or not one to rely upon.
+        """
+        for data in (
+            b"nonsense\r\n\r\n",
+            response("HTTP/1.1 999 x"),
+            response("HTTP/1.1 099 x"),
+            response("HTTP/2.0 200 OK"),
+            response("HTTP/1.1 101 Switching Protocols|Connection: upgrade|Upgrade: h2c"),
+            response("HTTP/1.1 200 OK|Content-Length: 1|Content-Length: 2"),
+            response("HTTP/1.1 200 OK|Content-Length: 1|Transfer-Encoding: chunked"),
+            response("HTTP/1.1 200 OK|Transfer-Encoding: gzip"),
+            response("HTTP/1.1 200 OK|Transfer-Encoding: chunked, chunked"),
+            response("HTTP/1.0 200 OK|Transfer-Encoding: chunked"),
+            response("HTTP/1.1 200 OK|X: a\0b"),
+            response("HTTP/1.1 200 OK|X: a| folded"),
+            response("HTTP/1.1 200 OK|X: " + "x" * 40000),
+            response("HTTP/1.1 103 Early Hints") * 17,
+        ):
+            self.assertRaises(ProtocolError, read_response, data)

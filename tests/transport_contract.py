@@ -1,0 +1,638 @@
+"""
+What a Twisted protocol may expect of its transport, as tests over real sockets.
+
+Run as C{python -m tests.transport_contract (twisted|uvloop)}; a process has one
+reactor, so L{tests.test_endpoints} runs this once for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.error import (
+    CannotListenError,
+    ConnectingCancelledError,
+    ConnectionAborted,
+    ConnectionDone,
+    ConnectionLost,
+    ConnectionRefusedError,
+    TimeoutError,
+)
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.internet.protocol import Factory, Protocol
+from twisted.trial.unittest import TestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+
+class Peer(Protocol):
+    """
+    Keeps what happens to it, and lets tests wait for it.
+    """
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.happened: list[str] = []
+        self.reason: Any = None
+        self._waiting: list[tuple[Callable[[], bool], Deferred[Any]]] = []
+        self.connections = 0
+
+    def until(self, condition: Callable[[], bool]) -> Deferred[Any]:
+        """
+        Fires once a condition holds, which is looked at after each event.
+        """
+        waiting: Deferred[Any] = Deferred()
+        self._waiting.append((condition, waiting))
+        self.look()
+        return waiting
+
+    def look(self) -> None:
+        """Look at the conditions."""
+        for each in list(self._waiting):
+            if each[0]():
+                self._waiting.remove(each)
+                each[1].callback(self)
+
+    def connectionMade(self) -> None:
+        self.connections += 1
+        self.look()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+        self.look()
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.reason = reason
+        self.happened.append("lost")
+        self.look()
+
+    def lost(self) -> Deferred[Any]:
+        """Fires once the connection is lost."""
+        return self.until(lambda: self.reason is not None)
+
+
+@implementer(IHalfCloseableProtocol)
+class HalfPeer(Peer):
+    """
+    The same, for connections that close by halves.
+    """
+
+    def readConnectionLost(self) -> None:
+        self.happened.append("read")
+        self.look()
+
+    def writeConnectionLost(self) -> None:
+        self.happened.append("write")
+        self.look()
+
+
+@implementer(IPushProducer)
+class Producer:
+    """
+    Keeps what it is told.
+    """
+
+    def __init__(self, peer: Peer) -> None:
+        self.told: list[str] = []
+        self._peer = peer
+
+    def pauseProducing(self) -> None:
+        self.told.append("pause")
+        self._peer.look()
+
+    def resumeProducing(self) -> None:
+        self.told.append("resume")
+        self._peer.look()
+
+    def stopProducing(self) -> None:
+        self.told.append("stop")
+        self._peer.look()
+
+
+class PullProducer:
+    """
+    Writes so many pieces, one each time that it is asked.
+    """
+
+    def __init__(self, peer: Peer, pieces: int) -> None:
+        self._peer = peer
+        self._left = pieces
+
+    def resumeProducing(self) -> None:
+        if self._left:
+            self._left -= 1
+            self._peer.transport.write(b"x" * 50000)
+        else:
+            self._peer.transport.unregisterProducer()
+            self._peer.transport.loseConnection()
+
+    def stopProducing(self) -> None:
+        pass
+
+
+class Contract:
+    """
+    The tests, for connections that C{listen} and C{connect} make.
+    """
+
+    timeout = 20
+
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.reactor: Any = reactor
+
+    def listen(self) -> Any:
+        raise NotImplementedError
+
+    def connect(self, host: Any, factory: Any) -> Any:
+        raise NotImplementedError
+
+    @inlineCallbacks
+    def pair(self, server: Any = Peer, client: Any = Peer) -> Any:
+        """
+        Two peers, connected.
+        """
+        accepting = server()
+        self.factory = Factory()
+        self.factory.noisy = False
+        self.factory.buildProtocol = lambda addr: accepting  # type: ignore[method-assign]
+        self.port = yield self.listen().listen(self.factory)
+        self.addCleanup(self.port.stopListening)
+        self.host = self.port.getHost()
+        connecting = yield self.connect(self.host, Factory.forProtocol(client))
+        yield accepting.until(lambda: accepting.connections == 1)
+
+        @inlineCallbacks
+        def close() -> Any:
+            for peer in (accepting, connecting):
+                if peer.reason is None:
+                    peer.transport.unregisterProducer()
+                    peer.transport.abortConnection()
+                    yield peer.lost()
+
+        self.addCleanup(close)
+        return accepting, connecting
+
+    @inlineCallbacks
+    def test_bytes(self) -> Any:
+        """
+        Bytes go both ways, in order, written in one piece or several.
+        """
+        a, b = yield self.pair()
+        a.transport.write(b"to ")
+        a.transport.writeSequence([b"the", b" ", b"client"])
+        yield b.until(lambda: b.received == b"to the client")
+        b.transport.write(b"back")
+        yield a.until(lambda: a.received == b"back")
+
+    @inlineCallbacks
+    def test_lose_connection(self) -> Any:
+        """
+        All that was written before arrives, what is written after does not matter,
+        and both sides see a clean end.
+        """
+        a, b = yield self.pair()
+        a.transport.write(b"x" * 1000000)
+        a.transport.loseConnection()
+        yield b.lost()
+        yield a.lost()
+        a.transport.write(b"late")
+        a.transport.loseConnection()
+        self.assertEqual(len(b.received), 1000000)
+        self.assertTrue(a.reason.check(ConnectionDone))
+        self.assertTrue(b.reason.check(ConnectionDone))
+
+    @inlineCallbacks
+    def test_abort_connection(self) -> Any:
+        """
+        An abort is told as such here, and is not a clean end there. It is not told
+        from within the call.
+        """
+        a, b = yield self.pair()
+        a.transport.write(b"x")
+        yield b.until(lambda: b.received == b"x")
+        a.transport.abortConnection()
+        a.transport.abortConnection()
+        self.assertEqual(a.happened, [])
+        yield a.lost()
+        yield b.lost()
+        self.assertTrue(a.reason.check(ConnectionAborted))
+        self.checkAborted(b)
+
+    def checkAborted(self, peer: Peer) -> None:
+        """Assert that a peer saw the connection break."""
+        self.assertTrue(peer.reason.check(ConnectionLost), peer.reason)
+
+    @inlineCallbacks
+    def test_abort_with_unsent_data(self) -> Any:
+        """
+        What could not be sent yet is dropped.
+        """
+        a, b = yield self.pair()
+        b.transport.pauseProducing()
+        a.transport.write(b"x" * 10000000)
+        a.transport.abortConnection()
+        yield a.lost()
+        b.transport.resumeProducing()
+        yield b.lost()
+        self.assertLess(len(b.received), 10000000)
+
+    @inlineCallbacks
+    def test_exception(self) -> Any:
+        """
+        A protocol that raises loses its connection, for that reason, and the
+        exception is logged.
+        """
+        a, b = yield self.pair()
+        error = ZeroDivisionError("a test")
+
+        class Raising(Exception):
+            pass
+
+        fresh = yield self.raising_pair(Raising)
+        fresh[1].transport.write(b"x")
+        yield fresh[0].lost()
+        self.assertTrue(fresh[0].reason.check(Raising), error)
+        self.assertEqual(len(self.flushLoggedErrors(Raising)), 1)
+        del a, b
+
+    @inlineCallbacks
+    def raising_pair(self, exception: type[Exception]) -> Any:
+        class RaisingPeer(Peer):
+            def dataReceived(self, data: bytes) -> None:
+                raise exception
+
+        return (yield self.pair(server=RaisingPeer))
+
+    @inlineCallbacks
+    def test_end_without_half_close(self) -> Any:
+        """
+        A protocol that does not know half-closed connections loses its connection
+        when the other side half-closes.
+        """
+        a, b = yield self.pair(client=HalfPeer)
+        b.transport.loseWriteConnection()
+        yield a.lost()
+        self.assertTrue(a.reason.check(ConnectionDone))
+        yield b.until(lambda: "read" in b.happened)
+
+    @inlineCallbacks
+    def test_half_close(self) -> Any:
+        """
+        One that does, can still answer.
+        """
+        a, b = yield self.pair(HalfPeer, HalfPeer)
+        b.transport.write(b"q" * 500000)
+        b.transport.loseWriteConnection()
+        yield a.until(lambda: a.happened == ["read"])
+        self.assertEqual(len(a.received), 500000)
+        yield b.until(lambda: b.happened == ["write"])
+        b.transport.write(b"late")
+        a.transport.write(b"answer")
+        yield b.until(lambda: b.received == b"answer")
+        a.transport.loseConnection()
+        yield a.lost()
+        yield b.until(lambda: "read" in b.happened)
+        b.transport.loseConnection()
+        yield b.lost()
+        self.assertTrue(b.reason.check(ConnectionDone))
+
+    @inlineCallbacks
+    def test_pause_and_resume_reading(self) -> Any:
+        """
+        Nothing arrives while paused, all of it afterwards.
+        """
+        a, b = yield self.pair()
+        a.transport.pauseProducing()
+        a.transport.pauseProducing()
+        b.transport.write(b"x")
+        b.transport.loseConnection()
+        # A second connection's round trip is time enough for the first's byte.
+        c, d = yield self.pair()
+        d.transport.write(b"y")
+        yield c.until(lambda: c.received == b"y")
+        self.assertEqual((a.received, a.happened), (b"", []))
+        a.transport.resumeProducing()
+        a.transport.resumeProducing()
+        yield a.lost()
+        self.assertEqual(a.received, b"x")
+
+    @inlineCallbacks
+    def test_pause_at_once(self) -> Any:
+        """
+        The same, paused from within C{connectionMade}.
+        """
+
+        class Paused(Peer):
+            def connectionMade(self) -> None:
+                self.transport.pauseProducing()
+                super().connectionMade()
+
+        a, b = yield self.pair(server=Paused)
+        b.transport.write(b"x")
+        c, d = yield self.pair()
+        d.transport.write(b"y")
+        yield c.until(lambda: c.received == b"y")
+        self.assertEqual(a.received, b"")
+        a.transport.resumeProducing()
+        yield a.until(lambda: a.received == b"x")
+
+    @inlineCallbacks
+    def test_push_producer(self) -> Any:
+        """
+        A push producer is paused when the other side does not read, resumed when it
+        has, and stopped when the connection is lost.
+        """
+        a, b = yield self.pair()
+        producer = Producer(a)
+        a.transport.registerProducer(producer, True)
+        self.assertRaises(RuntimeError, a.transport.registerProducer, producer, True)
+        b.transport.pauseProducing()
+        a.transport.write(b"x" * 10000000)
+        yield a.until(lambda: producer.told == ["pause"])
+        b.transport.resumeProducing()
+        yield a.until(lambda: producer.told == ["pause", "resume"])
+        b.transport.abortConnection()
+        yield a.lost()
+        self.assertEqual(producer.told, ["pause", "resume", "stop"])
+        late = Producer(a)
+        a.transport.registerProducer(late, True)
+        self.assertEqual(late.told, ["stop"])
+
+    @inlineCallbacks
+    def test_close_with_producer(self) -> Any:
+        """
+        A connection that is closed while a producer is paused closes when that is
+        unregistered, with all that was written.
+        """
+        a, b = yield self.pair()
+        producer = Producer(a)
+        a.transport.registerProducer(producer, True)
+        b.transport.pauseProducing()
+        a.transport.write(b"x" * 10000000)
+        yield a.until(lambda: producer.told == ["pause"])
+        a.transport.loseConnection()
+        a.transport.unregisterProducer()
+        b.transport.resumeProducing()
+        yield a.lost()
+        yield b.lost()
+        self.assertEqual(len(b.received), 10000000)
+
+    @inlineCallbacks
+    def test_pull_producer(self) -> Any:
+        """
+        A pull producer is asked again and again, at the pace of the other side.
+        """
+        a, b = yield self.pair()
+        a.transport.registerProducer(PullProducer(a, 50), False)
+        yield b.lost()
+        self.assertEqual(len(b.received), 50 * 50000)
+
+    @inlineCallbacks
+    def test_close_at_once(self) -> Any:
+        """
+        A protocol may close from within C{connectionMade}.
+        """
+
+        class Closing(Peer):
+            def connectionMade(self) -> None:
+                super().connectionMade()
+                self.transport.write(b"bye")
+                self.transport.loseConnection()
+
+        a, b = yield self.pair(server=Closing)
+        yield a.lost()
+        yield b.lost()
+        self.assertEqual(b.received, b"bye")
+
+    @inlineCallbacks
+    def test_no_protocol(self) -> Any:
+        """
+        A factory may refuse a connection.
+        """
+        factory = Factory()
+        factory.noisy = False
+        factory.buildProtocol = lambda addr: None  # type: ignore[method-assign]
+        port = yield self.listen().listen(factory)
+        self.addCleanup(port.stopListening)
+        client = yield self.connect(port.getHost(), Factory.forProtocol(Peer))
+        yield client.lost()
+
+    @inlineCallbacks
+    def test_addresses(self) -> Any:
+        """
+        Both ends agree on who they are.
+        """
+        a, b = yield self.pair()
+        self.assertEqual(b.transport.getPeer(), a.transport.getHost())
+        self.checkAddresses(a, b)
+
+    def checkAddresses(self, a: Peer, b: Peer) -> None:
+        """What else there is to say of the addresses of a pair."""
+        self.assertEqual(a.transport.getPeer(), b.transport.getHost())
+        self.assertEqual(self.host, a.transport.getHost())
+
+    @inlineCallbacks
+    def test_stop_listening(self) -> Any:
+        """
+        A port that has stopped takes no connections; those it took go on.
+        """
+        a, b = yield self.pair()
+        yield self.port.stopListening()
+        yield self.assertFailure(
+            self.connect(self.host, Factory.forProtocol(Peer)), *self.refusals
+        )
+        b.transport.write(b"still")
+        yield a.until(lambda: a.received == b"still")
+
+    refusals: tuple[type[Exception], ...] = (ConnectionRefusedError,)
+
+    @inlineCallbacks
+    def test_interfaces(self) -> Any:
+        """
+        The transport provides what it says.
+        """
+        from twisted.internet.interfaces import IConsumer, ITransport
+
+        a, _ = yield self.pair()
+        for interface in (ITransport, IConsumer, IPushProducer):
+            verifyObject(interface, a.transport)
+
+
+class TCPContract(Contract):
+    """
+    What TCP has beyond that.
+    """
+
+    interface = "127.0.0.1"
+
+    def listen(self) -> Any:
+        from alacrity.endpoints import server_endpoint
+
+        kind = "tcp6" if ":" in self.interface else "tcp"
+        escaped = self.interface.replace(":", "\\:")
+        return server_endpoint(self.reactor, f"{kind}:0:interface={escaped}")
+
+    def connect(self, host: Any, factory: Any) -> Any:
+        from alacrity.endpoints import client_endpoint
+
+        factory.noisy = False
+        return client_endpoint(self.reactor, self.interface, host.port, 5.0).connect(
+            factory
+        )
+
+    @inlineCallbacks
+    def test_options(self) -> Any:
+        """
+        Socket options can be read and set.
+        """
+        a, _ = yield self.pair()
+        for enabled in (True, False):
+            a.transport.setTcpNoDelay(enabled)
+            self.assertEqual(bool(a.transport.getTcpNoDelay()), enabled)
+            a.transport.setTcpKeepAlive(enabled)
+            self.assertEqual(bool(a.transport.getTcpKeepAlive()), enabled)
+
+    def test_port_in_use(self) -> Any:
+        """
+        A port cannot be listened on twice; that is known at once.
+        """
+        taken = socket.socket(socket.AF_INET6 if ":" in self.interface else socket.AF_INET)
+        self.addCleanup(taken.close)
+        taken.bind((self.interface, 0))
+        taken.listen()
+        from alacrity.endpoints import server_endpoint
+
+        kind = "tcp6" if ":" in self.interface else "tcp"
+        escaped = self.interface.replace(":", "\\:")
+        endpoint = server_endpoint(
+            self.reactor, f"{kind}:{taken.getsockname()[1]}:interface={escaped}"
+        )
+        self.failureResultOf(endpoint.listen(Factory()), CannotListenError)
+
+    @inlineCallbacks
+    def test_timeout(self) -> Any:
+        """
+        A connection that is not made in time fails with a timeout; one that is
+        cancelled, as cancelled.
+        """
+        from alacrity.endpoints import client_endpoint
+
+        full = socket.socket(socket.AF_INET6 if ":" in self.interface else socket.AF_INET)
+        self.addCleanup(full.close)
+        full.bind((self.interface, 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        # The queue of a listening socket that nobody accepts from is soon full.
+        for _ in range(4):
+            filler = socket.socket(full.family)
+            self.addCleanup(filler.close)
+            filler.setblocking(False)
+            filler.connect_ex((self.interface, port))
+        factory = Factory.forProtocol(Peer)
+        factory.noisy = False
+        endpoint = client_endpoint(self.reactor, self.interface, port, 0.2)
+        yield self.assertFailure(endpoint.connect(factory), TimeoutError)
+        connecting = client_endpoint(self.reactor, self.interface, port, 5.0).connect(factory)
+        self.reactor.callLater(0, connecting.cancel)
+        yield self.assertFailure(connecting, ConnectingCancelledError)
+
+
+class TCP4Tests(TCPContract, TestCase):
+    """IPv4."""
+
+
+class TCP6Tests(TCPContract, TestCase):
+    """IPv6."""
+
+    interface = "::1"
+    if not socket.has_ipv6 or not os.path.exists("/proc/net/if_inet6"):
+        skip = "this machine has no IPv6"
+
+
+class UNIXTests(Contract, TestCase):
+    """Unix sockets."""
+
+    refusals = (OSError, Exception)
+
+    def setUp(self) -> None:
+        super().setUp()
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.paths = iter([f"{directory.name}/{n}" for n in range(5)])
+
+    def listen(self) -> Any:
+        from alacrity.endpoints import server_endpoint
+
+        self.path = next(self.paths)
+        return server_endpoint(self.reactor, f"unix:{self.path}:mode=600")
+
+    def connect(self, host: Any, factory: Any) -> Any:
+        from alacrity.endpoints import unix_client_endpoint
+
+        factory.noisy = False
+        return unix_client_endpoint(self.reactor, self.path, 5.0).connect(factory)
+
+    def checkAborted(self, peer: Peer) -> None:
+        """A Unix socket knows no reset."""
+
+    def checkAddresses(self, a: Peer, b: Peer) -> None:
+        """The connecting end has no name."""
+
+    @inlineCallbacks
+    def test_files(self) -> Any:
+        """
+        The socket has the mode that was asked for, one listener, and goes with it.
+        """
+        from alacrity.endpoints import server_endpoint
+
+        yield self.pair()
+        self.assertEqual(os.stat(self.path).st_mode & 0o777, 0o600)
+        again = server_endpoint(self.reactor, f"unix:{self.path}")
+        yield self.assertFailure(again.listen(Factory()), CannotListenError)
+        yield self.port.stopListening()
+        self.assertFalse(os.path.exists(self.path))
+
+
+def main(kind: str) -> int:
+    """
+    Run the contract on a kind of reactor.
+
+    @return: the exit status.
+    """
+    if kind == "uvloop":
+        import uvloop
+        from twisted.internet import asyncioreactor
+
+        loop = uvloop.new_event_loop()
+        asyncio.set_event_loop(loop)
+        asyncioreactor.install(loop)
+    from twisted.internet import reactor
+
+    from alacrity.endpoints import uvloop_of
+
+    assert (uvloop_of(reactor) is not None) == (kind == "uvloop")
+    print(f"on {kind}: {reactor}")
+    from twisted.trial.reporter import TreeReporter
+    from twisted.trial.runner import TestLoader, TrialRunner
+
+    with tempfile.TemporaryDirectory() as directory:
+        os.chdir(directory)
+        suite = TestLoader().loadClass
+        runner = TrialRunner(TreeReporter, workingDirectory=os.path.join(directory, "trial"))
+        from twisted.trial.unittest import TestSuite
+
+        result = runner.run(TestSuite(suite(each) for each in (TCP4Tests, TCP6Tests, UNIXTests)))
+    return 0 if result.wasSuccessful() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
