@@ -157,6 +157,7 @@ def _register(pool: Pool, command: Register, index: int) -> Registered:
     that is down says by registering that it has come back: it is pending again.
     """
     known = pool.servers.get(server_id(command.ip, command.port))
+    state: State
     if known is not None and known.state is State.UP:
         state, reason, since = known.state, known.reason, known.since
     else:

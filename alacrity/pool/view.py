@@ -4,6 +4,7 @@ The current pool, and news of its changes.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
@@ -39,6 +40,9 @@ class PoolView:
     """
     Holds the current pool; what happens to it, it tells its subscribers.
 
+    Subscribers hear of the changes in the order in which they happened, also when
+    one of them, told of a change, makes another.
+
     @ivar pool: the current value. Read it, keep it as long as you like.
     """
 
@@ -47,6 +51,8 @@ class PoolView:
     def __init__(self, pool: Pool | None = None) -> None:
         self.pool = Pool() if pool is None else pool
         self._subscribers: list[Subscriber] = []
+        self._news: deque[tuple[Change, tuple[Subscriber, ...]]] = deque()
+        self._telling = False
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """
@@ -68,9 +74,21 @@ class PoolView:
         before = self.pool
         self.pool, outcome = apply(before, command)
         for change in _changes(before, self.pool, outcome):
-            for subscriber in tuple(self._subscribers):
-                self._tell(subscriber, change)
+            self._news.append((change, tuple(self._subscribers)))
+        if not self._telling:
+            self._telling = True
+            try:
+                self._tell_all()
+            finally:
+                self._telling = False
         return outcome
+
+    def _tell_all(self) -> None:
+        while self._news:
+            change, subscribers = self._news.popleft()
+            for subscriber in subscribers:
+                if subscriber in self._subscribers:
+                    self._tell(subscriber, change)
 
     def _tell(self, subscriber: Subscriber, change: Change) -> None:
         try:

@@ -1,0 +1,274 @@
+"""
+The calls of the management API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import msgspec
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import Request
+from werkzeug.exceptions import MethodNotAllowed, NotFound
+
+from alacrity.management.documents import (
+    CheckResult,
+    counter_document,
+    read_registration,
+    server_document,
+)
+from alacrity.management.problems import Problem, shown
+from alacrity.management.site import BoundedSite, incident, respond, respond_problem, set_headers
+from alacrity.pool import Deregister, Deregistered, PoolView, Propose, Register, Registered, Server
+from alacrity.pool.local import NotKept
+from alacrity.stats import Counter, Stats
+
+if TYPE_CHECKING:
+    from klein import Klein
+
+CURL: Final = "with curl: -H 'Content-Type: application/json'"
+
+RETRY_AFTER: Final = 1
+"""Seconds after which a call that could not be kept may be repeated."""
+
+Answer: TypeAlias = bytes | Awaitable[bytes]
+
+
+class Api:
+    """
+    The management API of one node.
+    """
+
+    def __init__(
+        self,
+        *,
+        view: PoolView,
+        propose: Propose,
+        stats: Stats,
+        counters: Callable[[str], Counter | None],
+        draining: Callable[[], Iterable[Server]],
+        results: Callable[[str], CheckResult | None],
+        serving: Callable[[], bool],
+        wall: Callable[[], float],
+    ) -> None:
+        """
+        @param propose: how the pool is changed.
+        @param counters: gives a server's counter by its id; L{None}: it has none yet.
+        @param draining: the servers that have left the pool with requests in flight.
+        @param results: gives the outcome of a server's latest check by its id.
+        @param serving: whether the proxy takes requests.
+        @param wall: the time, in seconds since the epoch.
+        """
+        self._view = view
+        self._propose = propose
+        self._stats = stats
+        self._counters = counters
+        self._draining = draining
+        self._results = results
+        self._serving = serving
+        self._wall = wall
+
+    def site(self, reactor: IReactorTime | None = None) -> BoundedSite:
+        """
+        The API as a factory that a port can listen with.
+
+        @param reactor: for timeouts; L{None}: the global one.
+        """
+        return BoundedSite(self.resource(), reactor)
+
+    def resource(self) -> Resource:
+        """
+        The API as a resource. It bounds no bodies; L{site} does.
+        """
+        return _Root(self._routes().resource())
+
+    def _routes(self) -> Klein:
+        # Klein imports the reactor, which must not be chosen by importing this module.
+        from klein import Klein  # noqa: PLC0415
+
+        app = Klein()
+        app.url_map.merge_slashes = False
+        app.route("/servers", methods=["POST"])(self._register)
+        app.route("/servers", methods=["GET"])(self._show_servers)
+        app.route("/servers/<id>", methods=["GET"])(self._show_server)
+        app.route("/servers/<id>", methods=["DELETE"])(self._deregister)
+        app.route("/stats", methods=["GET"])(self._show_stats)
+        app.route("/stats/detail", methods=["GET"])(self._show_counters)
+        app.route("/health", methods=["GET"])(self._show_health)
+        app.route("/health/leader", methods=["GET"])(self._show_leader)
+        app.handle_errors(Exception)(self._refuse)  # type: ignore[arg-type]
+        return app
+
+    # The pool
+
+    async def _register(self, request: Request) -> bytes:
+        _require_json(request)
+        content = request.content
+        assert content is not None
+        asked = read_registration(content.read(), _caller(request))
+        outcome = await self._propose(
+            Register(asked.ip, asked.port, asked.check, asked.weight, time=self._wall())
+        )
+        assert isinstance(outcome, Registered), outcome
+        server = outcome.server
+        set_headers(request, {"Location": f"/servers/{server.id}"})
+        return _json(
+            request,
+            server_document(server, self._results(server.id)),
+            201 if outcome.created else 200,
+        )
+
+    async def _deregister(self, request: Request, id: str) -> bytes:
+        outcome = await self._propose(Deregister(id, time=self._wall(), reason="asked to"))
+        if not isinstance(outcome, Deregistered):
+            raise _no_such(id)
+        request.setResponseCode(204)
+        return b""
+
+    def _show_servers(self, request: Request) -> bytes:
+        servers = self._view.pool.servers
+        documents = [server_document(server, self._results(id)) for id, server in servers.items()]
+        documents += [
+            server_document(server, None, draining=True)
+            for server in self._draining()
+            if server.id not in servers
+        ]
+        return _json(request, documents)
+
+    def _show_server(self, request: Request, id: str) -> bytes:
+        server = self._view.pool.servers.get(id)
+        if server is not None:
+            return _json(request, server_document(server, self._results(id)))
+        for leaving in self._draining():
+            if leaving.id == id:
+                return _json(request, server_document(leaving, None, draining=True))
+        raise _no_such(id)
+
+    # Statistics
+
+    def _show_stats(self, request: Request) -> bytes:
+        stats = self._stats
+        return _json(
+            request, {"client": stats.client.document(), "server": stats.server.document()}
+        )
+
+    def _show_counters(self, request: Request) -> bytes:
+        servers = self._view.pool.servers
+        return _json(
+            request,
+            [counter_document(server, self._counters(id)) for id, server in servers.items()],
+        )
+
+    # Health of this node
+
+    def _show_health(self, request: Request) -> bytes:
+        if not self._serving():
+            raise Problem(503, "this node takes no requests: it is starting or stopping")
+        return _json(request, {"status": "serving"})
+
+    def _show_leader(self, request: Request) -> bytes:
+        return _json(request, {"status": "leader"})
+
+    # What cannot be answered
+
+    def _refuse(self, request: Request, failure: Failure) -> bytes:
+        """
+        The one place where errors become answers.
+        """
+        match failure.value:
+            case Problem() as problem:
+                pass
+            case NotKept():
+                problem = Problem(
+                    503,
+                    "the change could not be written to disk, and a restart may forget it; "
+                    "repeating the call is safe",
+                    headers={"Retry-After": str(RETRY_AFTER)},
+                )
+            case MethodNotAllowed(valid_methods=methods):
+                allow = ", ".join(sorted({*(methods or ()), "OPTIONS"}))
+                if request.method == b"OPTIONS":
+                    set_headers(request, {"Allow": allow})
+                    request.setResponseCode(204)
+                    return b""
+                problem = Problem(
+                    405,
+                    f"the method is {_text(request.method)}; allowed: {allow}",
+                    headers={"Allow": allow},
+                )
+            case NotFound():
+                problem = Problem(404, f"there is nothing at {_text(request.path)}")
+            case _:
+                problem = incident(request, failure)
+        return respond_problem(request, problem)
+
+
+class _Root(Resource):
+    """
+    Keeps from Klein what it would stumble over.
+    """
+
+    isLeaf = True
+
+    def __init__(self, inner: IResource) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._inner = inner
+
+    def render(self, request: Request) -> Any:
+        """
+        Answer a request.
+        """
+        try:
+            b"/".join([*(request.postpath or ()), request.method]).decode("utf-8")
+        except UnicodeDecodeError:
+            problem = Problem(400, f"the path is not UTF-8: {_text(request.path)}")
+            return respond_problem(request, problem)
+        return self._inner.render(request)  # type: ignore[no-untyped-call]
+
+
+def _json(request: Request, document: object, status: int = 200) -> bytes:
+    return respond(request, status, msgspec.json.encode(document) + b"\n")
+
+
+def _no_such(id: str) -> Problem:
+    return Problem(404, f"there is no server {shown(id)}")
+
+
+def _text(value: bytes) -> str:
+    """
+    What a client sent, for people.
+    """
+    return shown(value.decode("latin-1"))[1:-1]
+
+
+def _caller(request: Request) -> str | None:
+    """
+    The IP address of the client; L{None}: it has none.
+    """
+    address = request.getClientAddress()  # type: ignore[no-untyped-call]
+    return address.host if isinstance(address, IPv4Address | IPv6Address) else None
+
+
+def _require_json(request: Request) -> None:
+    """
+    @raise Problem: the body is said to be something else.
+    """
+    fields: Sequence[bytes] = request.requestHeaders.getRawHeaders(b"Content-Type", [])
+    if request.requestHeaders.hasHeader(b"Content-Encoding"):
+        raise Problem(415, "the body has a Content-Encoding; allowed: none")
+    if len(fields) != 1:
+        found = "missing" if not fields else "there more than once"
+        raise Problem(415, f"Content-Type is {found}; allowed: application/json ({CURL})")
+    media_type, *parameters = fields[0].lower().split(b";")
+    if media_type.strip() != b"application/json":
+        raise Problem(
+            415, f"Content-Type is {_text(fields[0])}; allowed: application/json ({CURL})"
+        )
+    for parameter in parameters:
+        name, _, value = parameter.strip().partition(b"=")
+        if name == b"charset" and value.strip(b'"') not in {b"utf-8", b"utf8"}:
+            raise Problem(415, f"the charset is {_text(value)}; allowed: utf-8")

@@ -1,0 +1,88 @@
+"""
+What is answered when a call cannot be: problem documents (RFC 9457).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+TITLES: Final[Mapping[int, str]] = {
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
+"""The statuses that the API answers with, besides success."""
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+
+class Problem(Exception):
+    """
+    Why a call is refused.
+
+    @ivar status: the HTTP status.
+    @ivar detail: what was found and what is allowed, for people.
+    @ivar field: the member of the request's document at fault, such as
+        C{check.interval}; L{None}: no single one.
+    @ivar headers: response fields to be sent along.
+    @ivar incident: under which id the log has more.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        field: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        incident: str | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.field = field
+        self.headers = headers or {}
+        self.incident = incident
+
+    def document(self) -> bytes:
+        """
+        The problem as JSON, with an end of line.
+        """
+        document: dict[str, object] = {
+            "type": "about:blank",
+            "title": TITLES[self.status],
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if self.field is not None:
+            document["field"] = self.field
+        if self.incident is not None:
+            document["incident"] = self.incident
+        return msgspec.json.encode(document) + b"\n"
+
+
+def shown(value: object, longest: int = 60) -> str:
+    """
+    What was found, fit to be put in a L{Problem}'s detail: short, in ASCII.
+    """
+    match value:
+        case None | bool():
+            text = {None: "null", True: "true", False: "false"}[value]
+        case dict():
+            text = "an object"
+        case list():
+            text = "an array" if len(value) > 4 else f"[{', '.join(shown(v, 12) for v in value)}]"
+        case str():
+            text = ascii(value[: longest + 1])
+        case int() if abs(value) >= 10**longest:
+            text = "a very long number"
+        case _:
+            text = ascii(value)
+    return text if len(text) <= longest else f"{text[:longest]}..."

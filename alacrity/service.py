@@ -1,0 +1,298 @@
+"""
+The composition root: what there is, how it hangs together, and in what order it
+starts and stops.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.server import Site
+
+from alacrity import __version__
+from alacrity.config import Settings
+from alacrity.endpoints import client_endpoint, server_endpoint, uvloop_of
+from alacrity.health import Monitor, standard_checks
+from alacrity.http1.parser import Limits as MessageLimits
+from alacrity.logs import AccessRecord, access_log
+from alacrity.management import Api
+from alacrity.pool import PoolView, Server
+from alacrity.pool.local import LocalLog
+from alacrity.pool.store import StateError, load, save
+from alacrity.proxy.balancer import Balancer, Upstream
+from alacrity.proxy.client import ClientConnection
+from alacrity.proxy.deadlines import Deadlines
+from alacrity.proxy.exchange import Exchange
+from alacrity.proxy.frontend import Frontend
+from alacrity.proxy.server import ServerConnection, ServerFactory
+from alacrity.stats import Counter, Stats
+
+HEADROOM = 512
+"""How many file descriptors are kept for all that is not a client or its server."""
+
+
+def makeService(reactor: Any, settings: Settings, state_directory: Path) -> IService:
+    """
+    The whole service, not yet started.
+    """
+    return Alacrity(reactor, settings, state_directory)
+
+
+class Alacrity(Service):
+    """
+    A node: proxy, management API, checks, and the pool that they share.
+
+    Started in this order: the pool, as it was kept; management; the checks; the
+    proxy. Stopped in this: the proxy takes no more connections, then no more
+    requests, and those in flight are finished; the checks; management; at last
+    what is still to be written of the pool.
+
+    @ivar serving: whether the proxy takes requests.
+    """
+
+    name = "alacrity"
+    serving = False
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, settings: Settings, state_directory: Path) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._state_directory = state_directory
+        self._proxy_ports: list[IListeningPort] = []
+        self._management_ports: list[IListeningPort] = []
+        self.stats = Stats()
+        self.balancer = Balancer()
+        self.deadlines = Deadlines(reactor)
+
+    def privilegedStartService(self) -> None:
+        """
+        Take the addresses, while that is still allowed.
+
+        @raise SystemExit: one cannot be had, or the state directory cannot be used.
+        """
+        super().privilegedStartService()
+        settings = self._settings
+        try:
+            pool = load(self._state_directory)
+        except StateError as error:
+            raise self._impossible(str(error)) from None
+        self.view = PoolView(pool)
+        self._pool_log = LocalLog(
+            self.view,
+            partial(save, self._state_directory),
+            partial(deferToThreadPool, self._reactor, self._reactor.getThreadPool()),
+        )
+        self.monitor = Monitor(
+            self.view,
+            self._pool_log.propose,
+            settings.health,
+            standard_checks(
+                lambda host, port, timeout: client_endpoint(self._reactor, host, port, timeout),
+                self._reactor,
+            ),
+            clock=self._reactor,
+            rng=Random(),  # noqa: S311 - it spreads the checks, it guards nothing
+        )
+        self.view.subscribe(self.balancer.changed)
+        self.frontend = Frontend(
+            balancer=self.balancer,
+            connect=self._connect,
+            deadlines=self.deadlines,
+            limits=settings.limits,
+            stats=self.stats,
+            timeouts=settings.timeouts,
+            pseudonym=settings.proxy.via,
+            trusted=settings.proxy.trusted_proxies,
+            record=self._recorder(),
+        )
+        api = Api(
+            view=self.view,
+            propose=self._pool_log.propose,
+            stats=self.stats,
+            counters=self._counter,
+            draining=self._draining,
+            results=self.monitor.results,
+            serving=lambda: self.serving,
+            wall=time.time,
+        )
+        self._message_limits = MessageLimits(
+            header_bytes=settings.limits.header_bytes, header_count=settings.limits.header_count
+        )
+        self._management_ports = self._listen(
+            settings.management.listen, "management", api.site(), server_endpoint
+        )
+        self._proxy_ports = self._listen(
+            settings.proxy.listen, "proxy", self.frontend, server_endpoint
+        )
+
+    def _listen(
+        self,
+        descriptions: Iterable[str],
+        role: str,
+        factory: IProtocolFactory,
+        endpoint: Callable[[Any, str], Any],
+    ) -> list[IListeningPort]:
+        ports: list[IListeningPort] = []
+        for description in descriptions:
+            listening: Deferred[IListeningPort] = endpoint(self._reactor, description).listen(
+                factory
+            )
+            failures: list[Failure] = []
+            listening.addCallbacks(ports.append, failures.append)
+            if failures:
+                failures[0].trap(CannotListenError, OSError, ValueError)
+                raise self._impossible(
+                    f"{role} cannot listen on {description}: {_cause(failures[0].value)}"
+                )
+        return ports
+
+    def _impossible(self, fault: str) -> SystemExit:
+        """
+        Without this, there is no use in starting.
+        """
+        self._log.critical("{fault}", fault=fault)
+        return SystemExit(f"alacrity: {fault}")
+
+    def startService(self) -> None:
+        """
+        Begin to serve.
+        """
+        super().startService()
+        settings = self._settings
+        _raise_file_limit(settings.limits.client_connections * 2 + HEADROOM, self._log)
+        self.deadlines.start()
+        self.monitor.startService()
+        self.serving = True
+        self._log.info(
+            "Alacrity {version} on {transports}, {servers} servers known, state in {state}",
+            version=__version__,
+            transports="uvloop" if uvloop_of(self._reactor) is not None else "Twisted's transports",
+            servers=len(self.view.pool.servers),
+            state=str(self._state_directory),
+        )
+        for role, ports in (("proxy", self._proxy_ports), ("management", self._management_ports)):
+            for port in ports:
+                self._log.info(
+                    "{role} listens on {address}", role=role, address=_text(port.getHost())
+                )
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Finish what is begun, and stop.
+
+        @return: fires when all is stopped.
+        """
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self.serving = False
+        patience = self._settings.timeouts.drain
+        self._log.info("stopping; requests in flight may take {seconds} s", seconds=patience)
+        await _stop_listening(self._proxy_ports)
+        drained = self.frontend.drain()
+        late = self._reactor.callLater(patience, drained.cancel)
+        drained.addErrback(self._cut)
+        await drained
+        if late.active():
+            late.cancel()
+        await self.monitor.stopService()
+        await _stop_listening(self._management_ports)
+        self.balancer.close_idle()
+        await self._pool_log.flush()
+        self.deadlines.stop()
+        self._log.info("stopped")
+
+    def _cut(self, failure: Failure) -> None:
+        self._log.warn("requests in flight were cut off: they took too long to finish")
+
+    def _connect(self, upstream: Upstream) -> Deferred[ServerConnection]:
+        settings = self._settings
+        endpoint = client_endpoint(
+            self._reactor, upstream.host, upstream.port, settings.timeouts.connect
+        )
+        connecting: Deferred[Any] = endpoint.connect(
+            ServerFactory(
+                upstream,
+                self.deadlines,
+                self._message_limits,
+                settings.limits.idle_per_server,
+                settings.timeouts.server_idle,
+            )
+        )
+        return connecting
+
+    def _counter(self, id: str) -> Counter | None:
+        upstream = self.balancer.upstream(id)
+        return None if upstream is None else upstream.counter
+
+    def _draining(self) -> list[Server]:
+        return [upstream.server for upstream in self.balancer.draining()]
+
+    def _recorder(self) -> Callable[[ClientConnection, Exchange], None] | None:
+        log = access_log(self._settings.log)
+        if log is None:
+            return None
+        return lambda client, exchange: log(_access_record(client, exchange))
+
+
+def _access_record(client: ClientConnection, exchange: Exchange) -> AccessRecord:
+    raise NotImplementedError
+
+
+async def _stop_listening(ports: list[IListeningPort]) -> None:
+    await DeferredList([port.stopListening() for port in ports if port is not None])
+    ports.clear()
+
+
+def _cause(error: BaseException) -> str:
+    """
+    Why an address cannot be had, in a few words.
+    """
+    cause = getattr(error, "socketError", error)
+    return getattr(cause, "strerror", None) or str(cause)
+
+
+def _text(address: Any) -> str:
+    """
+    An address, for people.
+    """
+    host = getattr(address, "host", None)
+    if host is None:
+        name = getattr(address, "name", b"")
+        return f"unix:{name.decode(errors='replace') if isinstance(name, bytes) else name}"
+    return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
+
+
+def _raise_file_limit(wanted: int, log: Logger) -> None:
+    """
+    Each client may need two file descriptors. Take as many as we may.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        wanted_now = min(wanted, hard)
+    else:
+        wanted_now = wanted
+    if soft != resource.RLIM_INFINITY and soft < wanted_now:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted_now, hard))
+        soft = wanted_now
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        log.warn(
+            "{soft} file descriptors are allowed, and client_connections may need {wanted}",
+            soft=soft,
+            wanted=wanted,
+        )

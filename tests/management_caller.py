@@ -1,0 +1,176 @@
+"""
+Calls the management API without a network.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IAddress
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+
+from alacrity.management import Api
+from alacrity.pool import PoolView, Propose, Server
+from alacrity.pool.local import LocalLog
+from alacrity.stats import Counter, Stats
+
+NOW = 1700000000.25
+CALLER = IPv4Address("TCP", "10.1.2.3", 4567)
+
+
+class Response(msgspec.Struct, frozen=True):
+    """
+    An answer.
+
+    @ivar headers: by their names in lower case.
+    """
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def document(self) -> Any:
+        """The body, read as JSON."""
+        return json.loads(self.body)
+
+
+class Result(msgspec.Struct, frozen=True):
+    """
+    The outcome of a check.
+    """
+
+    passed: bool
+    reason: str
+    at: float
+    duration: float
+
+
+class Connection:
+    """
+    A connection to the API.
+    """
+
+    def __init__(self, management: Management, peer: IAddress) -> None:
+        self.transport = StringTransport(peerAddress=peer)
+        self._protocol = management.site.buildProtocol(peer)
+        assert self._protocol is not None
+        self._protocol.makeConnection(self.transport)
+
+    def send(self, data: bytes) -> None:
+        """
+        Send bytes, as they are.
+        """
+        if not self.transport.disconnecting:
+            self._protocol.dataReceived(data)
+
+    def lose(self) -> None:
+        """
+        The client goes away.
+        """
+        self._protocol.connectionLost(Failure(ConnectionDone()))
+
+    def received(self) -> bytes:
+        """
+        What was answered since the last time.
+        """
+        data: bytes = self.transport.value()
+        self.transport.clear()
+        return data
+
+
+class Management:
+    """
+    The API of a node that has all that it needs, and lets itself be looked at.
+    """
+
+    def __init__(self, propose: Propose | None = None) -> None:
+        self.clock = Clock()
+        self.view = PoolView()
+        self.log = LocalLog(self.view, lambda _pool: None, maybeDeferred)
+        self.stats = Stats()
+        self.counters: dict[str, Counter] = {}
+        self.draining: list[Server] = []
+        self.results: dict[str, Result] = {}
+        self.serving = True
+        self.api = Api(
+            view=self.view,
+            propose=self.log.propose if propose is None else propose,
+            stats=self.stats,
+            counters=self.counters.get,
+            draining=lambda: self.draining,
+            results=self.results.get,
+            serving=lambda: self.serving,
+            wall=lambda: NOW,
+        )
+        self.site = self.api.site(self.clock)
+
+    def connect(self, peer: IAddress = CALLER) -> Connection:
+        """
+        Open a connection.
+        """
+        return Connection(self, peer)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        peer: IAddress = CALLER,
+    ) -> Response:
+        """
+        Make a call and have its answer.
+        """
+        connection = self.connect(peer)
+        connection.send(request(method, path, body, headers))
+        return response(connection.received(), method)
+
+    def post(self, document: object, peer: IAddress = CALLER) -> Response:
+        """
+        Register.
+
+        @param document: as JSON, or what is to be made JSON.
+        """
+        body = document if isinstance(document, bytes) else json.dumps(document).encode()
+        return self.call("POST", "/servers", body, {"Content-Type": "application/json"}, peer)
+
+
+def request(
+    method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+) -> bytes:
+    """
+    A request as it is sent.
+    """
+    fields = {"Host": "localhost:8687", **(headers or {})}
+    if body:
+        fields["Content-Length"] = str(len(body))
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {fields[name]}" for name in fields), "", ""]
+    return "\r\n".join(lines).encode("latin-1") + body
+
+
+def response(data: bytes, method: str = "GET") -> Response:
+    """
+    Read exactly one whole answer.
+    """
+    head, found, body = data.partition(b"\r\n\r\n")
+    assert found, data
+    status, *lines = head.decode("ascii").split("\r\n")
+    headers = {}
+    for line in lines:
+        name, _, value = line.partition(": ")
+        assert name.lower() not in headers, f"{name} twice"
+        headers[name.lower()] = value
+    if method == "HEAD":
+        assert body == b"", body
+    else:
+        assert len(body) == int(headers.get("content-length", 0)), data
+    return Response(int(status.split(" ")[1]), headers, body)

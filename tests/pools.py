@@ -1,0 +1,49 @@
+"""
+Commands and pools at random, for hypothesis.
+"""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from alacrity.pool import (
+    Command,
+    Deregister,
+    HttpCheck,
+    Pool,
+    Register,
+    Report,
+    State,
+    TcpCheck,
+    apply,
+    server_id,
+)
+
+# Few of each, so that commands meet the same servers.
+IPS = st.sampled_from(["10.0.0.7", "10.0.0.8", "2001:db8::1"])
+PORTS = st.sampled_from([80, 8080])
+IDS = st.builds(server_id, IPS, PORTS) | st.just("nobody")
+TIMES = st.floats(0, 2**33, allow_nan=False)
+CHECKS = st.builds(
+    TcpCheck, interval=st.none() | st.floats(0.1, 60), port=st.none() | st.integers(1, 65535)
+) | st.builds(HttpCheck, path=st.sampled_from(["/", "/health"]), rise=st.none() | st.integers(1, 9))
+
+REGISTERS = st.builds(Register, IPS, PORTS, CHECKS, st.integers(1, 256), TIMES)
+COMMANDS: st.SearchStrategy[Command] = st.one_of(
+    REGISTERS,
+    st.builds(Deregister, IDS, TIMES, st.text(), st.none() | st.integers(0, 20)),
+    st.builds(Report, IDS, st.integers(0, 20), st.sampled_from(State), st.text(), TIMES),
+)
+
+
+def pool_after(commands: list[Command]) -> Pool:
+    """
+    What a pool is after commands.
+    """
+    pool = Pool()
+    for command in commands:
+        pool, _ = apply(pool, command)
+    return pool
+
+
+POOLS = st.builds(pool_after, st.lists(COMMANDS, max_size=20))
