@@ -1,6 +1,114 @@
+"""
+The configuration: a TOML file and options, made into frozen settings.
+
+Every fault is a L{ConfigurationError} of one line that names the file (or option),
+the key, what was found and what is allowed.
+"""
+
 from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from math import inf
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
 import msgspec
+from twisted.internet.endpoints import serverFromString
+
+Network: TypeAlias = IPv4Network | IPv6Network
+
+
+class ConfigurationError(Exception):
+    """
+    What is wrong, in one line.
+    """
+
+
+class Proxy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    C{[proxy]}
+
+    @ivar listen: endpoint strings.
+    @ivar via: the proxy's pseudonym in C{Via} (RFC 9110 7.6.3).
+    @ivar trusted_proxies: networks whose C{X-Forwarded-} fields are kept.
+    """
+
+    listen: tuple[str, ...] = ("tcp:8080",)
+    via: str = "alacrity"
+    trusted_proxies: tuple[Network, ...] = ()
+
+
+class Management(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    C{[management]}
+
+    @ivar listen: endpoint strings.
+    """
+
+    listen: tuple[str, ...] = ("tcp:8687:interface=127.0.0.1",)
+
+
+class Health(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    C{[health]}: durations in seconds; what applies to servers that do not say
+    otherwise.
+
+    @ivar interval: between two checks of a server.
+    @ivar fast_interval: the same while its state may be changing.
+    @ivar jitter: by which part of it an interval varies at most, to either side.
+    @ivar timeout: for one check.
+    @ivar rise: passes in a row that bring a down server back.
+    @ivar fall: failures in a row that take a server down.
+    @ivar deregister_after: how long a server may be down before it is removed; 0:
+        for ever.
+    """
+
+    interval: float = 5.0
+    fast_interval: float = 1.0
+    jitter: float = 0.1
+    timeout: float = 2.0
+    rise: int = 2
+    fall: int = 3
+    deregister_after: float = 300.0
+
+
+class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    C{[timeouts]}: in seconds.
+
+    @ivar connect: for a connection to a server.
+    @ivar server_response: for a server to begin its response, or to go on with it.
+    @ivar client_header: for a client to complete the head of a request.
+    @ivar client_idle: for a client to begin a request, to go on with a body, or to
+        read on.
+    @ivar server_idle: for how long an unused connection to a server is kept.
+    @ivar drain: for requests in flight to finish when the proxy stops.
+    """
+
+    connect: float = 3.0
+    server_response: float = 60.0
+    client_header: float = 10.0
+    client_idle: float = 60.0
+    server_idle: float = 30.0
+    drain: float = 30.0
+
+
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    C{[limits]}: sizes in bytes.
+
+    @ivar request_line: longest request line.
+    @ivar header_bytes: largest header section, request line included.
+    @ivar header_count: most header fields.
+    @ivar body_bytes: largest request body; 0: any.
+    @ivar client_connections: most connections from clients at once.
+    @ivar idle_per_server: most unused connections that are kept to one server.
+    @ivar requests_per_connection: most requests on a client's connection; 0: any.
+    """
+
     request_line: int = 16384
     header_bytes: int = 32768
     header_count: int = 100
@@ -8,10 +116,248 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     client_connections: int = 10000
     idle_per_server: int = 32
     requests_per_connection: int = 0
-class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    connect: float = 3.0
-    server_response: float = 60.0
-    client_header: float = 10.0
-    client_idle: float = 60.0
-    server_idle: float = 30.0
-    drain: float = 30.0
+
+
+class Cluster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    C{[cluster]}: a node is alone as yet, and the table has no keys.
+    """
+
+
+class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    C{[log]}
+
+    @ivar level: the least important events that are logged.
+    @ivar format: of the log's lines.
+    @ivar access: of the access log's lines, which go to the same place.
+    """
+
+    level: Literal["debug", "info", "warn", "error", "critical"] = "info"
+    format: Literal["text", "json"] = "text"
+    access: Literal["off", "combined", "json"] = "off"
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    The whole configuration, a table each.
+    """
+
+    proxy: Proxy = Proxy()
+    management: Management = Management()
+    health: Health = Health()
+    timeouts: Timeouts = Timeouts()
+    limits: Limits = Limits()
+    cluster: Cluster = Cluster()
+    log: Log = Log()
+
+
+# What a value must be beside its type: a test, and words for it.
+_Rule: TypeAlias = tuple[Callable[[Any], bool], str]
+
+_DAY: Final = 86400.0
+_POSITIVE: Final[_Rule] = (lambda v: 0 < v <= _DAY, "a number of seconds above 0, at most 86400")
+_NOT_NEGATIVE: Final[_Rule] = (
+    lambda v: 0 <= v < inf,
+    "a number of seconds, or 0 for never",
+)
+_COUNT: Final[_Rule] = (lambda v: 1 <= v < 1 << 31, "a whole number from 1")
+_COUNT_OR_NONE: Final[_Rule] = (
+    lambda v: 0 <= v < 1 << 63,
+    "a whole number from 1, or 0 for no limit",
+)
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+_RULES: Final[dict[str, _Rule]] = {
+    # RFC 9110 5.6.2, 7.6.3
+    "proxy.via": (lambda v: _TOKEN.fullmatch(v) is not None, "a token, such as a host name"),
+    "health.interval": _POSITIVE,
+    "health.fast_interval": _POSITIVE,
+    "health.jitter": (lambda v: 0 <= v <= 1, "a number from 0 to 1"),
+    "health.timeout": _POSITIVE,
+    "health.rise": _COUNT,
+    "health.fall": _COUNT,
+    "health.deregister_after": _NOT_NEGATIVE,
+    **{f"timeouts.{name}": _POSITIVE for name in Timeouts.__struct_fields__},
+    "timeouts.drain": (lambda v: 0 <= v <= _DAY, "a number of seconds, at most 86400"),
+    **{f"limits.{name}": _COUNT for name in Limits.__struct_fields__},
+    "limits.body_bytes": _COUNT_OR_NONE,
+    "limits.requests_per_connection": _COUNT_OR_NONE,
+    "limits.idle_per_server": (lambda v: 0 <= v < 1 << 31, "a whole number from 0"),
+}
+
+_TYPES: Final[dict[Any, str]] = {
+    float: "a number",
+    int: "a whole number",
+    str: "a string",
+    tuple[str, ...]: "an array of strings",
+    tuple[Network, ...]: "an array of strings",
+}
+
+
+def load(path: Path) -> Settings:
+    """
+    Read a configuration file.
+
+    @raise ConfigurationError: it cannot be read, or has a fault.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from error
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: byte {error.start} is not UTF-8") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str = "configuration") -> Settings:
+    """
+    Understand the text of a configuration file.
+
+    @param name: the file's, for faults.
+    @raise ConfigurationError: there is a fault.
+    """
+    try:
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigurationError(f"{name}: not TOML: {_one_line(str(error))}") from error
+    tables = {}
+    for key, value in document.items():
+        table = _TABLES.get(key)
+        if table is None:
+            raise _fault(name, key, "unknown", f"the tables {_listed(_TABLES)}")
+        if not isinstance(value, dict):
+            raise _fault(name, key, _shown(value), "a table")
+        tables[key] = _table(name, key, table, value)
+    return Settings(**tables)
+
+
+def override(
+    settings: Settings, *, proxy: Sequence[str] = (), management: Sequence[str] = ()
+) -> Settings:
+    """
+    Settings with the addresses that were given as options, where any were.
+
+    @raise ConfigurationError: one is not an endpoint string.
+    """
+    for option, given in (("--proxy", proxy), ("--management", management)):
+        for description in given:
+            _endpoint("options", option, description)
+    replace = msgspec.structs.replace
+    if proxy:
+        settings = replace(settings, proxy=replace(settings.proxy, listen=tuple(proxy)))
+    if management:
+        settings = replace(
+            settings, management=replace(settings.management, listen=tuple(management))
+        )
+    return settings
+
+
+_TABLES: Final[dict[str, type[msgspec.Struct]]] = {
+    field.name: field.type for field in msgspec.structs.fields(Settings)
+}
+
+
+def _table(
+    name: str, table: str, kind: type[msgspec.Struct], values: dict[str, Any]
+) -> msgspec.Struct:
+    """
+    One table, each of its keys looked at.
+    """
+    types = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    settings = {}
+    for key, value in values.items():
+        path = f"{table}.{key}"
+        if key not in types:
+            allowed = f"the keys {_listed(types)}" if types else "no keys yet"
+            raise _fault(name, path, "unknown", allowed)
+        settings[key] = _value(name, path, types[key], value)
+    return kind(**settings)
+
+
+def _value(name: str, path: str, kind: Any, value: Any) -> Any:
+    """
+    One key's value.
+    """
+    if kind == tuple[Network, ...]:
+        networks = _strings(name, path, value)
+        return tuple(_network(name, f"{path}[{n}]", each) for n, each in enumerate(networks))
+    if kind == tuple[str, ...]:
+        descriptions = _strings(name, path, value)
+        if not descriptions:
+            raise _fault(name, path, "an empty array", "at least one endpoint string")
+        for n, description in enumerate(descriptions):
+            _endpoint(name, f"{path}[{n}]", description)
+        return tuple(descriptions)
+    rule = _RULES.get(path)
+    try:
+        converted = msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        if rule is not None:
+            allowed = rule[1]
+        elif kind in _TYPES:
+            allowed = _TYPES[kind]
+        else:
+            allowed = "one of " + _listed(kind.__args__)
+        raise _fault(name, path, _shown(value), allowed) from None
+    if rule is not None and not rule[0](converted):
+        raise _fault(name, path, _shown(value), rule[1])
+    return converted
+
+
+def _strings(name: str, path: str, value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise _fault(name, path, _shown(value), "an array of strings")
+    return value
+
+
+def _network(name: str, path: str, text: str) -> Network:
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise _fault(
+            name, path, _shown(text), f"a network such as 10.0.0.0/8 ({_one_line(str(error))})"
+        ) from None
+
+
+def _endpoint(name: str, path: str, description: str) -> None:
+    """
+    Have Twisted understand an endpoint string. Nothing is bound.
+    """
+    try:
+        serverFromString(None, description)
+    except Exception as error:
+        why = _one_line(str(error)) or type(error).__name__
+        raise _fault(
+            name,
+            path,
+            _shown(description),
+            f"a Twisted endpoint string such as tcp:8080:interface=127.0.0.1 ({why})",
+        ) from None
+    kind, _, rest = description.partition(":")
+    if kind in {"tcp", "tcp6"}:
+        port = rest.partition(":")[0].removeprefix("port=")
+        if not port.isascii() or not port.isdigit() or int(port) > 65535:
+            raise _fault(name, path, _shown(description), "a port from 0 to 65535")
+
+
+def _fault(name: str, path: str, found: str, allowed: str) -> ConfigurationError:
+    return ConfigurationError(f"{name}: {path}: found {found}; allowed: {allowed}")
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(names)
+
+
+def _shown(value: object) -> str:
+    """
+    What was found, in one line and not too long.
+    """
+    text = ascii(value)
+    return text if len(text) <= 80 else text[:80] + "..."
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

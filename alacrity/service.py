@@ -26,6 +26,7 @@ from alacrity import __version__
 from alacrity.config import Settings
 from alacrity.endpoints import client_endpoint, server_endpoint, uvloop_of
 from alacrity.health import Monitor, standard_checks
+from alacrity.http1.fields import find
 from alacrity.http1.parser import Limits as MessageLimits
 from alacrity.logs import AccessRecord, access_log
 from alacrity.management import Api
@@ -86,6 +87,8 @@ class Alacrity(Service):
         """
         super().privilegedStartService()
         settings = self._settings
+        # By now, twistd is in its run directory.
+        self._state_directory = self._state_directory.absolute()
         try:
             pool = load(self._state_directory)
         except StateError as error:
@@ -118,6 +121,7 @@ class Alacrity(Service):
             pseudonym=settings.proxy.via,
             trusted=settings.proxy.trusted_proxies,
             record=self._recorder(),
+            wall=time.time,
         )
         api = Api(
             view=self.view,
@@ -251,7 +255,22 @@ class Alacrity(Service):
 
 
 def _access_record(client: ClientConnection, exchange: Exchange) -> AccessRecord:
-    raise NotImplementedError
+    now = time.time()
+    head = exchange.head
+    return AccessRecord(
+        client=client.address,
+        time=now,
+        method=head.method,
+        target=head.target,
+        version=f"HTTP/1.{head.minor}",
+        status=exchange.status,
+        body_bytes=exchange.sent,
+        complete=exchange.answered,
+        referer=find(head.lines, b"referer"),
+        user_agent=find(head.lines, b"user-agent"),
+        duration=now - exchange.began,
+        server=None if exchange.upstream is None else exchange.upstream.server.id,
+    )
 
 
 async def _stop_listening(ports: list[IListeningPort]) -> None:

@@ -1,0 +1,130 @@
+"""
+The door for C{twistd}: its options, and the service.
+
+It is opened before there is a reactor, so it imports little, and chooses one.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import IService
+from twisted.python.usage import Options as BaseOptions
+
+import alacrity
+
+if TYPE_CHECKING:
+    from alacrity.config import Settings
+
+
+class Options(BaseOptions):
+    """
+    What C{twistd alacrity} takes.
+
+    @ivar settings: the configuration, once the options are parsed.
+    """
+
+    synopsis = "[options]"
+    longdesc = (
+        "An HTTP/1.1 reverse proxy and load balancer whose servers register themselves. "
+        "Without a configuration it proxies on tcp:8080 and is managed on 127.0.0.1, port 8687."
+    )
+    optParameters = [
+        ["config", "c", None, "Configuration file (TOML)."],
+        ["state-dir", "s", "alacrity-state", "Where the pool is kept across restarts."],
+    ]
+    optFlags = [
+        ["check-config", None, "Say whether the configuration is in order, and exit."],
+    ]
+
+    settings: Settings
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["proxy"] = []
+        self["management"] = []
+
+    def opt_proxy(self, description: str) -> None:
+        """
+        Endpoint string to proxy on, instead of the configured ones; repeatable.
+        """
+        self["proxy"].append(description)
+
+    def opt_management(self, description: str) -> None:
+        """
+        Endpoint string to be managed on, instead of the configured ones; repeatable.
+        """
+        self["management"].append(description)
+
+    def opt_version(self) -> None:
+        """
+        Show the version, and exit.
+        """
+        print(f"alacrity {alacrity.__version__}")
+        raise SystemExit(0)
+
+    def postOptions(self) -> None:
+        """
+        Choose the reactor, while that can be done, and read the configuration.
+
+        @raise SystemExit: it is at fault, or was only to be checked.
+        """
+        if not self["check-config"]:
+            _choose_reactor()
+        from alacrity.config import ConfigurationError, Settings, load, override
+
+        try:
+            settings = Settings() if self["config"] is None else load(Path(self["config"]))
+            self.settings = override(
+                settings, proxy=self["proxy"], management=self["management"]
+            )
+        except ConfigurationError as error:
+            sys.stderr.write(f"alacrity: {error}\n")
+            raise SystemExit(1) from None
+        if self["check-config"]:
+            print("configuration ok")
+            raise SystemExit(0)
+        self._choose_log()
+
+    def _choose_log(self) -> None:
+        """
+        Have C{twistd} write its log as configured, unless its own options say how.
+        """
+        from alacrity.logs import observer_factory
+
+        parent: Any = self.parent
+        if parent is not None and not parent.get("logger") and not parent.get("syslog"):
+            parent["logger"] = observer_factory(self.settings.log, parent)
+
+
+def _choose_reactor() -> None:
+    """
+    Install a reactor on uvloop, unless there is one already: C{twistd --reactor} has
+    been heeded by now.
+    """
+    if "twisted.internet.reactor" in sys.modules:
+        return
+    try:
+        import uvloop
+    except ImportError:
+        return
+    import asyncio
+
+    from twisted.internet import asyncioreactor
+
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    asyncioreactor.install(loop)
+
+
+def makeService(options: Options) -> IService:
+    """
+    The service that C{twistd} runs.
+    """
+    from twisted.internet import reactor
+
+    from alacrity.service import makeService
+
+    return makeService(reactor, options.settings, Path(options["state-dir"]))
