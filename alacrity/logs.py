@@ -34,18 +34,30 @@ ACCESS: Final = "alacrity.access"
 """The namespace of the access log's events."""
 
 
-def observer_factory(settings: Log, twistd: Mapping[str, Any]) -> Callable[[], ILogObserver]:
+_settings: Log
+_twistd: Mapping[str, Any]
+
+
+def configure(settings: Log, twistd: Mapping[str, Any]) -> str:
     """
-    What C{twistd} makes its log observer with.
+    Take note of how the log is to be written.
 
     @param twistd: its own options: C{logfile} and C{nodaemon}.
+    @return: what C{twistd --logger} takes: the name of what makes the observer. It
+        takes nothing but a name, which is why these settings are global.
     """
+    global _settings, _twistd  # noqa: PLW0603
+    _settings, _twistd = settings, twistd
+    return f"{__name__}.{configured_observer.__name__}"
 
-    def make() -> ILogObserver:
-        _route_standard_logging()
-        return observer(settings, _destination(twistd.get("logfile"), bool(twistd.get("nodaemon"))))
 
-    return make
+def configured_observer() -> ILogObserver:
+    """
+    The observer that L{configure} took note of.
+    """
+    _route_standard_logging()
+    destination = _destination(_twistd.get("logfile"), bool(_twistd.get("nodaemon")))
+    return observer(_settings, destination)
 
 
 def observer(settings: Log, destination: TextIO) -> ILogObserver:
@@ -53,8 +65,9 @@ def observer(settings: Log, destination: TextIO) -> ILogObserver:
     Writes events as configured, a line or more each.
     """
     write = FileLogObserver(destination, _as_json if settings.format == "json" else _as_text)
-    level = LogLevel.lookupByName(settings.level)
-    return FilteringLogObserver(write, [LogLevelFilterPredicate(defaultLogLevel=level)])
+    important = LogLevelFilterPredicate(defaultLogLevel=LogLevel.lookupByName(settings.level))
+    important.setLogLevelForNamespace(ACCESS, LogLevel.info)
+    return FilteringLogObserver(write, [important])
 
 
 def _destination(name: str | None, nodaemon: bool) -> TextIO:
@@ -91,8 +104,11 @@ _LEVEL: Final = LogLevel.info
 def _as_json(event: LogEvent) -> str | None:
     """
     One object a line: C{time} (RFC 3339, UTC), C{level}, C{namespace}, C{message},
-    the event's own plain values, and the C{traceback} of a failure.
+    the event's own plain values, and the C{traceback} of a failure. An access line
+    that is an object itself stays as it is.
     """
+    if event.get("log_namespace") == ACCESS and event.get("is_json"):
+        return f"{event['line']}\n"
     document: dict[str, Any] = {
         "time": datetime.fromtimestamp(event["log_time"], UTC)
         .isoformat(timespec="milliseconds")
@@ -140,12 +156,13 @@ def _route_standard_logging() -> None:
 
 class AccessRecord(msgspec.Struct, frozen=True, gc=False):
     """
-    One request, and what became of it.
+    One request, and what became of it; what could not be understood of it is left
+    out.
 
     @ivar client: its address.
     @ivar time: when it ended, in seconds since the epoch.
-    @ivar version: such as C{HTTP/1.1}.
     @ivar status: of the response; 0: there was none.
+    @ivar version: such as C{HTTP/1.1}.
     @ivar body_bytes: how much of the response's body was sent.
     @ivar complete: whether the response was, to its end.
     @ivar duration: in seconds, since the head of the request was read.
@@ -154,16 +171,16 @@ class AccessRecord(msgspec.Struct, frozen=True, gc=False):
 
     client: str
     time: float
-    method: bytes
-    target: bytes
-    version: str
     status: int
-    body_bytes: int
-    complete: bool
-    referer: bytes | None
-    user_agent: bytes | None
-    duration: float
-    server: str | None
+    method: bytes = b"-"
+    target: bytes = b"-"
+    version: str = "-"
+    body_bytes: int = 0
+    complete: bool = True
+    referer: bytes | None = None
+    user_agent: bytes | None = None
+    duration: float = 0.0
+    server: str | None = None
 
 
 def access_log(settings: Log) -> Callable[[AccessRecord], None] | None:
@@ -176,7 +193,7 @@ def access_log(settings: Log) -> Callable[[AccessRecord], None] | None:
     log = Logger(namespace=ACCESS)
 
     def write(record: AccessRecord) -> None:
-        log.info("{line}", line=form(record))
+        log.info("{line}", line=form(record), is_json=form is as_json)
 
     return write
 

@@ -37,7 +37,7 @@ from alacrity.proxy.balancer import Balancer, Upstream
 from alacrity.proxy.client import ClientConnection
 from alacrity.proxy.deadlines import Deadlines
 from alacrity.proxy.exchange import Exchange
-from alacrity.proxy.frontend import Frontend
+from alacrity.proxy.frontend import Frontend, Recorder
 from alacrity.proxy.server import ServerConnection, ServerFactory
 from alacrity.stats import Counter, Stats
 
@@ -121,7 +121,6 @@ class Alacrity(Service):
             pseudonym=settings.proxy.via,
             trusted=settings.proxy.trusted_proxies,
             record=self._recorder(),
-            wall=time.time,
         )
         api = Api(
             view=self.view,
@@ -247,23 +246,29 @@ class Alacrity(Service):
     def _draining(self) -> list[Server]:
         return [upstream.server for upstream in self.balancer.draining()]
 
-    def _recorder(self) -> Callable[[ClientConnection, Exchange], None] | None:
-        log = access_log(self._settings.log)
-        if log is None:
+    def _recorder(self) -> Recorder | None:
+        write = access_log(self._settings.log)
+        if write is None:
             return None
-        return lambda client, exchange: log(_access_record(client, exchange))
+        return lambda client, exchange, status: write(_record(client, exchange, status))
 
 
-def _access_record(client: ClientConnection, exchange: Exchange) -> AccessRecord:
+def _record(client: ClientConnection, exchange: Exchange | None, status: int) -> AccessRecord:
+    """
+    What the access log says of a request.
+    """
     now = time.time()
+    address = client.forwarder.client.decode()
+    if exchange is None:
+        return AccessRecord(client=address, time=now, status=status)
     head = exchange.head
     return AccessRecord(
-        client=client.address,
+        client=address,
         time=now,
+        status=status,
         method=head.method,
         target=head.target,
         version=f"HTTP/1.{head.minor}",
-        status=exchange.status,
         body_bytes=exchange.sent,
         complete=exchange.answered,
         referer=find(head.lines, b"referer"),

@@ -92,11 +92,11 @@ class Options(BaseOptions):
         """
         Have C{twistd} write its log as configured, unless its own options say how.
         """
-        from alacrity.logs import observer_factory
+        from alacrity.logs import configure
 
         parent: Any = self.parent
         if parent is not None and not parent.get("logger") and not parent.get("syslog"):
-            parent["logger"] = observer_factory(self.settings.log, parent)
+            parent["logger"] = configure(self.settings.log, parent)
 
 
 def _choose_reactor() -> None:

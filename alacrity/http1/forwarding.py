@@ -23,18 +23,18 @@ class Forwarder:
     """
     Writes the requests of one client connection for its servers.
 
-    @ivar via: C{1.1} and the proxy's pseudonym (RFC 9110 7.6.3).
+    @ivar client: the client's address; empty: it has none.
     """
 
-    __slots__ = ("_added", "_authority", "_client", "_trusted", "_via")
+    __slots__ = ("_added", "_authority", "_trusted", "_via", "client")
 
     def __init__(self, *, via: bytes, client: bytes, authority: bytes, trusted: bool) -> None:
         """
-        @param client: the address of the client; empty: it has none.
+        @param via: C{1.1} and the proxy's pseudonym (RFC 9110 7.6.3).
         @param authority: what was connected to, the C{Host} of a client without.
         @param trusted: whether the client's own C{X-Forwarded-} fields are kept.
         """
-        self._client = client
+        self.client = client
         self._authority = authority
         self._trusted = trusted
         self._via = via
@@ -76,7 +76,7 @@ class Forwarder:
         for name, value in head.specials:
             if name not in head.named:
                 said.setdefault(name, []).append(value)
-        client = self._client or b"unknown"
+        client = self.client or b"unknown"
         added = [b"Via: " + self._via]
         added.append(b"X-Forwarded-For: " + b", ".join([*said.pop(b"x-forwarded-for", []), client]))
         added.append(b"X-Forwarded-Proto: " + said.pop(b"x-forwarded-proto", [b"http"])[-1])

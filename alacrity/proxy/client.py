@@ -86,6 +86,8 @@ class ClientConnection(Protocol):
         if not frontend.admit(self):
             frontend.stats.client.failed += 1
             self.respond(503, None)
+            if frontend.record is not None:
+                frontend.record(self, None, 503)
             self._close()
 
     # From the client
@@ -187,6 +189,8 @@ class ClientConnection(Protocol):
         else:
             self.respond(error.status, None)
             self._count(error.status)
+            if self._frontend.record is not None:
+                self._frontend.record(self, None, error.status)
             self._close(linger=True)
 
     def readConnectionLost(self) -> None:
@@ -230,7 +234,7 @@ class ClientConnection(Protocol):
         if exchange is not None:
             exchange.abandon()
             if self._frontend.record is not None:
-                self._frontend.record(self, exchange)
+                self._frontend.record(self, exchange, exchange.status)
 
     # To the client
 
@@ -266,7 +270,7 @@ class ClientConnection(Protocol):
         self._probing = False
         self._count(exchange.status)
         if frontend.record is not None:
-            frontend.record(self, exchange)
+            frontend.record(self, exchange, exchange.status)
         if not exchange.complete:
             self._close(linger=True)
         elif self.leaving or not exchange.keep_alive:
@@ -286,7 +290,7 @@ class ClientConnection(Protocol):
         self._exchange = None
         self._frontend.stats.client.failed += 1
         if self._frontend.record is not None:
-            self._frontend.record(self, exchange)
+            self._frontend.record(self, exchange, exchange.status)
         self._lingering = True
         self.transport.unregisterProducer()
         self.transport.abortConnection()

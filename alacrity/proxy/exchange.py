@@ -39,12 +39,14 @@ class Exchange:
     @ivar upstream: the server that has it, or had it last.
     @ivar status: the response's, once there is one; else 0.
     @ivar sent: how many bytes of the response's body have been written.
+    @ivar began: when it did, by C{Frontend.wall}; 0 unless exchanges are recorded.
     """
 
     started = False
     answered = False
     status = 0
     sent = 0
+    began = 0.0
     unsent = b""
     upstream: Upstream | None = None
 
@@ -68,6 +70,8 @@ class Exchange:
         self.head = head
         self.keep_alive = head.keep_alive
         self.complete = head.length == 0
+        if frontend.record is not None:
+            self.began = frontend.wall()
 
     # Towards the server
 
@@ -412,7 +416,7 @@ class Exchange:
         """
         Answer ourselves.
         """
-        self._over = True
+        self._over = self.answered = True
         self.status = status
         client = self._client
         client.respond(status, self)

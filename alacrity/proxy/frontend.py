@@ -4,9 +4,10 @@ What all client connections share.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress
@@ -24,6 +25,8 @@ from alacrity.stats import Stats
 if TYPE_CHECKING:
     from alacrity.config import Limits, Timeouts
 
+Recorder: TypeAlias = Callable[[ClientConnection, Exchange | None, int], None]
+
 
 class Frontend(Factory):
     """
@@ -31,7 +34,10 @@ class Frontend(Factory):
 
     @ivar via: what the proxy says of itself in C{Via}.
     @ivar connect: opens a connection to a server.
-    @ivar record: is told of each exchange that has ended; L{None}: nobody is.
+    @ivar record: is told of each request that has ended: the client, its exchange
+        (L{None}: it did not come to one), the status of the response (0: there was
+        none); L{None}: nobody is told.
+    @ivar wall: the time, in seconds since the epoch.
     """
 
     noisy = False
@@ -48,7 +54,8 @@ class Frontend(Factory):
         timeouts: Timeouts,
         pseudonym: str = "alacrity",
         trusted: Collection[IPv4Network | IPv6Network] = (),
-        record: Callable[[ClientConnection, Exchange], None] | None = None,
+        record: Recorder | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         """
         @param pseudonym: the proxy's name in C{Via}.
@@ -68,6 +75,7 @@ class Frontend(Factory):
         self.via = b"1.1 " + pseudonym.encode("ascii")
         self._trusted = tuple(trusted)
         self.record = record
+        self.wall = wall
         self._connections: set[ClientConnection] = set()
         self._drained: Deferred[None] | None = None
 
