@@ -223,7 +223,7 @@ def parse(text: str, name: str = "configuration") -> Settings:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigurationError(f"{name}: not TOML: {_one_line(str(error))}") from error
-    tables = {}
+    tables: dict[str, Any] = {}
     for key, value in document.items():
         table = _TABLES.get(key)
         if table is None:

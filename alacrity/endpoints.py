@@ -45,7 +45,6 @@ from twisted.internet.interfaces import (
     IListeningPort,
     IProtocol,
     IProtocolFactory,
-    IPullProducer,
     IPushProducer,
     IReactorCore,
     IStreamClientEndpoint,
@@ -71,7 +70,7 @@ def uvloop_of(reactor: IReactorCore) -> asyncio.AbstractEventLoop | None:
     The uvloop loop that a reactor runs on, if it does.
     """
     # The reactor offers no public name for its loop.
-    loop = getattr(reactor, "_asyncioEventloop", None)
+    loop: asyncio.AbstractEventLoop | None = getattr(reactor, "_asyncioEventloop", None)
     if loop is None or type(loop).__module__.partition(".")[0] != "uvloop":
         return None
     loop.set_exception_handler(_report)
@@ -89,14 +88,15 @@ def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         _log.failure("{message}", Failure(error), message=context["message"])
 
 
-def server_endpoint(reactor: IReactorCore, description: str) -> IStreamServerEndpoint:
+def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
     """
     Like L{twisted.internet.endpoints.serverFromString}, on uvloop where possible.
     """
     loop = uvloop_of(reactor)
     if loop is not None and description.partition(":")[0] in {"tcp", "tcp6", "unix"}:
-        return serverFromString(_Listener(loop), description)
-    return serverFromString(reactor, description)
+        reactor = _Listener(loop)
+    endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+    return endpoint
 
 
 def client_endpoint(
@@ -164,8 +164,8 @@ class StreamTransport:
         "writeSequence",
     )
 
-    write: Callable[[bytes], object]
-    writeSequence: Callable[[Iterable[bytes]], object]
+    write: Callable[[bytes], None]
+    writeSequence: Callable[[Iterable[bytes]], None]
 
     def __init__(
         self,
@@ -288,7 +288,7 @@ class StreamTransport:
         if half_closeable is not None:
             self._loop.call_soon(half_closeable.writeConnectionLost)
 
-    def getPeer(self) -> IAddress:
+    def getPeer(self) -> Any:
         return _address(self._uv.get_extra_info("socket").family, self._peername())
 
     def _peername(self) -> Any:
@@ -298,7 +298,7 @@ class StreamTransport:
             # Gone before it was accepted.
             return ("0.0.0.0", 0)  # noqa: S104
 
-    def getHost(self) -> IAddress:
+    def getHost(self) -> Any:
         sock = self._socket()
         return _address(sock.family, sock.getsockname())
 
@@ -319,7 +319,7 @@ class StreamTransport:
 
     # IConsumer
 
-    def registerProducer(self, producer: IPushProducer | IPullProducer, streaming: bool) -> None:
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
         if self._producer is not None:
             raise RuntimeError(f"{self._producer!r} is registered already")
         if self._uv is None or self._uv.is_closing():
@@ -463,7 +463,7 @@ class _Port:
         sock.setblocking(False)
         # Now, so that a client that connects before the reactor runs is queued.
         sock.listen(self._backlog)
-        create = (
+        create: Any = (
             self._loop.create_unix_server
             if sock.family == socket.AF_UNIX
             else self._loop.create_server
@@ -557,5 +557,6 @@ def _connect_error(error: BaseException) -> BaseException:
     Twisted's name for what uvloop says.
     """
     if isinstance(error, OSError) and error.errno is not None:
-        return getConnectError((error.errno, os.strerror(error.errno)))
+        known: BaseException = getConnectError((error.errno, os.strerror(error.errno)))
+        return known
     return error

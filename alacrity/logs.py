@@ -46,7 +46,7 @@ def configure(settings: Log, twistd: Mapping[str, Any]) -> str:
     @return: what C{twistd --logger} takes: the name of what makes the observer. It
         takes nothing but a name, which is why these settings are global.
     """
-    global _settings, _twistd  # noqa: PLW0603
+    global _settings, _twistd
     _settings, _twistd = settings, twistd
     return f"{__name__}.{configured_observer.__name__}"
 

@@ -14,13 +14,12 @@ from random import Random
 from typing import Any
 
 from twisted.application.service import IService, Service
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.server import Site
 
 from alacrity import __version__
 from alacrity.config import Settings
@@ -108,7 +107,7 @@ class Alacrity(Service):
                 self._reactor,
             ),
             clock=self._reactor,
-            rng=Random(),  # noqa: S311 - it spreads the checks, it guards nothing
+            rng=Random(),
         )
         self.view.subscribe(self.balancer.changed)
         self.frontend = Frontend(
@@ -158,9 +157,8 @@ class Alacrity(Service):
             listening.addCallbacks(ports.append, failures.append)
             if failures:
                 failures[0].trap(CannotListenError, OSError, ValueError)
-                raise self._impossible(
-                    f"{role} cannot listen on {description}: {_cause(failures[0].value)}"
-                )
+                why = _cause(failures[0].value)
+                raise self._impossible(f"{role} cannot listen on {description}: {why}")
         return ports
 
     def _impossible(self, fault: str) -> SystemExit:
@@ -279,11 +277,11 @@ def _record(client: ClientConnection, exchange: Exchange | None, status: int) ->
 
 
 async def _stop_listening(ports: list[IListeningPort]) -> None:
-    await DeferredList([port.stopListening() for port in ports if port is not None])
+    await DeferredList([maybeDeferred(port.stopListening) for port in ports])
     ports.clear()
 
 
-def _cause(error: BaseException) -> str:
+def _cause(error: BaseException | None) -> str:
     """
     Why an address cannot be had, in a few words.
     """
@@ -307,16 +305,13 @@ def _raise_file_limit(wanted: int, log: Logger) -> None:
     Each client may need two file descriptors. Take as many as we may.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY:
-        wanted_now = min(wanted, hard)
-    else:
-        wanted_now = wanted
-    if soft != resource.RLIM_INFINITY and soft < wanted_now:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted_now, hard))
-        soft = wanted_now
-    if soft != resource.RLIM_INFINITY and soft < wanted:
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
         log.warn(
-            "{soft} file descriptors are allowed, and client_connections may need {wanted}",
-            soft=soft,
+            "{allowed} file descriptors are allowed; limits.client_connections may need {wanted}",
+            allowed=allowed,
             wanted=wanted,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.application.service import IService
 from twisted.python.usage import Options as BaseOptions
@@ -31,11 +31,11 @@ class Options(BaseOptions):
         "An HTTP/1.1 reverse proxy and load balancer whose servers register themselves. "
         "Without a configuration it proxies on tcp:8080 and is managed on 127.0.0.1, port 8687."
     )
-    optParameters = [
+    optParameters: ClassVar = [
         ["config", "c", None, "Configuration file (TOML)."],
         ["state-dir", "s", "alacrity-state", "Where the pool is kept across restarts."],
     ]
-    optFlags = [
+    optFlags: ClassVar = [
         ["check-config", None, "Say whether the configuration is in order, and exit."],
     ]
 
@@ -77,9 +77,7 @@ class Options(BaseOptions):
 
         try:
             settings = Settings() if self["config"] is None else load(Path(self["config"]))
-            self.settings = override(
-                settings, proxy=self["proxy"], management=self["management"]
-            )
+            self.settings = override(settings, proxy=self["proxy"], management=self["management"])
         except ConfigurationError as error:
             sys.stderr.write(f"alacrity: {error}\n")
             raise SystemExit(1) from None

@@ -24,7 +24,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorCore, IReactorTime
 from twisted.web.client import ResponseNeverReceived
 from twisted.web.iweb import IRequest
-from twisted.web.server import Site
+from twisted.web.server import Request, Site
 
 REPETITION: Final = 1.0
 """How many seconds pass before registration is tried again."""
@@ -108,7 +108,7 @@ class TestServer:
         )
 
     @app.route("/bytes/<int:size>")
-    def bytes(self, request: IRequest, size: int) -> Any:
+    def send_bytes(self, request: Request, size: int) -> Any:
         """
         So many bytes, with a C{Content-Length}.
         """
@@ -124,7 +124,7 @@ class TestServer:
         )
 
     @app.route("/stream/<int:lines>")
-    def stream(self, request: IRequest, lines: int) -> Any:
+    def send_lines(self, request: Request, lines: int) -> Any:
         """
         So many lines of JSON, in chunks.
         """
@@ -134,8 +134,9 @@ class TestServer:
         return _produce(
             request,
             lines,
-            lambda left: b'{"name": %b, "line": %d}\n'
-            % (json.dumps(self.name).encode(), lines - left),
+            lambda left: (
+                b'{"name": %b, "line": %d}\n' % (json.dumps(self.name).encode(), lines - left)
+            ),
             lambda _: 1,
         )
 
@@ -148,7 +149,7 @@ class TestServer:
 
 
 def _produce(
-    request: IRequest, total: int, piece: Callable[[int], bytes], count: Callable[[bytes], int]
+    request: Request, total: int, piece: Callable[[int], bytes], count: Callable[[bytes], int]
 ) -> Deferred[None]:
     """
     Write piece after piece, as fast as the client takes them.
@@ -198,6 +199,7 @@ def _produce(
 
 
 def _request(request: IRequest) -> dict[str, Any]:
+    content: Any = request.content
     return {
         "method": request.method.decode("latin-1"),
         "target": request.uri.decode("latin-1"),
@@ -206,7 +208,7 @@ def _request(request: IRequest) -> dict[str, Any]:
             for name, values in request.requestHeaders.getAllRawHeaders()
             for value in values
         ],
-        "body_bytes": len(request.content.read()),
+        "body_bytes": len(content.read()),
     }
 
 
@@ -325,7 +327,7 @@ async def serve(reactor: Any, options: Namespace) -> None:
     server = TestServer(options.name or f"{socket.gethostname()}-{os.getpid()}", reactor)
     site = Site(server.app.resource())
     site.displayTracebacks = False
-    endpoint = TCP6ServerEndpoint if ":" in options.host else TCP4ServerEndpoint
+    endpoint: Any = TCP6ServerEndpoint if ":" in options.host else TCP4ServerEndpoint
     try:
         port: Any = await endpoint(reactor, options.port, interface=options.host).listen(site)
     except CannotListenError as error:

@@ -120,12 +120,12 @@ def register(url: str, addresses: list[Address], check: dict[str, object]) -> No
     @param url: its management address.
     """
     for ip, port in addresses:
-        request = urllib.request.Request(  # noqa: S310
+        request = urllib.request.Request(
             url.rstrip("/") + "/servers",
             json.dumps({"ip": ip, "port": port, "check": check}).encode(),
             {"Content-Type": "application/json"},
         )
-        urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
+        urllib.request.urlopen(request, timeout=10).close()
 
 
 def measure(options: argparse.Namespace, addresses: list[Address]) -> None:

@@ -22,7 +22,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
-
 from peers import PEERS, start
 from processes import (
     HOST,

@@ -14,7 +14,6 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import msgspec
-
 from peers import SIZES, find_program
 from processes import HOST, LOAD_CORE, Broken, Child, allow_descriptors, run
 
@@ -200,7 +199,7 @@ def _find(name: str) -> str:
 
 def _expect_answer(port: int, path: str, fields: dict[str, str]) -> None:
     """
-    wrk counts only statuses from 400 as errors; see that it is 200, and the body whole.
+    Wrk counts only statuses from 400 as errors; see that it is 200, and the body whole.
     """
     connection = HTTPConnection(HOST, port, timeout=10)
     try:

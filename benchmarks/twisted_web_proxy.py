@@ -31,8 +31,8 @@ def main() -> None:
     port, origin = map(int, sys.argv[1:])
     reactor: Any = default_reactor
     ProxyClientFactory.noisy = False
-    resource = ReverseProxyResource("127.0.0.1", origin, b"")  # type: ignore[no-untyped-call]
-    site = QuietSite(resource)  # type: ignore[no-untyped-call]
+    resource = ReverseProxyResource("127.0.0.1", origin, b"")
+    site = QuietSite(resource)
     reactor.listenTCP(port, site, backlog=4096, interface="127.0.0.1")
     reactor.run()
 

@@ -4,6 +4,7 @@ Tests for L{alacrity.http1.parser}.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
@@ -139,7 +140,7 @@ class RequestTests(SynchronousTestCase):
         """
         data = POST + GET + CHUNKED_POST + GET
         bounds = [0, *sorted(cuts), len(data)]
-        pieces = [data[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+        pieces = [data[a:b] for a, b in pairwise(bounds)]
         self.assertEqual(read_requests(*pieces), read_requests(data))
 
     def test_stops_at_the_end(self) -> None:

@@ -260,7 +260,7 @@ def check_members(name: str, *values: object) -> list[BadRegistration]:
     ]
 
 
-UNSPECIFIED = "0.0.0.0"  # noqa: S104 - to be refused
+UNSPECIFIED = "0.0.0.0"
 
 BAD_REGISTRATIONS: list[BadRegistration] = [
     # Not a JSON document, or not a strict one.
@@ -927,7 +927,7 @@ class ImportTests(SynchronousTestCase):
             "sys.exit('twisted.internet.reactor' in sys.modules)"
         )
         root = Path(__file__).parent.parent
-        finished = subprocess.run([sys.executable, "-c", code], cwd=root, check=False)  # noqa: S603
+        finished = subprocess.run([sys.executable, "-c", code], cwd=root, check=False)
         self.assertEqual(finished.returncode, 0)
 
 

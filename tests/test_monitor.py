@@ -5,6 +5,7 @@ L{alacrity.health.monitor}: who is checked when, and what comes of it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from random import Random
 from typing import Any, Final
 
@@ -417,9 +418,9 @@ class StateTests(SynchronousTestCase):
             bench.end(PASS if passed else FAIL)
             streak = streak + 1 if passed is last else 1
             last = passed
-            if expected is State.PENDING and passed:
-                expected = State.UP
-            elif passed and expected is State.DOWN and streak >= rise:
+            if (expected is State.PENDING and passed) or (
+                passed and expected is State.DOWN and streak >= rise
+            ):
                 expected = State.UP
             elif not passed and streak >= fall:
                 expected = State.DOWN
@@ -503,7 +504,7 @@ class ScheduleTests(SynchronousTestCase):
         bench.register()
         bench.advance(300.0)
         times = [at for at, *_ in bench.begun][3:]
-        waits = [after - before for before, after in zip(times, times[1:], strict=False)]
+        waits = [after - before for before, after in pairwise(times)]
         self.assertLess(min(waits), 4.8)
         self.assertGreater(max(waits), 5.2)
         self.assertGreaterEqual(min(waits), 4.5)

@@ -43,7 +43,8 @@ class ForwardingTests(SynchronousTestCase):
         client.receive(GET)
         (wire,) = proxy.servers
         self.assertEqual(
-            wire.take(), b"GET /a HTTP/1.1\r\nHost: example.org\r\n" + ADDED + b"example.org\r\n\r\n"
+            wire.take(),
+            b"GET /a HTTP/1.1\r\nHost: example.org\r\n" + ADDED + b"example.org\r\n\r\n",
         )
         wire.receive(
             b"HTTP/1.1 200 OK\r\nServer: x\r\nDate: now\r\nContent-Length: 2\r\n"
@@ -120,7 +121,9 @@ class ForwardingTests(SynchronousTestCase):
         """
         proxy = Proxy()
         client = proxy.client()
-        client.receive(b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        client.receive(
+            b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+        )
         wire = proxy.servers[0]
         self.assertTrue(wire.take().endswith(b"\r\n\r\n3\r\nabc\r\n"))
         client.receive(b"2\r\nde\r\n0\r\nX: y\r\n\r\n")
@@ -185,8 +188,16 @@ class ForwardingTests(SynchronousTestCase):
         client = proxy.client()
         for request, response, expected in (
             (GET.replace(b"GET", b"HEAD"), OK[:-2], b"Content-Length: 2\r\n"),
-            (GET, b"HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\n", b"Content-Length: 2\r\n"),
-            (GET, b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n", b"204 No Content\r\nDate"),
+            (
+                GET,
+                b"HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\n",
+                b"Content-Length: 2\r\n",
+            ),
+            (
+                GET,
+                b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n",
+                b"204 No Content\r\nDate",
+            ),
         ):
             client.receive(request)
             proxy.servers[0].receive(response)
@@ -276,7 +287,9 @@ class ForwardingTests(SynchronousTestCase):
         """
         proxy = Proxy()
         client = proxy.client()
-        client.receive(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+        client.receive(
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
+        )
         client.receive(b"nonsense\r\n")
         self.assertEqual(status(client), 400)
         self.assertTrue(proxy.servers[0].aborted)

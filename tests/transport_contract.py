@@ -37,6 +37,8 @@ class Peer(Protocol):
     Keeps what happens to it, and lets tests wait for it.
     """
 
+    transport: Any
+
     def __init__(self) -> None:
         self.received = b""
         self.happened: list[str] = []
@@ -137,7 +139,7 @@ class PullProducer:
         pass
 
 
-class Contract:
+class Contract(TestCase):
     """
     The tests, for connections that C{listen} and C{connect} make.
     """
@@ -447,9 +449,7 @@ class Contract:
         """
         a, b = yield self.pair()
         yield self.port.stopListening()
-        yield self.assertFailure(
-            self.connect(self.host, Factory.forProtocol(Peer)), *self.refusals
-        )
+        yield self.assertFailure(self.connect(self.host, Factory.forProtocol(Peer)), *self.refusals)
         b.transport.write(b"still")
         yield a.until(lambda: a.received == b"still")
 
@@ -485,9 +485,7 @@ class TCPContract(Contract):
         from alacrity.endpoints import client_endpoint
 
         factory.noisy = False
-        return client_endpoint(self.reactor, self.interface, host.port, 5.0).connect(
-            factory
-        )
+        return client_endpoint(self.reactor, self.interface, host.port, 5.0).connect(factory)
 
     @inlineCallbacks
     def test_options(self) -> Any:
@@ -546,11 +544,11 @@ class TCPContract(Contract):
         yield self.assertFailure(connecting, ConnectingCancelledError)
 
 
-class TCP4Tests(TCPContract, TestCase):
+class TCP4Tests(TCPContract):
     """IPv4."""
 
 
-class TCP6Tests(TCPContract, TestCase):
+class TCP6Tests(TCPContract):
     """IPv6."""
 
     interface = "::1"
@@ -558,7 +556,7 @@ class TCP6Tests(TCPContract, TestCase):
         skip = "this machine has no IPv6"
 
 
-class UNIXTests(Contract, TestCase):
+class UNIXTests(Contract):
     """Unix sockets."""
 
     refusals = (OSError, Exception)
@@ -620,7 +618,7 @@ def main(kind: str) -> int:
     from alacrity.endpoints import uvloop_of
 
     assert (uvloop_of(reactor) is not None) == (kind == "uvloop")
-    print(f"on {kind}: {reactor}")
+    sys.stdout.write(f"on {kind}: {reactor}\n")
     from twisted.trial.reporter import TreeReporter
     from twisted.trial.runner import TestLoader, TrialRunner
 

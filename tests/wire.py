@@ -174,7 +174,7 @@ class Proxy:
             stats=self.stats,
             timeouts=self.timeouts,
             trusted=[ip_network(each) for each in trusted],
-            record=lambda client, exchange: self.recorded.append(exchange),
+            record=lambda client, exchange, status: self.recorded.append((exchange, status)),
         )
 
     def _connect(self, upstream: Upstream) -> Deferred[ServerConnection]:

@@ -224,7 +224,7 @@ class Monitor(Service):
         self._checks = checks
         self._clock = clock
         self._wall = wall
-        self._rng = Random() if rng is None else rng  # noqa: S311
+        self._rng = Random() if rng is None else rng
         self._watches: dict[str, _Watch] = {}
         self._due: list[tuple[float, int, _Watch]] = []
         self._order = count()

@@ -88,7 +88,7 @@ class Api:
 
     def _routes(self) -> Klein:
         # Klein imports the reactor, which must not be chosen by importing this module.
-        from klein import Klein  # noqa: PLC0415
+        from klein import Klein
 
         app = Klein()
         app.url_map.merge_slashes = False
@@ -215,7 +215,7 @@ class _Root(Resource):
     isLeaf = True
 
     def __init__(self, inner: IResource) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._inner = inner
 
     def render(self, request: Request) -> Any:
@@ -227,7 +227,7 @@ class _Root(Resource):
         except UnicodeDecodeError:
             problem = Problem(400, f"the path is not UTF-8: {_text(request.path)}")
             return respond_problem(request, problem)
-        return self._inner.render(request)  # type: ignore[no-untyped-call]
+        return self._inner.render(request)
 
 
 def _json(request: Request, document: object, status: int = 200) -> bytes:
@@ -249,7 +249,7 @@ def _caller(request: Request) -> str | None:
     """
     The IP address of the client; L{None}: it has none.
     """
-    address = request.getClientAddress()  # type: ignore[no-untyped-call]
+    address = request.getClientAddress()
     return address.host if isinstance(address, IPv4Address | IPv6Address) else None
 
 

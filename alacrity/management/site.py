@@ -69,14 +69,14 @@ class BoundedRequest(Request):
         if self._refused:
             self._close()
         else:
-            super().requestReceived(command, path, version)  # type: ignore[no-untyped-call]
+            super().requestReceived(command, path, version)
 
     def connectionLost(self, reason: Failure) -> None:
         """
         The client is gone.
         """
         self._cease_lingering()
-        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        super().connectionLost(reason)
 
     def _refuse(self) -> None:
         self._refused = True
@@ -96,7 +96,7 @@ class BoundedRequest(Request):
 
     def _close(self) -> None:
         self._cease_lingering()
-        self.channel.loseConnection()  # type: ignore[no-untyped-call]
+        self.channel.loseConnection()
 
     def _cease_lingering(self) -> None:
         if self._lingering is not None and self._lingering.active():
@@ -114,7 +114,7 @@ class BoundedRequest(Request):
         """
         if not self.startedWriting:
             self.responseHeaders.removeHeader(b"Server")
-        super().write(data)  # type: ignore[no-untyped-call]
+        super().write(data)
 
     def processingFailed(self, reason: Failure) -> Failure:
         """
@@ -122,10 +122,10 @@ class BoundedRequest(Request):
         """
         if self.startedWriting:
             self._log.failure("an answer broke off", reason)
-            self.channel.loseConnection()  # type: ignore[no-untyped-call]
+            self.channel.loseConnection()
         else:
             self.write(respond_problem(self, incident(self, reason)))
-            self.finish()  # type: ignore[no-untyped-call]
+            self.finish()
         return reason
 
 
@@ -139,7 +139,7 @@ class BoundedSite(Site):
     displayTracebacks = False
 
     def __init__(self, resource: IResource, reactor: IReactorTime | None = None) -> None:
-        super().__init__(resource, reactor=reactor, parsePOSTFormSubmission=False)  # type: ignore[no-untyped-call]
+        super().__init__(resource, reactor=reactor, parsePOSTFormSubmission=False)
 
     def startFactory(self) -> None:
         """
@@ -202,7 +202,7 @@ def incident(request: Request, failure: Failure) -> Problem:
     Log a fault of ours, and make of it what may be shown of it: an id.
     """
     id = uuid4().hex[:12]
-    request._log.failure(
+    request._log.failure(  # noqa: SLF001 - Twisted's, for requests
         "incident {incident}: {method} {path} failed",
         failure,
         incident=id,

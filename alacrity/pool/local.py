@@ -130,4 +130,4 @@ def _nobody_waits(failure: Failure) -> None:
     """
     It is logged where it happened.
     """
-    failure.trap(NotKept)  # type: ignore[no-untyped-call]
+    failure.trap(NotKept)

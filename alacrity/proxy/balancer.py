@@ -6,19 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from heapq import heapify, heapreplace
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from alacrity.pool import Change, Server, State
 from alacrity.stats import Counter
 
-
-class IdleConnection(Protocol):
-    """
-    A connection to a server, waiting for a request.
-    """
-
-    def close(self) -> None:
-        """It is no longer wanted."""
+if TYPE_CHECKING:
+    from alacrity.proxy.server import ServerConnection
 
 
 class Upstream:
@@ -39,7 +33,7 @@ class Upstream:
         self.host = server.ip
         self.port = server.port
         self.counter = Counter()
-        self.idle: list[IdleConnection] = []
+        self.idle: list[ServerConnection] = []
         self.active = 0
         self.retired = False
 

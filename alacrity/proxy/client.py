@@ -4,13 +4,12 @@ Connections from clients.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import (
     IAddress,
     IHalfCloseableProtocol,
     IPushProducer,
-    ITCPTransport,
 )
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -54,7 +53,8 @@ class ClientConnection(Protocol):
     @ivar leaving: whether the connection is to be closed after this response.
     """
 
-    transport: ITCPTransport
+    # ITCPTransport, IConsumer and IPushProducer at once.
+    transport: Any
 
     def __init__(self, frontend: Frontend) -> None:
         self._frontend = frontend
@@ -374,7 +374,7 @@ def _address(peer: IAddress) -> bytes:
     return host.encode("ascii") if isinstance(host, str) else b""
 
 
-def _authority(host: IAddress) -> bytes:
+def _authority(host: Any) -> bytes:
     """
     What to call the address that a client connected to, as a C{Host} field does.
     """

@@ -4,7 +4,7 @@ One request and its response.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred
@@ -59,7 +59,7 @@ class Exchange:
     _server_keeps_alive = False
     _chunking = False
     # The servers that have failed.
-    _tried: Set[Upstream] = frozenset()
+    _tried: AbstractSet[Upstream] = frozenset()
     # The body, as it goes out, in case it has to go out again.
     _body: list[bytes] | None = None
     _body_size = 0

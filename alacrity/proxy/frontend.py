@@ -110,7 +110,8 @@ class Frontend(Factory):
         """
         if not self._connections:
             return succeed(None)
-        self._drained = drained = Deferred(lambda _: self._cut())
+        drained: Deferred[None] = Deferred(lambda _: self._cut())
+        self._drained = drained
         for connection in tuple(self._connections):
             connection.drain()
         return drained

@@ -4,10 +4,10 @@ Connections to servers.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IPushProducer, ITCPTransport
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -33,7 +33,8 @@ class ServerConnection(Protocol):
     @ivar paused: whether its response is held up by a slow client.
     """
 
-    transport: ITCPTransport
+    # ITCPTransport, IConsumer and IPushProducer at once.
+    transport: Any
 
     def __init__(self, factory: ServerFactory) -> None:
         self._factory = factory
