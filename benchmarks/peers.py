@@ -167,10 +167,11 @@ class Peer(NamedTuple):
 
 
 @contextmanager
-def origin(directory: Path) -> Iterator[int]:
+def origin(directory: Path, host: str = HOST) -> Iterator[int]:
     """
     An nginx that serves L{SIZES}, on the core of the load; its port.
 
+    @param host: the address it listens on.
     @raise Broken: it does not start, or is not here.
     """
     program = find_program("nginx")
@@ -182,7 +183,7 @@ def origin(directory: Path) -> Iterator[int]:
         with (root / path[1:]).open("wb") as file:
             file.truncate(size)
     port = free_port()
-    http = _NGINX_ORIGIN.format(host=HOST, port=port, root=root)
+    http = _NGINX_ORIGIN.format(host=host, port=port, root=root)
     with _nginx("origin", program, http, directory, LOAD_CORE) as child:
         wait_until_listening(child, port)
         yield port

@@ -1,0 +1,122 @@
+"""
+What checks cost the requests: C{python benchmarks/checked_load.py}.
+
+Has 10,000 servers in the pool, and measures the latency of requests while they are
+checked hardly ever, and while each is checked every 5 s, in turns. Prints the medians
+of the rounds and their ratio. The exit status is 1 if p99 is doubled.
+
+The servers are one nginx, on as many loopback addresses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+import time
+from collections import defaultdict
+from http.client import HTTPConnection
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from load import BROWSER, Load, Result, missing_tools
+from peers import Node, call, origin, start_node
+from processes import HOST, LOAD_CORE, Broken, end_on_sigterm, pin, wait_until
+
+BAR = 2.0
+
+_SELDOM = 3600.0
+_COLUMNS = {
+    "p50_ms": "p50 ms",
+    "p99_ms": "p99 ms",
+    "rps": "requests/s",
+    "cpu_us": "CPU us/request, checks included",
+}
+
+
+def register(node: Node, port: int, count: int, interval: float) -> None:
+    """
+    Register servers, again or for the first time, and wait until they are up.
+
+    @raise Broken: one is refused, or does not come up.
+    """
+    connection = HTTPConnection(HOST, node.management, timeout=10)
+    with contextlib.closing(connection):
+        for number in range(count):
+            document = {
+                "ip": f"127.1.{number // 250}.{1 + number % 250}",
+                "port": port,
+                "check": {"type": "tcp", "interval": interval},
+            }
+            connection.request(
+                "POST", "/servers", json.dumps(document), {"Content-Type": "application/json"}
+            )
+            response = connection.getresponse()
+            answer = response.read()
+            if response.status not in (200, 201):
+                raise Broken(f"a registration was answered {response.status}: {answer!r}")
+
+    def are_up() -> bool:
+        time.sleep(0.5)
+        _, _, servers = call(node.management, "GET", "/servers")
+        return isinstance(servers, list) and all(each["state"] == "up" for each in servers)
+
+    wait_until(node.child, are_up, "sending traffic to all servers", 60)
+
+
+def main() -> int:
+    """
+    Read the command line, do what it says, and return the exit status.
+    """
+    parser = argparse.ArgumentParser(description="What checks cost the requests.")
+    parser.add_argument("--servers", type=int, default=10000)
+    parser.add_argument("--interval", type=float, default=5.0, help="seconds (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
+    parser.add_argument("--repeat", type=int, default=3, help="rounds (%(default)s)")
+    options = parser.parse_args()
+    if missing := missing_tools():
+        print(f"missing: {', '.join(missing)}", file=sys.stderr)
+        return 1
+    end_on_sigterm()
+    pin(LOAD_CORE)
+    results: defaultdict[float, list[Result]] = defaultdict(list)
+    with contextlib.ExitStack() as stack:
+        try:
+            directory = Path(stack.enter_context(TemporaryDirectory(prefix="alacrity-checked-")))
+            port = stack.enter_context(origin(directory, "0.0.0.0"))
+            node = stack.enter_context(start_node(directory))
+            load = Load(options.seconds, 32, 0, directory)
+            for number in range(options.repeat):
+                for interval in (_SELDOM, options.interval):
+                    print(f"round {number + 1}: checks every {interval:g} s", file=sys.stderr)
+                    register(node, port, options.servers, interval)
+                    results[interval].append(load.requests(node.child, node.port, "/100", BROWSER))
+        except (Broken, OSError) as error:
+            print(error, file=sys.stderr)
+            return 1
+    print(f"{options.servers} servers, ten browser headers, 32 connections")
+    ratio = 0.0
+    for name, title in _COLUMNS.items():
+        seldom, often = (
+            median(each.values[name] for each in results[interval])
+            for interval in (_SELDOM, options.interval)
+        )
+        ratio = often / seldom if name == "p99_ms" else ratio
+        print(
+            f"  {title:32} checked every {_SELDOM:g} s {seldom:9.2f}"
+            f"   every {options.interval:g} s {often:9.2f}   x {often / seldom:.2f}"
+        )
+    for interval, each in results.items():
+        for result in each:
+            if result.fault:
+                print(f"  every {interval:g} s: {result.fault}")
+    print(f"  bar: p99 less than doubled: {'met' if ratio < BAR else 'MISSED'}")
+    return int(ratio >= BAR)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main())
+    sys.exit(130)
