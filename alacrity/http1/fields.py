@@ -40,6 +40,13 @@ SPECIAL: Final = HOP_BY_HOP | {
 Fields that a proxy reads, removes or replaces. All C{X-Forwarded-} fields are too.
 """
 
+UPGRADES: Final = frozenset({b"connect-ip", b"connect-udp", b"websocket"})
+"""
+The protocols that a connection may be switched to, in lower case: those registered
+for C{Upgrade} (RFC 9110 16.7), but for C{HTTP}, C{h2c} and C{TLS}. What is spoken
+in these is HTTP again, and no request may pass that was not read here.
+"""
+
 NOT_IN_TRAILERS: Final = frozenset(
     {
         b"age",
@@ -156,6 +163,15 @@ def options(value: bytes) -> frozenset[bytes]:
 @lru_cache(1024)
 def _options(value: bytes) -> frozenset[bytes]:
     return frozenset(filter(None, (member.strip(b" \t").lower() for member in value.split(b","))))
+
+
+def upgrades(value: bytes) -> bytes:
+    """
+    Of the protocols that an C{Upgrade} names, those that may be switched to, as a
+    list; spelled and ordered as they were.
+    """
+    members = (member.strip(b" \t") for member in value.split(b","))
+    return b", ".join(member for member in members if member.lower() in UPGRADES)
 
 
 _DIGITS: Final = re.compile(rb"[0-9]{1,19}")

@@ -35,6 +35,7 @@ from alacrity.http1.fields import (
     SPECIALS,
     content_length,
     options,
+    upgrades,
     valid_host,
 )
 from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead
@@ -85,6 +86,14 @@ class ResponseReceiver(Protocol):
 
     def informationReceived(self, head: ResponseHead) -> None:
         """An interim response (1xx); the final one is yet to come."""
+
+    def switchReceived(self, head: ResponseHead) -> None:
+        """
+        The server goes on with another protocol (101). What it sends from here on is
+        left unread.
+
+        @raise ProtocolError: it was not asked to.
+        """
 
     def responseReceived(self, head: ResponseHead) -> None:
         """The final response begins."""
@@ -209,7 +218,7 @@ class _Parser:
         try:
             llhttp.feed_data(piece)
         except HttpParserUpgrade:
-            # An upgrade is the server's to accept, and it is not told of it.
+            # The head is well-formed; what an upgrade means, is read below.
             pass
         except HttpParserError as error:
             raise self._malformed(error, head) from None
@@ -327,12 +336,16 @@ class RequestParser(_Parser):
     Reads requests, one at a time.
     """
 
-    __slots__ = ("_receiver",)
+    __slots__ = ("_blank", "_receiver")
 
     _grammar = HttpRequestParser
 
+    MOST_BLANK: Final = 8
+    """How many pairs of empty lines may stand before a request."""
+
     def __init__(self, receiver: RequestReceiver, limits: Limits) -> None:
         super().__init__(limits)
+        self._blank = 0
         self._receiver = receiver
         self._body_received = receiver.requestBodyReceived
 
@@ -355,7 +368,10 @@ class RequestParser(_Parser):
         request_line = lines[0]
         if not request_line:
             # RFC 9112 2.2: empty lines before a request are no part of it.
-            return self._read_head(lines[1:]) if len(lines) > 1 else None
+            if len(lines) > 1:
+                return self._read_head(lines[1:])
+            self._count_blank()
+            return None
         if len(request_line) > self._limits.request_line:
             raise ProtocolError("the request line is too long", 414)
         words = request_line.split(b" ")
@@ -373,6 +389,7 @@ class RequestParser(_Parser):
         host: bytes | None = None
         length: int | None = None
         chunked = False
+        upgrade = b""
         named = NONE_NAMED
         for name, value in specials:
             if name == b"host":
@@ -392,6 +409,11 @@ class RequestParser(_Parser):
                 if chunked or value.lower() != b"chunked":
                     raise ProtocolError("the Transfer-Encoding is not chunked")
                 chunked = True
+            elif name == b"upgrade":
+                upgrade = b"%b, %b" % (upgrade, value) if upgrade else value
+            elif name == b"expect" and value.lower() != b"100-continue":
+                # RFC 9110 10.1.1: the one expectation that there is.
+                raise ProtocolError("the Expect is not 100-continue", 417)
         if chunked:
             # RFC 9112 6.1, 6.3 item 3
             if length is not None:
@@ -403,12 +425,19 @@ class RequestParser(_Parser):
             length = 0
         if target.translate(None, _IN_TARGET):
             raise ProtocolError("the request target has a character that is not allowed")
-        if not target.startswith(b"/"):
-            target, host = _target(method, target, host)
         if host is None:
+            # RFC 9112 3.2: even where the target names one.
             if minor == 1:
                 raise ProtocolError("there is no Host")
             host = b""
+        if not target.startswith(b"/"):
+            target, host = _target(method, target, host)
+        if upgrade:
+            # RFC 9110 7.8: named in Connection, and not by a 1.0 client. A request
+            # with a body, or that changes something, is not the place for it.
+            asked = minor == 1 and b"upgrade" in named and method == b"GET" and length == 0
+            upgrade = upgrades(upgrade) if asked else b""
+        self._blank = 0
         self._receiver.requestReceived(
             RequestHead(
                 method,
@@ -420,12 +449,18 @@ class RequestParser(_Parser):
                 named,
                 length,
                 b"close" not in named if minor else b"keep-alive" in named,
+                upgrade,
             )
         )
         return length
 
+    def _count_blank(self) -> None:
+        self._blank += 1
+        if self._blank > self.MOST_BLANK:
+            raise ProtocolError("there are too many empty lines before the request")
 
-def _target(method: bytes, target: bytes, host: bytes | None) -> tuple[bytes, bytes | None]:
+
+def _target(method: bytes, target: bytes, host: bytes) -> tuple[bytes, bytes]:
     """
     Read the other forms of a target (RFC 9112 3.2.2, 3.2.4): target, host.
     """
@@ -512,10 +547,13 @@ class ResponseParser(_Parser):
         if chunked and length is not None:
             raise ProtocolError("there is a Content-Length beside a Transfer-Encoding")
         if status < 200:
-            self._count_interim(status)
-            self._receiver.informationReceived(
-                ResponseHead(status, reason, ordinary, specials, named, 0, None, True)
-            )
+            head = ResponseHead(status, reason, ordinary, specials, named, 0, None, True)
+            if status == 101:
+                # RFC 9110 15.2.2: nothing after this head is HTTP.
+                self._receiver.switchReceived(head)
+                return 0
+            self._count_interim()
+            self._receiver.informationReceived(head)
             return None
         # RFC 9112 6.3 items 1 and 2: these have no body, whatever the fields say.
         if self._to_head or status in {204, 304}:
@@ -540,9 +578,7 @@ class ResponseParser(_Parser):
         )
         return body
 
-    def _count_interim(self, status: int) -> None:
-        if status == 101:
-            raise ProtocolError("there is an upgrade that nobody asked for")
+    def _count_interim(self) -> None:
         self._interims += 1
         if self._interims > self.MOST_INTERIMS:
             raise ProtocolError("there are too many interim responses")
