@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.http1.errors import ProtocolError
-from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead
+from alacrity.http1.fields import SPECIAL_LINES, SPECIALS, options
+from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, RequestHead
 from alacrity.http1.parser import Limits, RequestParser, ResponseParser
 
 
@@ -373,6 +374,34 @@ class BadRequestTests(SynchronousTestCase):
         self.refused(head + b"0\r\n" + b"X: y\r\n" * 400, 431, limits)
         tiny = b"1\r\nx\r\n" * 1000 + b"0\r\n\r\n"
         self.assertEqual(read_requests(head + tiny, limits=limits)[1], b"x" * 1000)
+
+
+class MemoryTests(SynchronousTestCase):
+    """
+    What is kept of requests that have gone.
+    """
+
+    def test_long(self) -> None:
+        """
+        Nothing long: there could be many of it.
+        """
+        for number in range(3):
+            name = b"X-" + b"%d" % number * 1000
+            read_requests(b"GET / HTTP/1.1\r\nHost: a\r\n%b: x\r\n\r\n" % name)
+            self.assertNotIn(name, SPECIALS)
+            self.assertNotIn(name + b": x", SPECIAL_LINES)
+        value = b", ".join(b"%d" % number for number in range(1000))
+        self.assertIsNot(options(value), options(value))
+        self.assertIs(options(b"a, b"), options(b"a, b"))
+
+    def test_many(self) -> None:
+        """
+        Nor of many.
+        """
+        for number in range(5000):
+            read_requests(b"GET / HTTP/1.1\r\nHost: a\r\nX-%d: x\r\n\r\n" % number)
+        self.assertLessEqual(len(SPECIALS), SPECIALS.BOUND)
+        self.assertLessEqual(len(SPECIAL_LINES), SPECIAL_LINES.BOUND)
 
 
 class ResponseTests(SynchronousTestCase):

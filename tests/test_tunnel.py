@@ -279,7 +279,7 @@ class TunnelTests(SynchronousTestCase):
         A tunnel counts as a request under way with its server, until it ends.
         """
         proxy = Proxy()
-        client, wire = self.opened(proxy)
+        client, _ = self.opened(proxy)
         upstream = proxy.balancer.choose()
         assert upstream is not None
         self.assertEqual(upstream.active, 1)

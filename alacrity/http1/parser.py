@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import ClassVar, Final, Protocol
 
 import msgspec
@@ -307,6 +308,8 @@ class _Chunks:
         # RFC 9110 6.5.1: what frames, routes or authenticates comes in the head.
         if not SPECIALS[name] and name.lower() not in NOT_IN_TRAILERS:
             self.trailers.append(name + b": " + value)
+            if len(self.trailers) > self._limits.header_count:
+                raise ProtocolError("there are too many trailer fields", 431)
 
     def on_message_complete(self) -> None:
         self._complete = True
@@ -328,7 +331,9 @@ _METHODS: Final = frozenset(
 
 _VERSIONS: Final = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
 
-_REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) [^ ]+ HTTP/1\.[01]\r\n")
+_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+_REQUEST_LINE: Final = re.compile(rb"(%b) [^ ]+ HTTP/1\.[01]\r\n" % _TOKEN.pattern)
 
 
 class RequestParser(_Parser):
@@ -379,6 +384,12 @@ class RequestParser(_Parser):
             raise ProtocolError("the request line is not three words")
         method, target, version = words
         if method not in _METHODS:
+            if _TOKEN.fullmatch(method) is None:
+                # RFC 9110 9.1, 5.6.2
+                raise ProtocolError("the method is not a token")
+            if version not in _VERSIONS:
+                # Such as the preface of HTTP/2 (RFC 9113 3.4).
+                raise ProtocolError("the HTTP version is not supported", 505)
             if method in {b"TRACE", b"CONNECT"}:
                 raise ProtocolError("the method is not allowed", 405)
             raise ProtocolError("the method is not known", 501)
@@ -470,12 +481,28 @@ def _target(method: bytes, target: bytes, host: bytes) -> tuple[bytes, bytes]:
     if absolute is None:
         raise ProtocolError("the request target is not of a form allowed here")
     authority, rest = absolute.groups()
-    if not valid_host(authority) or authority.startswith(b":"):
+    if not valid_host(authority):
         raise ProtocolError("the request target does not name a host")
     if not rest.startswith(b"/"):
         rest = b"*" if not rest and method == b"OPTIONS" else b"/" + rest
     # RFC 9112 3.2.2: the Host field, if any, is ignored and replaced.
     return rest, authority
+
+
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
+
+
+@lru_cache(256)
+def _status_line(line: bytes) -> tuple[int, int, bytes]:
+    """
+    Read a status line (RFC 9112 4): minor version, status, reason phrase. What may
+    stand in a reason phrase, llhttp does not look at.
+    """
+    words = _STATUS_LINE.fullmatch(line)
+    if words is None:
+        raise ProtocolError("the status line is malformed")
+    minor, status, reason = words.groups(b"")
+    return int(minor), int(status), reason
 
 
 class ResponseParser(_Parser):
@@ -520,15 +547,7 @@ class ResponseParser(_Parser):
         self._receiver.responseFinished(trailers)
 
     def _read_head(self, lines: list[bytes]) -> int | None:
-        version, _, rest = lines[0].partition(b" ")
-        code, _, reason = rest.partition(b" ")
-        minor = _VERSIONS.get(version)
-        if minor is None:
-            raise ProtocolError("the HTTP version is not supported")
-        # Digits, llhttp has seen; but it takes any three.
-        status = int(code) if code.isdigit() else 0
-        if not 100 <= status <= 599:
-            raise ProtocolError("the status is not one of HTTP")
+        minor, status, reason = _status_line(lines[0])
         ordinary, specials = self._fields(lines[1:])
         length: int | None = None
         chunked = False
