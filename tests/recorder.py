@@ -55,6 +55,10 @@ class Connection:
         self.reset = False
         self.answered = 0
 
+    def received_to(self, end: bytes) -> bool:
+        """Whether what came ends so."""
+        return self.received.endswith(end)
+
     def close(self, *, reset: bool = False) -> None:
         """Close it, or drop it."""
         if reset:

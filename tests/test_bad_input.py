@@ -13,7 +13,7 @@ import re
 import signal
 import tempfile
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +37,18 @@ level = "info"
 
 
 @cache
-def bench() -> tuple[Node, RecordingServer]:
+def bench(*twistd: str) -> tuple[Node, RecordingServer]:
     """
     The node and the server that the tests share. They end with the process, as neither
     runner has a place for what a module needs.
+
+    @param twistd: its options.
     """
     directory = tempfile.TemporaryDirectory()
     atexit.register(directory.cleanup)
     server = RecordingServer()
     atexit.register(server.stop)
-    node = Node(Path(directory.name), configuration=CONFIGURATION)
+    node = Node(Path(directory.name), configuration=CONFIGURATION, twistd=twistd)
     atexit.register(node.stop, signal.SIGKILL)
     node.started().register(server.port)
     return node, server
@@ -55,10 +57,14 @@ def bench() -> tuple[Node, RecordingServer]:
 class RowTestCase(SynchronousTestCase):
     """
     A client, a node and a server.
+
+    @cvar twistd: options that the node is run with.
     """
 
+    twistd: tuple[str, ...] = ()
+
     def setUp(self) -> None:
-        node, self.server = bench()
+        node, self.server = bench(*self.twistd)
         self.port = node.proxy
         self.server.settle()
         self.server.received = b""
@@ -235,10 +241,10 @@ class PaceRowTests(RowTestCase):
         for fault in (b"x\r\n", b"5\r\nhello!\r\n0\r\n\r\n", b"0\r\nX\r\n\r\n"):
             client = self.request(lines(TE.replace(" / ", " /ch10 "), b"5\r\nhello\r\n"))
             used = self.connection(b"/ch10")
-            self.server.until(lambda used=used: used.received.endswith(b"5\r\nhello\r\n"))
+            self.server.until(partial(used.received_to, b"5\r\nhello\r\n"))
             client.send(fault)
             self.assertEqual(self.statuses(client.rest()), (400,))
-            self.server.until(lambda used=used: used.reset)
+            self.server.until(partial(getattr, used, "reset"))
             self.assertFalse(used.received.endswith(LAST_CHUNK))
             self.goes_on()
             used.received = b""
@@ -524,3 +530,27 @@ for _name, _cases in REQUESTS.items():
     _add(ClientRowTests, _name, _cases, _whole_and_in_pieces)
 for _name, _replies in RESPONSES.items():
     _add(ServerRowTests, _name, _replies, ServerRowTests.reply)
+
+
+class TwistedClientRowTests(ClientRowTests):
+    """
+    The same on Twisted's own transports.
+    """
+
+    twistd = ("--reactor=epoll",)
+
+
+class TwistedServerRowTests(ServerRowTests):
+    """
+    The same on Twisted's own transports.
+    """
+
+    twistd = ("--reactor=epoll",)
+
+
+class TwistedPaceRowTests(PaceRowTests):
+    """
+    The same on Twisted's own transports.
+    """
+
+    twistd = ("--reactor=epoll",)
