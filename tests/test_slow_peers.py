@@ -4,6 +4,7 @@ Many slow clients at once, on a real node: the others are served, and memory is 
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import time
@@ -73,12 +74,8 @@ class SlowPeersTests(SynchronousTestCase):
         return slowest
 
     def connections(self) -> int:
-        """How many sockets the node has."""
-        return sum(
-            1
-            for each in Path(f"/proc/{self.node.pid}/fd").iterdir()
-            if str(each.readlink()).startswith("socket:")
-        )
+        """How many connections the node has, and a few other files."""
+        return len(os.listdir(f"/proc/{self.node.pid}/fd"))
 
     def test_slow_peers(self) -> None:
         """
