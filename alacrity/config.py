@@ -86,6 +86,7 @@ class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         read on.
     @ivar server_idle: for how long an unused connection to a server is kept.
     @ivar drain: for requests in flight to finish when the proxy stops.
+    @ivar tunnel_idle: for how long an upgraded connection may carry nothing.
     """
 
     connect: float = 3.0
@@ -94,6 +95,7 @@ class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     client_idle: float = 60.0
     server_idle: float = 30.0
     drain: float = 30.0
+    tunnel_idle: float = 3600.0
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,6 +107,10 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @ivar header_count: most header fields.
     @ivar body_bytes: largest request body; 0: any.
     @ivar client_connections: most connections from clients at once.
+    @ivar connections_per_address: most of them from one address, an IPv6 network of 64
+        bits counting as one; 0: any number. Those of trusted proxies are not counted.
+    @ivar body_rate: the least bytes a second at which a request body must come, on
+        average over 20 s; 0: any.
     @ivar idle_per_server: most unused connections that are kept to one server.
     @ivar requests_per_connection: most requests on a client's connection; 0: any.
     """
@@ -114,6 +120,8 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     header_count: int = 100
     body_bytes: int = 0
     client_connections: int = 10000
+    connections_per_address: int = 0
+    body_rate: int = 500
     idle_per_server: int = 32
     requests_per_connection: int = 0
 
@@ -182,6 +190,8 @@ _RULES: Final[dict[str, _Rule]] = {
     "timeouts.drain": (lambda v: 0 <= v <= _DAY, "a number of seconds, at most 86400"),
     **{f"limits.{name}": _COUNT for name in Limits.__struct_fields__},
     "limits.body_bytes": _COUNT_OR_NONE,
+    "limits.body_rate": _COUNT_OR_NONE,
+    "limits.connections_per_address": _COUNT_OR_NONE,
     "limits.requests_per_connection": _COUNT_OR_NONE,
     "limits.idle_per_server": (lambda v: 0 <= v < 1 << 31, "a whole number from 0"),
 }

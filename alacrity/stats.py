@@ -30,10 +30,13 @@ class Stats:
         responses broken off. A client that goes away itself counts as neither.
     @ivar server: attempts on servers. Success: a complete response with a status
         below 500. Failed: refused, timed out, broken off, malformed, 5xx.
+    @ivar tunnels: connections that are switched to another protocol just now. The
+        switch itself counts as a success, with client and server.
     """
 
-    __slots__ = ("client", "server")
+    __slots__ = ("client", "server", "tunnels")
 
     def __init__(self) -> None:
         self.client = Counter()
         self.server = Counter()
+        self.tunnels = 0

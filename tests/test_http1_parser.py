@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.http1.errors import ProtocolError
-from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead
+from alacrity.http1.fields import SPECIAL_LINES, SPECIALS, options
+from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, RequestHead
 from alacrity.http1.parser import Limits, RequestParser, ResponseParser
 
 
@@ -34,8 +35,7 @@ class Recorder:
     requestBodyReceived = responseBodyReceived = _body
     requestFinished = responseFinished = lambda self, trailers: self.told.append(trailers)
 
-    def informationReceived(self, head: ResponseHead) -> None:
-        self.told.append(head)
+    informationReceived = switchReceived = lambda self, head: self.told.append(head)
 
 
 def read_requests(*pieces: bytes, limits: Limits = Limits()) -> list[Any]:
@@ -195,7 +195,30 @@ class RequestTests(SynchronousTestCase):
             (head,) = read_requests(request(f"{line} HTTP/1.1|Host: a"))
             self.assertEqual((head.target, head.host), (target, host), line)
 
-    def test_upgrade_is_declined(self) -> None:
+    def test_upgrade(self) -> None:
+        """
+        Of what a request would be upgraded to, that is told which may be.
+        """
+        for lines, expected in (
+            ("GET / HTTP/1.1|Connection: Upgrade|Upgrade: WebSocket", b"WebSocket"),
+            ("GET / HTTP/1.1|Connection: x, upgrade|Upgrade: h2c, websocket", b"websocket"),
+            (
+                "GET / HTTP/1.1|Connection: upgrade|Upgrade: websocket|Upgrade: connect-udp",
+                b"websocket, connect-udp",
+            ),
+            ("GET / HTTP/1.1|Connection: Upgrade|Upgrade: h2c", b""),
+            ("GET / HTTP/1.1|Connection: Upgrade|Upgrade: TLS/1.2, HTTP/2.0", b""),
+            ("GET / HTTP/1.1|Connection: Upgrade", b""),
+            ("GET / HTTP/1.1|Upgrade: websocket", b""),
+            ("GET / HTTP/1.0|Connection: Upgrade|Upgrade: websocket", b""),
+            ("POST / HTTP/1.1|Connection: Upgrade|Upgrade: websocket", b""),
+            ("GET / HTTP/1.1|Connection: Upgrade|Upgrade: websocket|Content-Length: 2", b""),
+        ):
+            body = b"hi" if "Length" in lines else b""
+            head = read_requests(request(lines + "|Host: a", body))[0]
+            self.assertEqual(head.upgrade, expected, lines)
+
+    def test_upgrade_is_a_request(self) -> None:
         """
         A request that asks for an upgrade is a request, with its body.
         """
@@ -353,6 +376,34 @@ class BadRequestTests(SynchronousTestCase):
         self.assertEqual(read_requests(head + tiny, limits=limits)[1], b"x" * 1000)
 
 
+class MemoryTests(SynchronousTestCase):
+    """
+    What is kept of requests that have gone.
+    """
+
+    def test_long(self) -> None:
+        """
+        Nothing long: there could be many of it.
+        """
+        for number in range(3):
+            name = b"X-" + b"%d" % number * 1000
+            read_requests(b"GET / HTTP/1.1\r\nHost: a\r\n%b: x\r\n\r\n" % name)
+            self.assertNotIn(name, SPECIALS)
+            self.assertNotIn(name + b": x", SPECIAL_LINES)
+        value = b", ".join(b"%d" % number for number in range(1000))
+        self.assertIsNot(options(value), options(value))
+        self.assertIs(options(b"a, b"), options(b"a, b"))
+
+    def test_many(self) -> None:
+        """
+        Nor of many.
+        """
+        for number in range(5000):
+            read_requests(b"GET / HTTP/1.1\r\nHost: a\r\nX-%d: x\r\n\r\n" % number)
+        self.assertLessEqual(len(SPECIALS), SPECIALS.BOUND)
+        self.assertLessEqual(len(SPECIAL_LINES), SPECIAL_LINES.BOUND)
+
+
 class ResponseTests(SynchronousTestCase):
     """
     What L{ResponseParser} makes of responses.
@@ -427,6 +478,14 @@ class ResponseTests(SynchronousTestCase):
             self.assertEqual((head.length, rest), (0, [("unread", b"X")]), line)
             self.assertEqual(head.declared is not None, "Content" in line and "204" not in line)
 
+    def test_switch(self) -> None:
+        """
+        What follows the head of a 101 is left unread.
+        """
+        lines = "HTTP/1.1 101 Switching Protocols|Connection: upgrade|Upgrade: websocket"
+        head, unread = read_response(response(lines, b"X\r\n\r\n"))
+        self.assertEqual((head.status, unread), (101, ("unread", b"X\r\n\r\n")))
+
     def test_unread(self) -> None:
         """
         What a server sends beyond its response is left unread.
@@ -443,7 +502,6 @@ class ResponseTests(SynchronousTestCase):
             response("HTTP/1.1 999 x"),
             response("HTTP/1.1 099 x"),
             response("HTTP/2.0 200 OK"),
-            response("HTTP/1.1 101 Switching Protocols|Connection: upgrade|Upgrade: h2c"),
             response("HTTP/1.1 200 OK|Content-Length: 1|Content-Length: 2"),
             response("HTTP/1.1 200 OK|Content-Length: 1|Transfer-Encoding: chunked"),
             response("HTTP/1.1 200 OK|Transfer-Encoding: gzip"),

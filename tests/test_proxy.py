@@ -538,6 +538,33 @@ class ServerConnectionTests(SynchronousTestCase):
         proxy.client().receive(GET)
         self.assertEqual(len(proxy.servers), 2)
 
+    def test_server_ends_idle_connection(self) -> None:
+        """
+        A connection that the server has closed, or half of it, is not used again.
+        """
+        proxy = Proxy()
+        wire = self.used(proxy)
+        wire.end()
+        self.assertTrue(wire.lost)
+        proxy.client().receive(GET)
+        self.assertEqual(len(proxy.servers), 2)
+
+    def test_server_does_not_take_the_rest(self) -> None:
+        """
+        A connection that cannot be closed, as the server does not take what is still to
+        be sent, is dropped in the end.
+        """
+        proxy = Proxy()
+        client = proxy.client()
+        client.receive(POST)
+        wire = proxy.servers[0]
+        wire.lingering = True
+        wire.receive(OK)
+        self.assertTrue(wire.closing)
+        self.assertFalse(wire.lost)
+        proxy.wait(30)
+        self.assertTrue(wire.aborted)
+
     def test_idle_limit(self) -> None:
         """
         No more are kept than configured.
@@ -681,6 +708,19 @@ class PaceTests(SynchronousTestCase):
         proxy.wait(10)
         self.assertTrue(client.aborted)
         self.assertEqual(proxy.counted(), (0, 1, 0, 1))
+
+    def test_slow_answer(self) -> None:
+        """
+        The head of an answer must be complete in time, however steadily it comes.
+        """
+        proxy = Proxy()
+        client = proxy.client()
+        client.receive(GET)
+        for byte in b"HTTP/1.1 200 OK\r\nX: y":
+            proxy.wait(2)
+            proxy.servers[0].receive(bytes([byte]))
+        proxy.wait(12)
+        self.assertEqual(status(client), 504)
 
     def test_slow_head(self) -> None:
         """
@@ -843,6 +883,87 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual(proxy.counted(), (0, 1, 0, 0))
         first.receive(GET)
         self.assertEqual(len(proxy.servers), 1)
+
+    def test_connections_per_address(self) -> None:
+        """
+        So is one too many from its address, which others do not notice, nor trusted
+        proxies. With one closed, there is room again.
+        """
+        proxy = Proxy(connections_per_address=2, trusted=("10.0.0.0/8",))
+        first, _ = proxy.client("192.0.2.1"), proxy.client("192.0.2.1")
+        third, other = proxy.client("192.0.2.1"), proxy.client("192.0.2.2")
+        self.assertEqual(status(third), 503)
+        self.assertTrue(third.closing)
+        self.assertFalse(other.closing)
+        self.assertFalse(any(proxy.client("10.0.0.1").closing for _ in range(5)))
+        first.lose()
+        self.assertFalse(proxy.client("192.0.2.1").closing)
+        self.assertTrue(proxy.client("192.0.2.1").closing)
+
+    def test_connections_per_network(self) -> None:
+        """
+        All addresses of an IPv6 network of 64 bits are one; an IPv4 address is the same
+        in either dress.
+        """
+        proxy = Proxy(connections_per_address=1)
+        for one, another, same in (
+            ("2001:db8::1", "2001:db8::2:1", True),
+            ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+            ("192.0.2.1", "::ffff:192.0.2.1", True),
+            ("192.0.2.1", "192.0.2.2", False),
+        ):
+            held, more = proxy.client(one), proxy.client(another)
+            self.assertEqual(more.closing, same, (one, another))
+            held.lose()
+            more.lose()
+
+    def test_body_rate(self) -> None:
+        """
+        A body that comes too slowly on average is a 408, and no fault of the server's.
+        """
+        for each, expected in ((499, True), (501, False)):
+            proxy = Proxy(body_rate=500)
+            client = proxy.client()
+            client.receive(POST.replace(b" 5\r", b" 999999\r"))
+            for _ in range(100):
+                proxy.wait(0.5)
+                if client.closing:
+                    break
+                client.receive(b"x" * each)
+            self.assertEqual(client.closing, expected)
+            if expected:
+                self.assertEqual(status(client), 408)
+                self.assertTrue(proxy.servers[0].aborted)
+                self.assertEqual(proxy.counted(), (1, 0, 0, 0))
+
+    def test_no_body_rate(self) -> None:
+        """
+        Not while there is no such limit, nor once the response has begun.
+        """
+        for rate, answer in ((0, b""), (500, OK[:-1])):
+            proxy = Proxy(body_rate=rate)
+            client = proxy.client()
+            client.receive(POST.replace(b" 5\r", b" 999\r"))
+            proxy.servers[0].receive(answer)
+            for _ in range(50):
+                proxy.wait(1)
+                client.receive(b"x")
+            self.assertFalse(client.closing)
+
+    def test_body_rate_of_a_slow_server(self) -> None:
+        """
+        The time that the server takes is not the client's.
+        """
+        proxy = Proxy()
+        client = proxy.client()
+        client.receive(POST.replace(b" 5\r", b" 999999\r"))
+        for _ in range(10):
+            client.receive(b"x" * 5000)
+            proxy.servers[0].producer.pauseProducing()
+            proxy.wait(50)
+            proxy.servers[0].producer.resumeProducing()
+        client.receive(b"x")
+        self.assertFalse(client.closing)
 
     def test_requests_per_connection(self) -> None:
         """

@@ -56,6 +56,7 @@ class Wire:
     @ivar reading: whether the proxy reads.
     @ivar closing: whether the proxy has closed it, or half of it.
     @ivar aborted: whether the proxy has dropped it.
+    @ivar lingering: whether what was written is stuck, so that closing takes for ever.
     """
 
     def __init__(self, peer: str, port: int) -> None:
@@ -64,6 +65,7 @@ class Wire:
         self.reading = True
         self.closing = False
         self.aborted = False
+        self.lingering = False
         self.lost = False
         self.protocol: Any = None
         self.producer: Any = None
@@ -109,7 +111,8 @@ class Wire:
     def loseConnection(self) -> None:
         assert self.producer is None, "a producer is registered still"
         self.closing = True
-        self.lose(ConnectionDone())
+        if not self.lingering:
+            self.lose(ConnectionDone())
 
     def loseWriteConnection(self) -> None:
         self.closing = True

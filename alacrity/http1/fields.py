@@ -40,6 +40,13 @@ SPECIAL: Final = HOP_BY_HOP | {
 Fields that a proxy reads, removes or replaces. All C{X-Forwarded-} fields are too.
 """
 
+UPGRADES: Final = frozenset({b"connect-ip", b"connect-udp", b"websocket"})
+"""
+The protocols that a connection may be switched to, in lower case: those registered
+for C{Upgrade} (RFC 9110 16.7), but for C{HTTP}, C{h2c} and C{TLS}. What is spoken
+in these is HTTP again, and no request may pass that was not read here.
+"""
+
 NOT_IN_TRAILERS: Final = frozenset(
     {
         b"age",
@@ -75,10 +82,11 @@ good in a trailer section (RFC 9110 6.5.1). The special ones do not either.
 class _Specials(dict[bytes, bytes]):
     """
     By a field's name as spelled: its lower case form if it is special, else
-    C{b""}. Filled as spellings come, up to a bound.
+    C{b""}. Short spellings are kept as they come, up to a bound.
     """
 
     BOUND: Final = 4096
+    LONGEST: Final = 64
 
     def __missing__(self, name: bytes) -> bytes:
         # An underscore stands for a dash in the environment of a CGI or WSGI
@@ -87,7 +95,9 @@ class _Specials(dict[bytes, bytes]):
         special = plain if plain in SPECIAL or plain.startswith(b"x-forwarded-") else b""
         if special and b"_" in name:
             special = b"_"
-        if len(self) < self.BOUND:
+        if len(name) <= self.LONGEST:
+            if len(self) >= self.BOUND:
+                self.clear()
             self[name] = special
         return special
 
@@ -150,12 +160,25 @@ def options(value: bytes) -> frozenset[bytes]:
     The members of a comma-separated list, in lower case, empty ones left out
     (RFC 9110 5.6.1).
     """
-    return _options(value)
+    # What anybody may send is not kept if it is long.
+    return _options(value) if len(value) <= _LONGEST else _options.__wrapped__(value)
+
+
+_LONGEST: Final = 256
 
 
 @lru_cache(1024)
 def _options(value: bytes) -> frozenset[bytes]:
     return frozenset(filter(None, (member.strip(b" \t").lower() for member in value.split(b","))))
+
+
+def upgrades(value: bytes) -> bytes:
+    """
+    Of the protocols that an C{Upgrade} names, those that may be switched to, as a
+    list; spelled and ordered as they were.
+    """
+    members = (member.strip(b" \t") for member in value.split(b","))
+    return b", ".join(member for member in members if member.lower() in UPGRADES)
 
 
 _DIGITS: Final = re.compile(rb"[0-9]{1,19}")
@@ -173,14 +196,15 @@ def content_length(value: bytes) -> int:
 
 
 _HOST: Final = re.compile(
-    rb"(?:\[[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9._~-]+)?\]|[A-Za-z0-9._~!$&'()*+;=%-]*)(?::[0-9]*)?"
+    rb"(?:(?:\[[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9._~-]+)?\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(?::[0-9]*)?)?"
 )
 
 
-@lru_cache(1024)
+@lru_cache(256)
 def valid_host(value: bytes) -> bool:
     """
     Whether a value is one host with an optional port (RFC 9110 7.2, RFC 3986
-    3.2.2); the comma, though a sub-delimiter, is not taken: it makes a list.
+    3.2.2), or empty; the comma, though a sub-delimiter, is not taken: it makes a list.
+    A port alone is no host (RFC 9110 4.2.1).
     """
     return _HOST.fullmatch(value) is not None

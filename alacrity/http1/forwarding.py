@@ -61,6 +61,8 @@ class Forwarder:
             parts.append(b"Transfer-Encoding: chunked")
         elif head.method in _EXPECT_BODY:
             parts.append(b"Content-Length: 0")
+        if head.upgrade:
+            parts.append(b"Connection: Upgrade\r\nUpgrade: " + head.upgrade)
         if self._trusted:
             parts.append(self._appended(head, host))
         else:
@@ -138,6 +140,28 @@ def response(head: ResponseHead, *, minor: int, keep_alive: bool, via: bytes, da
         parts.append(b"Connection: keep-alive")
     parts.append(b"Via: %b\r\n\r\n" % via)
     return b"\r\n".join(parts)
+
+
+def switch(head: ResponseHead, *, via: bytes, date: bytes) -> bytes:
+    """
+    The head of a response that switches protocols (RFC 9110 7.8, 15.2.2).
+
+    @param date: for a response without one.
+    """
+    parts = [b"HTTP/1.1 101 " + head.reason, *without(head.lines, head.named)]
+    parts.append(b"Date: " + dict(head.specials).get(b"date", date))
+    parts.append(b"Connection: Upgrade\r\nUpgrade: " + switched_to(head))
+    parts.append(b"Via: %b\r\n\r\n" % via)
+    return b"\r\n".join(parts)
+
+
+def switched_to(head: ResponseHead) -> bytes:
+    """
+    The protocol that a response switches to, as spelled; empty: it does not say.
+    """
+    if b"upgrade" not in head.named:
+        return b""
+    return b", ".join(value for name, value in head.specials if name == b"upgrade")
 
 
 def chunk(data: bytes) -> bytes:

@@ -30,6 +30,8 @@ class RequestHead(msgspec.Struct, frozen=True, gc=False):
     @ivar named: what C{Connection} names, in lower case (RFC 9110 7.6.1).
     @ivar length: bytes of the body; 0: none; or L{CHUNKED}.
     @ivar keep_alive: whether the client means to send another request.
+    @ivar upgrade: the protocols that the client would rather go on with, those that
+        may be, as a list (RFC 9110 7.8); empty: none.
     """
 
     method: bytes
@@ -41,6 +43,7 @@ class RequestHead(msgspec.Struct, frozen=True, gc=False):
     named: frozenset[bytes]
     length: int
     keep_alive: bool
+    upgrade: bytes = b""
 
 
 class ResponseHead(msgspec.Struct, frozen=True, gc=False):

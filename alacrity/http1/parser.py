@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import ClassVar, Final, Protocol
 
 import msgspec
@@ -35,6 +36,7 @@ from alacrity.http1.fields import (
     SPECIALS,
     content_length,
     options,
+    upgrades,
     valid_host,
 )
 from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead
@@ -85,6 +87,14 @@ class ResponseReceiver(Protocol):
 
     def informationReceived(self, head: ResponseHead) -> None:
         """An interim response (1xx); the final one is yet to come."""
+
+    def switchReceived(self, head: ResponseHead) -> None:
+        """
+        The server goes on with another protocol (101). What it sends from here on is
+        left unread.
+
+        @raise ProtocolError: it was not asked to.
+        """
 
     def responseReceived(self, head: ResponseHead) -> None:
         """The final response begins."""
@@ -209,7 +219,7 @@ class _Parser:
         try:
             llhttp.feed_data(piece)
         except HttpParserUpgrade:
-            # An upgrade is the server's to accept, and it is not told of it.
+            # The head is well-formed; what an upgrade means, is read below.
             pass
         except HttpParserError as error:
             raise self._malformed(error, head) from None
@@ -298,6 +308,8 @@ class _Chunks:
         # RFC 9110 6.5.1: what frames, routes or authenticates comes in the head.
         if not SPECIALS[name] and name.lower() not in NOT_IN_TRAILERS:
             self.trailers.append(name + b": " + value)
+            if len(self.trailers) > self._limits.header_count:
+                raise ProtocolError("there are too many trailer fields", 431)
 
     def on_message_complete(self) -> None:
         self._complete = True
@@ -319,7 +331,9 @@ _METHODS: Final = frozenset(
 
 _VERSIONS: Final = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
 
-_REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) [^ ]+ HTTP/1\.[01]\r\n")
+_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+_REQUEST_LINE: Final = re.compile(rb"(%b) [^ ]+ HTTP/1\.[01]\r\n" % _TOKEN.pattern)
 
 
 class RequestParser(_Parser):
@@ -327,12 +341,16 @@ class RequestParser(_Parser):
     Reads requests, one at a time.
     """
 
-    __slots__ = ("_receiver",)
+    __slots__ = ("_blank", "_receiver")
 
     _grammar = HttpRequestParser
 
+    MOST_BLANK: Final = 8
+    """How many pairs of empty lines may stand before a request."""
+
     def __init__(self, receiver: RequestReceiver, limits: Limits) -> None:
         super().__init__(limits)
+        self._blank = 0
         self._receiver = receiver
         self._body_received = receiver.requestBodyReceived
 
@@ -355,7 +373,10 @@ class RequestParser(_Parser):
         request_line = lines[0]
         if not request_line:
             # RFC 9112 2.2: empty lines before a request are no part of it.
-            return self._read_head(lines[1:]) if len(lines) > 1 else None
+            if len(lines) > 1:
+                return self._read_head(lines[1:])
+            self._count_blank()
+            return None
         if len(request_line) > self._limits.request_line:
             raise ProtocolError("the request line is too long", 414)
         words = request_line.split(b" ")
@@ -363,6 +384,12 @@ class RequestParser(_Parser):
             raise ProtocolError("the request line is not three words")
         method, target, version = words
         if method not in _METHODS:
+            if _TOKEN.fullmatch(method) is None:
+                # RFC 9110 9.1, 5.6.2
+                raise ProtocolError("the method is not a token")
+            if version not in _VERSIONS:
+                # Such as the preface of HTTP/2 (RFC 9113 3.4).
+                raise ProtocolError("the HTTP version is not supported", 505)
             if method in {b"TRACE", b"CONNECT"}:
                 raise ProtocolError("the method is not allowed", 405)
             raise ProtocolError("the method is not known", 501)
@@ -373,6 +400,7 @@ class RequestParser(_Parser):
         host: bytes | None = None
         length: int | None = None
         chunked = False
+        upgrade = b""
         named = NONE_NAMED
         for name, value in specials:
             if name == b"host":
@@ -392,6 +420,11 @@ class RequestParser(_Parser):
                 if chunked or value.lower() != b"chunked":
                     raise ProtocolError("the Transfer-Encoding is not chunked")
                 chunked = True
+            elif name == b"upgrade":
+                upgrade = b"%b, %b" % (upgrade, value) if upgrade else value
+            elif name == b"expect" and value.lower() != b"100-continue":
+                # RFC 9110 10.1.1: the one expectation that there is.
+                raise ProtocolError("the Expect is not 100-continue", 417)
         if chunked:
             # RFC 9112 6.1, 6.3 item 3
             if length is not None:
@@ -403,12 +436,19 @@ class RequestParser(_Parser):
             length = 0
         if target.translate(None, _IN_TARGET):
             raise ProtocolError("the request target has a character that is not allowed")
-        if not target.startswith(b"/"):
-            target, host = _target(method, target, host)
         if host is None:
+            # RFC 9112 3.2: even where the target names one.
             if minor == 1:
                 raise ProtocolError("there is no Host")
             host = b""
+        if not target.startswith(b"/"):
+            target, host = _target(method, target, host)
+        if upgrade:
+            # RFC 9110 7.8: named in Connection, and not by a 1.0 client. A request
+            # with a body, or that changes something, is not the place for it.
+            asked = minor == 1 and b"upgrade" in named and method == b"GET" and length == 0
+            upgrade = upgrades(upgrade) if asked else b""
+        self._blank = 0
         self._receiver.requestReceived(
             RequestHead(
                 method,
@@ -420,12 +460,18 @@ class RequestParser(_Parser):
                 named,
                 length,
                 b"close" not in named if minor else b"keep-alive" in named,
+                upgrade,
             )
         )
         return length
 
+    def _count_blank(self) -> None:
+        self._blank += 1
+        if self._blank > self.MOST_BLANK:
+            raise ProtocolError("there are too many empty lines before the request")
 
-def _target(method: bytes, target: bytes, host: bytes | None) -> tuple[bytes, bytes | None]:
+
+def _target(method: bytes, target: bytes, host: bytes) -> tuple[bytes, bytes]:
     """
     Read the other forms of a target (RFC 9112 3.2.2, 3.2.4): target, host.
     """
@@ -435,12 +481,28 @@ def _target(method: bytes, target: bytes, host: bytes | None) -> tuple[bytes, by
     if absolute is None:
         raise ProtocolError("the request target is not of a form allowed here")
     authority, rest = absolute.groups()
-    if not valid_host(authority) or authority.startswith(b":"):
+    if not valid_host(authority):
         raise ProtocolError("the request target does not name a host")
     if not rest.startswith(b"/"):
         rest = b"*" if not rest and method == b"OPTIONS" else b"/" + rest
     # RFC 9112 3.2.2: the Host field, if any, is ignored and replaced.
     return rest, authority
+
+
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
+
+
+@lru_cache(256)
+def _status_line(line: bytes) -> tuple[int, int, bytes]:
+    """
+    Read a status line (RFC 9112 4): minor version, status, reason phrase. What may
+    stand in a reason phrase, llhttp does not look at.
+    """
+    words = _STATUS_LINE.fullmatch(line)
+    if words is None:
+        raise ProtocolError("the status line is malformed")
+    minor, status, reason = words.groups(b"")
+    return int(minor), int(status), reason
 
 
 class ResponseParser(_Parser):
@@ -491,15 +553,7 @@ class ResponseParser(_Parser):
         self._receiver.responseFinished(trailers)
 
     def _read_head(self, lines: list[bytes]) -> int | None:
-        version, _, rest = lines[0].partition(b" ")
-        code, _, reason = rest.partition(b" ")
-        minor = _VERSIONS.get(version)
-        if minor is None:
-            raise ProtocolError("the HTTP version is not supported")
-        # Digits, llhttp has seen; but it takes any three.
-        status = int(code) if code.isdigit() else 0
-        if not 100 <= status <= 599:
-            raise ProtocolError("the status is not one of HTTP")
+        minor, status, reason = _status_line(lines[0])
         ordinary, specials = self._fields(lines[1:])
         length: int | None = None
         chunked = False
@@ -518,10 +572,13 @@ class ResponseParser(_Parser):
         if chunked and length is not None:
             raise ProtocolError("there is a Content-Length beside a Transfer-Encoding")
         if status < 200:
-            self._count_interim(status)
-            self._receiver.informationReceived(
-                ResponseHead(status, reason, ordinary, specials, named, 0, None, True)
-            )
+            head = ResponseHead(status, reason, ordinary, specials, named, 0, None, True)
+            if status == 101:
+                # RFC 9110 15.2.2: nothing after this head is HTTP.
+                self._receiver.switchReceived(head)
+                return 0
+            self._count_interim()
+            self._receiver.informationReceived(head)
             return None
         # RFC 9112 6.3 items 1 and 2: these have no body, whatever the fields say.
         if self._to_head or status in {204, 304}:
@@ -546,9 +603,7 @@ class ResponseParser(_Parser):
         )
         return body
 
-    def _count_interim(self, status: int) -> None:
-        if status == 101:
-            raise ProtocolError("there is an upgrade that nobody asked for")
+    def _count_interim(self) -> None:
         self._interims += 1
         if self._interims > self.MOST_INTERIMS:
             raise ProtocolError("there are too many interim responses")

@@ -21,6 +21,8 @@ from alacrity.http1.messages import RequestHead
 from alacrity.http1.parser import RequestParser
 from alacrity.http1.responses import own_response
 from alacrity.proxy.exchange import Exchange
+from alacrity.proxy.server import ServerConnection
+from alacrity.proxy.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from alacrity.proxy.frontend import Frontend
@@ -50,23 +52,29 @@ class ClientConnection(Protocol):
     @ivar deadline: until when the next thing must happen; see
         L{alacrity.proxy.deadlines.Deadlines}.
     @ivar forwarder: writes this client's requests.
+    @ivar full: whether the client takes no more for now.
+    @ivar network: what it is counted under, if it is; see
+        L{alacrity.proxy.addresses.network}.
     @ivar leaving: whether the connection is to be closed after this response.
     """
 
     # ITCPTransport, IConsumer and IPushProducer at once.
     transport: Any
 
+    network: bytes | None = None
+
     def __init__(self, frontend: Frontend) -> None:
         self._frontend = frontend
         self._parser = RequestParser(self, frontend.message_limits)
         self._exchange: Exchange | None = None
+        self._tunnel: Tunnel | None = None
         self._held = b""
         self._held_from = 0
         self._requests = 0
         self._body_size = 0
         self._in_head = False
         self._reading = False
-        self._full = False
+        self.full = False
         self._ended = False
         self._probing = False
         self._lingering = False
@@ -94,6 +102,8 @@ class ClientConnection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         if self._lingering:
+            if self._tunnel is not None:
+                self._tunnel.clientReceived(data)
             return
         if self._held:
             self._hold(self._held[self._held_from :] + data, 0)
@@ -110,7 +120,7 @@ class ClientConnection(Protocol):
         try:
             while start < size:
                 exchange = self._exchange
-                if exchange.complete if exchange is not None else self._full:
+                if exchange.complete if exchange is not None else self.full:
                     self._hold(data, start)
                     return
                 start = parser.feed(data, start)
@@ -199,6 +209,9 @@ class ClientConnection(Protocol):
         interim response tells: on a connection that is gone, it provokes a reset.
         """
         self._ended = True
+        if self._tunnel is not None:
+            self._tunnel.clientEnded()
+            return
         if self._lingering:
             self.transport.loseConnection()
             return
@@ -233,6 +246,9 @@ class ClientConnection(Protocol):
         self._held = b""
         # It knows us, and would keep us until the next collection of cycles.
         del self._parser
+        if self._tunnel is not None:
+            self._tunnel.clientLost()
+            return
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.abandon()
@@ -281,10 +297,28 @@ class ClientConnection(Protocol):
         else:
             self.deadline = frontend.deadlines.now + frontend.timeouts.client_idle
             if self._held:
-                if not self._full:
+                if not self.full:
                     self.resume()
             elif self._ended:
                 self._close()
+
+    def switch(self, exchange: Exchange, server: ServerConnection) -> Tunnel:
+        """
+        The connection goes on as a tunnel.
+        """
+        self._exchange = None
+        self._probing = False
+        self._lingering = True
+        self._count(exchange.status)
+        self._tunnel = tunnel = Tunnel(self._frontend, self, server, exchange)
+        return tunnel
+
+    def release(self) -> tuple[bytes, bool]:
+        """
+        What came after the last request, and whether no more will.
+        """
+        held, self._held = self._held[self._held_from :] if self._held else b"", b""
+        return held, self._ended
 
     def abort(self, exchange: Exchange) -> None:
         """
@@ -294,6 +328,12 @@ class ClientConnection(Protocol):
         self._frontend.stats.client.failed += 1
         if self._frontend.record is not None:
             self._frontend.record(self, exchange, exchange.status)
+        self.drop()
+
+    def drop(self) -> None:
+        """
+        Drop the connection, and what is on its way.
+        """
         self._lingering = True
         self.transport.unregisterProducer()
         self.transport.abortConnection()
@@ -304,6 +344,7 @@ class ClientConnection(Protocol):
         """
         self.leaving = True
         if self._exchange is None and not self._parser.begun:
+            # Unless it is a tunnel: that may go on for as long as a request may.
             self._close()
 
     def cut(self) -> None:
@@ -314,6 +355,8 @@ class ClientConnection(Protocol):
         if exchange is not None:
             exchange.abandon()
             self.abort(exchange)
+        elif self._tunnel is not None:
+            self._tunnel.cut()
         else:
             self.transport.abortConnection()
 
@@ -339,7 +382,9 @@ class ClientConnection(Protocol):
         """
         What was awaited has not come.
         """
-        if self._lingering:
+        if self._tunnel is not None:
+            self._tunnel.expired()
+        elif self._lingering:
             self.transport.abortConnection()
         elif self._exchange is not None:
             if self._probing:
@@ -353,13 +398,13 @@ class ClientConnection(Protocol):
 
     def pauseProducing(self) -> None:
         """The client is slower than the server."""
-        self._full = True
+        self.full = True
         if self._exchange is not None:
             self._exchange.pauseResponse()
 
     def resumeProducing(self) -> None:
         """It has caught up."""
-        self._full = False
+        self.full = False
         if self._exchange is not None:
             self._exchange.resumeResponse()
         elif self._held and not self._reading:

@@ -5,15 +5,19 @@ One request and its response.
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from alacrity.http1.forwarding import chunk, last_chunk, response
+from alacrity.http1.errors import ProtocolError
+from alacrity.http1.fields import options, without
+from alacrity.http1.forwarding import chunk, last_chunk, response, switch, switched_to
 from alacrity.http1.messages import CHUNKED, RequestHead, ResponseHead
 from alacrity.proxy.balancer import Upstream
 from alacrity.proxy.server import ServerConnection
+from alacrity.proxy.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from alacrity.proxy.client import ClientConnection
@@ -21,6 +25,12 @@ if TYPE_CHECKING:
 
 IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 """Methods that may be sent twice (RFC 9110 9.2.2)."""
+
+PACE_WINDOW: Final = 20.0
+"""
+Over how many seconds the pace of a request body is averaged: what Apache's
+mod_reqtimeout gives it by default, with the least rate.
+"""
 
 REPLAY: Final = 65536
 """How many bytes of a request body are kept, in case it has to be sent again."""
@@ -63,6 +73,10 @@ class Exchange:
     # The body, as it goes out, in case it has to go out again.
     _body: list[bytes] | None = None
     _body_size = 0
+    # When its pace is looked at next; since when it is measured, and from what size.
+    _pace_due = 0.0
+    _pace_since: float | None = None
+    _pace_from = 0
 
     def __init__(self, client: ClientConnection, frontend: Frontend, head: RequestHead) -> None:
         self._client = client
@@ -165,7 +179,8 @@ class Exchange:
         if self._over:
             return
         if self.head.length == CHUNKED:
-            self._forward(last_chunk(trailers))
+            # RFC 9110 7.6.1: what Connection names goes no further, here either.
+            self._forward(last_chunk(without(trailers, self.head.named)))
         if self._server is not None:
             self._await_server()
 
@@ -182,13 +197,32 @@ class Exchange:
             self._body.append(data)
             return
         frontend = self._frontend
-        self._client.deadline = frontend.deadlines.now + frontend.timeouts.client_idle
+        now = frontend.deadlines.now
+        if now >= self._pace_due:
+            self._look_at_pace(now)
+        self._client.deadline = now + frontend.timeouts.client_idle
         self._server.transport.write(data)
         if self._body is not None:
             if self._body_size <= REPLAY:
                 self._body.append(data)
             else:
                 self._body = None
+
+    def _look_at_pace(self, now: float) -> None:
+        """
+        @raise ProtocolError: the client takes too long over the body.
+        """
+        rate = self._frontend.limits.body_rate
+        if not rate or self.status:
+            # Once the response has begun, the two may be talking.
+            self._pace_due = inf
+            return
+        size, since = self._body_size, self._pace_since
+        if since is not None and size - self._pace_from < rate * (now - since):
+            raise ProtocolError("the request body does not come in time", 408)
+        self._pace_from = size
+        self._pace_since = now
+        self._pace_due = now + PACE_WINDOW
 
     def pauseRequest(self) -> None:
         """
@@ -204,6 +238,8 @@ class Exchange:
         """
         if self._paused:
             self._paused = False
+            # The wait was not the client's.
+            self._pace_due, self._pace_since = 0.0, None
             self._client.resume()
 
     # Back to the client
@@ -220,6 +256,37 @@ class Exchange:
                 response(head, minor=1, keep_alive=True, via=frontend.via, date=b"")
             )
 
+    def switchReceived(self, head: ResponseHead) -> None:
+        """
+        The server switches protocols (RFC 9110 7.8).
+
+        @raise ProtocolError: to none of those that it was asked for.
+        """
+        if switched_to(head).lower() not in options(self.head.upgrade):
+            raise ProtocolError("there is an upgrade that nobody asked for")
+        frontend = self._frontend
+        self.status = head.status
+        self.unsent = switch(head, via=frontend.via, date=frontend.deadlines.date)
+
+    def switch(self, server: ServerConnection) -> Tunnel:
+        """
+        The exchange has come to an end, and the connections go on as a tunnel.
+        """
+        self._server = None
+        self._over = self.answered = True
+        upstream = self.upstream
+        assert upstream is not None
+        upstream.counter.success += 1
+        self._frontend.stats.server.success += 1
+        return self._client.switch(self, server)
+
+    def tunnelEnded(self) -> None:
+        """
+        The server has no more to do with it.
+        """
+        assert self.upstream is not None
+        self.upstream.active -= 1
+
     def responseReceived(self, head: ResponseHead) -> None:
         """
         The response begins.
@@ -228,9 +295,13 @@ class Exchange:
         minor = self.head.minor
         length = head.length
         self.status = head.status
-        self._server_keeps_alive = head.keep_alive
+        # Whether the server has understood that there is no upgrade, it alone knows.
+        self._server_keeps_alive = head.keep_alive and not self.head.upgrade
         self._chunking = length < 0 and minor > 0
-        if self.keep_alive and ((length < 0 and not minor) or self._client.leaving):
+        if self.keep_alive and (
+            self._client.leaving or not self.complete or (length < 0 and not minor)
+        ):
+            # RFC 9112 9.6: said now; an early answer ends the connection.
             self.keep_alive = False
         self.unsent = response(
             head,
@@ -266,9 +337,11 @@ class Exchange:
 
     def progress(self) -> None:
         """
-        There is more of the response to come: let what there is go to the client.
+        There is more of the response to come: let what there is go to the client. A
+        head must be complete in time, however much of it has come.
         """
-        self._await_server()
+        if self.status:
+            self._await_server()
         if self.unsent:
             self.flush()
 

@@ -15,6 +15,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from alacrity.http1.parser import Limits as MessageLimits
+from alacrity.proxy.addresses import Addresses, network
 from alacrity.proxy.balancer import Balancer, Upstream
 from alacrity.proxy.client import ClientConnection
 from alacrity.proxy.deadlines import Deadlines
@@ -76,6 +77,7 @@ class Frontend(Factory):
         self._trusted = tuple(trusted)
         self.record = record
         self.wall = wall
+        self._addresses = Addresses()
         self._connections: set[ClientConnection] = set()
         self._drained: Deferred[None] | None = None
 
@@ -90,7 +92,14 @@ class Frontend(Factory):
         """
         self._connections.add(connection)
         self.deadlines.add(connection)
-        return len(self._connections) <= self.limits.client_connections
+        limits = self.limits
+        few = len(self._connections) <= limits.client_connections
+        if limits.connections_per_address and connection.forwarder.client:
+            peer = connection.transport.getPeer()
+            if not self.trusts(peer):
+                connection.network = network(peer.host)
+                few &= self._addresses.enter(connection.network) <= limits.connections_per_address
+        return few
 
     def leave(self, connection: ClientConnection) -> None:
         """
@@ -98,6 +107,8 @@ class Frontend(Factory):
         """
         self._connections.discard(connection)
         self.deadlines.discard(connection)
+        if connection.network is not None:
+            self._addresses.leave(connection.network)
         if self._drained is not None and not self._connections:
             drained, self._drained = self._drained, None
             drained.callback(None)

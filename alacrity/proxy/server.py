@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -20,16 +20,18 @@ from alacrity.proxy.deadlines import NEVER, Deadlines
 
 if TYPE_CHECKING:
     from alacrity.proxy.exchange import Exchange
+    from alacrity.proxy.tunnel import Tunnel
 
 
-@implementer(IPushProducer)
+@implementer(IHalfCloseableProtocol, IPushProducer)
 class ServerConnection(Protocol):
     """
-    One connection to a server: with an exchange, or idle.
+    One connection to a server: with an exchange, idle, or in a tunnel.
 
     As a push producer, it stands for the request body that is written to it.
 
     @ivar deadline: until when it may stay idle; see L{Deadlines}.
+    @ivar full: whether the server takes no more for now.
     @ivar paused: whether its response is held up by a slow client.
     """
 
@@ -41,7 +43,9 @@ class ServerConnection(Protocol):
         self._upstream = factory.upstream
         self._parser = ResponseParser(factory.limits)
         self._exchange: Exchange | None = None
-        self._full = False
+        self._tunnel: Tunnel | None = None
+        self._closing = False
+        self.full = False
         self.paused = False
         self.deadline = NEVER
 
@@ -61,8 +65,12 @@ class ServerConnection(Protocol):
     def dataReceived(self, data: bytes) -> None:
         exchange = self._exchange
         if exchange is None:
-            # Bytes that no request asked for are never the next client's.
-            self.abort()
+            if self._tunnel is not None:
+                self._tunnel.serverReceived(data)
+            else:
+                # RFC 9112 9.2: bytes that no request asked for are never the next
+                # client's.
+                self.abort()
             return
         try:
             end = self._parser.feed(data)
@@ -72,6 +80,10 @@ class ServerConnection(Protocol):
             return
         if exchange.answered:
             self._end(exchange, reusable=end == len(data))
+        elif exchange.status == 101:
+            self._exchange = None
+            self._tunnel = tunnel = exchange.switch(self)
+            tunnel.open(exchange.unsent, data[end:])
         else:
             exchange.progress()
 
@@ -88,7 +100,7 @@ class ServerConnection(Protocol):
         if (
             reusable
             and exchange.reusable
-            and not self._full
+            and not self.full
             and upstream.server.state is State.UP
             and not upstream.retired
             and len(upstream.idle) < factory.idle_limit
@@ -100,8 +112,23 @@ class ServerConnection(Protocol):
             self.close()
         exchange.finish()
 
+    def readConnectionLost(self) -> None:
+        """
+        The server sends no more. A request that it has still to take is of no use.
+        """
+        if self._tunnel is not None:
+            self._tunnel.serverEnded()
+        else:
+            self.close()
+
+    def writeConnectionLost(self) -> None:
+        """The other half goes as it comes."""
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._factory.deadlines.discard(self)
+        if self._tunnel is not None:
+            self._tunnel.serverLost()
+            return
         exchange = self._exchange
         if exchange is None:
             if self in self._upstream.idle:
@@ -119,8 +146,10 @@ class ServerConnection(Protocol):
         exchange.serverFailed("the connection was lost", begun=self._parser.begun)
 
     def expired(self) -> None:
-        """It has been idle for too long."""
-        if self._exchange is None:
+        """It has been idle for too long, or does not take what is still to be sent."""
+        if self._closing:
+            self.abort()
+        elif self._exchange is None:
             self.close()
 
     def close(self) -> None:
@@ -129,6 +158,8 @@ class ServerConnection(Protocol):
         """
         if self in self._upstream.idle:
             self._upstream.idle.remove(self)
+        self._closing = True
+        self.deadline = self._factory.deadlines.now + self._factory.idle_timeout
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
@@ -156,13 +187,13 @@ class ServerConnection(Protocol):
 
     def pauseProducing(self) -> None:
         """The server is slower than the client."""
-        self._full = True
+        self.full = True
         if self._exchange is not None:
             self._exchange.pauseRequest()
 
     def resumeProducing(self) -> None:
         """It has caught up."""
-        self._full = False
+        self.full = False
         if self._exchange is not None:
             self._exchange.resumeRequest()
 
