@@ -19,7 +19,8 @@ from fuzz import seeds
 
 CALLERS: Final = ("10.0.0.7", "2001:db8::7", "::ffff:10.0.0.7", "fe80::1%eth0", None)
 NAMES: Final = sorted({place.removeprefix("check.") for place in ALLOWED if place})
-WORDS: Final = ("tcp", "http", "/health", "a:80", "10.0.0.7", "::1", "fe80::1%a", "8080", "65536")
+WORDS: Final = ["tcp", "http", "/health", "a:80", "10.0.0.7", "::1", "fe80::1%a", "8080", "65536"]
+OTHERS: Final[list[object]] = [None, True, False, 0, 1 << 64, [200, 299]]
 
 
 def one_input(data: bytes) -> None:
@@ -60,7 +61,7 @@ def _value(provider: Any, depth: int) -> object:
         case 7:
             return provider.ConsumeIntInRange(100, 599)
         case _:
-            return provider.PickValueInList([None, True, False, 0, 1 << 64, [200, 299]])
+            return provider.PickValueInList(OTHERS)
 
 
 def _name(provider: Any) -> str:
