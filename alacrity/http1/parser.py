@@ -443,6 +443,9 @@ def _target(method: bytes, target: bytes, host: bytes | None) -> tuple[bytes, by
     return rest, authority
 
 
+_IN_REASON: Final = bytes({0x09, *range(0x20, 0x7F), *range(0x80, 0x100)})
+
+
 class ResponseParser(_Parser):
     """
     Reads responses, one at a time. Say what each L{answers} before it comes.
@@ -494,6 +497,9 @@ class ResponseParser(_Parser):
         status = int(code) if code.isdigit() else 0
         if not 100 <= status <= 599:
             raise ProtocolError("the status is not one of HTTP")
+        # RFC 9112 4: tabs, spaces, and no other controls, which llhttp lets pass.
+        if reason.translate(None, _IN_REASON):
+            raise ProtocolError("the reason phrase has a character that is not allowed")
         ordinary, specials = self._fields(lines[1:])
         length: int | None = None
         chunked = False
