@@ -326,6 +326,13 @@ def _endpoint(name: str, path: str, description: str) -> None:
     """
     Have Twisted understand an endpoint string. Nothing is bound.
     """
+    kind, _, rest = description.partition(":")
+    if kind in {"tcp", "tcp6"} and rest:
+        arguments = re.split(r"(?<!\\):", rest)
+        named = [each for each in arguments if each.startswith("port=")]
+        port = (named or arguments)[0].removeprefix("port=")
+        if not port.isascii() or not port.isdigit() or int(port) > 65535:
+            raise _fault(name, path, _shown(description), "a port from 0 to 65535")
     try:
         serverFromString(None, description)
     except Exception as error:
@@ -336,11 +343,6 @@ def _endpoint(name: str, path: str, description: str) -> None:
             _shown(description),
             f"a Twisted endpoint string such as tcp:8080:interface=127.0.0.1 ({why})",
         ) from None
-    kind, _, rest = description.partition(":")
-    if kind in {"tcp", "tcp6"}:
-        port = rest.partition(":")[0].removeprefix("port=")
-        if not port.isascii() or not port.isdigit() or int(port) > 65535:
-            raise _fault(name, path, _shown(description), "a port from 0 to 65535")
 
 
 def _fault(name: str, path: str, found: str, allowed: str) -> ConfigurationError:

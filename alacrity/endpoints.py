@@ -83,9 +83,9 @@ def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """
     error = context.get("exception")
     if error is None:
-        _log.error("{message}", message=context["message"])
+        _log.error("{what}", what=context["message"])
     else:
-        _log.failure("{message}", Failure(error), message=context["message"])
+        _log.failure("{what}", Failure(error), what=context["message"])
 
 
 def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:

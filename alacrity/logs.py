@@ -140,9 +140,7 @@ class _ToTwisted(logging.Handler):
         failure = {}
         if record.exc_info is not None and record.exc_info[1] is not None:
             failure["log_failure"] = Failure(record.exc_info[1])
-        Logger(namespace=record.name).emit(
-            level, "{message}", message=record.getMessage(), **failure
-        )
+        Logger(namespace=record.name).emit(level, "{text}", text=record.getMessage(), **failure)
 
 
 def _route_standard_logging() -> None:

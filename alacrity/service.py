@@ -6,6 +6,7 @@ starts and stops.
 from __future__ import annotations
 
 import resource
+import sys
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -51,6 +52,20 @@ def makeService(reactor: Any, settings: Settings, state_directory: Path) -> ISer
     return Alacrity(reactor, settings, state_directory)
 
 
+class Impossible(SystemExit):
+    """
+    Why there is no use in starting, in one line. C{twistd}, where it is to be a daemon,
+    tells it to the process that started it.
+    """
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(1)
+        self._fault = fault
+
+    def __str__(self) -> str:
+        return self._fault
+
+
 class Alacrity(Service):
     """
     A node: proxy, management API, checks, and the pool that they share.
@@ -82,7 +97,7 @@ class Alacrity(Service):
         """
         Take the addresses, while that is still allowed.
 
-        @raise SystemExit: one cannot be had, or the state directory cannot be used.
+        @raise Impossible: one cannot be had, or the state directory cannot be used.
         """
         super().privilegedStartService()
         settings = self._settings
@@ -161,12 +176,12 @@ class Alacrity(Service):
                 raise self._impossible(f"{role} cannot listen on {description}: {why}")
         return ports
 
-    def _impossible(self, fault: str) -> SystemExit:
-        """
-        Without this, there is no use in starting.
-        """
+    def _impossible(self, fault: str) -> Impossible:
         self._log.critical("{fault}", fault=fault)
-        return SystemExit(f"alacrity: {fault}")
+        # C{twistd} has put its log in the place of L{sys.stderr}.
+        if sys.__stderr__ is not None:
+            print(f"alacrity: {fault}", file=sys.__stderr__)
+        return Impossible(fault)
 
     def startService(self) -> None:
         """

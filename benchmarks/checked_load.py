@@ -16,6 +16,8 @@ import json
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
 from statistics import median
@@ -26,6 +28,9 @@ from peers import Node, call, origin, start_node
 from processes import HOST, LOAD_CORE, Broken, end_on_sigterm, pin, wait_until
 
 BAR = 2.0
+
+CALLERS = 32
+"""How many register servers at once."""
 
 _SELDOM = 3600.0
 _COLUMNS = {
@@ -42,9 +47,25 @@ def register(node: Node, port: int, count: int, interval: float) -> None:
 
     @raise Broken: one is refused, or does not come up.
     """
+    with ThreadPoolExecutor(CALLERS) as callers:
+        for done in [
+            callers.submit(_register_some, node, port, range(first, count, CALLERS), interval)
+            for first in range(CALLERS)
+        ]:
+            done.result()
+
+    def are_up() -> bool:
+        time.sleep(0.5)
+        _, _, servers = call(node.management, "GET", "/servers")
+        return isinstance(servers, list) and all(each["state"] == "up" for each in servers)
+
+    wait_until(node.child, are_up, "sending traffic to all servers", 60)
+
+
+def _register_some(node: Node, port: int, numbers: Sequence[int], interval: float) -> None:
     connection = HTTPConnection(HOST, node.management, timeout=10)
     with contextlib.closing(connection):
-        for number in range(count):
+        for number in numbers:
             document = {
                 "ip": f"127.1.{number // 250}.{1 + number % 250}",
                 "port": port,
@@ -57,13 +78,6 @@ def register(node: Node, port: int, count: int, interval: float) -> None:
             answer = response.read()
             if response.status not in (200, 201):
                 raise Broken(f"a registration was answered {response.status}: {answer!r}")
-
-    def are_up() -> bool:
-        time.sleep(0.5)
-        _, _, servers = call(node.management, "GET", "/servers")
-        return isinstance(servers, list) and all(each["state"] == "up" for each in servers)
-
-    wait_until(node.child, are_up, "sending traffic to all servers", 60)
 
 
 def main() -> int:

@@ -1,0 +1,203 @@
+"""
+Real processes for tests: a node as C{twistd} runs it, and the test server. What a test
+waits for, it reads in their logs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from typing import Any, Final
+
+PATIENCE: Final = 20.0
+"""Seconds that a process may take for anything."""
+
+HERE: Final = Path(__file__).parent.parent
+
+TWISTD: Final = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
+
+
+class Process:
+    """
+    A process that a test has started.
+
+    @ivar log: what it has written so far.
+    """
+
+    def __init__(self, command: Sequence[str], directory: Path) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(HERE), "PYTHONUNBUFFERED": "1"}
+        self._process = subprocess.Popen(
+            command,
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        self._output = self._process.stdout
+        self.log = ""
+
+    @property
+    def pid(self) -> int:
+        """Its id."""
+        return self._process.pid
+
+    def expect(self, pattern: str) -> re.Match[str]:
+        """
+        Wait until its log has a match.
+
+        @raise AssertionError: it ends before, or takes too long.
+        """
+        until = time.monotonic() + PATIENCE
+        while (found := re.search(pattern, self.log)) is None:
+            if not self._read(until):
+                raise AssertionError(f"{pattern!r} does not come in this log:\n{self.log}")
+        return found
+
+    def _read(self, until: float) -> bool:
+        """
+        Read some more of its log.
+
+        @return: whether there was more, in time.
+        """
+        assert self._output is not None
+        descriptor = self._output.fileno()
+        ready, _, _ = select.select([descriptor], [], [], max(0.0, until - time.monotonic()))
+        data = os.read(descriptor, 65536) if ready else b""
+        self.log += data.decode(errors="replace")
+        return data != b""
+
+    def send(self, number: int) -> None:
+        """Send it a signal, if it still runs."""
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def ended(self) -> int:
+        """
+        Wait until it has ended; its exit status.
+        """
+        until = time.monotonic() + PATIENCE
+        while self._output is not None and self._read(until):
+            pass
+        return self._process.wait(max(0.1, until - time.monotonic()))
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """
+        End it, whatever state it is in; its exit status.
+        """
+        self.send(number)
+        try:
+            return self.ended()
+        finally:
+            self.send(signal.SIGKILL)
+            self._process.wait()
+            if self._output is not None:
+                self._output.close()
+                self._output = None
+
+
+class Node(Process):
+    """
+    A node, on ports of its own choice.
+
+    @ivar directory: where it runs.
+    @ivar proxy: the port of its proxy.
+    @ivar management: the port of its management API.
+    """
+
+    def __init__(
+        self, directory: Path, *options: str, twistd: Sequence[str] = (), configuration: str = ""
+    ) -> None:
+        """
+        @param options: for C{alacrity}.
+        @param twistd: for C{twistd} itself.
+        @param configuration: what its file says.
+        """
+        directory.mkdir(exist_ok=True)
+        self.directory = directory
+        (directory / "alacrity.toml").write_text(configuration)
+        here = "tcp:0:interface=127.0.0.1"
+        super().__init__(
+            [
+                *(*TWISTD, "-n", "--pidfile=", *twistd),
+                *("alacrity", "--config=alacrity.toml", f"--proxy={here}", f"--management={here}"),
+                *options,
+            ],
+            directory,
+        )
+
+    def started(self) -> Node:
+        """
+        Wait until it serves.
+        """
+        self.proxy = int(self.expect(r"proxy listens on 127\.0\.0\.1:(\d+)")[1])
+        self.management = int(self.expect(r"management listens on 127\.0\.0\.1:(\d+)")[1])
+        return self
+
+    def get(self, path: str = "/") -> Answer:
+        """
+        What the proxy answers.
+        """
+        return call(self.proxy, "GET", path)
+
+    def register(self, port: int, **members: object) -> str:
+        """
+        Register a server on this machine, and wait until it gets traffic; its id.
+        """
+        document = {"ip": "127.0.0.1", "port": port, **members}
+        answer = call(self.management, "POST", "/servers", document)
+        assert answer.status in {200, 201}, answer.body
+        id: str = answer.json()["id"]
+        self.expect(rf"server {re.escape(id)} is up")
+        return id
+
+
+class TestServer(Process):
+    """
+    The test server.
+
+    @ivar port: where it listens.
+    """
+
+    __test__ = False
+
+    def __init__(self, *options: str) -> None:
+        super().__init__([sys.executable, "-m", "alacrity.testserver", *options], Path.cwd())
+        self.port = int(self.expect(r"listens on \S+, port (\d+)")[1])
+
+
+class Answer:
+    """
+    A response, read to its end.
+    """
+
+    def __init__(self, response: HTTPResponse) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self.body = response.read()
+
+    def json(self) -> Any:
+        """The body's document."""
+        return json.loads(self.body)
+
+
+def call(port: int, method: str, path: str, document: object = None) -> Answer:
+    """
+    Make one request, on a connection of its own.
+    """
+    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    try:
+        body = None if document is None else json.dumps(document)
+        connection.request(method, path, body, {"Content-Type": "application/json"})
+        return Answer(connection.getresponse())
+    finally:
+        connection.close()
