@@ -10,7 +10,6 @@ than the tests do.
 from __future__ import annotations
 
 import re
-import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import Any, Final
@@ -359,7 +358,7 @@ def _chunked(draw: st.DrawFn, content: bytes) -> bytes:
         extension = draw(
             _mostly(
                 (b"",),
-                (b";a", b";a=b", b';a="b"', b' ;a=b', b";", b"; a = b", b';a="\\""', b';a="b', b" ",
+                (b";a", b";a=b", b';a="b"', b" ;a=b", b";", b"; a = b", b';a="\\""', b';a="b', b" ",
                  b"\t", b";a\r", b";\xe9", b"_1"),
             )
         )  # fmt: skip
@@ -506,4 +505,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -278,10 +278,12 @@ def check_registration(body: bytes, caller: str | None) -> None:
     The document of a registration: nothing but L{Problem} is raised; what is shown
     of a server, registered again, changes nothing.
     """
+    problem = None
     try:
         asked = read_registration(body, caller)
-    except Problem as problem:
-        assert problem.status == 400
+    except Problem as refused:
+        problem = refused
+    if problem is not None:
         document = msgspec.json.decode(problem.document())
         assert document["status"] == 400, document
         assert len(document["detail"]) < 500, document
