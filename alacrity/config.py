@@ -10,13 +10,15 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from math import inf
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 from twisted.internet.endpoints import serverFromString
+
+from alacrity.tokens import TokenError, read_token
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
@@ -46,9 +48,14 @@ class Management(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     C{[management]}
 
     @ivar listen: endpoint strings.
+    @ivar token_file: the file of the token that callers must know; L{None}: all who
+        reach the API may call.
+    @ivar insecure: whether others than this machine may reach it without a token.
     """
 
     listen: tuple[str, ...] = ("tcp:8687:interface=127.0.0.1",)
+    token_file: Path | None = None
+    insecure: bool = False
 
 
 class Health(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -197,6 +204,7 @@ _RULES: Final[dict[str, _Rule]] = {
 }
 
 _TYPES: Final[dict[Any, str]] = {
+    bool: "true or false",
     float: "a number",
     int: "a whole number",
     str: "a string",
@@ -265,6 +273,52 @@ def override(
     return settings
 
 
+def require_token(
+    settings: Settings, *, name: str = "configuration", options: bool = False
+) -> None:
+    """
+    See that the management API asks for a token where others than this machine reach
+    it, unless that was waived.
+
+    @param name: the configuration file's, for faults.
+    @param options: whether the addresses were given as options.
+    @raise ConfigurationError: it does not.
+    """
+    management = settings.management
+    if management.token_file is not None or management.insecure:
+        return
+    for n, description in enumerate(management.listen):
+        if not on_this_machine(description):
+            raise _fault(
+                "options" if options else name,
+                "--management" if options else f"management.listen[{n}]",
+                f"{_shown(description)}, which others may reach, and no token",
+                "an address such as tcp:8687:interface=127.0.0.1 or unix:/run/alacrity, or "
+                "management.token_file, or management.insecure = true",
+            )
+
+
+def on_this_machine(description: str) -> bool:
+    """
+    Whether what listens by an endpoint string is reached from this machine alone, as far
+    as the string tells: a Unix socket, or an interface of 127.0.0.0/8 or ::1.
+    """
+    kind, _, rest = description.partition(":")
+    if kind == "unix":
+        return True
+    if kind not in {"tcp", "tcp6", "ssl"}:
+        return False
+    # The colons of an IPv6 address are escaped.
+    arguments = [each.replace("\\", "") for each in re.split(r"(?<!\\):", rest)]
+    named = [each.removeprefix("interface=") for each in arguments if each.startswith("interface=")]
+    if not named:
+        return False
+    try:
+        return named[-1] == "localhost" or ip_address(named[-1]).is_loopback
+    except ValueError:
+        return False
+
+
 _TABLES: Final[dict[str, type[msgspec.Struct]]] = {
     field.name: field.type for field in msgspec.structs.fields(Settings)
 }
@@ -301,6 +355,8 @@ def _value(name: str, path: str, kind: Any, value: Any) -> Any:
         for n, description in enumerate(descriptions):
             _endpoint(name, f"{path}[{n}]", description)
         return tuple(descriptions)
+    if kind == Path | None:
+        return _token_file(name, path, value)
     rule = _RULES.get(path)
     try:
         converted = msgspec.convert(value, kind)
@@ -315,6 +371,20 @@ def _value(name: str, path: str, kind: Any, value: Any) -> Any:
     if rule is not None and not rule[0](converted):
         raise _fault(name, path, _shown(value), rule[1])
     return converted
+
+
+def _token_file(name: str, path: str, value: Any) -> Path:
+    """
+    A file with a token; a relative path is as seen from the configuration file.
+    """
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise _fault(name, path, _shown(value), "the path of a file")
+    file = (Path(name).parent / value).absolute()
+    try:
+        read_token(file)
+    except TokenError as error:
+        raise _fault(name, path, f"{_shown(str(file))}: {error.found}", error.allowed) from None
+    return file
 
 
 def _strings(name: str, path: str, value: Any) -> list[str]:

@@ -41,6 +41,7 @@ from alacrity.proxy.exchange import Exchange
 from alacrity.proxy.frontend import Frontend, Recorder
 from alacrity.proxy.server import ServerConnection, ServerFactory
 from alacrity.stats import Counter, Stats
+from alacrity.tokens import TokenError, read_token
 
 HEADROOM = 512
 """How many file descriptors are kept for all that is not a client or its server."""
@@ -147,6 +148,7 @@ class Alacrity(Service):
             results=self.monitor.results,
             serving=lambda: self.serving,
             wall=time.time,
+            token=self._token(),
         )
         self._message_limits = MessageLimits(
             header_bytes=settings.limits.header_bytes, header_count=settings.limits.header_count
@@ -157,6 +159,18 @@ class Alacrity(Service):
         self._proxy_ports = self._listen(
             settings.proxy.listen, "proxy", self.frontend, server_endpoint
         )
+
+    def _token(self) -> bytes | None:
+        """
+        What callers of the management API must know.
+        """
+        path = self._settings.management.token_file
+        if path is None:
+            return None
+        try:
+            return read_token(path)
+        except TokenError as error:
+            raise self._impossible(f"management.token_file: {path}: {error}") from None
 
     def _listen(
         self,

@@ -73,11 +73,12 @@ class Options(BaseOptions):
         """
         if not self["check-config"]:
             _choose_reactor()
-        from alacrity.config import ConfigurationError, Settings, load, override
+        from alacrity.config import ConfigurationError, Settings, load, override, require_token
 
         try:
             settings = Settings() if self["config"] is None else load(Path(self["config"]))
             self.settings = override(settings, proxy=self["proxy"], management=self["management"])
+            require_token(self.settings, name=str(self["config"]), options=bool(self["management"]))
         except ConfigurationError as error:
             sys.stderr.write(f"alacrity: {error}\n")
             raise SystemExit(1) from None

@@ -13,6 +13,7 @@ import socket
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import treq
@@ -25,6 +26,8 @@ from twisted.internet.interfaces import IReactorCore, IReactorTime
 from twisted.web.client import ResponseNeverReceived
 from twisted.web.iweb import IRequest
 from twisted.web.server import Request, Site
+
+from alacrity.tokens import TokenError, read_token
 
 REPETITION: Final = 1.0
 """How many seconds pass before registration is tried again."""
@@ -231,17 +234,24 @@ class Registration:
     """
 
     def __init__(
-        self, http: Any, url: str, document: dict[str, Any], say: Callable[[str], None]
+        self,
+        http: Any,
+        url: str,
+        document: dict[str, Any],
+        say: Callable[[str], None],
+        token: str | None = None,
     ) -> None:
         """
         @param http: L{treq}, or what looks like it.
         @param url: of the management API.
         @param document: for C{POST /servers}.
+        @param token: what the API wants to know of its callers.
         """
         self._http = http
         self._url = url.rstrip("/")
         self._document = document
         self._say = say
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self.location: str | None = None
 
     async def register(self, clock: IReactorTime) -> None:
@@ -254,7 +264,10 @@ class Registration:
         while True:
             try:
                 response = await self._http.post(
-                    f"{self._url}/servers", json=self._document, timeout=PATIENCE
+                    f"{self._url}/servers",
+                    json=self._document,
+                    headers=self._headers,
+                    timeout=PATIENCE,
                 )
                 text = await response.text()
             except Exception as error:
@@ -281,7 +294,9 @@ class Registration:
         if location is None:
             return
         try:
-            response = await self._http.delete(f"{self._url}{location}", timeout=PATIENCE)
+            response = await self._http.delete(
+                f"{self._url}{location}", headers=self._headers, timeout=PATIENCE
+            )
         except Exception as error:
             self._say(f"cannot deregister: {_why(error)}")
         else:
@@ -306,6 +321,13 @@ def _url(text: str) -> str:
     return text
 
 
+def _token(text: str) -> str:
+    try:
+        return read_token(Path(text)).decode("ascii")
+    except TokenError as error:
+        raise ArgumentTypeError(f"{text}: {error}") from None
+
+
 def arguments(argv: Sequence[str]) -> Namespace:
     """
     Understand the command line.
@@ -317,6 +339,9 @@ def arguments(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
     parser.add_argument("--name", help="how to call it; else by host name and process id")
     parser.add_argument("--register", type=_url, metavar="URL", help="Alacrity's management API")
+    parser.add_argument(
+        "--token-file", type=_token, metavar="FILE", dest="token", help="the token of that API"
+    )
     return parser.parse_args(argv)
 
 
@@ -341,7 +366,7 @@ async def serve(reactor: Any, options: Namespace) -> None:
         }
         if options.host not in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
             document["ip"] = options.host
-        registration = Registration(treq, options.register, document, _say)
+        registration = Registration(treq, options.register, document, _say, options.token)
         reactor.addSystemEventTrigger(
             "before", "shutdown", lambda: Deferred.fromCoroutine(registration.deregister())
         )

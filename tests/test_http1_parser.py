@@ -501,6 +501,8 @@ class ResponseTests(SynchronousTestCase):
             b"nonsense\r\n\r\n",
             response("HTTP/1.1 999 x"),
             response("HTTP/1.1 099 x"),
+            response("HTTP/1.1 200 \0OK|Content-Length: 0"),
+            response("HTTP/1.1 200 O\x1bK|Content-Length: 0"),
             response("HTTP/2.0 200 OK"),
             response("HTTP/1.1 200 OK|Content-Length: 1|Content-Length: 2"),
             response("HTTP/1.1 200 OK|Content-Length: 1|Transfer-Encoding: chunked"),

@@ -51,11 +51,11 @@ class OptionsTests(SynchronousTestCase):
         path = Path(self.mktemp())
         path.write_text('[proxy]\nlisten = ["tcp:1"]\nvia = "x"')
         options = self.parsed(
-            "--config", str(path), "--proxy", "tcp:2", "--proxy", "tcp:3", "--management", "tcp:4"
+            "--config", str(path), "--proxy", "tcp:2", "--proxy", "tcp:3", "--management", "unix:4"
         )
         self.assertEqual(options.settings.proxy.listen, ("tcp:2", "tcp:3"))
         self.assertEqual(options.settings.proxy.via, "x")
-        self.assertEqual(options.settings.management.listen, ("tcp:4",))
+        self.assertEqual(options.settings.management.listen, ("unix:4",))
 
     def test_arguments(self) -> None:
         """

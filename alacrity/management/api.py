@@ -4,8 +4,9 @@ The calls of the management API.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -15,13 +16,25 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
+from alacrity.management import token
+from alacrity.management.calls import Answer, Call, call, calls_of
 from alacrity.management.documents import (
     CheckResult,
     counter_document,
     read_registration,
     server_document,
 )
+from alacrity.management.openapi import describe
 from alacrity.management.problems import Problem, shown
+from alacrity.management.schemas import (
+    CounterDocument,
+    LeaderDocument,
+    RegistrationDocument,
+    ServerCounterDocument,
+    ServerDocument,
+    ServingDocument,
+    StatsDocument,
+)
 from alacrity.management.site import BoundedSite, incident, respond, respond_problem, set_headers
 from alacrity.pool import Deregister, Deregistered, PoolView, Propose, Register, Registered, Server
 from alacrity.pool.local import NotKept
@@ -35,12 +48,11 @@ CURL: Final = "with curl: -H 'Content-Type: application/json'"
 RETRY_AFTER: Final = 1
 """Seconds after which a call that could not be kept may be repeated."""
 
-Answer: TypeAlias = bytes | Awaitable[bytes]
-
 
 class Api:
     """
-    The management API of one node.
+    The management API of one node: each call is a method that says, by L{call}, where
+    it is found and what it answers.
     """
 
     def __init__(
@@ -54,6 +66,7 @@ class Api:
         results: Callable[[str], CheckResult | None],
         serving: Callable[[], bool],
         wall: Callable[[], float],
+        token: bytes | None = None,
     ) -> None:
         """
         @param propose: how the pool is changed.
@@ -62,6 +75,7 @@ class Api:
         @param results: gives the outcome of a server's latest check by its id.
         @param serving: whether the proxy takes requests.
         @param wall: the time, in seconds since the epoch.
+        @param token: what callers must know; L{None}: all may call.
         """
         self._view = view
         self._propose = propose
@@ -71,6 +85,14 @@ class Api:
         self._results = results
         self._serving = serving
         self._wall = wall
+        self._token = token
+
+    @classmethod
+    def calls(cls) -> list[Call]:
+        """
+        What can be called.
+        """
+        return [each for each, _ in calls_of(cls)]
 
     def site(self, reactor: IReactorTime | None = None) -> BoundedSite:
         """
@@ -84,7 +106,8 @@ class Api:
         """
         The API as a resource. It bounds no bodies; L{site} does.
         """
-        return _Root(self._routes().resource())
+        open_paths = frozenset(each.path.encode("ascii") for each in self.calls() if each.open)
+        return _Root(self._routes().resource(), self._token, open_paths)
 
     def _routes(self) -> Klein:
         # Klein imports the reactor, which must not be chosen by importing this module.
@@ -92,19 +115,26 @@ class Api:
 
         app = Klein()
         app.url_map.merge_slashes = False
-        app.route("/servers", methods=["POST"])(self._register)
-        app.route("/servers", methods=["GET"])(self._show_servers)
-        app.route("/servers/<id>", methods=["GET"])(self._show_server)
-        app.route("/servers/<id>", methods=["DELETE"])(self._deregister)
-        app.route("/stats", methods=["GET"])(self._show_stats)
-        app.route("/stats/detail", methods=["GET"])(self._show_counters)
-        app.route("/health", methods=["GET"])(self._show_health)
-        app.route("/health/leader", methods=["GET"])(self._show_leader)
+        for each, method in calls_of(type(self)):
+            path = each.path.replace("{", "<").replace("}", ">")
+            app.route(path, methods=[each.method])(getattr(self, method))
         app.handle_errors(Exception)(self._refuse)  # type: ignore[arg-type]
         return app
 
     # The pool
 
+    @call(
+        "POST",
+        "/servers",
+        "Register a server. The same address again: its check and weight are replaced.",
+        takes=RegistrationDocument,
+        answers={
+            201: Answer("It is new.", ServerDocument, ["Location"]),
+            200: Answer("It was known.", ServerDocument, ["Location"]),
+        },
+        problems=[400, 415, 503],
+        names="/servers/{id}",
+    )
     async def _register(self, request: Request) -> bytes:
         _require_json(request)
         content = request.content
@@ -122,6 +152,13 @@ class Api:
             201 if outcome.created else 200,
         )
 
+    @call(
+        "DELETE",
+        "/servers/{id}",
+        "Take a server out of the pool. Its requests in flight are finished.",
+        answers={204: Answer("It is out.")},
+        problems=[400, 404, 503],
+    )
     async def _deregister(self, request: Request, id: str) -> bytes:
         outcome = await self._propose(Deregister(id, time=self._wall(), reason="asked to"))
         if not isinstance(outcome, Deregistered):
@@ -129,6 +166,12 @@ class Api:
         request.setResponseCode(204)
         return b""
 
+    @call(
+        "GET",
+        "/servers",
+        "All servers.",
+        answers={200: Answer("In the order in which they were registered.", list[ServerDocument])},
+    )
     def _show_servers(self, request: Request) -> bytes:
         servers = self._view.pool.servers
         documents = [server_document(server, self._results(id)) for id, server in servers.items()]
@@ -139,6 +182,13 @@ class Api:
         ]
         return _json(request, documents)
 
+    @call(
+        "GET",
+        "/servers/{id}",
+        "One server.",
+        answers={200: Answer("It is in the pool, or is leaving it.", ServerDocument)},
+        problems=[400, 404],
+    )
     def _show_server(self, request: Request, id: str) -> bytes:
         server = self._view.pool.servers.get(id)
         if server is not None:
@@ -150,12 +200,28 @@ class Api:
 
     # Statistics
 
+    @call(
+        "GET",
+        "/stats",
+        "What this node has counted since it started.",
+        answers={200: Answer("The counters.", StatsDocument)},
+    )
     def _show_stats(self, request: Request) -> bytes:
         stats = self._stats
         return _json(
-            request, {"client": stats.client.document(), "server": stats.server.document()}
+            request,
+            StatsDocument(
+                client=CounterDocument(**stats.client.document()),
+                server=CounterDocument(**stats.server.document()),
+            ),
         )
 
+    @call(
+        "GET",
+        "/stats/detail",
+        "The same, for each server.",
+        answers={200: Answer("The counters of the servers.", list[ServerCounterDocument])},
+    )
     def _show_counters(self, request: Request) -> bytes:
         servers = self._view.pool.servers
         return _json(
@@ -165,13 +231,43 @@ class Api:
 
     # Health of this node
 
+    @call(
+        "GET",
+        "/health",
+        "Whether this node takes requests.",
+        answers={200: Answer("It does.", ServingDocument)},
+        problems=[503],
+        open=True,
+    )
     def _show_health(self, request: Request) -> bytes:
         if not self._serving():
-            raise Problem(503, "this node takes no requests: it is starting or stopping")
-        return _json(request, {"status": "serving"})
+            raise Problem(
+                503,
+                "this node takes no requests: it is starting or stopping",
+                headers={"Retry-After": str(RETRY_AFTER)},
+            )
+        return _json(request, ServingDocument())
 
+    @call(
+        "GET",
+        "/health/leader",
+        "Whether this node leads.",
+        answers={200: Answer("It does.", LeaderDocument)},
+        open=True,
+    )
     def _show_leader(self, request: Request) -> bytes:
-        return _json(request, {"status": "leader"})
+        return _json(request, LeaderDocument())
+
+    # This description
+
+    @call(
+        "GET",
+        "/openapi.json",
+        "This document.",
+        answers={200: Answer("An OpenAPI 3.1 document.", dict[str, Any])},
+    )
+    def _show_description(self, request: Request) -> bytes:
+        return respond(request, 200, _description(secured=self._token is not None))
 
     # What cannot be answered
 
@@ -207,21 +303,38 @@ class Api:
         return respond_problem(request, problem)
 
 
+@cache
+def _description(*, secured: bool) -> bytes:
+    return _encode(describe(Api.calls(), secured=secured))
+
+
 class _Root(Resource):
     """
-    Keeps from Klein what it would stumble over.
+    Keeps from Klein what it would stumble over, and callers that may not call.
     """
 
     isLeaf = True
 
-    def __init__(self, inner: IResource) -> None:
+    def __init__(self, inner: IResource, token: bytes | None, open_paths: frozenset[bytes]) -> None:
+        """
+        @param open_paths: what may be read without the token.
+        """
         super().__init__()
         self._inner = inner
+        self._token = token
+        self._open_paths = open_paths
 
     def render(self, request: Request) -> Any:
         """
         Answer a request.
         """
+        # Before anything else is looked at, so that nothing can be learned.
+        if self._token is not None and not (
+            request.method in {b"GET", b"HEAD"} and request.path in self._open_paths
+        ):
+            problem = token.refusal(request.requestHeaders, self._token)
+            if problem is not None:
+                return respond_problem(request, problem)
         try:
             b"/".join([*(request.postpath or ()), request.method]).decode("utf-8")
         except UnicodeDecodeError:
@@ -231,7 +344,11 @@ class _Root(Resource):
 
 
 def _json(request: Request, document: object, status: int = 200) -> bytes:
-    return respond(request, status, msgspec.json.encode(document) + b"\n")
+    return respond(request, status, _encode(document))
+
+
+def _encode(document: object) -> bytes:
+    return msgspec.json.encode(document) + b"\n"
 
 
 def _no_such(id: str) -> Problem:

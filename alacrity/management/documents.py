@@ -1,6 +1,6 @@
 """
-The documents of the management API: what is read, what is allowed in it, what is
-answered.
+The documents of the management API, read and written; their shapes are in
+L{alacrity.management.schemas}.
 
 All input is validated here, in L{read_registration}, and nowhere else.
 """
@@ -12,13 +12,23 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Annotated, Any, Final, NoReturn, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, NoReturn, Protocol, TypeVar
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
 from alacrity.http1.fields import valid_host
 from alacrity.management.problems import Problem, shown
+from alacrity.management.schemas import (
+    CheckDocument,
+    HttpCheckDocument,
+    LastCheckDocument,
+    Port,
+    RegistrationDocument,
+    ServerCounterDocument,
+    ServerDocument,
+    TcpCheckDocument,
+)
 from alacrity.pool import Check, HttpCheck, Server, TcpCheck
 from alacrity.stats import Counter
 
@@ -41,38 +51,6 @@ ALLOWED: Final[Mapping[str, str]] = {
 """What may be in a registration, member by member, as the problem documents say it."""
 
 _T = TypeVar("_T")
-
-Port: TypeAlias = int | str
-Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86400)]
-Times: TypeAlias = Annotated[int, Meta(ge=1, le=100)]
-Status: TypeAlias = Annotated[int, Meta(ge=100, le=599)]
-
-
-class _TcpCheck(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="tcp"):
-    interval: Seconds | UnsetType = UNSET
-    timeout: Seconds | UnsetType = UNSET
-    rise: Times | UnsetType = UNSET
-    fall: Times | UnsetType = UNSET
-    port: Port | UnsetType = UNSET
-
-
-class _HttpCheck(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="http"):
-    # Origin form (RFC 9112 3.2.1), less strict than RFC 3986 within it.
-    path: Annotated[str, Meta(pattern=r'^/[!"$-~]*\Z', max_length=4096)] = "/"
-    status: tuple[Status, Status] = (200, 299)
-    host: Annotated[str, Meta(min_length=1, max_length=260)] | UnsetType = UNSET
-    interval: Seconds | UnsetType = UNSET
-    timeout: Seconds | UnsetType = UNSET
-    rise: Times | UnsetType = UNSET
-    fall: Times | UnsetType = UNSET
-    port: Port | UnsetType = UNSET
-
-
-class _Registration(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    ip: str | UnsetType = UNSET
-    port: Port
-    check: _TcpCheck | _HttpCheck | UnsetType = UNSET
-    weight: Annotated[int, Meta(ge=1, le=256)] = 1
 
 
 class Registration(Struct, frozen=True):
@@ -122,7 +100,7 @@ def read_registration(body: bytes, caller: str | None) -> Registration:
     """
     document = _parse(body)
     try:
-        asked = msgspec.convert(document, _Registration)
+        asked = msgspec.convert(document, RegistrationDocument)
     except msgspec.ValidationError as error:
         _raise_problem(str(error), document)
     except UnicodeEncodeError:
@@ -193,11 +171,11 @@ def _unknown(document: Any) -> Problem:
     """
     The problem that there is a member which is not known.
     """
-    above, members, known = "", document, _Registration.__struct_fields__
+    above, members, known = "", document, RegistrationDocument.__struct_fields__
     name = next((name for name in members if name not in known), None)
     if name is None:
         above, members = "check.", document["check"]
-        kind = _TcpCheck if members["type"] == "tcp" else _HttpCheck
+        kind = TcpCheckDocument if members["type"] == "tcp" else HttpCheckDocument
         known = ("type", *kind.__struct_fields__)
         name = next(name for name in members if name not in known)
     allowed = ", ".join(known)
@@ -318,13 +296,13 @@ def _caller_ip(caller: str | None) -> str:
     return str(address)
 
 
-def _check(asked: _TcpCheck | _HttpCheck) -> Check:
+def _check(asked: CheckDocument) -> Check:
     interval = _given(asked.interval)
     timeout = _given(asked.timeout)
     rise = _given(asked.rise)
     fall = _given(asked.fall)
     port = None if asked.port is UNSET else _port("check.port", asked.port)
-    if isinstance(asked, _TcpCheck):
+    if isinstance(asked, TcpCheckDocument):
         return TcpCheck(interval, timeout, rise, fall, port)
     lowest, highest = asked.status
     if lowest > highest:
@@ -344,69 +322,67 @@ def _given(value: _T | UnsetType) -> _T | None:
 
 def server_document(
     server: Server, result: CheckResult | None, *, draining: bool = False
-) -> dict[str, object]:
+) -> ServerDocument:
     """
     A server, as the API shows it.
 
     @param result: of its latest check on this node.
     @param draining: whether it has left the pool and is finishing its requests.
     """
-    return {
-        "id": server.id,
-        "ip": server.ip,
-        "port": str(server.port),
-        "check": _check_document(server.check),
-        "weight": server.weight,
-        "state": "draining" if draining else server.state.value,
-        "reason": "removed; its last requests are being finished" if draining else server.reason,
-        "since": _time(server.since),
-        "registered": _time(server.registered),
-        "last_check": None
+    return ServerDocument(
+        id=server.id,
+        ip=server.ip,
+        port=str(server.port),
+        check=_check_document(server.check),
+        weight=server.weight,
+        state="draining" if draining else server.state.value,
+        reason="removed; its last requests are being finished" if draining else server.reason,
+        since=_time(server.since),
+        registered=_time(server.registered),
+        last_check=None
         if result is None
-        else {
-            "passed": result.passed,
-            "reason": result.reason,
-            "at": _time(result.at),
-            "duration": round(result.duration, 6),
-        },
-    }
+        else LastCheckDocument(
+            passed=result.passed,
+            reason=result.reason,
+            at=_time(result.at),
+            duration=round(result.duration, 6),
+        ),
+    )
 
 
-def _check_document(check: Check) -> dict[str, object]:
+def _check_document(check: Check) -> CheckDocument:
     """
     A check, such that it can be registered again.
     """
-    document: dict[str, object]
-    match check:
-        case TcpCheck():
-            document = {"type": "tcp"}
-        case HttpCheck():
-            document = {"type": "http", "path": check.path, "status": check.status}
-            if check.host is not None:
-                document["host"] = check.host
-    for name in ("interval", "timeout", "rise", "fall"):
-        value = getattr(check, name)
-        if value is not None:
-            document[name] = value
-    if check.port is not None:
-        document["port"] = str(check.port)
-    return document
+    interval = _or_unset(check.interval)
+    timeout = _or_unset(check.timeout)
+    rise = _or_unset(check.rise)
+    fall = _or_unset(check.fall)
+    port = UNSET if check.port is None else str(check.port)
+    if isinstance(check, TcpCheck):
+        return TcpCheckDocument(interval, timeout, rise, fall, port)
+    host = _or_unset(check.host)
+    return HttpCheckDocument(check.path, check.status, host, interval, timeout, rise, fall, port)
 
 
-def counter_document(server: Server, counter: Counter | None) -> dict[str, object]:
+def _or_unset(value: _T | None) -> _T | UnsetType:
+    return UNSET if value is None else value
+
+
+def counter_document(server: Server, counter: Counter | None) -> ServerCounterDocument:
     """
     A server's counters, as the API shows them.
 
     @param counter: L{None}: nothing was counted yet.
     """
-    return {
-        "id": server.id,
-        "ip": server.ip,
-        "port": str(server.port),
+    return ServerCounterDocument(
+        id=server.id,
+        ip=server.ip,
+        port=str(server.port),
         **(Counter() if counter is None else counter).document(),
-        "state": server.state.value,
-        "weight": server.weight,
-    }
+        state=server.state.value,
+        weight=server.weight,
+    )
 
 
 def _time(seconds: float) -> str:

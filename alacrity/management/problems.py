@@ -8,9 +8,13 @@ from collections.abc import Mapping
 from typing import Final
 
 import msgspec
+from msgspec import UNSET
+
+from alacrity.management.schemas import ProblemDocument
 
 TITLES: Final[Mapping[int, str]] = {
     400: "Bad Request",
+    401: "Unauthorized",
     404: "Not Found",
     405: "Method Not Allowed",
     413: "Content Too Large",
@@ -55,17 +59,18 @@ class Problem(Exception):
         """
         The problem as JSON, with an end of line.
         """
-        document: dict[str, object] = {
-            "type": "about:blank",
-            "title": TITLES[self.status],
-            "status": self.status,
-            "detail": self.detail,
-        }
-        if self.field is not None:
-            document["field"] = self.field
-        if self.incident is not None:
-            document["incident"] = self.incident
-        return msgspec.json.encode(document) + b"\n"
+        return (
+            msgspec.json.encode(
+                ProblemDocument(
+                    title=TITLES[self.status],
+                    status=self.status,
+                    detail=self.detail,
+                    field=UNSET if self.field is None else self.field,
+                    incident=UNSET if self.incident is None else self.incident,
+                )
+            )
+            + b"\n"
+        )
 
 
 def shown(value: object, longest: int = 60) -> str:

@@ -1,0 +1,170 @@
+"""
+The API's description of itself: an OpenAPI 3.1 document.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from alacrity import __version__
+from alacrity.management.calls import Call
+from alacrity.management.documents import ALLOWED
+from alacrity.management.problems import MEDIA_TYPE
+from alacrity.management.schemas import (
+    HttpCheckDocument,
+    ProblemDocument,
+    RegistrationDocument,
+    TcpCheckDocument,
+)
+
+INTRODUCTION: Final = (
+    "How servers register with Alacrity, and how people look at the pool. Wherever GET is answered, "
+    "HEAD is too; OPTIONS is answered with 204 and Allow, every other method with 405. What is not "
+    "here is 404."
+)
+
+COMMON: Final = (413, 500)
+"""The statuses with which any call may fail, besides 401."""
+
+PROBLEMS: Final[Mapping[int, str]] = {
+    400: "Something in the request is not as it must be.",
+    401: "The call needs the token.",
+    404: "There is no such server.",
+    413: "The body is larger than 64 KiB.",
+    415: "The body is not said to be JSON.",
+    500: "A fault of Alacrity's; its log has more.",
+    503: "Not now. Repeating the call is safe.",
+}
+
+HEADERS: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
+    "Location": ("Where the server is found.", {"type": "string", "pattern": "^/servers/"}),
+    "Retry-After": ("After how many seconds to repeat it.", {"type": "integer", "minimum": 0}),
+    "WWW-Authenticate": ("What is needed (RFC 6750).", {"type": "string", "pattern": "^Bearer "}),
+}
+"""The response fields: what they say, and their schemas."""
+
+_WITH: Final[Mapping[int, str]] = {401: "WWW-Authenticate", 503: "Retry-After"}
+
+_REFERENCE: Final = "#/components/schemas/{name}"
+
+PARAMETERS: Final[Mapping[str, str]] = {
+    "id": "A server's id, as it was answered, percent-encoded or not.",
+}
+
+
+def describe(calls: Sequence[Call], *, secured: bool) -> dict[str, Any]:
+    """
+    The document.
+
+    @param secured: whether a token is asked for.
+    """
+    kinds = [ProblemDocument, *filter(None, (call.takes for call in calls))]
+    kinds += [answer.kind for call in calls for answer in call.answers.values() if answer.kind]
+    _, schemas = msgspec.json.schema_components(kinds, ref_template=_REFERENCE)
+    _explain(schemas)
+    paths: dict[str, dict[str, Any]] = {}
+    for call in calls:
+        paths.setdefault(call.path, {})[call.method.lower()] = _operation(call, calls, secured)
+    components: dict[str, Any] = {"schemas": schemas}
+    document: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {"title": "Alacrity", "version": __version__, "description": INTRODUCTION},
+        "paths": paths,
+        "components": components,
+    }
+    if secured:
+        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"token": []}]
+    return document
+
+
+def _operation(call: Call, calls: Sequence[Call], secured: bool) -> dict[str, Any]:
+    operation: dict[str, Any] = {"operationId": call.name, "summary": call.summary}
+    if call.open and secured:
+        operation["security"] = []
+    parameters = _parameters(call.path)
+    if parameters:
+        operation["parameters"] = [
+            {
+                "name": name,
+                "in": "path",
+                "required": True,
+                "description": PARAMETERS[name],
+                "schema": {"type": "string", "minLength": 1},
+            }
+            for name in parameters
+        ]
+    if call.takes is not None:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": _schema(call.takes)}},
+        }
+    responses: dict[str, Any] = {}
+    for status, answer in call.answers.items():
+        response = responses[str(status)] = _response(answer.meaning, answer.headers)
+        if answer.kind is not None:
+            response["content"] = {"application/json": {"schema": _schema(answer.kind)}}
+        if call.names is not None:
+            response["links"] = _links(call.names, calls)
+    problems = {*call.problems, *COMMON, *([401] if secured and not call.open else [])}
+    for status in sorted(problems):
+        response = _response(PROBLEMS[status], [_WITH[status]] if status in _WITH else [])
+        response["content"] = {MEDIA_TYPE: {"schema": _schema(ProblemDocument)}}
+        responses[str(status)] = response
+    operation["responses"] = responses
+    return operation
+
+
+def _response(meaning: str, headers: Sequence[str]) -> dict[str, Any]:
+    response: dict[str, Any] = {"description": meaning}
+    if headers:
+        response["headers"] = {
+            name: {
+                "description": HEADERS[name][0],
+                "required": True,
+                "schema": HEADERS[name][1],
+            }
+            for name in headers
+        }
+    return response
+
+
+def _links(path: str, calls: Sequence[Call]) -> dict[str, Any]:
+    """
+    The calls that an answer leads to.
+    """
+    return {
+        call.name: {
+            "operationId": call.name,
+            "parameters": {name: f"$response.body#/{name}" for name in _parameters(path)},
+        }
+        for call in calls
+        if call.path == path
+    }
+
+
+def _parameters(path: str) -> list[str]:
+    return re.findall(r"{([^}]+)}", path)
+
+
+def _schema(kind: Any) -> dict[str, Any]:
+    (schema,), _ = msgspec.json.schema_components([kind], ref_template=_REFERENCE)
+    return schema
+
+
+def _explain(schemas: dict[str, Any]) -> None:
+    """
+    Say of the members of a registration what is allowed in them, as the problem
+    documents do.
+    """
+    for kind, place in (
+        (RegistrationDocument, ""),
+        (TcpCheckDocument, "check."),
+        (HttpCheckDocument, "check."),
+    ):
+        for name, schema in schemas[kind.__name__]["properties"].items():
+            schema["description"] = ALLOWED[place + name]

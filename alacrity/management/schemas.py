@@ -1,0 +1,177 @@
+"""
+The shapes of the API's documents: what may be sent, and what is answered.
+
+msgspec checks what is sent against these, and makes the schemas of C{GET
+/openapi.json} from them. Where an C{extra_json_schema} says more, msgspec does not
+check it: L{alacrity.management.documents} does.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, TypeAlias
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+_PORT: Final = (
+    r"^([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
+)
+
+_ADDRESS: Final = {
+    "anyOf": [
+        {
+            "format": "ipv4",
+            # Unspecified, multicast, broadcast.
+            "not": {"pattern": r"^(0\.0\.0\.0|(22[4-9]|23[0-9])\..*|255\.255\.255\.255)$"},
+        },
+        {
+            "format": "ipv6",
+            # Unspecified, multicast, IPv4 in IPv6 form, with a zone.
+            "not": {
+                "pattern": (
+                    r"^([0:.]+|[fF]{2}[0-9A-Fa-f]{2}:.*|.*%.*"
+                    r"|[0:]*:[fF]{4}:(([0-9A-Fa-f]{1,4}:)?[0-9A-Fa-f]{1,4}|[0-9A-Fa-f]{1,4}::|:"
+                    r"|[0-9.]+))$"
+                )
+            },
+        },
+    ]
+}
+
+_HOST: Final = r"^(\[[0-9A-Fa-f:.]+(%25[A-Za-z0-9._~-]+)?\]|[A-Za-z0-9._~!$&'()*+;=%-]*)(:[0-9]*)?$"
+
+Port: TypeAlias = (
+    Annotated[int, Meta(extra_json_schema={"minimum": 1, "maximum": 65535})]
+    | Annotated[str, Meta(extra_json_schema={"pattern": _PORT})]
+)
+Address: TypeAlias = Annotated[str, Meta(extra_json_schema=_ADDRESS)]
+Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86400)]
+Times: TypeAlias = Annotated[int, Meta(ge=1, le=100)]
+Status: TypeAlias = Annotated[int, Meta(ge=100, le=599)]
+Weight: TypeAlias = Annotated[int, Meta(ge=1, le=256)]
+Moment: TypeAlias = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+Count: TypeAlias = Annotated[int, Meta(ge=0)]
+
+# Origin form (RFC 9112 3.2.1), less strict than RFC 3986 within it.
+Path: TypeAlias = Annotated[
+    str,
+    # What Python calls the end, others write otherwise.
+    Meta(pattern=r'^/[!"$-~]*\Z', max_length=4096, extra_json_schema={"pattern": r'^/[!"$-~]*$'}),
+]
+Host: TypeAlias = Annotated[
+    str, Meta(min_length=1, max_length=260, extra_json_schema={"pattern": _HOST})
+]
+
+
+class TcpCheckDocument(
+    Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="tcp"
+):
+    """A check that passes when a TCP connection can be opened."""
+
+    interval: Seconds | UnsetType = UNSET
+    timeout: Seconds | UnsetType = UNSET
+    rise: Times | UnsetType = UNSET
+    fall: Times | UnsetType = UNSET
+    port: Port | UnsetType = UNSET
+
+
+class HttpCheckDocument(
+    Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="http"
+):
+    """A check that passes when GET path is answered with a status in a range."""
+
+    path: Path = "/"
+    status: tuple[Status, Status] = (200, 299)
+    host: Host | UnsetType = UNSET
+    interval: Seconds | UnsetType = UNSET
+    timeout: Seconds | UnsetType = UNSET
+    rise: Times | UnsetType = UNSET
+    fall: Times | UnsetType = UNSET
+    port: Port | UnsetType = UNSET
+
+
+CheckDocument: TypeAlias = TcpCheckDocument | HttpCheckDocument
+
+
+class RegistrationDocument(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A server, as it asks to be registered."""
+
+    ip: Address | UnsetType = UNSET
+    port: Port
+    check: CheckDocument | UnsetType = UNSET
+    weight: Weight = 1
+
+
+class LastCheckDocument(Struct, frozen=True):
+    """The outcome of a server's latest check on this node; the duration in seconds."""
+
+    passed: bool
+    reason: str
+    at: Moment
+    duration: float
+
+
+class ServerDocument(Struct, frozen=True):
+    """A server of the pool. Only one that is up gets requests."""
+
+    id: str
+    ip: str
+    port: str
+    check: CheckDocument
+    weight: Weight
+    state: Literal["pending", "up", "down", "draining"]
+    reason: str
+    since: Moment
+    registered: Moment
+    last_check: LastCheckDocument | None
+
+
+class CounterDocument(Struct, frozen=True):
+    """How often something went well, and how often it did not."""
+
+    success: Count
+    failed: Count
+
+
+class StatsDocument(Struct, frozen=True):
+    """The requests that clients made of this node, and its attempts on servers."""
+
+    client: CounterDocument
+    server: CounterDocument
+
+
+class ServerCounterDocument(Struct, frozen=True):
+    """This node's attempts on one server."""
+
+    id: str
+    ip: str
+    port: str
+    success: Count
+    failed: Count
+    state: Literal["pending", "up", "down"]
+    weight: Weight
+
+
+class ServingDocument(Struct, frozen=True):
+    """This node takes requests."""
+
+    status: Literal["serving"] = "serving"
+
+
+class LeaderDocument(Struct, frozen=True):
+    """This node leads."""
+
+    status: Literal["leader"] = "leader"
+
+
+class ProblemDocument(Struct, frozen=True, kw_only=True):
+    """
+    Why a call is refused (RFC 9457). The field is the member of the request's document
+    at fault; under the incident, the log has more.
+    """
+
+    type: Literal["about:blank"] = "about:blank"
+    title: str
+    status: Annotated[int, Meta(ge=400, le=599)]
+    detail: str
+    field: str | UnsetType = UNSET
+    incident: str | UnsetType = UNSET

@@ -1,0 +1,3 @@
+"""
+Fuzzers (atheris). See C{docs/security.md} for how to run them.
+"""
