@@ -33,7 +33,15 @@ from alacrity.cluster.addresses import split_address
 from alacrity.cluster.complaints import Complaints
 from alacrity.cluster.dialer import Dialer
 from alacrity.cluster.frames import LONGEST_PAYLOAD
-from alacrity.cluster.handshake import NONCE_SIZE, Accept, Handshake, Session, initiate, respond
+from alacrity.cluster.handshake import (
+    NONCE_SIZE,
+    Accept,
+    Handshake,
+    Identity,
+    Session,
+    initiate,
+    respond,
+)
 from alacrity.cluster.link import Link
 from alacrity.cluster.members import Member
 from alacrity.cluster.storage import Storage
