@@ -92,7 +92,7 @@ class Client:
                 if result.check(Refused, OutcomeUnknown) is None:
                     self._ledger.violate(f"{request_id}: {result.getTraceback()}")
                 again = doubt or result.check(OutcomeUnknown) is not None
-                if attempt < 3 and rng.random() < 0.7:
+                if attempt < 3 and node.knows_requests and rng.random() < 0.7:
                     world.schedule(
                         rng.uniform(0, 0.5),
                         world.outside,

@@ -15,7 +15,9 @@ _current: list[World] = []
 
 
 def now() -> float:
-    return _current[-1].now
+    world = _current[-1]
+    world.now += world.drift
+    return world.now
 
 
 class _Chance:

@@ -13,7 +13,7 @@ from zlib import crc32
 import msgspec
 from pysyncobj import FAIL_REASON, SyncObj, SyncObjConf, replicated
 from pysyncobj.journal import MemoryJournal
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from alacrity.cluster.engine import LEADER, Engine, Peer, bootstrap
@@ -78,6 +78,8 @@ class Node:
     """
     One node: its disk, and its process while that runs.
     """
+
+    knows_requests = True
 
     def __init__(
         self,
@@ -275,6 +277,7 @@ class StockNode:
 
     halted = None
     slow_disk = 0.0
+    knows_requests = False
 
     def __init__(
         self,
@@ -295,6 +298,8 @@ class StockNode:
         self.settings = settings
         self.time = Time(world)
         self.time.ended = True
+        # It loops until time has passed.
+        world.drift = 2e-4
 
     @property
     def running(self) -> bool:
@@ -325,7 +330,6 @@ class StockNode:
             pollerType="select",
         )
         self.engine = _Stock(self, [each for each in self.founders if each != self.name], conf)
-        self.engine._SyncObj__properies.add("pool") if False else None
         self.transport.start()
         self._tick()
 
@@ -367,6 +371,9 @@ class StockNode:
         self.engine.change(request_id, msgspec.msgpack.encode(command), callback=over)
         self.time.callLater(3.0, over, None, FAIL_REASON.UNKNOWN_OUTCOME)
         return result
+
+    def barrier(self) -> Deferred[None]:
+        return fail(Refused("it has none"))
 
     def describe(self) -> str:
         status = self.engine.getStatus()

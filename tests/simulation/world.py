@@ -53,7 +53,10 @@ class World:
     The clock of all, and chance.
 
     @ivar trace: lines, oldest first.
+    @ivar drift: seconds that pass when PySyncObj looks at the clock.
     """
+
+    drift = 0.0
 
     def __init__(self, seed: int, *, verbose: bool = False) -> None:
         self.now = 100.0
