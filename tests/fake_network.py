@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.address import HostnameAddress
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import (
     CannotListenError,
@@ -205,10 +205,10 @@ class FakeTransport:
         self.no_delay = enabled
 
     def getPeer(self) -> IAddress:
-        return HostnameAddress(self.there.encode(), 0)
+        return IPv4Address("TCP", self.there, 0)
 
     def getHost(self) -> IAddress:
-        return HostnameAddress(self.here.encode(), 0)
+        return IPv4Address("TCP", self.here, 0)
 
 
 @implementer(IStreamServerEndpoint)
@@ -238,7 +238,7 @@ class _Port:
         return succeed(None)
 
     def getHost(self) -> IAddress:
-        return HostnameAddress(self._at[0].encode(), self._at[1])
+        return IPv4Address("TCP", *self._at)
 
 
 @implementer(IStreamClientEndpoint)
