@@ -6,13 +6,17 @@ learns in its own time that they do not.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from pysyncobj.transport import Transport
 
 from tests.simulation.world import Time, World
+
+
+_ONCE: Final = {"apply_command", "apply_command_response"}
+"""Whether a proposal was refused is counted by these."""
 
 
 class Host(Protocol):
@@ -55,6 +59,11 @@ class Connection:
         at = max(world.now + network.delay(), self._last[sender])
         self._last[sender] = at
         world.schedule(at - world.now, world.outside, lambda: self._arrive(receiver, data))
+        if network.disorder and message["type"] not in _ONCE:
+            # Not what TCP does, but what Raft stands.
+            if world.rng.random() < network.disorder:
+                late = world.rng.uniform(0, 0.5)
+                world.schedule(late, world.outside, lambda: self._arrive(receiver, data))
 
     def _arrive(self, receiver: Host, data: bytes) -> None:
         held = self._held[receiver.name]
@@ -112,6 +121,7 @@ class Network:
     def __init__(self, world: World) -> None:
         self.world = world
         self.slow = 0.002
+        self.disorder = 0.0
         self._hosts: dict[str, Host] = {}
         self._cuts: set[tuple[str, str]] = set()
         self._connections: dict[frozenset[str], Connection] = {}

@@ -80,6 +80,7 @@ class Node:
     """
 
     knows_requests = True
+    patience = 3.0
 
     def __init__(
         self,
@@ -211,7 +212,7 @@ class Node:
     def propose(self, command: Command, request_id: str) -> Deferred[Outcome]:
         assert self.replica is not None
         return Deferred.fromCoroutine(
-            self.replica.propose(command, timeout=3.0, request_id=request_id)
+            self.replica.propose(command, timeout=self.patience, request_id=request_id)
         )
 
     def barrier(self) -> Deferred[None]:

@@ -44,6 +44,8 @@ class Scenario(msgspec.Struct, frozen=True):
     ahead: int = 1024
     clients: int = 3
     pause: tuple[float, float] = (0.0, 0.2)
+    slow: float = 0.002
+    disorder: float = 0.0
     barriers: float = 0.05
 
 
@@ -72,6 +74,29 @@ SCENARIOS: Final = {
         nodes=5, faults=_NETWORK | {"kill": 2, "power": 1}, log=10, slice=300, pace=(0.4, 2.5)
     ),
     "small_batches": Scenario(faults=_NETWORK, batch=150, ahead=8, clients=6),
+    "disorder": Scenario(
+        faults=_NETWORK | {"kill": 2, "hand_over": 6},
+        pace=(0.1, 0.8),
+        disorder=0.2,
+        slow=0.02,
+        batch=300,
+        log=30,
+        slice=300,
+        clients=6,
+        pause=(0.0, 0.05),
+    ),
+    "hasty": Scenario(
+        nodes=5,
+        faults={"isolate_leader": 6, "heal": 5, "add": 15, "remove": 25, "lose_connection": 1},
+        pace=(0.02, 0.4),
+        log=60,
+    ),
+    "slow_links": Scenario(
+        faults={"hand_over": 8, "isolate_leader": 1, "one_way": 1, "heal": 3, "lose_connection": 1},
+        pace=(0.05, 0.5),
+        slow=0.4,
+        log=50,
+    ),
     "grow": Scenario(
         nodes=1, spare=4, faults=_MEMBERS | {"kill": 1, "heal": 1, "lose_connection": 1}, log=20
     ),
@@ -111,6 +136,8 @@ class Run:
         self.world = world = World(seed, verbose=verbose)
         use(world)
         self.network = Network(world)
+        self.network.slow = scenario.slow
+        self.network.disorder = scenario.disorder
         self.ledger = Ledger(world)
         settings = Settings(
             timing=Timing(resend=0.5, catch_up=5.0),
@@ -137,7 +164,7 @@ class Run:
             )
             for name in names
         }
-        self._changing = False
+        self._changing = 0
         self._removed: set[str] = set(names) - set(founders)
         for name in founders:
             self.nodes[name].start()
@@ -311,7 +338,7 @@ class Run:
     # Members
 
     def _change(self, what: str, name: str, deferred: Deferred[None], then: Callable[[], None]) -> None:
-        self._changing = True
+        self._changing += 1
         node_time = self.world
 
         def over(result: Any) -> None:
@@ -319,7 +346,7 @@ class Run:
             if answered:
                 return
             answered = True
-            self._changing = False
+            self._changing -= 1
             if isinstance(result, Failure):
                 node_time.note(f"{what} {name}: {result.getErrorMessage()}")
                 if result.check(Refused, OutcomeUnknown) is None:
@@ -336,7 +363,7 @@ class Run:
 
     def _through(self) -> Any | None:
         node = self._any()
-        if self._changing or node is None or node.replica is None or node.time.paused:
+        if self._changing > 2 or node is None or node.replica is None or node.time.paused:
             return None
         return node
 
@@ -359,9 +386,9 @@ class Run:
         )
 
     def _remove(self) -> None:
-        through = self._through()
+        through = (self._leader() if self.world.rng.random() < 0.5 else None) or self._through()
         left = sorted(set(self.nodes) - self._removed)
-        if through is None or len(left) < 2:
+        if through is None or len(left) < 2 or through.replica is None:
             return
         name = self.world.rng.choice(left)
         self.world.note(f"remove {name} through {through.name}")
