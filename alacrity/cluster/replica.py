@@ -16,7 +16,7 @@ from random import Random
 from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
-from pysyncobj.transport import Transport
+from pysyncobj.node import Node
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
@@ -342,19 +342,16 @@ class Replica:
 
     def known(self, name: str) -> Member | None:
         """
-        The member, or the node about to be one, of a name; L{None}: there is none.
+        The member of a name, or the node about to be one; L{None}: there is none.
+
+        A node that follows no leader takes anybody for one, without an address: it may
+        be a member that was added since, and the only one that can lead. To talk with
+        somebody else does no harm, see the guards.
         """
         for peer in self._engine.peers:
             if peer.id == name:
                 return peer.member
-        return None
-
-    @property
-    def joining(self) -> bool:
-        """
-        Whether this node waits to be taken in, and so knows no members.
-        """
-        return not self._engine.configuration
+        return None if self._engine.has_quorum else Member(name, "")
 
     def status(self) -> ClusterStatus:
         """
@@ -437,16 +434,24 @@ class Replica:
 
     # Steps
 
-    def _received(self, node: Peer, message: dict[str, Any]) -> None:
-        self._events.append(("message", node, message))
+    def _received(self, node: Node, message: dict[str, Any]) -> None:
+        self._events.append(("message", self._peer(node), message))
         self._wake()
 
-    def _connected(self, node: Peer) -> None:
+    def _peer(self, node: Node) -> Peer:
+        """
+        A node that the transport was not told of has no address.
+        """
+        return node if isinstance(node, Peer) else Peer(Member(node.id, ""))
+
+    def _connected(self, node: Node) -> None:
+        node = self._peer(node)
         self._outbox.connection_changed(node)
         self._events.append(("connected", node, None))
         self._wake()
 
-    def _disconnected(self, node: Peer) -> None:
+    def _disconnected(self, node: Node) -> None:
+        node = self._peer(node)
         self._outbox.connection_changed(node)
         self._events.append(("disconnected", node, None))
         self._wake()
@@ -641,9 +646,7 @@ class Replica:
 
     def denied(self, request_id: str, reason: str, *, final: bool) -> None:
         """See L{Machine <alacrity.cluster.engine.Machine>}."""
-        self._publications.append(
-            lambda: self._proposals.denied(request_id, reason, final=final)
-        )
+        self._publications.append(lambda: self._proposals.denied(request_id, reason, final=final))
 
     def compact(self, snapshot: Snapshot) -> None:
         """See L{Machine <alacrity.cluster.engine.Machine>}."""

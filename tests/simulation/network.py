@@ -241,7 +241,7 @@ class SimulatedTransport(Transport):  # type: ignore[misc] # it is not annotated
         self._peers: set[str] = set()
         self._connections: dict[str, Connection] = {}
         self.running = False
-        self.accepts_all = lambda: False
+        self.accepts: Callable[[str], bool] = self.wants
 
     ready = True
 
@@ -261,9 +261,6 @@ class SimulatedTransport(Transport):  # type: ignore[misc] # it is not annotated
 
     def wants(self, peer: str) -> bool:
         return peer in self._peers
-
-    def accepts(self, peer: str) -> bool:
-        return peer in self._peers or self.accepts_all()
 
     def addNode(self, node: Any) -> None:
         self._peers.add(node.id)

@@ -147,7 +147,7 @@ class Node:
             return
         replica.node = self
         self.view = view
-        self.transport.accepts_all = lambda: replica.joining
+        self.transport.accepts = lambda name: replica.known(name) is not None
         Deferred.fromCoroutine(replica.start())
 
     def _run_in_thread(self, what: Callable[[], object]) -> Deferred[Any]:
