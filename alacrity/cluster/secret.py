@@ -62,7 +62,7 @@ def load(path: Path) -> bytes:
     try:
         # Not blocking, in case it is a pipe.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             mode = os.fstat(descriptor).st_mode
             if not stat.S_ISREG(mode):
                 raise SecretError(f"{path}: it is not a regular file")
@@ -71,7 +71,9 @@ def load(path: Path) -> bytes:
                     f"{path}: its mode {stat.S_IMODE(mode):04o} lets others use it; "
                     f"allowed: 0600 or 0400"
                 )
-            content = file.read(_LONGEST + 1).strip()
+            content = os.read(descriptor, _LONGEST + 1).strip()
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise SecretError(f"{path}: {error.strerror}") from error
     if not SHORTEST <= len(content) <= _LONGEST:
