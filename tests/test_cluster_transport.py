@@ -318,6 +318,37 @@ class PairTests(Base):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.assertTrue(b.transport.connected("a"))
 
+    def test_engine_raises_on_loss(self) -> None:
+        """
+        It is logged, and the connection is made anew.
+        """
+        _, b = self.pair()
+
+        def fail(node: Node) -> None:
+            raise RuntimeError("engine")
+
+        b.transport.setOnNodeDisconnectedCallback(fail)
+        self.network.connections[0].abortConnection()
+        self.run_for(0.3)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertTrue(b.transport.connected("a"))
+
+    def test_clone(self) -> None:
+        """
+        Two nodes with the same name and the same files take turns, about once a second,
+        with one complaint.
+        """
+        a, b = self.pair()
+        clone = self.peer("b", "a", host="elsewhere", incarnation=b.storage.incarnation)
+        with capturedLogs() as logs:
+            clone.start()
+            self.run_for(60)
+        self.assertLess(len(a.told), 300)
+        warnings = {formatEvent(e) for e in logs if e["log_level"] is LogLevel.warn}
+        text = "it is connected from {} as well, with the same name and files"
+        self.assertIn(f"b at elsewhere: {text.format('b')}", warnings)
+        self.assertLessEqual(len(warnings), 2)
+
     def test_malformed_message(self) -> None:
         """
         Of somebody who has the secret: the connection is dropped, and it is logged.

@@ -97,7 +97,7 @@ class Dialer:
 
     def succeeded(self) -> None:
         """
-        The node is there: if it is lost, the first retry comes soon again.
+        There was a connection that lasted: the next retry comes soon again.
         """
         self._wait = FIRST
 

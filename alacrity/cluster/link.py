@@ -48,6 +48,7 @@ class Link(Protocol):
 
     @ivar session: L{None} until the handshake is done.
     @ivar closed: whether nothing more is sent or told.
+    @ivar begun: when it was made, by the clock.
     @ivar heard: when a byte last came in, by the clock.
     @ivar spoke: whether one ever came.
     @ivar host: the other end's address, for messages.
@@ -81,7 +82,7 @@ class Link(Protocol):
         self._unsent_bytes = 0
         self._paused = False
         self._reason: str | None = None
-        self._begun = self.heard = self._told = clock.seconds()
+        self.begun = self.heard = self._told = clock.seconds()
         self._frame_begun: float | None = None
         self.session: Session | None = None
         self.spoke = False
@@ -92,7 +93,7 @@ class Link(Protocol):
 
     def connectionMade(self) -> None:
         transport = self.transport
-        self._begun = self.heard = self._clock.seconds()
+        self.begun = self.heard = self._clock.seconds()
         self.host = str(getattr(transport.getPeer(), "host", "?"))
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
@@ -225,10 +226,10 @@ class Link(Protocol):
         now = self._clock.seconds()
         if self.closed:
             # Its last words do not arrive.
-            if now - max(self.heard, self._told, self._begun) > HANDSHAKE:
+            if now - max(self.heard, self._told, self.begun) > HANDSHAKE:
                 self.transport.abortConnection()
         elif self.session is None:
-            if now - self._begun > HANDSHAKE:
+            if now - self.begun > HANDSHAKE:
                 if self.spoke:
                     self.refuse(f"it does not finish the handshake in {HANDSHAKE:g} seconds")
                 else:

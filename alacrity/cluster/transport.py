@@ -55,6 +55,12 @@ MOST_UNKNOWN: Final = 64
 _LOOK: Final = 0.2
 """Seconds between two looks at the clock."""
 
+_ALIVE: Final = 0.5
+"""Seconds since it was heard, after which a connection may be dead already."""
+
+_LASTING: Final = 2.0
+"""Seconds after which a connection was none that breaks again and again."""
+
 Connect: TypeAlias = Callable[[str, int, float], IStreamClientEndpoint]
 """Where to connect to: a host, a port, and the seconds it may take."""
 
@@ -328,19 +334,18 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         name = session.peer.name
         older = self._links.get(name)
         if older is not None:
+            if older.host != link.host and self._clock.seconds() - older.heard < _ALIVE:
+                self._complaints.complain(
+                    f"{name} at {link.host}",
+                    f"it is connected from {older.host} as well, with the same name and files",
+                )
             self._lose(older)
             older.close()
         self._links[name] = link
-        dialer = self._dialers.get(name)
-        if dialer is not None:
-            dialer.succeeded()
         self._complaints.settled(self._called(name))
         self._complaints.settled(link.host)
         _log.info("connected with {name}", name=self._called(name))
-        self._onNodeConnected(self._node(name))
-
-    def _node(self, name: str) -> Node:
-        return self._nodes.get(name) or Node(name)
+        self._tell(self._onNodeConnected, name)
 
     def _message(self, link: Link, payload: bytes) -> None:
         assert link.session is not None
@@ -351,10 +356,16 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
             # It has the secret: another version, or a fault, but no stranger.
             link.refuse(f"a message that is none: {error}")
             return
+        self._tell(self._onMessageReceived, name, message)
+
+    def _tell(self, callback: Callable[..., object], name: str, *what: object) -> None:
+        """
+        Tell the engine of a member. Its faults are not the connection's.
+        """
         try:
-            self._onMessageReceived(self._node(name), message)
+            callback(self._nodes.get(name) or Node(name), *what)
         except Exception:
-            _log.failure("a message of {name} could not be handled", name=name)
+            _log.failure("the engine failed on what came from {name}", name=name)
 
     def _lose(self, link: Link) -> None:
         """
@@ -367,7 +378,7 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         if name in self._nodes:
             self._heard[name] = link.heard
         _log.info("the connection with {name} is gone", name=self._called(name))
-        self._onNodeDisconnected(self._node(name))
+        self._tell(self._onNodeDisconnected, name)
 
     def _lost(self, link: Link, reason: str | None) -> None:
         """
@@ -385,6 +396,8 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
             who = link.host if target is None else self._called(target)
             self._complaints.complain(who, f"refused: {reason}")
         if target in self._dialers and target not in self._open.values():
+            if link.session is not None and self._clock.seconds() - link.begun >= _LASTING:
+                self._dialers[target].succeeded()
             self._dialers[target].again()
 
     def _look_at_clock(self) -> None:
