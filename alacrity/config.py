@@ -18,6 +18,17 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 from twisted.internet.endpoints import serverFromString
 
+from alacrity.cluster.members import Member
+from alacrity.cluster.settings import (
+    ADDRESS,
+    NAME,
+    Fault,
+    identify,
+    is_address,
+    is_name,
+    own_address,
+    read_members,
+)
 from alacrity.tokens import TokenError, read_token
 
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -135,8 +146,34 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Cluster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
-    C{[cluster]}: a node is alone as yet, and the table has no keys.
+    C{[cluster]}
+
+    @ivar listen: endpoint strings, for the other nodes; empty: this node is alone.
+    @ivar advertise: where the other nodes reach this one, C{host:port}; empty: nowhere.
+    @ivar name: the node's, if it was given one; see L{me}.
+    @ivar members: those with which a new cluster begins, this node among them; empty:
+        this node alone. What a cluster has agreed on later counts more.
+    @ivar secret_file: the file with the secret that all nodes share; empty: there is
+        none, and whoever can connect may be a member.
+    @ivar serve: whether every node takes requests for the servers, or the leader alone.
+    @ivar fsync: whether to wait for the disk before a change counts as kept. If not, it
+        survives the death of the process, not that of the machine.
     """
+
+    listen: tuple[str, ...] = ()
+    advertise: str = ""
+    name: str = ""
+    members: tuple[Member, ...] = ()
+    secret_file: str = ""
+    serve: Literal["all", "leader"] = "all"
+    fsync: bool = True
+
+    @property
+    def me(self) -> Member:
+        """
+        This node. By default its name is what it advertises.
+        """
+        return identify(self.name, self.advertise)
 
 
 class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -201,6 +238,9 @@ _RULES: Final[dict[str, _Rule]] = {
     "limits.connections_per_address": _COUNT_OR_NONE,
     "limits.requests_per_connection": _COUNT_OR_NONE,
     "limits.idle_per_server": (lambda v: 0 <= v < 1 << 31, "a whole number from 0"),
+    "cluster.advertise": (is_address, ADDRESS),
+    "cluster.name": (is_name, NAME),
+    "cluster.secret_file": (lambda v: v != "", "the name of a file"),
 }
 
 _TYPES: Final[dict[Any, str]] = {
@@ -208,8 +248,10 @@ _TYPES: Final[dict[Any, str]] = {
     float: "a number",
     int: "a whole number",
     str: "a string",
+    bool: "true or false",
     tuple[str, ...]: "an array of strings",
     tuple[Network, ...]: "an array of strings",
+    tuple[Member, ...]: "an array of strings",
 }
 
 
@@ -249,6 +291,13 @@ def parse(text: str, name: str = "configuration") -> Settings:
         if not isinstance(value, dict):
             raise _fault(name, key, _shown(value), "a table")
         tables[key] = _table(name, key, table, value)
+    if "cluster" in tables:
+        cluster = tables["cluster"]
+        try:
+            advertise = own_address(cluster)
+            tables["cluster"] = msgspec.structs.replace(cluster, advertise=advertise)
+        except Fault as fault:
+            raise _fault(name, f"cluster.{fault.key}", fault.found, fault.allowed) from None
     return Settings(**tables)
 
 
@@ -348,6 +397,11 @@ def _value(name: str, path: str, kind: Any, value: Any) -> Any:
     if kind == tuple[Network, ...]:
         networks = _strings(name, path, value)
         return tuple(_network(name, f"{path}[{n}]", each) for n, each in enumerate(networks))
+    if kind == tuple[Member, ...]:
+        try:
+            return read_members(_strings(name, path, value))
+        except Fault as fault:
+            raise _fault(name, f"cluster.{fault.key}", fault.found, fault.allowed) from None
     if kind == tuple[str, ...]:
         descriptions = _strings(name, path, value)
         if not descriptions:

@@ -635,10 +635,11 @@ class UNIXTests(Contract):
         self.assertFalse(os.path.exists(self.path))
 
 
-def main(kind: str) -> int:
+def main(kind: str, *cases: type) -> int:
     """
-    Run the contract on a kind of reactor.
+    Run tests on a kind of reactor.
 
+    @param cases: the L{TestCase}s; none: those of the contract.
     @return: the exit status.
     """
     if kind == "uvloop":
@@ -663,7 +664,8 @@ def main(kind: str) -> int:
         runner = TrialRunner(TreeReporter, workingDirectory=os.path.join(directory, "trial"))
         from twisted.trial.unittest import TestSuite
 
-        result = runner.run(TestSuite(suite(each) for each in (TCP4Tests, TCP6Tests, UNIXTests)))
+        cases = cases or (TCP4Tests, TCP6Tests, UNIXTests)
+        result = runner.run(TestSuite(suite(each) for each in cases))
     return 0 if result.wasSuccessful() else 1
 
 

@@ -71,9 +71,30 @@ class PoolView:
         """
         Apply a command. Called by the pool's log alone; others propose.
         """
-        before = self.pool
-        self.pool, outcome = apply(before, command)
-        for change in _changes(before, self.pool, outcome):
+        pool, outcome = apply(self.pool, command)
+        self.advance(pool, outcome)
+        return outcome
+
+    def advance(self, pool: Pool, outcome: Outcome) -> None:
+        """
+        Take the pool that a command has made of the current one. Called by the pool's
+        log alone.
+
+        @param outcome: what the command came to.
+        """
+        before, self.pool = self.pool, pool
+        self._publish(_changes(before, pool, outcome))
+
+    def replace(self, pool: Pool) -> None:
+        """
+        Take a pool that any number of commands have made of the current one. Called by
+        the pool's log alone.
+        """
+        before, self.pool = self.pool, pool
+        self._publish(_differences(before, pool))
+
+    def _publish(self, changes: tuple[Change, ...]) -> None:
+        for change in changes:
             self._news.append((change, tuple(self._subscribers)))
         if not self._telling:
             self._telling = True
@@ -81,7 +102,6 @@ class PoolView:
                 self._tell_all()
             finally:
                 self._telling = False
-        return outcome
 
     def _tell_all(self) -> None:
         while self._news:
@@ -106,3 +126,18 @@ def _changes(before: Pool, after: Pool, outcome: Outcome) -> tuple[Change, ...]:
     server = getattr(outcome, "server", None)
     assert isinstance(server, Server)
     return (Change(before.servers.get(server.id), after.servers.get(server.id)),)
+
+
+def _differences(before: Pool, after: Pool) -> tuple[Change, ...]:
+    """
+    What changed between any two pools: first who is gone, then the others in order.
+    """
+    gone = [
+        Change(server, None) for id, server in before.servers.items() if id not in after.servers
+    ]
+    others = [
+        Change(before.servers.get(id), server)
+        for id, server in after.servers.items()
+        if before.servers.get(id) != server
+    ]
+    return (*gone, *others)

@@ -1,0 +1,3 @@
+"""
+The cluster: several nodes that agree on one pool by Raft.
+"""

@@ -1,0 +1,19 @@
+"""
+Who is in the cluster.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Member(msgspec.Struct, frozen=True, array_like=True, order=True):
+    """
+    One node of the cluster.
+
+    @ivar name: its identity; no two members share one, and it never changes.
+    @ivar address: where its peers reach it, C{host:port}.
+    """
+
+    name: str
+    address: str

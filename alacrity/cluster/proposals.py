@@ -1,0 +1,186 @@
+"""
+The proposals of one node that wait for their outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+Route: TypeAlias = tuple[str, int, int]
+"""A leader, its term, and the connection to it."""
+
+
+class Refused(Exception):
+    """
+    Nothing happened. The message says why, in one line.
+    """
+
+
+class OutcomeUnknown(Exception):
+    """
+    It may have happened, or may happen yet. Proposing it again is safe.
+    """
+
+
+class _Waiting(msgspec.Struct):
+    """
+    @ivar attempts: how many of its copies may be, or come, in a log.
+    @ivar fault: why the last attempt was denied.
+    """
+
+    command: bytes
+    deferred: Deferred[Any]
+    attempts: int = 0
+    fault: str = "there is no leader"
+
+
+class Proposals:
+    """
+    Sends each proposal to the leader, and again when there is another one, until it is
+    applied on this node or its time is over.
+
+    Sending it again is harmless, as the state knows its request id. It is refused
+    only when each attempt was denied by a node that has not appended it.
+    """
+
+    def __init__(self, clock: IReactorTime, retry: float, limit: int) -> None:
+        """
+        @param retry: seconds after which a denied proposal is sent again.
+        @param limit: how many may wait.
+        """
+        self._clock = clock
+        self._retry = retry
+        self._limit = limit
+        self._waiting: dict[str, _Waiting] = {}
+        self._unsent: dict[str, None] = {}
+        self._route: Route | None = None
+
+    def add(
+        self, request_id: str, command: bytes, timeout: float, wake: Callable[[], None]
+    ) -> Deferred[Any]:
+        """
+        Begin a proposal.
+
+        @param command: an entry's.
+        @param timeout: seconds, after which it fails.
+        @param wake: called when L{due} has something new.
+        @return: fires with the outcome; fails with L{Refused} or L{OutcomeUnknown}.
+        """
+        if len(self._waiting) >= self._limit:
+            raise Refused("too many proposals wait on this node")
+        if request_id in self._waiting:
+            raise Refused("the same request waits on this node already")
+        deferred: Deferred[Any] = Deferred()
+        waiting = _Waiting(command, deferred)
+        self._waiting[request_id] = waiting
+        self._unsent[request_id] = None
+        self._wake = wake
+        deadline = self._clock.callLater(timeout, self._expire, request_id)
+
+        def over(result: Any) -> Any:
+            if deadline.active():
+                deadline.cancel()
+            # Somebody may have lost patience.
+            if self._waiting.get(request_id) is waiting:
+                self._forget(request_id)
+            return result
+
+        return deferred.addBoth(over)
+
+    def due(self, route: Route | None) -> list[tuple[str, bytes]]:
+        """
+        What to send, with its request id. Each is taken for sent then.
+
+        @param route: where to; L{None}: there is no leader, nothing is due.
+        """
+        if route is None:
+            return []
+        if route != self._route:
+            self._route = route
+            self._unsent.update(dict.fromkeys(self._waiting))
+        due = []
+        for request_id in self._unsent:
+            waiting = self._waiting[request_id]
+            waiting.attempts += 1
+            due.append((request_id, waiting.command))
+        self._unsent.clear()
+        return due
+
+    def send_again(self) -> None:
+        """
+        What was sent may be lost.
+        """
+        self._route = None
+
+    def denied(self, request_id: str, reason: str, *, final: bool) -> None:
+        """
+        One attempt has come to nothing.
+        """
+        waiting = self._waiting.get(request_id)
+        if waiting is None:
+            return
+        waiting.attempts -= 1
+        waiting.fault = reason
+        if final:
+            self._fail(request_id)
+        else:
+            self._clock.callLater(self._retry, self._again, request_id)
+
+    def resolve(self, request_id: str, outcome: object) -> None:
+        """
+        A proposal, of whatever node, is applied on this one.
+        """
+        waiting = self._waiting.get(request_id)
+        if waiting is not None:
+            self._forget(request_id)
+            waiting.deferred.callback(outcome)
+
+    def expire(self, request_id: str) -> None:
+        """
+        A proposal came too late to be applied; an earlier copy may have been.
+        """
+        waiting = self._waiting.get(request_id)
+        if waiting is not None:
+            waiting.attempts += 1
+            self._fail(request_id)
+
+    def fail_all(self, reason: str) -> None:
+        """
+        This node gives up.
+        """
+        for request_id in list(self._waiting):
+            self._waiting[request_id].fault = reason
+            self._fail(request_id)
+
+    @property
+    def ids(self) -> list[str]:
+        """The request ids of those that wait."""
+        return list(self._waiting)
+
+    def _again(self, request_id: str) -> None:
+        if request_id in self._waiting:
+            self._unsent[request_id] = None
+            self._wake()
+
+    def _expire(self, request_id: str) -> None:
+        if request_id in self._waiting:
+            self._fail(request_id)
+
+    def _fail(self, request_id: str) -> None:
+        waiting = self._waiting[request_id]
+        self._forget(request_id)
+        if waiting.attempts > 0:
+            waiting.deferred.errback(
+                OutcomeUnknown("no outcome was heard of in time; proposing it again is safe")
+            )
+        else:
+            waiting.deferred.errback(Refused(waiting.fault))
+
+    def _forget(self, request_id: str) -> None:
+        del self._waiting[request_id]
+        self._unsent.pop(request_id, None)

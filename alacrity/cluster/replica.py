@@ -1,0 +1,670 @@
+"""
+The pool of this node, as the cluster agrees on it.
+
+A L{Replica} runs the engine in steps. A step takes the messages, ticks and proposals
+that have come; what it changes goes to disk in a thread; then what it has sent leaves
+the node, and what it has applied is seen. Meanwhile the next messages queue, so that
+many proposals share one write. Nothing that a crash could take back is ever seen by
+anybody.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from random import Random
+from typing import Any, Final, Protocol, TypeAlias
+
+import msgspec
+from pysyncobj.node import Node
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+
+from alacrity.cluster.engine import (
+    LEADER,
+    MEMBERSHIP,
+    REGULAR,
+    CannotApply,
+    Engine,
+    Limits,
+    MemberChange,
+    Members,
+    Peer,
+    Timing,
+)
+from alacrity.cluster.members import Member
+from alacrity.cluster.outbox import Outbox
+from alacrity.cluster.proposals import OutcomeUnknown, Proposals, Refused, Route
+from alacrity.cluster.records import Snapshot
+from alacrity.cluster.state import (
+    VERSION,
+    Applied,
+    Envelope,
+    Expired,
+    NotReadable,
+    Replicated,
+    Unreadable,
+    apply,
+    decode_state,
+    encode_envelope,
+    encode_state,
+    envelope_version,
+    outcome_of,
+)
+from alacrity.cluster.storage import Storage
+from alacrity.pool import Command, Outcome, PoolView
+
+__all__ = [
+    "ClusterStatus",
+    "MemberStatus",
+    "OutcomeUnknown",
+    "PeerTransport",
+    "Refused",
+    "Replica",
+    "Settings",
+]
+
+RunInThread: TypeAlias = Callable[[Callable[[], object]], Deferred[Any]]
+"""Calls a function where it may block; fires with what comes of it."""
+
+_EVENTS: Final = 256
+"""How many messages one step takes, so that one sync does not wait for endless many."""
+
+
+class PeerTransport(Protocol):
+    """
+    What a replica asks of a transport, beside what PySyncObj does.
+    """
+
+    def start(self) -> Deferred[None] | None:
+        """Begin to listen and connect."""
+
+    def stop(self) -> Deferred[None] | None:
+        """Lose all connections, make and take no new ones, until started again."""
+
+    def last_contact(self, name: str) -> float | None:
+        """How long ago a peer was heard, in seconds; L{None}: it never was."""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """
+    How a replica behaves. Seconds.
+
+    @ivar tick: the engine's clock ticks so often.
+    @ivar timeout: a proposal that has no outcome by then fails.
+    @ivar member_timeout: likewise for a change of the members; a new one first has to
+        be reached, and to catch up.
+    @ivar retry: a proposal that was denied is tried again.
+    @ivar recovery: after a failed write, a new attempt is made.
+    @ivar proposals: how many may wait at a time.
+    """
+
+    timing: Timing = Timing()
+    limits: Limits = Limits()
+    tick: float = 0.05
+    timeout: float = 5.0
+    member_timeout: float = 15.0
+    retry: float = 0.1
+    recovery: float = 1.0
+    proposals: int = 512
+
+
+class MemberStatus(msgspec.Struct, frozen=True):
+    """
+    @ivar role: C{leader}, C{follower}, or C{unknown} where this node cannot tell.
+    @ivar last_contact: seconds since it was heard; L{None}: it never was, or it is
+        this node.
+    @ivar match: up to where its log is known to equal the leader's; known to the
+        leader alone.
+    @ivar lag: by how many entries it is behind; likewise.
+    """
+
+    name: str
+    address: str
+    role: str
+    last_contact: float | None = None
+    match: int | None = None
+    lag: int | None = None
+
+
+class ClusterStatus(msgspec.Struct, frozen=True):
+    """
+    The cluster as one node sees it.
+
+    @ivar role: C{leader}, C{candidate}, C{follower}, C{joining} or C{removed}.
+    @ivar has_quorum: whether a leader with a majority was heard of lately.
+    @ivar suspended: why it takes no part at present, or for good; L{None}: it does.
+    @ivar stale: whether what is read here may be out of date.
+    """
+
+    name: str
+    members: tuple[MemberStatus, ...]
+    role: str
+    leader: str | None
+    term: int
+    commit_index: int
+    applied_index: int
+    has_quorum: bool
+    suspended: str | None
+    stale: bool
+
+
+class Replica:
+    """
+    One node's copy of the pool, and its part in the cluster.
+
+    @ivar leading: whether this node is the leader, and has applied all that was
+        committed before it was.
+    """
+
+    _log = Logger()
+
+    version = VERSION
+
+    def __init__(
+        self,
+        member: Member,
+        storage: Storage,
+        transport: Any,
+        view: PoolView,
+        clock: IReactorTime,
+        run_in_thread: RunInThread,
+        rng: Random,
+        settings: Settings | None = None,
+        engine: type[Engine] = Engine,
+    ) -> None:
+        """
+        @param member: this node.
+        @param storage: of this node. If it is empty, the node waits to be taken in by
+            a cluster.
+        @param transport: a L{PeerTransport} that is a L{Transport} of PySyncObj's.
+        @param view: is given the pool.
+        @param rng: of request ids and election timeouts.
+        @raise CannotApply: the storage's snapshot is of a newer version.
+        """
+        self.leading = False
+        self.state = Replicated()
+        self._member = member
+        self._storage = storage
+        self._transport = transport
+        self._view = view
+        self._clock = clock
+        self._run_in_thread = run_in_thread
+        self._rng = rng
+        self._settings = settings = settings or Settings()
+        self._proposals = Proposals(clock, settings.retry, settings.proposals)
+        self._events: deque[tuple[str, Peer, Any]] = deque()
+        self._publications: list[Callable[[], None]] = []
+        self._subscribers: list[Callable[[bool], object]] = []
+        self._due = False
+        self._busy = False
+        self._stopped = True
+        self._suspended: str | None = None
+        self._compacting = False
+        self._members: tuple[Member, ...] = ()
+        self._done: list[Deferred[None]] = []
+        self._outbox = Outbox(transport)
+        self._engine = engine(
+            member,
+            storage,
+            self._outbox,
+            self,
+            clock.seconds,
+            rng,
+            settings.timing,
+            settings.limits,
+        )
+        self._members = self._engine.configuration
+        # What came from the disk is no news.
+        self._publish()
+        transport.setOnMessageReceivedCallback(self._received)
+        transport.setOnNodeConnectedCallback(self._connected)
+        transport.setOnNodeDisconnectedCallback(self._disconnected)
+        self._ticks = LoopingCall(self._wake)
+        self._ticks.clock = clock
+
+    # From outside
+
+    async def start(self) -> None:
+        """
+        Take part.
+        """
+        self._stopped = False
+        self._outbox.release()
+        await maybeDeferred(self._transport.start)
+        self._ticks.start(self._settings.tick)
+
+    async def stop(self) -> None:
+        """
+        Take no part any more. Whoever waits for an outcome gets none.
+        """
+        self._stopped = True
+        if self._ticks.running:
+            self._ticks.stop()
+        self._proposals.fail_all("this node stops")
+        self._tell_leading(False)
+        await maybeDeferred(self._transport.stop)
+        if self._busy:
+            done: Deferred[None] = Deferred()
+            self._done.append(done)
+            await done
+        await self._run_in_thread(self._storage.close)
+
+    async def propose(
+        self, command: Command, *, timeout: float | None = None, request_id: str | None = None
+    ) -> Outcome:
+        """
+        Have a command applied, by all.
+
+        @param timeout: seconds, after which it fails; L{None}: as set.
+        @param request_id: the same when the same is proposed again, on whatever node,
+            within the next 2048 commands; it is applied once then. L{None}: a new one.
+        @return: its outcome, once it is committed, and applied on this node.
+        @raise Refused: nothing happened.
+        @raise OutcomeUnknown: it may have.
+        """
+        outcome = await self._propose(command, timeout, request_id)
+        assert outcome is not None
+        return outcome
+
+    async def barrier(self, *, timeout: float | None = None) -> None:
+        """
+        Wait until this node has applied all that was committed before the call, by any
+        node. What is read then is consistent.
+
+        @raise Refused: there is no majority.
+        @raise OutcomeUnknown: there may be none.
+        """
+        await self._propose(None, timeout, None)
+
+    async def _propose(
+        self, command: Command | None, timeout: float | None, request_id: str | None
+    ) -> Outcome | None:
+        request_id = request_id or self._new_id()
+        envelope = Envelope(VERSION, request_id, self.state.pool.index, command)
+        data = REGULAR + encode_envelope(envelope)
+        timeout = self._settings.timeout if timeout is None else timeout
+        outcome: Outcome | None = await self._wait(request_id, data, timeout)
+        return outcome
+
+    async def add_member(self, member: Member, *, timeout: float | None = None) -> None:
+        """
+        Take a node into the cluster. It must run, and wait to be taken in. It counts
+        once it has caught up.
+
+        @raise Refused: it was not taken in.
+        @raise OutcomeUnknown: it may have been, or may be yet.
+        """
+        await self._change(member, None, timeout)
+
+    async def remove_member(self, name: str, *, timeout: float | None = None) -> None:
+        """
+        Remove a node from the cluster, whether it runs or not. The leader hands over
+        before it is removed. If there is no such member, nothing happens.
+
+        @raise Refused: it was not removed.
+        @raise OutcomeUnknown: it may have been, or may be yet.
+        """
+        await self._change(None, name, timeout)
+
+    async def _change(self, add: Member | None, remove: str | None, timeout: float | None) -> None:
+        request_id = self._new_id()
+        change = MemberChange(request_id, add, remove)
+        data = MEMBERSHIP + msgspec.msgpack.encode(change)
+        await self._wait(
+            request_id, data, self._settings.member_timeout if timeout is None else timeout
+        )
+
+    def hand_over(self, target: str | None = None) -> None:
+        """
+        Have the leader hand over, to a member or to whom it likes. Whether it did,
+        L{status} says after a while.
+
+        @raise Refused: there is no such member, or no leader is known.
+        """
+        if target is not None and all(each.name != target for each in self._engine.configuration):
+            raise Refused(f"there is no member {target}")
+        if self._refusal() is not None or self._engine.leader is None:
+            raise Refused(self._refusal() or "there is no leader")
+        self._engine.hand_over(target)
+        self._wake()
+
+    def subscribe(self, subscriber: Callable[[bool], object]) -> Callable[[], None]:
+        """
+        Have C{subscriber} called with L{leading} whenever it changes.
+
+        @return: ends the subscription.
+        """
+        self._subscribers.append(subscriber)
+        return lambda: self._subscribers.remove(subscriber)
+
+    def known(self, name: str) -> Member | None:
+        """
+        The member of a name, or the node about to be one; L{None}: there is none.
+
+        A node that follows no leader takes anybody for one, without an address: it may
+        be a member that was added since, and the only one that can lead. To talk with
+        somebody else does no harm, see the guards.
+        """
+        for peer in self._engine.peers:
+            if peer.id == name:
+                return peer.member
+        return None if self._engine.has_quorum else Member(name, "")
+
+    def status(self) -> ClusterStatus:
+        """
+        The cluster as this node sees it now.
+        """
+        engine = self._engine
+        suspended = self._suspended or engine.halted
+        quorum = suspended is None and engine.has_quorum
+        leader = engine.leader.id if engine.leader is not None and suspended is None else None
+        matches = engine.matches if engine.role == LEADER else {}
+        members = []
+        for each in engine.configuration:
+            own = each.name == self._member.name
+            role = "unknown"
+            if leader is not None:
+                role = "leader" if each.name == leader else "follower"
+            match = engine.last_index if own and engine.role == LEADER else matches.get(each.name)
+            members.append(
+                MemberStatus(
+                    each.name,
+                    each.address,
+                    role,
+                    None if own else self._transport.last_contact(each.name),
+                    match,
+                    None if match is None else max(0, engine.last_index - match),
+                )
+            )
+        return ClusterStatus(
+            self._member.name,
+            tuple(members),
+            self._role(),
+            leader,
+            engine.term,
+            engine.commit_index,
+            engine.applied_index,
+            quorum,
+            suspended,
+            not quorum,
+        )
+
+    def _role(self) -> str:
+        if not self._engine.configuration:
+            return "joining"
+        if not self._engine.is_member:
+            return "removed"
+        return ("follower", "candidate", "leader")[self._engine.role]
+
+    # Proposals
+
+    def _new_id(self) -> str:
+        return f"{self._rng.getrandbits(96):024x}"
+
+    def _refusal(self) -> str | None:
+        """
+        Why nothing can be proposed here; L{None}: it can.
+        """
+        if self._stopped:
+            return "this node is stopped"
+        if self._engine.halted is not None:
+            return self._engine.halted
+        if self._suspended is not None:
+            return self._suspended
+        if not self._engine.is_member:
+            return "this node is not a member of the cluster"
+        return None
+
+    async def _wait(self, request_id: str, data: bytes, timeout: float) -> Any:
+        refusal = self._refusal()
+        if refusal is not None:
+            raise Refused(refusal)
+        waiting = self._proposals.add(request_id, data, timeout, self._wake)
+        self._wake()
+        return await waiting
+
+    def _route(self) -> Route | None:
+        leader = self._engine.leader
+        if leader is None:
+            return None
+        return leader.id, self._engine.term, self._outbox.connection(leader)
+
+    # Steps
+
+    def _received(self, node: Node, message: dict[str, Any]) -> None:
+        self._events.append(("message", self._peer(node), message))
+        self._wake()
+
+    def _peer(self, node: Node) -> Peer:
+        """
+        A node that the transport was not told of has no address.
+        """
+        return node if isinstance(node, Peer) else Peer(Member(node.id, ""))
+
+    def _connected(self, node: Node) -> None:
+        node = self._peer(node)
+        self._outbox.connection_changed(node)
+        self._events.append(("connected", node, None))
+        self._wake()
+
+    def _disconnected(self, node: Node) -> None:
+        node = self._peer(node)
+        self._outbox.connection_changed(node)
+        self._events.append(("disconnected", node, None))
+        self._wake()
+
+    def _wake(self) -> None:
+        self._due = True
+        if not self._busy and not self._stopped and self._suspended is None:
+            self._busy = True
+            Deferred.fromCoroutine(self._run()).addErrback(self._broken)
+
+    async def _run(self) -> None:
+        try:
+            while self._due and not self._stopped and self._engine.halted is None:
+                self._due = False
+                self._step()
+                if self._engine.halted is not None:
+                    self._halt()
+                    break
+                if self._storage.dirty:
+                    try:
+                        await self._run_in_thread(self._storage.sync)
+                    except OSError as error:
+                        self._suspend(error)
+                        break
+                self._release()
+                if self._engine.applied_index < self._engine.commit_index or self._events:
+                    # There is more to do. Others come first.
+                    self._due = True
+                    await deferLater(self._clock, 0)
+        finally:
+            self._busy = False
+            done, self._done = self._done, []
+            for each in done:
+                each.callback(None)
+
+    def _step(self) -> None:
+        outbox = self._outbox
+        for _ in range(min(_EVENTS, len(self._events))):
+            kind, node, message = self._events.popleft()
+            if kind == "message":
+                outbox.deliver(node, message)
+            elif kind == "connected":
+                outbox.deliver_connected(node)
+            elif kind == "adopt":
+                self._storage.adopt(message)
+            else:
+                outbox.deliver_disconnected(node)
+        engine = self._engine
+        for request_id, data in self._proposals.due(self._route()):
+            engine.submit(request_id, data)
+        progress = None
+        # An engine that is alone commits in the tick after the one that appends.
+        while engine.halted is None and progress != (
+            progress := (engine.last_index, engine.commit_index, engine.role)
+        ):
+            engine.doTick(0)
+
+    def _release(self) -> None:
+        self._outbox.release()
+        self._publish()
+        self._tell_leading(self._engine.leading and not self._stopped)
+
+    def _publish(self) -> None:
+        publications, self._publications = self._publications, []
+        for publication in publications:
+            publication()
+
+    def _tell_leading(self, leading: bool) -> None:
+        if leading == self.leading:
+            return
+        self.leading = leading
+        for subscriber in list(self._subscribers):
+            try:
+                subscriber(leading)
+            except Exception:
+                self._log.failure("a subscriber to the leadership failed")
+
+    # Faults
+
+    def _suspend(self, error: OSError) -> None:
+        """
+        Take no part until the disk can be written again. What is in memory may not be
+        on disk, so none of it may be told.
+        """
+        self._suspended = f"this node cannot write its log: {error.strerror or error}"
+        self._log.error("{reason}; it takes no part in the cluster", reason=self._suspended)
+        self._outbox.discard()
+        self._proposals.fail_all(self._suspended)
+        self._tell_leading(False)
+        Deferred.fromCoroutine(self._recover()).addErrback(self._broken)
+
+    async def _recover(self) -> None:
+        await maybeDeferred(self._transport.stop)
+        while not self._stopped:
+            await deferLater(self._clock, self._settings.recovery)
+            if self._stopped:
+                return
+            try:
+                await self._run_in_thread(self._storage.rewrite)
+            except OSError:
+                continue
+            break
+        if self._stopped:
+            return
+        self._suspended = None
+        self._log.info("this node can write its log again, and takes part in the cluster")
+        self._release()
+        self._proposals.send_again()
+        await maybeDeferred(self._transport.start)
+        self._wake()
+
+    def _halt(self) -> None:
+        """
+        Take no part until an operator has seen to it.
+        """
+        self._log.error(
+            "this node stops serving the cluster, and goes on with the pool it has: {reason}",
+            reason=self._engine.halted,
+        )
+        self._outbox.discard()
+        self._publish()
+        self._proposals.fail_all(str(self._engine.halted))
+        self._tell_leading(False)
+        if self._ticks.running:
+            self._ticks.stop()
+        maybeDeferred(self._transport.stop).addErrback(self._broken)
+
+    def _broken(self, failure: Any) -> None:
+        """
+        A fault of the program. Better no part than a wrong one.
+        """
+        self._log.failure("the replica has failed", failure=failure)
+        if self._engine.halted is None:
+            self._engine.halt(f"it has failed: {failure.getErrorMessage()}")
+            self._halt()
+
+    # The engine's machine
+
+    def apply(self, command: bytes) -> None:
+        """See L{Machine <alacrity.cluster.engine.Machine>}."""
+        state, result = apply(self.state, command)
+        match result:
+            case Unreadable(reason):
+                raise CannotApply(reason)
+            case Expired(request_id):
+                self._publications.append(lambda: self._proposals.expire(request_id))
+            case Applied(request_id, outcome, repeated):
+                self.state = state
+
+                def publish() -> None:
+                    if outcome is not None and not repeated:
+                        self._view.advance(state.pool, outcome)
+                    self._proposals.resolve(request_id, outcome)
+
+                self._publications.append(publish)
+
+    def encode(self) -> bytes:
+        """See L{Machine <alacrity.cluster.engine.Machine>}."""
+        return encode_state(self.state)
+
+    def restore(self, state: bytes) -> None:
+        """See L{Machine <alacrity.cluster.engine.Machine>}."""
+        try:
+            restored = decode_state(state)
+        except NotReadable as error:
+            raise CannotApply(str(error)) from error
+        self.state = restored
+
+        def publish() -> None:
+            self._view.replace(restored.pool)
+            for request_id in self._proposals.ids:
+                outcome = outcome_of(restored, request_id)
+                if outcome is not None:
+                    self._proposals.resolve(request_id, outcome)
+            # The others may be in the snapshot as well, where they leave no trace.
+            self._proposals.send_again()
+
+        self._publications.append(publish)
+
+    def readable(self, command: bytes, version: int) -> bool:
+        """See L{Machine <alacrity.cluster.engine.Machine>}."""
+        own = envelope_version(command)
+        return own is not None and 1 <= own <= min(version, self.version)
+
+    def members_applied(self, change: Members) -> None:
+        """See L{Machine <alacrity.cluster.engine.Machine>}."""
+        gone = {each.name for each in self._members} - {each.name for each in change.members}
+        self._members = change.members
+        for name in sorted(gone):
+            self._storage.forget_peer(name)
+        self._publications.append(lambda: self._proposals.resolve(change.request_id, None))
+
+    def denied(self, request_id: str, reason: str, *, final: bool) -> None:
+        """See L{Machine <alacrity.cluster.engine.Machine>}."""
+        self._publications.append(lambda: self._proposals.denied(request_id, reason, final=final))
+
+    def compact(self, snapshot: Snapshot) -> None:
+        """See L{Machine <alacrity.cluster.engine.Machine>}."""
+        if not self._compacting:
+            self._compacting = True
+            Deferred.fromCoroutine(self._compact(snapshot)).addErrback(self._broken)
+
+    async def _compact(self, snapshot: Snapshot) -> None:
+        try:
+            rewrite = self._storage.prepare(snapshot)
+            await self._run_in_thread(rewrite.write)
+        except OSError as error:
+            self._log.warn(
+                "the log cannot be compacted: {fault}", fault=error.strerror or str(error)
+            )
+        else:
+            if not self._stopped:
+                self._events.append(("adopt", Peer(self._member), rewrite))
+                self._wake()
+        finally:
+            self._compacting = False

@@ -1,0 +1,419 @@
+"""
+The engine's transport, on Twisted's endpoints.
+
+Of two nodes, the one whose name is the greater connects. What the engine is told keeps
+its assumptions: messages of a connection in order, each once, none of an older
+connection after a newer one was made.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from random import Random
+from typing import Any, Final, TypeAlias
+
+import msgspec
+from pysyncobj.node import Node
+from pysyncobj.transport import Transport
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IListeningPort,
+    IReactorTime,
+    IStreamClientEndpoint,
+    IStreamServerEndpoint,
+)
+from twisted.internet.protocol import Factory
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from alacrity.cluster.addresses import split_address
+from alacrity.cluster.complaints import Complaints
+from alacrity.cluster.dialer import Dialer
+from alacrity.cluster.frames import LONGEST_PAYLOAD
+from alacrity.cluster.handshake import (
+    NONCE_SIZE,
+    Accept,
+    Handshake,
+    Identity,
+    Session,
+    initiate,
+    respond,
+)
+from alacrity.cluster.link import Link
+from alacrity.cluster.members import Member
+from alacrity.cluster.storage import Storage
+
+CONNECT: Final = 1.0
+"""Seconds that a connection may take to one address."""
+
+MOST_UNKNOWN: Final = 64
+"""Connections at once from somebody who has not proven anything. The oldest goes."""
+
+_LOOK: Final = 0.2
+"""Seconds between two looks at the clock."""
+
+_ALIVE: Final = 0.5
+"""Seconds since it was heard, after which a connection may be dead already."""
+
+_LASTING: Final = 2.0
+"""Seconds after which a connection was none that breaks again and again."""
+
+Connect: TypeAlias = Callable[[str, int, float], IStreamClientEndpoint]
+"""Where to connect to: a host, a port, and the seconds it may take."""
+
+_log: Final = Logger()
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+def _no_extensions(code: int, data: memoryview) -> object:
+    raise ValueError(f"an extension of type {code}")
+
+
+_decode: Final = msgspec.msgpack.Decoder(dict[str, Any], ext_hook=_no_extensions).decode
+
+
+class Acquaintances:
+    """
+    Who may talk to this node: members, each under the incarnation in which it was
+    first met.
+    """
+
+    def __init__(self, known: Callable[[str], Member | None], storage: Storage) -> None:
+        """
+        @param known: the member of a name; L{None}: there is none.
+        """
+        self._known = known
+        self._storage = storage
+
+    def __call__(self, peer: Identity) -> str | None:
+        """
+        Why a node is refused that has the secret; L{None}: it is not.
+        """
+        if self._known(peer.name) is None:
+            return f"{peer.name!a} is not a member of the cluster"
+        before = self._storage.peers.get(peer.name)
+        if before is not None and before != peer.incarnation:
+            return (
+                f"{peer.name!a} came back with an empty disk, or two nodes have this name: "
+                f"remove it from the cluster and add it again"
+            )
+        self._storage.remember_peer(peer.name, peer.incarnation)
+        return None
+
+
+class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
+    """
+    Connections with the members of the cluster.
+
+    @ivar ready: whether it is started and not stopped.
+    @ivar ports: what it listens on, once it is started.
+    """
+
+    ready = False
+
+    def __init__(
+        self,
+        me: Member,
+        incarnation: str,
+        secret: bytes,
+        accept: Accept,
+        listen: Sequence[IStreamServerEndpoint],
+        connect: Connect,
+        clock: IReactorTime,
+        rng: Random,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        """
+        @param incarnation: of this node's files.
+        @param secret: what all members have. Empty: whoever can connect may be a
+            member.
+        @param accept: why a node is refused, though it has the secret; L{None}: it is
+            not. See L{Acquaintances}.
+        @param random_bytes: nobody may foresee them; deterministic in simulations only.
+        """
+        super().__init__(None, None, ())
+        self._me = me
+        self._identity = Identity(me.name, incarnation)
+        self._secret = secret
+        self._accept = accept
+        self._listen = listen
+        self._connect = connect
+        self._clock = clock
+        self._rng = rng
+        self._random_bytes = random_bytes
+        self._nodes: dict[str, Node] = {}
+        self._dialers: dict[str, Dialer] = {}
+        self._links: dict[str, Link] = {}
+        # All connections, in the order in which they were made, and to whom; those that
+        # came in: to nobody.
+        self._open: dict[Link, str | None] = {}
+        self._heard: dict[str, float] = {}
+        self._complaints = Complaints(_log, clock)
+        self._looking = LoopingCall(self._look_at_clock)
+        self._looking.clock = clock
+        self._stopped: list[Deferred[None]] = []
+        self.ports: list[IListeningPort] = []
+
+    # For the service
+
+    async def start(self) -> None:
+        """
+        Listen, and connect to all nodes that were added.
+
+        @raise twisted.internet.error.CannotListenError: see there; nothing listens.
+        """
+        factory = _LinkFactory(self._incoming)
+        try:
+            for endpoint in self._listen:
+                self.ports.append(await endpoint.listen(factory))
+        except Exception:
+            await self.stop()
+            raise
+        self.ready = True
+        self._looking.start(_LOOK, now=False)
+        for name in list(self._nodes):
+            self._dial(name)
+
+    async def stop(self) -> None:
+        """
+        Listen no more, and close all connections.
+
+        @return: once all is closed.
+        """
+        self.ready = False
+        for dialer in self._dialers.values():
+            dialer.stop()
+        self._dialers.clear()
+        ports, self.ports = self.ports, []
+        await DeferredList([maybeDeferred(port.stopListening) for port in ports])
+        for link in list(self._open):
+            link.close(politely=link.session is not None)
+        if self._open:
+            stopped: Deferred[None] = Deferred()
+            self._stopped.append(stopped)
+            # A peer that does not read is not waited for.
+            abort = self._clock.callLater(1.0, self._abort)
+            await stopped
+            if abort.active():
+                abort.cancel()
+        if self._looking.running:
+            self._looking.stop()
+
+    def _abort(self) -> None:
+        for link in list(self._open):
+            link.transport.abortConnection()
+
+    def last_contact(self, name: str) -> float | None:
+        """
+        How many seconds ago a member was last heard; L{None}: never.
+        """
+        link = self._links.get(name)
+        heard = self._heard.get(name) if link is None else link.heard
+        return None if heard is None else self._clock.seconds() - heard
+
+    def connected(self, name: str) -> bool:
+        """
+        Whether there is a connection with a member.
+        """
+        return name in self._links
+
+    # For the engine
+
+    def addNode(self, node: Node) -> None:
+        """
+        @param node: its C{id} is the name of a member, its C{address} that member's.
+        """
+        known = self._nodes.get(node.id)
+        if known is not None and known.address != node.address:
+            self.dropNode(known)
+        self._nodes[node.id] = node
+        if self.ready:
+            self._dial(node.id)
+
+    def dropNode(self, node: Node) -> None:
+        self._nodes.pop(node.id, None)
+        self._heard.pop(node.id, None)
+        dialer = self._dialers.pop(node.id, None)
+        if dialer is not None:
+            dialer.stop()
+        link = self._links.get(node.id)
+        if link is not None:
+            # What was sent to it may be the news that it is removed.
+            self._lose(link)
+            link.close(politely=True)
+        for other, target in list(self._open.items()):
+            if target == node.id and other is not link:
+                other.close()
+
+    def send(self, node: Node, message: dict[str, Any]) -> bool:
+        link = self._links.get(node.id)
+        if link is None:
+            return False
+        payload = _encode(message)
+        if len(payload) > LONGEST_PAYLOAD:
+            _log.error(
+                "a message of {size} bytes for {name} is not sent; at most {most} are allowed",
+                size=len(payload),
+                name=node.id,
+                most=LONGEST_PAYLOAD,
+            )
+            return False
+        return link.send(payload)
+
+    def destroy(self) -> None:
+        self.setOnMessageReceivedCallback(None)
+        self.setOnNodeConnectedCallback(None)
+        self.setOnNodeDisconnectedCallback(None)
+        self.setOnReadonlyNodeConnectedCallback(None)
+        self.setOnReadonlyNodeDisconnectedCallback(None)
+        Deferred.fromCoroutine(self.stop())
+
+    # Connections
+
+    def _incoming(self) -> Link:
+        unknown = [
+            link for link, target in self._open.items() if target is None and link.session is None
+        ]
+        if len(unknown) >= MOST_UNKNOWN:
+            unknown[0].transport.abortConnection()
+        nonce = self._random_bytes(NONCE_SIZE)
+        return self._link(respond(self._secret, self._identity, self._accept, nonce), None)
+
+    def _dial(self, name: str) -> None:
+        """
+        Connect to a node, now and whenever it is lost, if that is this side's part.
+        """
+        if name >= self._me.name or name in self._dialers:
+            return
+        dialer = Dialer(
+            partial(self._try, name),
+            self._clock,
+            self._rng,
+            lambda reason: self._complaints.complain(
+                self._called(name), f"cannot be reached: {reason}; trying on"
+            ),
+        )
+        self._dialers[name] = dialer
+        dialer.dial()
+
+    def _called(self, name: str) -> str:
+        node = self._nodes.get(name)
+        return name if node is None or node.address == name else f"{name} ({node.address})"
+
+    def _try(self, name: str) -> Deferred[Any]:
+        host, port = split_address(self._nodes[name].address)
+        nonce = self._random_bytes(NONCE_SIZE)
+        shake = initiate(self._secret, self._identity, name, self._accept, nonce)
+        factory = _LinkFactory(lambda: self._link(shake, name))
+        trying: Deferred[Any] = self._connect(host, port, CONNECT).connect(factory)
+        return trying
+
+    def _link(self, handshake: Handshake, target: str | None) -> Link:
+        """
+        A new connection.
+
+        @param target: to whom; L{None}: it comes in.
+        """
+        link = Link(
+            self._clock,
+            handshake,
+            self._known,
+            self._message,
+            self._lost,
+        )
+        self._open[link] = target
+        return link
+
+    def _known(self, link: Link, session: Session) -> None:
+        """
+        A peer is who it says.
+        """
+        name = session.peer.name
+        older = self._links.get(name)
+        if older is not None:
+            if older.host != link.host and self._clock.seconds() - older.heard < _ALIVE:
+                self._complaints.complain(
+                    f"{name} at {link.host}",
+                    f"it is connected from {older.host} as well, with the same name and files",
+                )
+            self._lose(older)
+            older.close()
+        self._links[name] = link
+        self._complaints.settled(self._called(name))
+        self._complaints.settled(link.host)
+        _log.info("connected with {name}", name=self._called(name))
+        self._tell(self._onNodeConnected, name)
+
+    def _message(self, link: Link, payload: bytes) -> None:
+        assert link.session is not None
+        name = link.session.peer.name
+        try:
+            message = _decode(payload)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            # It has the secret: another version, or a fault, but no stranger.
+            link.refuse(f"a message that is none: {error}")
+            return
+        self._tell(self._onMessageReceived, name, message)
+
+    def _tell(self, callback: Callable[..., object], name: str, *what: object) -> None:
+        """
+        Tell the engine of a member. Its faults are not the connection's.
+        """
+        try:
+            callback(self._nodes.get(name) or Node(name), *what)
+        except Exception:
+            _log.failure("the engine failed on what came from {name}", name=name)
+
+    def _lose(self, link: Link) -> None:
+        """
+        A connection is not used any more.
+        """
+        if link.session is None or self._links.get(link.session.peer.name) is not link:
+            return
+        name = link.session.peer.name
+        del self._links[name]
+        if name in self._nodes:
+            self._heard[name] = link.heard
+        _log.info("the connection with {name} is gone", name=self._called(name))
+        self._tell(self._onNodeDisconnected, name)
+
+    def _lost(self, link: Link, reason: str | None) -> None:
+        """
+        A connection is closed.
+        """
+        target = self._open.pop(link)
+        if not self._open:
+            stopped, self._stopped = self._stopped, []
+            for waiting in stopped:
+                waiting.callback(None)
+        self._lose(link)
+        if reason is None and target is not None and link.session is None and self.ready:
+            reason = "the connection was closed before the handshake was done"
+        if reason is not None:
+            who = link.host if target is None else self._called(target)
+            self._complaints.complain(who, f"refused: {reason}")
+        if target in self._dialers and target not in self._open.values():
+            if link.session is not None and self._clock.seconds() - link.begun >= _LASTING:
+                self._dialers[target].succeeded()
+            self._dialers[target].again()
+
+    def _look_at_clock(self) -> None:
+        for link in list(self._open):
+            link.look_at_clock()
+
+
+class _LinkFactory(Factory):
+    """
+    Builds what it is told to.
+    """
+
+    noisy = False
+
+    def __init__(self, build: Callable[[], Link]) -> None:
+        self._build = build
+
+    def buildProtocol(self, addr: IAddress | None) -> Link:
+        return self._build()

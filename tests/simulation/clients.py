@@ -1,0 +1,160 @@
+"""
+Clients, who register and remove servers through any node, and try again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.python.failure import Failure
+
+from alacrity.cluster.replica import OutcomeUnknown, Refused
+from alacrity.pool import Command, Deregister, HttpCheck, Register, Report, State, server_id
+from tests.simulation.ledger import Ledger
+from tests.simulation.world import World
+
+
+class Client:
+    """
+    One after the other, it makes requests, each until it is answered or given up.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        ledger: Ledger,
+        name: str,
+        nodes: Callable[[], list[Any]],
+        pause: tuple[float, float],
+        barriers: float,
+    ) -> None:
+        """
+        @param nodes: those that run.
+        @param barriers: the share of consistent reads.
+        """
+        self._world = world
+        self._ledger = ledger
+        self._name = name
+        self._nodes = nodes
+        self._pause = pause
+        self._barriers = barriers
+        self._count = 0
+        self.stopped = False
+        self.idle = True
+        self._next()
+
+    def _next(self) -> None:
+        self.idle = True
+        world = self._world
+        world.schedule(world.rng.uniform(*self._pause), world.outside, self._begin)
+
+    def _begin(self) -> None:
+        if self.stopped:
+            return
+        self.idle = False
+        if self._world.rng.random() < self._barriers:
+            self._read()
+            return
+        self._count += 1
+        self._ask(f"{self._name}-{self._count}", self._command(), 0, doubt=False)
+
+    def _command(self) -> Command:
+        rng = self._world.rng
+        port = rng.randint(1, 6)
+        at = self._world.now
+        kind = rng.random()
+        if kind < 0.6:
+            return Register("10.0.0.1", port, HttpCheck(path=f"/{self._count}"), 1, at)
+        id = server_id("10.0.0.1", port)
+        if kind < 0.8:
+            return Deregister(id, at, "asked")
+        return Report(id, rng.randint(0, 30), rng.choice(list(State)), "said", at)
+
+    def _ask(self, request_id: str, command: Command, attempt: int, *, doubt: bool) -> None:
+        world = self._world
+        rng = world.rng
+        nodes = [node for node in self._nodes() if not node.time.paused]
+        if not nodes:
+            self._over(request_id, doubt=doubt)
+            return
+        node = rng.choice(nodes)
+        process = node.time
+        answered = False
+
+        def answer(result: Any) -> None:
+            nonlocal answered
+            if answered:
+                return
+            answered = True
+            again = doubt
+            if isinstance(result, Failure):
+                if result.check(Refused, OutcomeUnknown) is None:
+                    self._ledger.violate(f"{request_id}: {result.getTraceback()}")
+                again = doubt or result.check(OutcomeUnknown) is not None
+                if attempt < 3 and node.knows_requests and rng.random() < 0.7:
+                    world.schedule(
+                        rng.uniform(0, 0.5),
+                        world.outside,
+                        lambda: self._ask(request_id, command, attempt + 1, doubt=again),
+                    )
+                else:
+                    self._over(request_id, doubt=again)
+                return
+            self._ledger.acknowledge(request_id)
+            self._next()
+
+        def patience() -> None:
+            # The node may have died with the request.
+            if not answered:
+                if not process.ended and not process.paused and node.time is process:
+                    self._ledger.violate(f"{request_id}: no outcome in time from {node.name}")
+                answer(Failure(OutcomeUnknown("no answer")))
+
+        world.schedule(9.0, world.outside, patience)
+        node.propose(command, request_id).addBoth(answer)
+        if process.ended:
+            answer(Failure(OutcomeUnknown("it died")))
+
+    def _over(self, request_id: str, *, doubt: bool) -> None:
+        if doubt:
+            self._ledger.unknown[request_id] = None
+        else:
+            self._ledger.refuse(request_id)
+        self._next()
+
+    def _read(self) -> None:
+        """
+        A consistent read shows all that was acknowledged before it was asked for.
+        """
+        world = self._world
+        nodes = [node for node in self._nodes() if not node.time.paused]
+        if not nodes:
+            self._next()
+            return
+        node = world.rng.choice(nodes)
+        process = node.time
+        ledger = self._ledger
+        wanted = max((ledger.applied_at[each] for each in ledger.acknowledged), default=0)
+        answered = False
+
+        def answer(result: Any) -> None:
+            nonlocal answered
+            if answered:
+                return
+            answered = True
+            if not isinstance(result, Failure):
+                ledger.barriers += 1
+                ledger.expect(
+                    node.pool.index >= wanted,
+                    lambda: (
+                        f"a consistent read on {node.name} shows index {node.pool.index}, and "
+                        f"{wanted} was acknowledged before"
+                    ),
+                )
+            elif result.check(Refused, OutcomeUnknown) is None:
+                ledger.violate(f"barrier: {result.getTraceback()}")
+            self._next()
+
+        world.schedule(9.0, world.outside, lambda: answer(Failure(OutcomeUnknown("no answer"))))
+        node.barrier().addBoth(answer)

@@ -1,0 +1,75 @@
+"""
+What was promised, and what became of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.simulation.world import World
+
+
+class Ledger:
+    """
+    Notes what each node lets others see, and finds at once what contradicts.
+
+    @ivar violations: what must never happen, and did.
+    @ivar history: for each index of the pool, the request that led there, and what the
+        pool was then.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.violations: list[str] = []
+        self.history: dict[int, tuple[str, int]] = {}
+        self.applied_at: dict[str, int] = {}
+        self.leaders: dict[int, str] = {}
+        self.acknowledged: dict[str, None] = {}
+        self.refused: dict[str, None] = {}
+        self.unknown: dict[str, None] = {}
+        self.barriers = 0
+
+    def violate(self, text: str) -> None:
+        self._world.note(f"VIOLATION: {text}")
+        self.violations.append(text)
+
+    def expect(self, condition: bool, text: Callable[[], str]) -> None:
+        if not condition:
+            self.violate(text())
+
+    def applied(self, node: str, index: int, request_id: str, digest: int) -> None:
+        known = self.history.setdefault(index, (request_id, digest))
+        if known != (request_id, digest):
+            self.violate(
+                f"diverged: at index {index}, {node} has request {request_id} (pool {digest:x}), "
+                f"others have {known[0]} (pool {known[1]:x})"
+            )
+        first = self.applied_at.setdefault(request_id, index)
+        if first != index:
+            self.violate(f"twice: {request_id} is applied at {first} and at {index}, on {node}")
+        if request_id in self.refused:
+            self.violate(f"refused, and applied: {request_id} on {node}")
+
+    def restored(self, node: str, index: int, digest: int) -> None:
+        known = self.history.get(index)
+        if known is not None and known[1] != digest:
+            self.violate(
+                f"diverged: {node} was given pool {digest:x} at index {index}, others have "
+                f"{known[1]:x}"
+            )
+
+    def leads(self, node: str, term: int) -> None:
+        known = self.leaders.setdefault(term, node)
+        if known != node:
+            self.violate(f"two leaders in term {term}: {known} and {node}")
+
+    def acknowledge(self, request_id: str) -> None:
+        self._world.note(f"acknowledged {request_id}")
+        self.acknowledged[request_id] = None
+        if request_id not in self.applied_at:
+            self.violate(f"acknowledged before it was applied: {request_id}")
+
+    def refuse(self, request_id: str) -> None:
+        self.refused[request_id] = None
+        if request_id in self.applied_at:
+            self.violate(f"applied, and refused: {request_id}")

@@ -1,0 +1,290 @@
+"""
+Connections as TCP makes them: in order, without loss while they last, and each end
+learns in its own time that they do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from pysyncobj.transport import Transport
+
+from tests.simulation.world import Time, World
+
+
+_ONCE: Final = {"apply_command", "apply_command_response"}
+"""Whether a proposal was refused is counted by these."""
+
+
+class Host(Protocol):
+    """
+    A process that has connections.
+    """
+
+    name: str
+    time: Time
+    transport: SimulatedTransport
+
+
+class Connection:
+    """
+    Between two processes.
+    """
+
+    def __init__(self, network: Network, a: Host, b: Host) -> None:
+        self._network = network
+        self._ends = {a.name: a, b.name: b}
+        self._open = {a.name: True, b.name: True}
+        self._last = {a.name: 0.0, b.name: 0.0}
+        self._held: dict[str, list[bytes]] = {a.name: [], b.name: []}
+
+    def other(self, name: str) -> Host:
+        return next(host for end, host in self._ends.items() if end != name)
+
+    def is_open(self, name: str) -> bool:
+        return self._open[name]
+
+    @property
+    def usable(self) -> bool:
+        return all(self._open.values())
+
+    def send(self, sender: str, message: dict[str, Any]) -> None:
+        network = self._network
+        world = network.world
+        data = msgspec.msgpack.encode(message)
+        receiver = self.other(sender)
+        at = max(world.now + network.delay(), self._last[sender])
+        self._last[sender] = at
+        world.schedule(at - world.now, world.outside, lambda: self._arrive(receiver, data))
+        if network.disorder and message["type"] not in _ONCE:
+            # Not what TCP does, but what Raft stands.
+            if world.rng.random() < network.disorder:
+                late = world.rng.uniform(0, 0.5)
+                world.schedule(late, world.outside, lambda: self._arrive(receiver, data))
+
+    def _arrive(self, receiver: Host, data: bytes) -> None:
+        held = self._held[receiver.name]
+        if held or self._network.is_cut(self.other(receiver.name).name, receiver.name):
+            held.append(data)
+        else:
+            self._give(receiver, data)
+
+    def _give(self, receiver: Host, data: bytes) -> None:
+        sender = self.other(receiver.name).name
+
+        def give() -> None:
+            if self._open[receiver.name]:
+                receiver.transport.received(sender, msgspec.msgpack.decode(data))
+
+        receiver.time.happen(give)
+
+    def flush(self) -> None:
+        """
+        Deliver what was held by a cut that is no more.
+        """
+        for name, held in self._held.items():
+            if held and not self._network.is_cut(self.other(name).name, name):
+                waiting, self._held[name] = held, []
+                for data in waiting:
+                    self._give(self._ends[name], data)
+
+    def close(self, name: str) -> None:
+        """
+        One end learns that it is over.
+        """
+        if self._open[name]:
+            self._open[name] = False
+            host = self._ends[name]
+            if not host.time.ended:
+                other = self.other(name).name
+                host.time.happen(lambda: host.transport.lost(other, self))
+
+    def fail(self, at_most: float) -> None:
+        """
+        Both ends will learn that it is over, each in its time.
+        """
+        world = self._network.world
+        for name in self._ends:
+            world.schedule(
+                world.rng.uniform(0, at_most), world.outside, lambda name=name: self.close(name)
+            )
+
+
+class Network:
+    """
+    All connections, and what is wrong with the wires.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.slow = 0.002
+        self.disorder = 0.0
+        self._hosts: dict[str, Host] = {}
+        self._cuts: set[tuple[str, str]] = set()
+        self._connections: dict[frozenset[str], Connection] = {}
+        self._dial()
+
+    def add(self, host: Host) -> None:
+        self._hosts[host.name] = host
+
+    def crashed(self, name: str) -> None:
+        """
+        A process has ended: its kernel tells the others, if it can.
+        """
+        rng = self.world.rng
+        for pair, connection in self._connections.items():
+            if name in pair:
+                connection.close(name)
+                (other,) = pair - {name}
+                delay = 0.005 if (name, other) not in self._cuts else 3.0
+                self.world.schedule(
+                    rng.uniform(0, delay),
+                    self.world.outside,
+                    lambda connection=connection, other=other: connection.close(other),
+                )
+
+    def delay(self) -> float:
+        rng = self.world.rng
+        return rng.uniform(0.0001, self.slow) if rng.random() < 0.97 else rng.uniform(0, 0.2)
+
+    def is_cut(self, sender: str, receiver: str) -> bool:
+        return (sender, receiver) in self._cuts
+
+    def cut(self, cuts: set[tuple[str, str]]) -> None:
+        """
+        Let these directions be cut, and no others.
+        """
+        new = cuts - self._cuts
+        self._cuts = cuts
+        for connection in self._connections.values():
+            connection.flush()
+        for sender, receiver in sorted(new):
+            connection = self._connections.get(frozenset((sender, receiver)))
+            if connection is not None:
+                self.world.schedule(
+                    self.world.rng.uniform(0.5, 3.0),
+                    self.world.outside,
+                    lambda connection=connection, pair=(sender, receiver): (
+                        connection.fail(1.0) if pair in self._cuts else None
+                    ),
+                )
+
+    def lose_connection(self) -> None:
+        """
+        One connection breaks.
+        """
+        pairs = sorted(self._connections, key=sorted)
+        if pairs:
+            self._connections[self.world.rng.choice(pairs)].fail(0.3)
+
+    def find(self, a: str, b: str) -> Connection | None:
+        return self._connections.get(frozenset((a, b)))
+
+    def drop(self, a: str, b: str) -> None:
+        """
+        C{a} hangs up, once what it has sent before is on its way.
+        """
+        connection = self.find(a, b)
+        if connection is not None:
+            connection.close(a)
+            self.world.schedule(0.3, self.world.outside, lambda: connection.close(b))
+
+    def _dial(self) -> None:
+        rng = self.world.rng
+        hosts = sorted(self._hosts)
+        for at, a in enumerate(hosts):
+            for b in hosts[at + 1 :]:
+                if self._can_connect(a, b) and rng.random() < 0.7:
+                    self._connect(a, b)
+        self.world.schedule(rng.uniform(0.05, 0.15), self.world.outside, self._dial)
+
+    def _can_connect(self, a: str, b: str) -> bool:
+        first, second = self._hosts[a], self._hosts[b]
+        connection = self.find(a, b)
+        return (
+            not (connection is not None and connection.usable)
+            and (a, b) not in self._cuts
+            and (b, a) not in self._cuts
+            and all(
+                not host.time.ended and not host.time.paused and host.transport.running
+                for host in (first, second)
+            )
+            and (first.transport.wants(b) or second.transport.wants(a))
+            and first.transport.accepts(b)
+            and second.transport.accepts(a)
+        )
+
+    def _connect(self, a: str, b: str) -> None:
+        old = self.find(a, b)
+        if old is not None:
+            old.close(a)
+            old.close(b)
+        connection = Connection(self, self._hosts[a], self._hosts[b])
+        self._connections[frozenset((a, b))] = connection
+        self._hosts[a].transport.made(b, connection)
+        self._hosts[b].transport.made(a, connection)
+
+
+class SimulatedTransport(Transport):  # type: ignore[misc] # it is not annotated
+    """
+    One run of a process has one.
+    """
+
+    def __init__(self, network: Network, name: str, make_node: Callable[[str], Any]) -> None:
+        super().__init__(None, None, [])
+        self._network = network
+        self._name = name
+        self._make_node = make_node
+        self._peers: set[str] = set()
+        self._connections: dict[str, Connection] = {}
+        self.running = False
+        self.accepts: Callable[[str], bool] = self.wants
+
+    ready = True
+
+    def start(self) -> None:
+        self.running = True
+
+    def stop(self) -> None:
+        self.running = False
+        for peer in sorted(self._connections):
+            self._network.drop(self._name, peer)
+
+    def destroy(self) -> None:
+        pass
+
+    def last_contact(self, name: str) -> float | None:
+        return None
+
+    def wants(self, peer: str) -> bool:
+        return peer in self._peers
+
+    def addNode(self, node: Any) -> None:
+        self._peers.add(node.id)
+
+    def dropNode(self, node: Any) -> None:
+        self._peers.discard(node.id)
+        self._network.drop(self._name, node.id)
+
+    def send(self, node: Any, message: dict[str, Any]) -> bool:
+        connection = self._connections.get(node.id)
+        if connection is None:
+            return False
+        connection.send(self._name, message)
+        return True
+
+    def made(self, peer: str, connection: Connection) -> None:
+        self._connections[peer] = connection
+        self._onNodeConnected(self._make_node(peer))
+
+    def lost(self, peer: str, connection: Connection) -> None:
+        if self._connections.get(peer) is connection:
+            del self._connections[peer]
+            self._onNodeDisconnected(self._make_node(peer))
+
+    def received(self, peer: str, message: dict[str, Any]) -> None:
+        if peer in self._connections:
+            self._onMessageReceived(self._make_node(peer), message)

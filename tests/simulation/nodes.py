@@ -1,0 +1,384 @@
+"""
+The nodes of a simulated cluster: L{Node}, which runs the L{Replica} that is shipped, and
+L{StockNode}, which runs PySyncObj as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+from zlib import crc32
+
+import msgspec
+from pysyncobj import FAIL_REASON, SyncObj, SyncObjConf, replicated
+from pysyncobj.journal import MemoryJournal
+from twisted.internet.defer import Deferred, fail
+from twisted.python.failure import Failure
+
+from alacrity.cluster.engine import LEADER, Engine, Peer, bootstrap
+from alacrity.cluster.members import Member
+from alacrity.cluster.replica import OutcomeUnknown, Refused, Replica, Settings
+from alacrity.cluster.state import Replicated, decode_envelope, encode_state
+from alacrity.cluster.storage import Storage
+from alacrity.pool import Command, Outcome, Pool, PoolView
+from tests.fake_files import Crashed, FakeFiles
+from tests.simulation.ledger import Ledger
+from tests.simulation.network import Network, SimulatedTransport
+from tests.simulation.world import Time, World
+
+
+def digest(pool: Pool) -> int:
+    return crc32(msgspec.msgpack.encode(pool))
+
+
+def member(name: str) -> Member:
+    return Member(name, f"{name}:8688")
+
+
+def peer(name: str) -> Peer:
+    return Peer(member(name))
+
+
+class _Recording(Replica):
+    """
+    Tells the ledger what this node lets others see.
+    """
+
+    node: Node
+
+    def apply(self, command: bytes) -> None:
+        before = self.state
+        super().apply(command)
+        state = self.state
+        if state.pool is not before.pool:
+            request_id = decode_envelope(command).request_id
+            self._publications.insert(
+                len(self._publications) - 1,
+                lambda: self.node.ledger.applied(
+                    self.node.name, state.pool.index, request_id, digest(state.pool)
+                ),
+            )
+
+    def restore(self, state: bytes) -> None:
+        super().restore(state)
+        pool = self.state.pool
+        if hasattr(self, "node"):
+            self._publications.append(
+                lambda: self.node.ledger.restored(self.node.name, pool.index, digest(pool))
+            )
+
+    def _release(self) -> None:
+        if self._engine.role == LEADER:
+            self.node.ledger.leads(self.node.name, self._engine.term)
+        super()._release()
+
+
+class Node:
+    """
+    One node: its disk, and its process while that runs.
+    """
+
+    knows_requests = True
+    patience = 3.0
+
+    def __init__(
+        self,
+        world: World,
+        network: Network,
+        ledger: Ledger,
+        name: str,
+        founders: tuple[str, ...],
+        settings: Settings,
+        engine: type[Engine] = Engine,
+        storage: type[Storage] = Storage,
+    ) -> None:
+        """
+        @param founders: with whom it begins a cluster; none: it waits to be taken in.
+        """
+        self.world = world
+        self.network = network
+        self.ledger = ledger
+        self.name = name
+        self.founders = founders
+        self.settings = settings
+        self.engine = engine
+        self.storage = storage
+        self.files = FakeFiles()
+        self.time = Time(world)
+        self.time.ended = True
+        self.transport = SimulatedTransport(network, name, peer)
+        self.replica: _Recording | None = None
+        self.slow_disk = 0.003
+
+    @property
+    def running(self) -> bool:
+        return not self.time.ended
+
+    def start(self) -> None:
+        world = self.world
+        world.note(f"{self.name} starts")
+        rng = Random(world.rng.getrandbits(64))
+        self.time = Time(world)
+        self.transport = SimulatedTransport(self.network, self.name, peer)
+        self.network.add(self)
+        try:
+            storage = self.storage.open(
+                self.files, new_incarnation=lambda: f"{rng.getrandbits(128):032x}"
+            )
+            if len(storage) == 0 and self.founders:
+                members = tuple(map(member, self.founders))
+                bootstrap(storage, members, encode_state(Replicated()))
+                storage.sync()
+            view = PoolView()
+            self.replica = replica = _Recording(
+                member(self.name),
+                storage,
+                self.transport,
+                view,
+                self.time,
+                self._run_in_thread,
+                rng,
+                self.settings,
+                self.engine,
+            )
+        except Crashed:
+            self.kill()
+            return
+        replica.node = self
+        self.view = view
+        self.transport.accepts = lambda name: replica.known(name) is not None
+        Deferred.fromCoroutine(replica.start())
+
+    def _run_in_thread(self, what: Callable[[], object]) -> Deferred[Any]:
+        """
+        Its effect comes at some time, that it is done is known later.
+        """
+        result: Deferred[Any] = Deferred()
+        rng = self.world.rng
+        delay = rng.uniform(0, self.slow_disk) if rng.random() < 0.98 else rng.uniform(0, 0.3)
+        time = self.time
+
+        def act() -> None:
+            try:
+                outcome: object = what()
+            except Crashed:
+                self.kill()
+                return
+            except OSError:
+                outcome = Failure()
+            self.world.schedule(delay / 2, time, lambda: result.callback(outcome))
+
+        self.world.schedule(delay / 2, time, act)
+        return result
+
+    def kill(self, *, power: bool = False) -> None:
+        """
+        End the process at once; with the power, what was not synced is lost.
+        """
+        if self.time.ended:
+            return
+        self.world.note(f"{self.name} is killed{' by a loss of power' if power else ''}")
+        self.time.ended = True
+        self.replica = None
+        self.files = self.files.crash(self.world.rng, power=power)
+        self.network.crashed(self.name)
+
+    def wipe(self) -> None:
+        """
+        Lose all files, while it does not run.
+        """
+        self.files = FakeFiles()
+
+    def crash_soon(self) -> None:
+        """
+        Let one of the next operations on the disk be the process's last.
+        """
+        self.files.crash_at = self.files.operations + self.world.rng.randint(0, 6)
+
+    @property
+    def leads(self) -> bool:
+        return self.replica is not None and self.replica.leading
+
+    @property
+    def halted(self) -> str | None:
+        return None if self.replica is None else self.replica._engine.halted
+
+    @property
+    def pool(self) -> Pool:
+        assert self.replica is not None
+        return self.view.pool
+
+    def propose(self, command: Command, request_id: str) -> Deferred[Outcome]:
+        assert self.replica is not None
+        return Deferred.fromCoroutine(
+            self.replica.propose(command, timeout=self.patience, request_id=request_id)
+        )
+
+    def barrier(self) -> Deferred[None]:
+        assert self.replica is not None
+        return Deferred.fromCoroutine(self.replica.barrier(timeout=3.0))
+
+    def describe(self) -> str:
+        if self.replica is None:
+            return f"{self.name}: down"
+        engine = self.replica._engine
+        log = self.replica._storage
+        return (
+            f"{self.name}: role {engine.role} term {engine.term} log {log[0][1]}-{log[-1][1]} "
+            f"commit {engine.commit_index} applied {engine.applied_index} "
+            f"pool {self.view.pool.index} leader {engine.leader} "
+            f"members {[each.name for each in engine.configuration]} "
+            f"connected {sorted(each.id for each in engine._SyncObj__connectedNodes)} "
+            f"halted {engine.halted} suspended {self.replica._suspended}"
+        )
+
+
+class _Journal(MemoryJournal):  # type: ignore[misc] # it is not annotated
+    """
+    A perfect disk: it keeps all, at once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._commit = 1
+
+    def setRaftCommitIndex(self, raftCommitIndex: int) -> None:
+        self._commit = raftCommitIndex
+
+    def getRaftCommitIndex(self) -> int:
+        return self._commit
+
+
+class _Stock(SyncObj):  # type: ignore[misc] # it is not annotated
+    """
+    PySyncObj, with one replicated method.
+    """
+
+    def __init__(self, node: StockNode, others: list[str], conf: SyncObjConf) -> None:
+        self._node = node
+        super().__init__(peer(node.name), [peer(each) for each in others], conf, transport=node.transport)
+        self.pool = Pool()
+
+    @replicated  # type: ignore[untyped-decorator]
+    def change(self, request_id: str, command: bytes) -> None:
+        from alacrity.pool import apply
+
+        decoded = msgspec.msgpack.decode(command, type=Command)
+        self.pool, _ = apply(self.pool, decoded)
+        self._node.ledger.applied(
+            self._node.name, self.pool.index, request_id, digest(self.pool)
+        )
+
+
+class StockNode:
+    """
+    A node without any guard. It is never killed, so that its losses are the engine's.
+    """
+
+    halted = None
+    slow_disk = 0.0
+    knows_requests = False
+
+    def __init__(
+        self,
+        world: World,
+        network: Network,
+        ledger: Ledger,
+        name: str,
+        founders: tuple[str, ...],
+        settings: Settings,
+        engine: object = None,
+        storage: object = None,
+    ) -> None:
+        self.world = world
+        self.network = network
+        self.ledger = ledger
+        self.name = name
+        self.founders = founders
+        self.settings = settings
+        self.time = Time(world)
+        self.time.ended = True
+        # It loops until time has passed.
+        world.drift = 2e-4
+
+    @property
+    def running(self) -> bool:
+        return not self.time.ended
+
+    def start(self) -> None:
+        settings = self.settings
+        self.time = Time(self.world)
+        self.transport = SimulatedTransport(self.network, self.name, peer)
+        self.network.add(self)
+        for name in self.founders:
+            if name != self.name:
+                self.transport.addNode(peer(name))
+        low, high = settings.timing.election
+        conf = SyncObjConf(
+            autoTick=False,
+            raftMinTimeout=low,
+            raftMaxTimeout=high,
+            appendEntriesPeriod=settings.timing.heartbeat,
+            leaderFallbackTimeout=settings.timing.fallback,
+            logCompactionMinEntries=max(2, settings.limits.log),
+            logCompactionMinTime=10**9,
+            logCompactionBatchSize=settings.limits.slice,
+            appendEntriesBatchSizeBytes=settings.limits.batch,
+            commandsWaitLeader=False,
+            useFork=False,
+            dynamicMembershipChange=True,
+            pollerType="select",
+        )
+        self.engine = _Stock(self, [each for each in self.founders if each != self.name], conf)
+        self.transport.start()
+        self._tick()
+
+    def _tick(self) -> None:
+        self.engine.doTick(0)
+        if self.engine._isLeader():
+            self.ledger.leads(self.name, self.engine.raftCurrentTerm)
+        self.time.callLater(self.settings.tick, self._tick)
+
+    def kill(self, *, power: bool = False) -> None:
+        raise NotImplementedError
+
+    @property
+    def leads(self) -> bool:
+        return bool(self.engine._isLeader())
+
+    @property
+    def pool(self) -> Pool:
+        pool: Pool = self.engine.pool
+        return pool
+
+    def propose(self, command: Command, request_id: str) -> Deferred[None]:
+        result: Deferred[None] = Deferred()
+
+        def over(_: object, error: int) -> None:
+            if result.called:
+                return
+            if error == FAIL_REASON.SUCCESS:
+                result.callback(None)
+            elif error in {
+                FAIL_REASON.QUEUE_FULL,
+                FAIL_REASON.MISSING_LEADER,
+                FAIL_REASON.REQUEST_DENIED,
+            }:
+                result.errback(Refused(str(error)))
+            else:
+                result.errback(OutcomeUnknown(str(error)))
+
+        self.engine.change(request_id, msgspec.msgpack.encode(command), callback=over)
+        self.time.callLater(3.0, over, None, FAIL_REASON.UNKNOWN_OUTCOME)
+        return result
+
+    def barrier(self) -> Deferred[None]:
+        return fail(Refused("it has none"))
+
+    def describe(self) -> str:
+        status = self.engine.getStatus()
+        return (
+            f"{self.name}: state {status['state']} term {status['raft_term']} commit "
+            f"{status['commit_idx']} applied {status['last_applied']} pool {self.pool.index}"
+        )

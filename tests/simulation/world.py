@@ -1,0 +1,142 @@
+"""
+Time: what happens when, and to whom.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from itertools import count
+from random import Random
+from typing import Any
+
+from zope.interface import implementer
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+
+class Violation(Exception):
+    """
+    What must never happen has happened.
+    """
+
+
+@implementer(IDelayedCall)
+class Call:
+    """
+    Something that is to happen.
+    """
+
+    def __init__(self, at: float, process: Time, what: Callable[[], object]) -> None:
+        self.at = at
+        self.process = process
+        self.what: Callable[[], object] | None = what
+
+    def getTime(self) -> float:
+        return self.at
+
+    def cancel(self) -> None:
+        self.what = None
+
+    def delay(self, secondsLater: float) -> None:
+        raise NotImplementedError
+
+    def reset(self, secondsFromNow: float) -> None:
+        raise NotImplementedError
+
+    def active(self) -> bool:
+        return self.what is not None
+
+
+class World:
+    """
+    The clock of all, and chance.
+
+    @ivar trace: lines, oldest first.
+    @ivar drift: seconds that pass when PySyncObj looks at the clock.
+    """
+
+    drift = 0.0
+
+    def __init__(self, seed: int, *, verbose: bool = False) -> None:
+        self.now = 100.0
+        self.rng = Random(seed)
+        self.trace: list[str] = []
+        self._verbose = verbose
+        self._calls: list[tuple[float, int, Call]] = []
+        self._numbers = count()
+        self.outside = Time(self)
+
+    def note(self, text: str) -> None:
+        line = f"{self.now - 100:8.3f}  {text}"
+        self.trace.append(line)
+        if self._verbose:
+            print(line)  # noqa: T201
+
+    def schedule(self, delay: float, process: Time, what: Callable[[], object]) -> Call:
+        call = Call(self.now + max(delay, 0.0), process, what)
+        heapq.heappush(self._calls, (call.at, next(self._numbers), call))
+        return call
+
+    def run(self, until: float, done: Callable[[], bool] = lambda: False) -> bool:
+        """
+        Let time pass, up to a moment, or until C{done}.
+
+        @return: whether it was done.
+        """
+        calls = self._calls
+        while calls and calls[0][0] <= until:
+            at, _, call = heapq.heappop(calls)
+            self.now = max(self.now, at)
+            what, call.what = call.what, None
+            if what is not None:
+                call.process.happen(what)
+                if done():
+                    return True
+        self.now = until
+        return done()
+
+
+@implementer(IReactorTime)
+class Time:
+    """
+    A process's clock. What is called later on it does not happen while the process is
+    paused, and never once it has ended.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.ended = False
+        self._held: list[Callable[[], object]] | None = None
+
+    def seconds(self) -> float:
+        return self._world.now
+
+    def callLater(
+        self, delay: float, callable: Callable[..., Any], *args: object, **kw: object
+    ) -> IDelayedCall:
+        return self._world.schedule(delay, self, lambda: callable(*args, **kw))
+
+    def getDelayedCalls(self) -> list[IDelayedCall]:
+        raise NotImplementedError
+
+    @property
+    def paused(self) -> bool:
+        return self._held is not None
+
+    def happen(self, what: Callable[[], object]) -> None:
+        if self.ended:
+            return
+        if self._held is not None:
+            self._held.append(what)
+        else:
+            what()
+
+    def pause(self) -> None:
+        if self._held is None:
+            self._held = []
+
+    def resume(self) -> None:
+        held, self._held = self._held, None
+        for what in held or []:
+            self.happen(what)

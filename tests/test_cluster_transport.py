@@ -1,0 +1,774 @@
+"""
+L{alacrity.cluster.transport}: nodes on a network in memory, and strangers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pysyncobj.node import Node
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
+from twisted.logger import Logger, LogLevel, capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from alacrity.cluster.complaints import MOST, REMEMBERED, Complaints
+from alacrity.cluster.frames import LONGEST_PAYLOAD
+from alacrity.cluster.handshake import Identity
+from alacrity.cluster.link import FRAME, HANDSHAKE, IDLE, MOST_UNSENT
+from alacrity.cluster.members import Member
+from alacrity.cluster.storage import Storage
+from alacrity.cluster.transport import MOST_UNKNOWN, Acquaintances, PeerTransport
+from tests.fake_files import FakeFiles
+from tests.fake_network import FakeNetwork, FakeTransport
+
+SECRET = b"s" * 32
+
+PORT = 8688
+
+
+class Peer:
+    """
+    A node: its transport, and what the engine is told.
+    """
+
+    def __init__(
+        self,
+        network: FakeNetwork,
+        name: str,
+        others: str = "",
+        secret: bytes = SECRET,
+        host: str = "",
+        incarnation: str = "",
+        known: Callable[[str], bool] = lambda name: True,
+    ) -> None:
+        self.network = network
+        self.name = name
+        self.host = host or name
+        self.told: list[Any] = []
+        self.storage = Storage.open(FakeFiles())
+        self.transport = PeerTransport(
+            Member(name, f"{self.host}:{PORT}"),
+            incarnation or self.storage.incarnation,
+            secret,
+            Acquaintances(lambda n: Member(n, "") if known(n) else None, self.storage),
+            [network.server(self.host, PORT)],
+            network.connector(self.host),
+            network.clock,
+            Random(name),
+            Random(f"{name} {id(self)}").randbytes,
+        )
+        tell = self.told.append
+        self.transport.setOnMessageReceivedCallback(lambda node, m: tell((node.id, m)))
+        self.transport.setOnNodeConnectedCallback(lambda node: tell(("+", node.id)))
+        self.transport.setOnNodeDisconnectedCallback(lambda node: tell(("-", node.id)))
+        for other in others:
+            self.add(other)
+
+    def add(self, name: str, host: str = "") -> Node:
+        node = Node(name, address=f"{host or name}:{PORT}")
+        self.transport.addNode(node)
+        return node
+
+    def send(self, name: str, message: Any) -> bool:
+        return bool(self.transport.send(Node(name), message))
+
+    def messages(self) -> list[Any]:
+        return [message for who, message in self.told if who not in "+-"]
+
+    def start(self) -> Peer:
+        Deferred.fromCoroutine(self.transport.start())
+        return self
+
+
+class Stranger(Protocol):
+    """
+    Somebody who connects.
+    """
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.lost = False
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+
+    def connectionLost(self, reason: object = None) -> None:
+        self.lost = True
+
+
+class Base(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.network = FakeNetwork(self.clock)
+
+    def peer(self, name: str, others: str = "", **options: Any) -> Peer:
+        return Peer(self.network, name, others, **options)
+
+    def pair(self) -> tuple[Peer, Peer]:
+        """
+        Two nodes, connected.
+        """
+        a, b = self.peer("a", "b").start(), self.peer("b", "a").start()
+        self.run_for(1)
+        self.assertEqual((a.told, b.told), ([("+", "b")], [("+", "a")]))
+        a.told.clear()
+        b.told.clear()
+        return a, b
+
+    def run_for(self, seconds: float) -> None:
+        self.clock.pump([0.01] * round(seconds * 100))
+
+    def connect(self, host: str = "a", here: str = "stranger") -> Stranger:
+        stranger = Stranger()
+        factory = Factory.forProtocol(lambda: stranger)
+        endpoint = self.network.connector(here)(host, PORT, 1.0)
+        endpoint.connect(factory).addErrback(lambda failure: None)
+        self.run_for(0.02)
+        return stranger
+
+
+class PairTests(Base):
+    """
+    Two nodes.
+    """
+
+    def test_messages(self) -> None:
+        """
+        They arrive in order, as plain values.
+        """
+        a, b = self.pair()
+        for n in range(5):
+            self.assertTrue(a.send("b", {"type": "t", "n": n, "entries": [(b"\0x", 1, 2)]}))
+        self.assertTrue(b.send("a", {"n": None}))
+        self.run_for(0.1)
+        self.assertEqual(
+            b.told, [("a", {"type": "t", "n": n, "entries": [[b"\0x", 1, 2]]}) for n in range(5)]
+        )
+        self.assertEqual(a.told, [("b", {"n": None})])
+
+    def test_one_connection(self) -> None:
+        """
+        The greater name connects, whoever starts first.
+        """
+        for first in ("a", "b"):
+            self.setUp()
+            order = [self.peer("a", "b"), self.peer("b", "a")]
+            if first == "b":
+                order.reverse()
+            order[0].start()
+            self.run_for(3)
+            order[1].start()
+            self.run_for(1.5)
+            self.assertEqual(order[0].told[-1][0], "+")
+            self.assertEqual(len(self.network.connections), 2)
+            self.assertEqual(
+                {(end.here, end.there) for end in self.network.connections},
+                {("a", "b"), ("b", "a")},
+            )
+            self.assertTrue(all(end.no_delay for end in self.network.connections))
+
+    def test_not_connected(self) -> None:
+        a = self.peer("a", "b").start()
+        self.assertFalse(a.send("b", {}))
+        self.assertFalse(a.send("nobody", {}))
+        self.assertIsNone(a.transport.last_contact("b"))
+
+    def test_connects_soon_again(self) -> None:
+        """
+        A connection that breaks is made anew within a fraction of a second.
+        """
+        a, b = self.pair()
+        self.network.connections[0].abortConnection()
+        self.run_for(0.02)
+        self.assertEqual((a.told, b.told), ([("-", "b")], [("-", "a")]))
+        self.assertFalse(a.send("b", {}))
+        self.run_for(0.2)
+        self.assertEqual((a.told[1:], b.told[1:]), ([("+", "b")], [("+", "a")]))
+
+    def test_peer_is_away_for_long(self) -> None:
+        """
+        It is tried at least about once a second, with one complaint.
+        """
+        b = self.peer("b", "a")
+        with capturedLogs() as logs:
+            b.start()
+            self.run_for(60)
+        warnings = [formatEvent(e) for e in logs if e["log_level"] is LogLevel.warn]
+        self.assertEqual(len(warnings), 1)
+        self.assertIn("a (a:8688): cannot be reached: Connection was refused", warnings[0])
+        a = self.peer("a", "b").start()
+        self.run_for(1.3)
+        self.assertEqual(a.told, [("+", "b")])
+
+    def test_dead_link(self) -> None:
+        """
+        A link that brings nothing is noticed, on the side that hears nothing, and on
+        the other when that closes; traffic is not needed.
+        """
+        for cut in ([("a", "b")], [("b", "a")], [("a", "b"), ("b", "a")]):
+            self.setUp()
+            a, b = self.pair()
+            for here, there in cut:
+                self.network.cut(here, there)
+            self.run_for(IDLE + 0.3)
+            deaf = b if cut[0][0] == "a" else a
+            self.assertEqual(deaf.told, [("-", {"a": "b", "b": "a"}[deaf.name])])
+            for here, there in cut:
+                self.network.mend(here, there)
+            self.run_for(3)
+            self.assertEqual((a.told[-1], b.told[-1]), (("+", "b"), ("+", "a")))
+
+    def test_idle_link_lives(self) -> None:
+        a, b = self.pair()
+        self.run_for(60)
+        self.assertEqual((a.told, b.told), ([], []))
+        contact = a.transport.last_contact("b")
+        assert contact is not None
+        self.assertLess(contact, 1)
+
+    def test_last_contact(self) -> None:
+        """
+        It is known of a node that is gone, too.
+        """
+        a, b = self.pair()
+        Deferred.fromCoroutine(b.transport.stop())
+        self.run_for(10)
+        self.assertFalse(a.transport.connected("b"))
+        contact = a.transport.last_contact("b")
+        assert contact is not None
+        self.assertTrue(9 < contact <= 10, contact)
+
+    def test_nothing_of_an_older_connection(self) -> None:
+        """
+        A node that has lost its end of a connection makes a new one; what is still on
+        its way on the old one is not told any more.
+        """
+        a, b = self.pair()
+        self.network.cut("b", "a")
+        b.send("a", {"n": "old"})
+        [old] = [end for end in self.network.connections if end.here == "b"]
+        old._lost = True  # b's machine has forgotten it.
+        again = self.peer("b", "a", incarnation=b.storage.incarnation)
+        self.network.mend("b", "a")
+        old.other.reading = False
+        del self.network.listening["b", PORT]
+        again.start()
+        self.run_for(0.1)
+        self.assertEqual(a.told, [("-", "b"), ("+", "b")])
+        old.other.reading = True
+        old.hurry()
+        self.run_for(0.1)
+        self.assertEqual(a.messages(), [])
+        again.send("a", {"n": "new"})
+        self.run_for(0.1)
+        self.assertEqual(a.messages(), [{"n": "new"}])
+
+    def test_slow_reader(self) -> None:
+        """
+        What waits for it is bounded; then the connection is given up.
+        """
+        a, _ = self.pair()
+        [end] = [end for end in self.network.connections if end.here == "b"]
+        end.reading = False
+        message = {"data": bytes(1 << 20)}
+        sent = 0
+        with capturedLogs() as logs:
+            while a.send("b", message):
+                sent += 1
+                self.assertLessEqual(sent, 100)
+            self.run_for(0.05)
+        self.assertLessEqual(sent << 20, MOST_UNSENT + (1 << 21))
+        self.assertEqual(a.told, [("-", "b")])
+        self.assertIn("does not read what is sent to it", "".join(map(formatEvent, logs)))
+
+    def test_backpressure_keeps_order(self) -> None:
+        a, b = self.pair()
+        for n in range(50):
+            self.assertTrue(a.send("b", {"n": n, "data": bytes(20000)}))
+        self.run_for(0.5)
+        self.assertEqual([m["n"] for m in b.messages()], list(range(50)))
+
+    def test_too_long_message(self) -> None:
+        a, b = self.pair()
+        with capturedLogs() as logs:
+            self.assertFalse(a.send("b", {"data": bytes(LONGEST_PAYLOAD)}))
+        self.assertIn("is not sent", formatEvent(logs[0]))
+        self.run_for(0.1)
+        self.assertEqual((a.told, b.told), ([], []))
+
+    def test_engine_raises(self) -> None:
+        """
+        It is logged, and the connection goes on.
+        """
+        a, b = self.pair()
+
+        def fail(node: Node, message: Any) -> None:
+            raise RuntimeError("engine")
+
+        b.transport.setOnMessageReceivedCallback(fail)
+        a.send("b", {})
+        self.run_for(0.1)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertTrue(b.transport.connected("a"))
+
+    def test_engine_raises_on_loss(self) -> None:
+        """
+        It is logged, and the connection is made anew.
+        """
+        _, b = self.pair()
+
+        def fail(node: Node) -> None:
+            raise RuntimeError("engine")
+
+        b.transport.setOnNodeDisconnectedCallback(fail)
+        self.network.connections[0].abortConnection()
+        self.run_for(0.3)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertTrue(b.transport.connected("a"))
+
+    def test_clone(self) -> None:
+        """
+        Two nodes with the same name and the same files take turns, about once a second,
+        with one complaint.
+        """
+        a, b = self.pair()
+        clone = self.peer("b", "a", host="elsewhere", incarnation=b.storage.incarnation)
+        with capturedLogs() as logs:
+            clone.start()
+            self.run_for(60)
+        self.assertLess(len(a.told), 300)
+        warnings = {formatEvent(e) for e in logs if e["log_level"] is LogLevel.warn}
+        text = "it is connected from {} as well, with the same name and files"
+        self.assertIn(f"b at elsewhere: {text.format('b')}", warnings)
+        self.assertLessEqual(len(warnings), 2)
+
+    def test_malformed_message(self) -> None:
+        """
+        Of somebody who has the secret: the connection is dropped, and it is logged.
+        """
+        for payload in (b"\x93\1\2\3", b"\xc1", b"\x81\1\2", b"\x81\xa1a\xd4\1\0", b"\x91" * 5000):
+            self.setUp()
+            a, b = self.pair()
+            with capturedLogs() as logs:
+                a.transport._links["b"].send(payload)
+                self.run_for(0.05)
+            self.assertEqual(b.told, [("-", "a")])
+            self.assertIn("a message that is none", "".join(map(formatEvent, logs)))
+
+    def test_drop_node(self) -> None:
+        """
+        The connection is closed, once what was sent is there, and not made anew.
+        """
+        for dropping in (0, 1):
+            self.setUp()
+            pair = self.pair()
+            one, other = pair[dropping], pair[1 - dropping]
+            one.send(other.name, {"you are": "removed"})
+            one.transport.dropNode(Node(other.name))
+            self.assertEqual(one.told, [("-", other.name)])
+            self.assertFalse(one.send(other.name, {}))
+            self.run_for(0.05)
+            self.assertEqual(other.told, [(one.name, {"you are": "removed"}), ("-", one.name)])
+            if dropping:
+                self.run_for(5)
+                self.assertEqual(self.network.connections, [])
+            one.add(other.name)
+            self.run_for(2)
+            self.assertEqual(one.told[-1], ("+", other.name))
+
+    def test_other_address(self) -> None:
+        """
+        A node that is added with another address is connected with there.
+        """
+        a, b = self.pair()
+        Deferred.fromCoroutine(a.transport.stop())
+        self.run_for(0.1)
+        moved = self.peer("a", "b", host="elsewhere", incarnation=a.storage.incarnation).start()
+        b.add("a", host="elsewhere")
+        self.run_for(1)
+        self.assertEqual(moved.told, [("+", "b")])
+
+    def test_stop(self) -> None:
+        """
+        All is closed, and what was sent arrives.
+        """
+        a, b = self.pair()
+        b.send("a", {"last": "words"})
+        stopped = Deferred.fromCoroutine(b.transport.stop())
+        self.assertFalse(b.transport.ready)
+        self.run_for(0.1)
+        self.successResultOf(stopped)
+        self.assertEqual(a.told, [("b", {"last": "words"}), ("-", "b")])
+        self.assertNotIn(("b", PORT), self.network.listening)
+        a.transport.destroy()
+        self.run_for(0.1)
+        self.assertEqual(self.network.connections, [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stop_with_deaf_peer(self) -> None:
+        a, b = self.pair()
+        self.network.cut("a", "b")
+        self.network.cut("b", "a")
+        stopped = Deferred.fromCoroutine(b.transport.stop())
+        self.run_for(1.2)
+        self.successResultOf(stopped)
+        self.assertEqual(a.told, [])
+
+    def test_address_in_use(self) -> None:
+        self.peer("a").start()
+        other = self.peer("b", host="a")
+        failed = Deferred.fromCoroutine(other.transport.start())
+        self.failureResultOf(failed, CannotListenError)
+        self.assertFalse(other.transport.ready)
+
+    def test_three(self) -> None:
+        names = "abc"
+        peers = [self.peer(n, names.replace(n, "")).start() for n in names]
+        self.run_for(1)
+        for peer in peers:
+            self.assertEqual({told[1] for told in peer.told}, set(names) - {peer.name})
+        self.assertEqual(len(self.network.connections), 6)
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.integers(0, 1 << 30))
+    def test_weather(self, seed: int) -> None:
+        """
+        Cuts, breaks and restarts at random: on each connection, each side is told the
+        beginning of what the other sent, in order; in the end they are connected.
+        """
+        self.setUp()
+        rng = Random(seed)
+        a, b = self.peer("a", "b").start(), self.peer("b", "a").start()
+        count = 0
+        with capturedLogs():
+            for _ in range(60):
+                match rng.randrange(8):
+                    case 0:
+                        self.network.cut(*rng.choice([("a", "b"), ("b", "a")]))
+                    case 1 | 2:
+                        self.network.mend("a", "b")
+                        self.network.mend("b", "a")
+                    case 3:
+                        if self.network.connections:
+                            rng.choice(self.network.connections).abortConnection()
+                    case _:
+                        for here, there in ((a, "b"), (b, "a")):
+                            count += 1
+                            here.send(there, {"n": count})
+                self.run_for(rng.choice([0.01, 0.1, 0.5, 2.0]))
+            self.network.mend("a", "b")
+            self.network.mend("b", "a")
+            self.run_for(5)
+        for peer in (a, b):
+            numbers = [m["n"] for m in peer.messages()]
+            self.assertEqual(numbers, sorted(set(numbers)))
+            signs = [who for who, _ in peer.told if who in "+-"]
+            self.assertEqual(signs, (["+", "-"] * len(signs))[: len(signs)])
+            self.assertEqual(signs[-1], "+")
+        self.assertEqual(len(self.network.connections), 2)
+
+
+class RefusedTests(Base):
+    """
+    Those who have no business here.
+    """
+
+    def refused(self, a: Peer, b: Peer, a_says: str, b_says: str) -> None:
+        """
+        Assert that two nodes do not come together, and say why, once each.
+        """
+        with capturedLogs() as logs:
+            a.start()
+            b.start()
+            self.run_for(30)
+        self.assertEqual((a.messages(), b.messages()), ([], []))
+        self.assertEqual((a.told, b.told), ([], []))
+        texts = sorted(formatEvent(e) for e in logs if e["log_level"] is LogLevel.warn)
+        self.assertEqual(texts, sorted([f"{b.host}: refused: {a_says}", b_says]))
+
+    def test_other_secret(self) -> None:
+        self.refused(
+            self.peer("a", "b"),
+            self.peer("b", "a", secret=b"t" * 32),
+            "it has another secret",
+            "a (a:8688): refused: it refuses: 'it has another secret'",
+        )
+
+    def test_unknown_node(self) -> None:
+        reason = "'b' is not a member of the cluster"
+        self.refused(
+            self.peer("a", known=lambda name: False),
+            self.peer("b", "a"),
+            reason,
+            f'a (a:8688): refused: it refuses: "{reason}"',
+        )
+
+    def test_empty_disk(self) -> None:
+        """
+        Whichever side has it, the other refuses.
+        """
+        reason = (
+            "'{}' came back with an empty disk, or two nodes have this name: "
+            "remove it from the cluster and add it again"
+        )
+        a, b = self.peer("a", "b"), self.peer("b", "a")
+        a.storage.remember_peer("b", "0" * 32)
+        self.refused(
+            a, b, reason.format("b"), f'a (a:8688): refused: it refuses: "{reason.format("b")}"'
+        )
+        self.setUp()
+        a, b = self.peer("a", "b"), self.peer("b", "a")
+        b.storage.remember_peer("a", "0" * 32)
+        self.refused(
+            a,
+            b,
+            f'it refuses: "{reason.format("a")}"',
+            f"a (a:8688): refused: {reason.format('a')}",
+        )
+
+    def test_incarnation_is_remembered(self) -> None:
+        a, b = self.pair()
+        self.assertEqual(a.storage.peers, {"b": b.storage.incarnation})
+        self.assertEqual(b.storage.peers, {"a": a.storage.incarnation})
+
+    def test_somebody_else_is_there(self) -> None:
+        c = self.peer("c", host="a")
+        c.add("b")
+        b = self.peer("b")
+        b.add("a")
+        reason = "it looks for 'a', and this is 'c'"
+        with capturedLogs() as logs:
+            c.start()
+            b.start()
+            self.run_for(3)
+        self.assertEqual((b.told, c.told), ([("+", "c")], [("+", "b")]))
+        texts = [formatEvent(e) for e in logs if e["log_level"] is LogLevel.warn]
+        self.assertIn(f'a (a:8688): refused: it refuses: "{reason}"', texts)
+
+
+class StrangerTests(Base):
+    """
+    Somebody who knows no secret.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.a = self.peer("a", "b").start()
+
+    def after(self, data: bytes, wait: float = 0.05) -> list[str]:
+        """
+        What is logged of somebody who sends something; that the connection is closed
+        by then, and nothing is told.
+        """
+        with capturedLogs() as logs:
+            stranger = self.connect()
+            assert stranger.transport is not None
+            stranger.transport.write(data)
+            self.run_for(wait)
+        self.assertTrue(stranger.lost)
+        self.assertEqual(self.a.told, [])
+        self.assertEqual(self.a.transport._open, {})
+        return [formatEvent(e) for e in logs]
+
+    def test_scanner(self) -> None:
+        """
+        It connects and says nothing: not worth a line.
+        """
+        self.assertEqual(self.after(b"", HANDSHAKE + 0.3), [])
+
+    def test_goes_away(self) -> None:
+        with capturedLogs() as logs:
+            stranger = self.connect()
+            assert stranger.transport is not None
+            stranger.transport.loseConnection()
+            self.run_for(0.1)
+        self.assertEqual(logs, [])
+        self.assertEqual(self.a.transport._open, {})
+
+    def test_http(self) -> None:
+        [text] = self.after(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertIn("stranger: refused: it does not speak this protocol: a frame of", text)
+        self.assertEqual(self.after(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"), [])
+
+    def test_half_a_frame(self) -> None:
+        [text] = self.after(b"\0\0\0\x30H", HANDSHAKE + 0.3)
+        self.assertIn("does not finish the handshake in 3 seconds", text)
+
+    def test_trickle(self) -> None:
+        """
+        A byte now and then does not keep the connection open.
+        """
+        stranger = self.connect()
+        assert stranger.transport is not None
+        stranger.transport.write(b"\0\0\1\0")
+        for _ in range(20):
+            stranger.transport.write(b"x")
+            self.run_for(0.2)
+        self.assertTrue(stranger.lost)
+
+    def test_many(self) -> None:
+        """
+        The number of strangers at once is bounded, and a member gets in still.
+        """
+        strangers = [self.connect(here=f"host{n}") for n in range(MOST_UNKNOWN + 30)]
+        self.assertEqual(len(self.a.transport._open), MOST_UNKNOWN)
+        self.assertTrue(strangers[0].lost)
+        self.assertFalse(strangers[-1].lost)
+        self.peer("b", "a").start()
+        self.run_for(0.1)
+        self.assertEqual(self.a.told, [("+", "b")])
+
+    @settings(max_examples=100, deadline=None)
+    @given(st.lists(st.binary(max_size=300), max_size=5), st.booleans())
+    def test_garbage(self, pieces: list[bytes], framed: bool) -> None:
+        self.setUp()
+        with capturedLogs():
+            stranger = self.connect()
+            assert stranger.transport is not None
+            for piece in pieces:
+                stranger.transport.write(len(piece).to_bytes(4) + piece if framed else piece)
+            self.run_for(HANDSHAKE + 0.5)
+        self.assertTrue(stranger.lost)
+        self.assertEqual(self.a.told, [])
+
+    def test_capture_replayed(self) -> None:
+        """
+        Everything that a member has ever sent, sent again by somebody else.
+        """
+        captured: list[bytes] = []
+
+        def tap(here: str, there: str, data: bytes) -> bytes:
+            if here == "b":
+                captured.append(data)
+            return data
+
+        self.network.tap = tap
+        b = self.peer("b", "a").start()
+        self.run_for(0.5)
+        b.send("a", {"n": 1})
+        self.run_for(0.1)
+        self.assertEqual(self.a.messages(), [{"n": 1}])
+        Deferred.fromCoroutine(b.transport.stop())
+        self.run_for(0.1)
+        self.a.told.clear()
+        self.network.tap = lambda here, there, data: data
+        [text] = self.after(b"".join(captured))
+        self.assertIn("it has another secret", text)
+
+    def tampered(self, tamper: Callable[[FakeTransport, bytes], bytes]) -> list[str]:
+        """
+        What is logged when somebody in between changes the third message of C{b}'s.
+        """
+        b = self.peer("b", "a").start()
+        self.run_for(0.5)
+        self.a.told.clear()
+        sent = 0
+
+        def tap(here: str, there: str, data: bytes) -> bytes:
+            nonlocal sent
+            if here != "b":
+                return data
+            sent += 1
+            [end] = [end for end in self.network.connections if end.here == "a"]
+            return tamper(end, data) if sent == 3 else data
+
+        self.network.tap = tap
+        with capturedLogs() as logs:
+            for n in range(5):
+                b.send("a", {"n": n})
+            self.run_for(0.02)
+        self.assertEqual(self.a.messages(), [{"n": 0}, {"n": 1}])
+        self.assertIn(("-", "b"), self.a.told)
+        return [formatEvent(e) for e in logs if e["log_level"] is LogLevel.warn]
+
+    def test_tampering(self) -> None:
+        """
+        A changed frame ends the connection; nothing of it, or after it, is told.
+        """
+        refusal = "b: refused: a frame that is not the one its peer sent next"
+
+        def flip(end: FakeTransport, data: bytes) -> bytes:
+            return data[:6] + bytes([data[6] ^ 1]) + data[7:]
+
+        self.assertEqual(self.tampered(flip), [refusal])
+
+    def test_frame_left_out(self) -> None:
+        refusal = "b: refused: a frame that is not the one its peer sent next"
+        self.assertEqual(self.tampered(lambda end, data: b""), [refusal])
+
+    def test_reflected(self) -> None:
+        """
+        A node's own frame, sent back to it.
+        """
+        own: list[bytes] = []
+
+        def reflect(end: FakeTransport, data: bytes) -> bytes:
+            link = self.a.transport._links["b"]
+            assert link._sealer is not None
+            own.append(link._sealer.seal(b"\x80"))
+            return own[0]
+
+        self.assertEqual(len(self.tampered(reflect)), 1)
+
+    def test_half_a_frame_of_a_member(self) -> None:
+        """
+        A frame that never ends, though bytes come in.
+        """
+        b = self.peer("b", "a").start()
+        self.run_for(0.5)
+        transport = b.transport._links["a"].transport
+        transport.write((1 << 20).to_bytes(4))
+        with capturedLogs() as logs:
+            for _ in range(int(FRAME) + 1):
+                transport.write(b"x")
+                self.run_for(1)
+        self.assertIn("does not finish a frame", "".join(map(formatEvent, logs)))
+
+
+class ComplaintsTests(SynchronousTestCase):
+    """
+    L{Complaints}.
+    """
+
+    def test_bounded(self) -> None:
+        """
+        Strangers from everywhere fill neither the memory nor the log.
+        """
+        clock = Clock()
+        complaints = Complaints(Logger(), clock)
+        with capturedLogs() as logs:
+            for n in range(2000):
+                complaints.complain(f"host{n}", "reason")
+        self.assertEqual(len(logs), MOST + 1)
+        self.assertEqual(len(complaints._made), REMEMBERED)
+        clock.advance(60)
+        with capturedLogs() as logs:
+            complaints.complain("another", "reason")
+            complaints.complain("another", "reason")
+            complaints.settled("another")
+            complaints.complain("another", "reason")
+        self.assertEqual([formatEvent(e) for e in logs], ["another: reason"] * 2)
+
+
+class AcquaintancesTests(SynchronousTestCase):
+    """
+    L{Acquaintances}.
+    """
+
+    def test_forgotten(self) -> None:
+        """
+        A member that was removed and added again may come with an empty disk.
+        """
+        storage = Storage.open(FakeFiles())
+        acquaintances = Acquaintances(lambda name: Member(name, ""), storage)
+        self.assertIsNone(acquaintances(Identity("b", "1" * 32)))
+        self.assertIsNotNone(acquaintances(Identity("b", "2" * 32)))
+        storage.forget_peer("b")
+        self.assertIsNone(acquaintances(Identity("b", "2" * 32)))
