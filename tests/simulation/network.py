@@ -62,7 +62,7 @@ class Connection:
         if network.disorder and message["type"] not in _ONCE:
             # Not what TCP does, but what Raft stands.
             if world.rng.random() < network.disorder:
-                late = world.rng.uniform(0, 0.5)
+                late = world.rng.uniform(0, network.late)
                 world.schedule(late, world.outside, lambda: self._arrive(receiver, data))
 
     def _arrive(self, receiver: Host, data: bytes) -> None:
@@ -122,6 +122,7 @@ class Network:
         self.world = world
         self.slow = 0.002
         self.disorder = 0.0
+        self.late = 0.5
         self._hosts: dict[str, Host] = {}
         self._cuts: set[tuple[str, str]] = set()
         self._connections: dict[frozenset[str], Connection] = {}

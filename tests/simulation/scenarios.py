@@ -46,8 +46,12 @@ class Scenario(msgspec.Struct, frozen=True):
     pause: tuple[float, float] = (0.0, 0.2)
     slow: float = 0.002
     disorder: float = 0.0
+    late: float = 0.5
     barriers: float = 0.05
 
+
+_MOST_EVENTS: Final = 200_000
+"""Several times what happens in the busiest run."""
 
 _NETWORK: Final = {
     "partition": 4,
@@ -89,6 +93,21 @@ SCENARIOS: Final = {
         nodes=5,
         faults={"isolate_leader": 6, "heal": 5, "add": 15, "remove": 25, "lose_connection": 1},
         pace=(0.02, 0.4),
+        log=60,
+    ),
+    "late": Scenario(
+        nodes=5,
+        faults={"isolate_leader": 8, "partition": 4, "heal": 6, "hand_over": 8, "kill": 1},
+        pace=(0.1, 0.9),
+        disorder=0.4,
+        late=4.0,
+        slow=0.01,
+        clients=4,
+    ),
+    "long_cuts": Scenario(
+        faults={"partition": 2, "isolate_leader": 2, "one_way": 2},
+        pace=(3.0, 12.0),
+        trouble=25.0,
         log=60,
     ),
     "slow_links": Scenario(
@@ -138,6 +157,7 @@ class Run:
         self.network = Network(world)
         self.network.slow = scenario.slow
         self.network.disorder = scenario.disorder
+        self.network.late = scenario.late
         self.ledger = Ledger(world)
         settings = Settings(
             timing=Timing(resend=0.5, catch_up=5.0),
@@ -440,13 +460,22 @@ class Run:
             and all(client.idle for client in self.clients)
         )
 
+    def _over(self) -> bool:
+        return bool(self.ledger.violations) or self.world.events > _MOST_EVENTS
+
+    def _too_much(self) -> None:
+        events = self.world.events
+        if events > _MOST_EVENTS:
+            self.ledger.violate(f"{events} events: they send without end")
+
     def play(self) -> None:
         """
         Trouble, then peace, then the reckoning.
         """
         world, ledger = self.world, self.ledger
         broken = ledger.violations
-        if world.run(world.now + self.scenario.trouble, lambda: bool(broken)):
+        if world.run(world.now + self.scenario.trouble, self._over):
+            self._too_much()
             return
         world.note("peace")
         self._in_trouble = False
@@ -463,14 +492,15 @@ class Run:
             if not node.running and (node.name not in self._removed or self._changing):
                 node.start()
         start = world.now
-        world.run(start + 3.0, lambda: bool(broken))
+        world.run(start + 3.0, self._over)
         for name in self._configuration():
             if not self.nodes[name].running:
                 self.nodes[name].start()
-        world.run(start + 12.0, lambda: bool(broken))
+        world.run(start + 12.0, self._over)
         for client in self.clients:
             client.stopped = True
-        settled = world.run(start + 30.0, lambda: bool(broken) or self._settled())
+        settled = world.run(start + 30.0, lambda: self._over() or self._settled())
+        self._too_much()
         if broken:
             return
         if not settled:

@@ -53,10 +53,12 @@ class World:
     The clock of all, and chance.
 
     @ivar trace: lines, oldest first.
+    @ivar events: how much has happened.
     @ivar drift: seconds that pass when PySyncObj looks at the clock.
     """
 
     drift = 0.0
+    events = 0
 
     def __init__(self, seed: int, *, verbose: bool = False) -> None:
         self.now = 100.0
@@ -90,6 +92,7 @@ class World:
             self.now = max(self.now, at)
             what, call.what = call.what, None
             if what is not None:
+                self.events += 1
                 call.process.happen(what)
                 if done():
                     return True
