@@ -10,9 +10,8 @@ from itertools import count
 from random import Random
 from typing import Any
 
-from zope.interface import implementer
-
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from zope.interface import implementer
 
 
 class Violation(Exception):
