@@ -377,7 +377,7 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
             storage.getRaftCommitIndex(), self._SyncObj__raftLastApplied
         )
         self._configure()
-        if [each.name for each in self.configuration] == [member.name]:
+        if len(self.configuration) == 1 and self.is_member:
             # It need not wait for anybody.
             self._SyncObj__raftElectionDeadline = float("-inf")
 
