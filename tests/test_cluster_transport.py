@@ -383,6 +383,58 @@ class PairTests(Base):
             self.run_for(2)
             self.assertEqual(one.told[-1], ("+", other.name))
 
+    def test_drop_node_at_a_message(self) -> None:
+        """
+        What came with that message is not told any more.
+        """
+        a, b = self.pair()
+        heard = []
+
+        def drop(node: Node, message: Any) -> None:
+            heard.append(message)
+            b.transport.dropNode(node)
+
+        b.transport.setOnMessageReceivedCallback(drop)
+        frames: list[bytes] = []
+
+        def hold(here: str, there: str, data: bytes) -> bytes:
+            frames.append(data)
+            return b""
+
+        self.network.tap = hold
+        a.send("b", {"n": 1})
+        a.send("b", {"n": 2})
+        self.run_for(0.05)
+        self.network.tap = lambda here, there, data: data
+        b.transport._links["a"].dataReceived(b"".join(frames))
+        self.assertEqual(heard, [{"n": 1}])
+
+    def test_drop_node_in_handshake(self) -> None:
+        a, b = self.peer("a", "b").start(), self.peer("b", "a").start()
+        self.run_for(0.01)
+        self.clock.advance(0)
+        while not b.transport._open:
+            self.clock.advance(0.0001)
+        b.transport.dropNode(Node("a"))
+        self.run_for(3)
+        self.assertEqual((a.told, b.told), ([], []))
+
+    def test_dropped_and_added(self) -> None:
+        """
+        The new connection is the only one, and lasts.
+        """
+        _, b = self.pair()
+        [old] = [end for end in self.network.connections if end.here == "b"]
+        old.other.reading = False  # So that the old one ends late.
+        b.transport.dropNode(Node("a"))
+        b.add("a")
+        self.run_for(0.5)
+        self.assertEqual(b.told, [("-", "a"), ("+", "a")])
+        old.other.reading = True
+        old.hurry()
+        self.run_for(5)
+        self.assertEqual(b.told, [("-", "a"), ("+", "a")])
+
     def test_other_address(self) -> None:
         """
         A node that is added with another address is connected with there.
