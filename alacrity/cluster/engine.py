@@ -30,13 +30,12 @@ changed must be on disk before anything that it has sent leaves the node.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from random import Random
 from typing import Any, Final, Protocol
 from zlib import crc32
 
 import msgspec
-from pysyncobj import SyncObj, SyncObjConf
+from pysyncobj import SyncObj, SyncObjConf, syncobj
 from pysyncobj.node import Node
 from pysyncobj.transport import Transport
 from twisted.logger import Logger
@@ -312,14 +311,12 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
         storage: Storage,
         transport: Transport,
         machine: Machine,
-        now: Callable[[], float],
         rng: Random,
         timing: Timing,
         limits: Limits,
     ) -> None:
         """
         @param storage: if it is empty, this node waits until a cluster takes it in.
-        @param now: the time in seconds, as PySyncObj's C{monotonicTime}.
         @raise CannotApply: the storage's snapshot is not understood.
         """
         self.halted: str | None = None
@@ -327,7 +324,6 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
         self._member = member
         self._transport = transport
         self._machine = machine
-        self._now = now
         self._rng = rng
         self._timing = timing
         self._limits = limits
@@ -478,6 +474,14 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
                 self._send(able[0], TimeoutNow(self.term))
         elif leader is not None:
             self._send(leader, HandOver(target))
+
+    @staticmethod
+    def _now() -> float:
+        """
+        PySyncObj's clock, and no other: some deadlines are set here and looked at there.
+        """
+        now: float = syncobj.monotonicTime()
+        return now
 
     # Members. G3.
 

@@ -212,7 +212,6 @@ class Replica:
             storage,
             self._outbox,
             self,
-            clock.seconds,
             rng,
             settings.timing,
             settings.limits,

@@ -100,6 +100,12 @@ SCENARIOS: Final = {
         slow=0.4,
         log=50,
     ),
+    "rewrites": Scenario(
+        faults={"crash_soon": 10, "power": 4, "all_killed": 1, "isolate_leader": 1, "heal": 2},
+        pace=(0.1, 0.8),
+        log=6,
+        slice=300,
+    ),
     "grow": Scenario(
         nodes=1, spare=4, faults=_MEMBERS | {"kill": 1, "heal": 1, "lose_connection": 1}, log=20
     ),
