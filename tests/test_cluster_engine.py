@@ -50,7 +50,7 @@ from alacrity.cluster.records import Snapshot
 from alacrity.cluster.storage import Storage
 from tests.fake_files import FakeFiles
 from tests.simulation.clock import patched, use
-from tests.simulation.variants import WithoutG1, WithoutG2, WithoutG3, WithoutG4, WithoutG7
+from tests.simulation.variants import WithoutG1, WithoutG2, WithoutG3, WithoutG4, WithoutG5, WithoutG7
 from tests.simulation.world import World
 
 A, B, C, D = (Member(name, f"{name}:1") for name in "abcd")
@@ -178,7 +178,7 @@ class EngineTests(SynchronousTestCase):
     def elect(self, engine: Engine) -> None:
         self.world.now += 1.0
         engine.doTick(0)
-        voters = [each for each in engine.matches]
+        voters = list(engine.matches)
         for name in voters:
             self.give(name, PreVoteReply(engine.term + 1, engine.term, granted=True))
         engine.doTick(0)
@@ -466,6 +466,16 @@ class G5Tests(EngineTests):
             replies = self.append("c", 2, [], prev=prev)
             self.assertEqual(replies, [Reply(2, 4, False, 7)])
 
+    def test_without_the_guard_the_last_of_many_answers_leads_away(self) -> None:
+        """
+        Entry 5 contradicts, and entry 9 is far ahead: the leader is told to go back to
+        5, and then on to 6, from where it learns to go back to 5.
+        """
+        self.make(A, B, C, engine=WithoutG5)
+        self.append("b", 1, self.entries(1, 1, 1), commit=3)
+        answers = [self.append("c", 2, [], prev=(index, 2))[0] for index in (5, 9)]
+        self.assertEqual(answers, [Reply(2, 5, False, 7), Reply(2, 6, False, 7)])
+
     def test_the_leader_looks_one_message_at_a_time(self) -> None:
         engine = self.lead(A, B, C, limits=Limits(batch=10))
         for number in range(20):
@@ -610,9 +620,7 @@ class G8Tests(EngineTests):
     def test_a_snapshot_goes_in_slices_each_when_the_one_before_has_arrived(self) -> None:
         engine = self.lead(A, B, C, limits=Limits(slice=3))
         state = msgspec.msgpack.encode([b"0123456789"])
-        self.storage.replace(
-            Snapshot(state, 3, 1, (A, B, C)), [(NO_OP, 3, 1)]
-        )
+        self.storage.replace(Snapshot(state, 3, 1, (A, B, C)), [(NO_OP, 3, 1)])
         sent = self.give("b", Reply(1, 3, False, engine._probes[PEERS["b"]]))
         got = b""
         while sent:
@@ -639,7 +647,9 @@ class G8Tests(EngineTests):
             engine.submit("x", REGULAR + b"%d" % number)
         engine.doTick(0)
         ahead = [each for to, each in self.sent.messages if to == "b"]
-        entries = [entry for each in ahead if isinstance(each, AppendEntries) for entry in each.entries]
+        entries = [
+            entry for each in ahead if isinstance(each, AppendEntries) for entry in each.entries
+        ]
         self.assertLessEqual(len(entries), 5)
 
     def test_too_many_commands_are_denied(self) -> None:

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.cluster.engine import MEMBERSHIP, Limits, MemberChange, Peer, bootstrap
+from alacrity.cluster.engine import Limits, bootstrap
 from alacrity.cluster.members import Member
 from alacrity.cluster.messages import (
     AppendEntries,
@@ -24,10 +24,8 @@ from alacrity.cluster.messages import (
     InstallSnapshot,
     Message,
     Propose,
-    Reply,
     RequestVote,
     ResponseVote,
-    parse,
     plain,
 )
 from alacrity.cluster.replica import OutcomeUnknown, Refused, Replica, Settings
@@ -266,7 +264,9 @@ class FollowerTests(ReplicaTests):
         waiting = self.propose(replica, request_id="x")
         self.give("c", AppendEntries(2, 2, 2, 0, [], 1))
         self.pass_time(0.1)
-        self.assertEqual([to for to, each in self.transport.messages if isinstance(each, Propose)], ["b", "c"])
+        self.assertEqual(
+            [to for to, each in self.transport.messages if isinstance(each, Propose)], ["b", "c"]
+        )
         self.assertNoResult(waiting)
 
     def test_without_a_leader_it_is_refused_in_time(self) -> None:

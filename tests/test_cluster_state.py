@@ -86,7 +86,8 @@ class ApplyTests(SynchronousTestCase):
         again, result = apply(state, msgspec.msgpack.encode({"version": VERSION + 1}))
         self.assertIs(again, state)
         self.assertEqual(
-            result, Unreadable(f"the command has version {VERSION + 1}; known here: up to {VERSION}")
+            result,
+            Unreadable(f"the command has version {VERSION + 1}; known here: up to {VERSION}"),
         )
 
     def test_requests_are_remembered_long_enough_and_never_count_twice(self) -> None:

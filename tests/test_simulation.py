@@ -17,16 +17,16 @@ from tests.simulation.variants import VARIANTS
 
 WITHOUT: Final = {
     "stock": (7, "compaction", "diverged"),
-    "without-G1": (0, "compaction", "diverged"),
+    "without-G1": (5, "compaction", "diverged"),
     "without-G2": (0, "disorder", "diverged"),
-    "without-G3": (48, "hasty", "diverged"),
-    "without-G5": (4, "small_batches", "without end"),
+    "without-G3": (4, "hasty", "diverged"),
     "without-G6": (11, "everything", "two leaders"),
-    "without-G8": (1, "long_cuts", "no outcome in time"),
+    "without-G8": (3, "long_cuts", "no outcome in time"),
 }
 """
-What is left out, with a seed and a scenario that then fail, and how. (G4 and G7 have
-tests of the engine instead.)
+What is left out, with a seed and a scenario that then fail, and how. (G4, G5 and G7
+have tests of the engine instead. Without G5, seed 1 of small_batches sends without end,
+which takes its time.)
 """
 
 ONCE_FAILED: Final = {
