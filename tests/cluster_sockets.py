@@ -47,7 +47,7 @@ class SocketTests(TestCase):
             reactor,
             Random(1),
         )
-        self.addCleanup(lambda: Deferred.fromCoroutine(transport.stop()))
+        self.addCleanup(transport.stop)
         await transport.start()
         return transport
 

@@ -11,7 +11,6 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pysyncobj.node import Node
-from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
@@ -83,7 +82,7 @@ class Peer:
         return [message for who, message in self.told if who not in "+-"]
 
     def start(self) -> Peer:
-        Deferred.fromCoroutine(self.transport.start())
+        self.transport.start()
         return self
 
 
@@ -238,7 +237,7 @@ class PairTests(Base):
         It is known of a node that is gone, too.
         """
         a, b = self.pair()
-        Deferred.fromCoroutine(b.transport.stop())
+        b.transport.stop()
         self.run_for(10)
         self.assertFalse(a.transport.connected("b"))
         contact = a.transport.last_contact("b")
@@ -383,12 +382,64 @@ class PairTests(Base):
             self.run_for(2)
             self.assertEqual(one.told[-1], ("+", other.name))
 
+    def test_drop_node_at_a_message(self) -> None:
+        """
+        What came with that message is not told any more.
+        """
+        a, b = self.pair()
+        heard = []
+
+        def drop(node: Node, message: Any) -> None:
+            heard.append(message)
+            b.transport.dropNode(node)
+
+        b.transport.setOnMessageReceivedCallback(drop)
+        frames: list[bytes] = []
+
+        def hold(here: str, there: str, data: bytes) -> bytes:
+            frames.append(data)
+            return b""
+
+        self.network.tap = hold
+        a.send("b", {"n": 1})
+        a.send("b", {"n": 2})
+        self.run_for(0.05)
+        self.network.tap = lambda here, there, data: data
+        b.transport._links["a"].dataReceived(b"".join(frames))
+        self.assertEqual(heard, [{"n": 1}])
+
+    def test_drop_node_in_handshake(self) -> None:
+        a, b = self.peer("a", "b").start(), self.peer("b", "a").start()
+        self.run_for(0.01)
+        self.clock.advance(0)
+        while not b.transport._open:
+            self.clock.advance(0.0001)
+        b.transport.dropNode(Node("a"))
+        self.run_for(3)
+        self.assertEqual((a.told, b.told), ([], []))
+
+    def test_dropped_and_added(self) -> None:
+        """
+        The new connection is the only one, and lasts.
+        """
+        _, b = self.pair()
+        [old] = [end for end in self.network.connections if end.here == "b"]
+        old.other.reading = False  # So that the old one ends late.
+        b.transport.dropNode(Node("a"))
+        b.add("a")
+        self.run_for(0.5)
+        self.assertEqual(b.told, [("-", "a"), ("+", "a")])
+        old.other.reading = True
+        old.hurry()
+        self.run_for(5)
+        self.assertEqual(b.told, [("-", "a"), ("+", "a")])
+
     def test_other_address(self) -> None:
         """
         A node that is added with another address is connected with there.
         """
         a, b = self.pair()
-        Deferred.fromCoroutine(a.transport.stop())
+        a.transport.stop()
         self.run_for(0.1)
         moved = self.peer("a", "b", host="elsewhere", incarnation=a.storage.incarnation).start()
         b.add("a", host="elsewhere")
@@ -401,7 +452,7 @@ class PairTests(Base):
         """
         a, b = self.pair()
         b.send("a", {"last": "words"})
-        stopped = Deferred.fromCoroutine(b.transport.stop())
+        stopped = b.transport.stop()
         self.assertFalse(b.transport.ready)
         self.run_for(0.1)
         self.successResultOf(stopped)
@@ -412,11 +463,32 @@ class PairTests(Base):
         self.assertEqual(self.network.connections, [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_started_again(self) -> None:
+        """
+        After a stop, or in the midst of one.
+        """
+        for wait in (5, 0):
+            for name in "ab":
+                self.setUp()
+                a, b = self.pair()
+                one = a if name == "a" else b
+                one.transport.stop()
+                self.run_for(wait)
+                started = one.transport.start()
+                self.run_for(3)
+                self.successResultOf(started)
+                self.assertTrue(one.transport.ready)
+                self.assertEqual(
+                    (a.told, b.told), ([("-", "b"), ("+", "b")], [("-", "a"), ("+", "a")])
+                )
+                self.run_for(10)
+                self.assertEqual((len(a.told), len(b.told)), (2, 2))
+
     def test_stop_with_deaf_peer(self) -> None:
         a, b = self.pair()
         self.network.cut("a", "b")
         self.network.cut("b", "a")
-        stopped = Deferred.fromCoroutine(b.transport.stop())
+        stopped = b.transport.stop()
         self.run_for(1.2)
         self.successResultOf(stopped)
         self.assertEqual(a.told, [])
@@ -424,7 +496,7 @@ class PairTests(Base):
     def test_address_in_use(self) -> None:
         self.peer("a").start()
         other = self.peer("b", host="a")
-        failed = Deferred.fromCoroutine(other.transport.start())
+        failed = other.transport.start()
         self.failureResultOf(failed, CannotListenError)
         self.assertFalse(other.transport.ready)
 
@@ -655,7 +727,7 @@ class StrangerTests(Base):
         b.send("a", {"n": 1})
         self.run_for(0.1)
         self.assertEqual(self.a.messages(), [{"n": 1}])
-        Deferred.fromCoroutine(b.transport.stop())
+        b.transport.stop()
         self.run_for(0.1)
         self.a.told.clear()
         self.network.tap = lambda here, there, data: data

@@ -30,13 +30,12 @@ changed must be on disk before anything that it has sent leaves the node.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from random import Random
 from typing import Any, Final, Protocol
 from zlib import crc32
 
 import msgspec
-from pysyncobj import SyncObj, SyncObjConf
+from pysyncobj import SyncObj, SyncObjConf, syncobj
 from pysyncobj.node import Node
 from pysyncobj.transport import Transport
 from twisted.logger import Logger
@@ -172,8 +171,12 @@ class Machine(Protocol):
     def readable(self, command: bytes, version: int) -> bool:
         """Whether nodes that understand commands up to a version understand this one."""
 
-    def members_applied(self, change: Members) -> None:
-        """A change of the members is committed."""
+    def members_applied(self, request_id: str | None, members: tuple[Member, ...]) -> None:
+        """
+        These are the members for certain.
+
+        @param request_id: who asked for it; L{None}: a snapshot says so.
+        """
 
     def denied(self, request_id: str, reason: str, *, final: bool) -> None:
         """A command of this node was not appended, by this attempt."""
@@ -242,6 +245,27 @@ def bootstrap(storage: Storage, members: tuple[Member, ...], state: bytes) -> No
     storage.replace(*first_snapshot(members, state))
 
 
+def make_alone(storage: Storage, member: Member) -> None:
+    """
+    Let a node be the only member of its cluster, under a name and an address, which may
+    be new. The engine must not run.
+
+    B{It takes all others' say.} It is right for one that was alone before; and to go on
+    when most members are lost for good, and with them, it may be, what was acknowledged
+    last.
+    """
+    term = max(storage.getCurrentTerm(), storage[-1][2])
+    command = MEMBERSHIP + msgspec.msgpack.encode(Members("", (member,)))
+    storage.add(command, storage[-1][1] + 1, term)
+
+
+def members_of(storage: Storage) -> tuple[Member, ...]:
+    """
+    The members by a storage's log, committed or not; none if it is empty.
+    """
+    return _members_at(storage, storage[-1][1]) if len(storage) else ()
+
+
 def first_snapshot(members: tuple[Member, ...], state: bytes) -> tuple[Snapshot, list[Entry]]:
     """
     What a cluster begins with.
@@ -259,6 +283,8 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
     """
 
     _log = Logger()
+
+    configuration: tuple[Member, ...]
 
     # PySyncObj's own, as far as they are used here.
     _SyncObj__raftLog: Storage
@@ -285,22 +311,19 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
         storage: Storage,
         transport: Transport,
         machine: Machine,
-        now: Callable[[], float],
         rng: Random,
         timing: Timing,
         limits: Limits,
     ) -> None:
         """
         @param storage: if it is empty, this node waits until a cluster takes it in.
-        @param now: the time in seconds, as PySyncObj's C{monotonicTime}.
         @raise CannotApply: the storage's snapshot is not understood.
         """
         self.halted: str | None = None
-        self.configuration: tuple[Member, ...] = ()
+        self.configuration = ()
         self._member = member
         self._transport = transport
         self._machine = machine
-        self._now = now
         self._rng = rng
         self._timing = timing
         self._limits = limits
@@ -350,7 +373,7 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
             storage.getRaftCommitIndex(), self._SyncObj__raftLastApplied
         )
         self._configure()
-        if self.configuration == (member,):
+        if len(self.configuration) == 1 and self.is_member:
             # It need not wait for anybody.
             self._SyncObj__raftElectionDeadline = float("-inf")
 
@@ -443,7 +466,8 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
             able = [
                 peer
                 for peer in self._others()
-                if peer in connected and target in {None, peer.id}
+                if peer in connected
+                and target in {None, peer.id}
                 and self._SyncObj__raftMatchIndex[peer] == self.last_index
             ]
             if able:
@@ -451,24 +475,18 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
         elif leader is not None:
             self._send(leader, HandOver(target))
 
+    @staticmethod
+    def _now() -> float:
+        """
+        PySyncObj's clock, and no other: some deadlines are set here and looked at there.
+        """
+        now: float = syncobj.monotonicTime()
+        return now
+
     # Members. G3.
 
     def _others(self) -> list[Peer]:
         return sorted(self._SyncObj__otherNodes, key=_name)
-
-    def _members_at(self, index: int) -> tuple[Member, ...]:
-        """
-        The members by the log up to an index: what its last entry about them says.
-        """
-        log = self._SyncObj__raftLog
-        snapshot = log.snapshot
-        base = 0 if snapshot is None else snapshot.last_index
-        first = log[0][1]
-        for at in range(min(index, log[-1][1]), max(base, first - 1), -1):
-            command = log[at - first][0]
-            if command[:1] == MEMBERSHIP:
-                return _decode_members(command).members
-        return () if snapshot is None else snapshot.members
 
     def _configure(self) -> None:
         """
@@ -480,8 +498,8 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
         any more is still talked with until that is committed: it may be elected before.
         """
         try:
-            self.configuration = self._members_at(self.last_index)
-            before = self._members_at(self.applied_index)
+            self.configuration = _members_at(self._SyncObj__raftLog, self.last_index)
+            before = _members_at(self._SyncObj__raftLog, self.applied_index)
         except msgspec.MsgspecError as error:
             self.halt(f"an entry about the members is not understood: {error}")
             return
@@ -555,14 +573,15 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
                 return Denial(id, "the leader is to be removed, and hands over first", final=False)
             return left
         for each in members:
-            if each == added:
+            if (each.name, each.address) == (added.name, added.address):
                 return members
             if added.name == each.name or added.address == each.address:
                 taken = f"{each.name} at {each.address} is a member already"
                 return Denial(id, taken, final=True)
         if not self._caught_up(Peer(added)):
             return Denial(id, f"{added.name} has not caught up yet", final=False)
-        return tuple(sorted((*members, added)))
+        joined = msgspec.structs.replace(added, joined=self.last_index + 1)
+        return tuple(sorted((*members, joined)))
 
     def _caught_up(self, peer: Peer) -> bool:
         """
@@ -631,13 +650,10 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
 
     def _on_pre_vote(self, peer: Peer, message: PreVote) -> None:
         log = self._SyncObj__raftLog
-        followed = (
-            self.role == LEADER
-            or (
-                self.leader is not None
-                and self.leader in self._SyncObj__connectedNodes
-                and self._heard + self._timing.election[0] > self._now()
-            )
+        followed = self.role == LEADER or (
+            self.leader is not None
+            and self.leader in self._SyncObj__connectedNodes
+            and self._heard + self._timing.election[0] > self._now()
         )
         granted = (
             message.term > self.term
@@ -909,6 +925,7 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
         self._compacted = index
         self._commit(index)
         self._configure()
+        self._machine.members_applied(None, tuple(message.members))
         return True
 
     # Leading
@@ -922,11 +939,7 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
         """
         if term > self.term:
             self._see_term(term)
-        return (
-            term == self.term
-            and self.role == LEADER
-            and peer in self._peers
-        )
+        return term == self.term and self.role == LEADER and peer in self._peers
 
     def _on_reply(self, peer: Peer, message: Reply) -> None:
         if not self._counts(peer, message.term):
@@ -1118,7 +1131,8 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
             self._SyncObj__raftLastApplied = index
             if kind == MEMBERSHIP:
                 self._configure()
-                self._machine.members_applied(_decode_members(command))
+                change = _decode_members(command)
+                self._machine.members_applied(change.request_id, change.members)
         return self.role == LEADER and self.applied_index > before
 
     def _SyncObj__tryLogCompaction(self) -> None:
@@ -1131,7 +1145,9 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
         self._compacted = applied
         term = log[applied - log[0][1]][2]
         self._machine.compact(
-            Snapshot(self._machine.encode(), applied, term, self._members_at(applied))
+            Snapshot(
+                self._machine.encode(), applied, term, _members_at(self._SyncObj__raftLog, applied)
+            )
         )
 
     def halt(self, reason: str) -> None:
@@ -1142,10 +1158,23 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
             self.halted = reason
 
 
+def _members_at(log: Storage, index: int) -> tuple[Member, ...]:
+    """
+    The members by a log up to an index: what its last entry about them says.
+    """
+    snapshot = log.snapshot
+    base = 0 if snapshot is None else snapshot.last_index
+    first = log[0][1]
+    for at in range(min(index, log[-1][1]), max(base, first - 1), -1):
+        command = log[at - first][0]
+        if command[:1] == MEMBERSHIP:
+            return _decode_members(command).members
+    return () if snapshot is None else snapshot.members
+
+
 def _decode_members(command: bytes) -> Members:
     return msgspec.msgpack.decode(command[1:], type=Members)
 
 
 def _name(peer: Peer) -> str:
     return peer.id
-

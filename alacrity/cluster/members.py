@@ -13,7 +13,10 @@ class Member(msgspec.Struct, frozen=True, array_like=True, order=True):
 
     @ivar name: its identity; no two members share one, and it never changes.
     @ivar address: where its peers reach it, C{host:port}.
+    @ivar joined: the index of the entry that took it in, which tells it from one of the
+        same name that was removed before; 0: it was there from the beginning.
     """
 
     name: str
     address: str
+    joined: int = 0

@@ -173,7 +173,8 @@ def parse(message: object) -> Message:
 
     @raise msgspec.ValidationError: it is none.
     """
-    return msgspec.convert(message, Message, builtin_types=_PLAIN)
+    parsed: Message = msgspec.convert(message, Message, builtin_types=_PLAIN)
+    return parsed
 
 
 def plain(message: Message) -> dict[str, Any]:

@@ -48,28 +48,30 @@ class Proposals:
     only when each attempt was denied by a node that has not appended it.
     """
 
-    def __init__(self, clock: IReactorTime, retry: float, limit: int) -> None:
+    def __init__(
+        self, clock: IReactorTime, retry: float, limit: int, wake: Callable[[], None]
+    ) -> None:
         """
+        @param wake: called when L{due} has something new.
         @param retry: seconds after which a denied proposal is sent again.
         @param limit: how many may wait.
         """
         self._clock = clock
         self._retry = retry
         self._limit = limit
+        self._wake = wake
         self._waiting: dict[str, _Waiting] = {}
         self._unsent: dict[str, None] = {}
         self._route: Route | None = None
 
-    def add(
-        self, request_id: str, command: bytes, timeout: float, wake: Callable[[], None]
-    ) -> Deferred[Any]:
+    def add(self, request_id: str, command: bytes, timeout: float) -> Deferred[Any]:
         """
         Begin a proposal.
 
         @param command: an entry's.
         @param timeout: seconds, after which it fails.
-        @param wake: called when L{due} has something new.
-        @return: fires with the outcome; fails with L{Refused} or L{OutcomeUnknown}.
+        @return: fires with the outcome; fails with L{OutcomeUnknown} or L{Refused}.
+        @raise Refused: it was not begun.
         """
         if len(self._waiting) >= self._limit:
             raise Refused("too many proposals wait on this node")
@@ -79,7 +81,6 @@ class Proposals:
         waiting = _Waiting(command, deferred)
         self._waiting[request_id] = waiting
         self._unsent[request_id] = None
-        self._wake = wake
         deadline = self._clock.callLater(timeout, self._expire, request_id)
 
         def over(result: Any) -> Any:
@@ -90,7 +91,9 @@ class Proposals:
                 self._forget(request_id)
             return result
 
-        return deferred.addBoth(over)
+        deferred.addBoth(over)
+        self._wake()
+        return deferred
 
     def due(self, route: Route | None) -> list[tuple[str, bytes]]:
         """

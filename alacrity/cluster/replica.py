@@ -30,7 +30,6 @@ from alacrity.cluster.engine import (
     Engine,
     Limits,
     MemberChange,
-    Members,
     Peer,
     Timing,
 )
@@ -52,6 +51,7 @@ from alacrity.cluster.state import (
     encode_state,
     envelope_version,
     outcome_of,
+    version_of,
 )
 from alacrity.cluster.storage import Storage
 from alacrity.pool import Command, Outcome, PoolView
@@ -194,7 +194,7 @@ class Replica:
         self._run_in_thread = run_in_thread
         self._rng = rng
         self._settings = settings = settings or Settings()
-        self._proposals = Proposals(clock, settings.retry, settings.proposals)
+        self._proposals = Proposals(clock, settings.retry, settings.proposals, self._wake)
         self._events: deque[tuple[str, Peer, Any]] = deque()
         self._publications: list[Callable[[], None]] = []
         self._subscribers: list[Callable[[bool], object]] = []
@@ -203,6 +203,7 @@ class Replica:
         self._stopped = True
         self._suspended: str | None = None
         self._compacting = False
+        self._recovering = False
         self._members: tuple[Member, ...] = ()
         self._done: list[Deferred[None]] = []
         self._outbox = Outbox(transport)
@@ -211,7 +212,6 @@ class Replica:
             storage,
             self._outbox,
             self,
-            clock.seconds,
             rng,
             settings.timing,
             settings.limits,
@@ -246,7 +246,7 @@ class Replica:
         self._proposals.fail_all("this node stops")
         self._tell_leading(False)
         await maybeDeferred(self._transport.stop)
-        if self._busy:
+        while self._busy or self._compacting or self._recovering:
             done: Deferred[None] = Deferred()
             self._done.append(done)
             await done
@@ -283,7 +283,7 @@ class Replica:
         self, command: Command | None, timeout: float | None, request_id: str | None
     ) -> Outcome | None:
         request_id = request_id or self._new_id()
-        envelope = Envelope(VERSION, request_id, self.state.pool.index, command)
+        envelope = Envelope(version_of(command), request_id, self.state.pool.index, command)
         data = REGULAR + encode_envelope(envelope)
         timeout = self._settings.timeout if timeout is None else timeout
         outcome: Outcome | None = await self._wait(request_id, data, timeout)
@@ -422,9 +422,7 @@ class Replica:
         refusal = self._refusal()
         if refusal is not None:
             raise Refused(refusal)
-        waiting = self._proposals.add(request_id, data, timeout, self._wake)
-        self._wake()
-        return await waiting
+        return await self._proposals.add(request_id, data, timeout)
 
     def _route(self) -> Route | None:
         leader = self._engine.leader
@@ -483,9 +481,15 @@ class Replica:
                     await deferLater(self._clock, 0)
         finally:
             self._busy = False
-            done, self._done = self._done, []
-            for each in done:
-                each.callback(None)
+            self._ended()
+
+    def _ended(self) -> None:
+        """
+        Something is over that L{stop} may wait for.
+        """
+        done, self._done = self._done, []
+        for each in done:
+            each.callback(None)
 
     def _step(self) -> None:
         outbox = self._outbox
@@ -541,19 +545,16 @@ class Replica:
         self._outbox.discard()
         self._proposals.fail_all(self._suspended)
         self._tell_leading(False)
+        self._recovering = True
         Deferred.fromCoroutine(self._recover()).addErrback(self._broken)
 
     async def _recover(self) -> None:
-        await maybeDeferred(self._transport.stop)
-        while not self._stopped:
-            await deferLater(self._clock, self._settings.recovery)
-            if self._stopped:
-                return
-            try:
-                await self._run_in_thread(self._storage.rewrite)
-            except OSError:
-                continue
-            break
+        try:
+            await maybeDeferred(self._transport.stop)
+            await self._rewrite()
+        finally:
+            self._recovering = False
+            self._ended()
         if self._stopped:
             return
         self._suspended = None
@@ -562,6 +563,15 @@ class Replica:
         self._proposals.send_again()
         await maybeDeferred(self._transport.start)
         self._wake()
+
+    async def _rewrite(self) -> None:
+        while not self._stopped:
+            await deferLater(self._clock, self._settings.recovery)
+            try:
+                await self._run_in_thread(self._storage.rewrite)
+            except OSError:
+                continue
+            return
 
     def _halt(self) -> None:
         """
@@ -636,13 +646,16 @@ class Replica:
         own = envelope_version(command)
         return own is not None and 1 <= own <= min(version, self.version)
 
-    def members_applied(self, change: Members) -> None:
+    def members_applied(self, request_id: str | None, members: tuple[Member, ...]) -> None:
         """See L{Machine <alacrity.cluster.engine.Machine>}."""
-        gone = {each.name for each in self._members} - {each.name for each in change.members}
-        self._members = change.members
-        for name in sorted(gone):
-            self._storage.forget_peer(name)
-        self._publications.append(lambda: self._proposals.resolve(change.request_id, None))
+        joined = {each.name: each.joined for each in members}
+        for each in self._members:
+            # One that was removed and added again may have new files.
+            if joined.get(each.name) != each.joined:
+                self._storage.forget_peer(each.name)
+        self._members = members
+        if request_id is not None:
+            self._publications.append(lambda: self._proposals.resolve(request_id, None))
 
     def denied(self, request_id: str, reason: str, *, final: bool) -> None:
         """See L{Machine <alacrity.cluster.engine.Machine>}."""
@@ -668,3 +681,4 @@ class Replica:
                 self._wake()
         finally:
             self._compacting = False
+            self._ended()

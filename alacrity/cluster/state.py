@@ -24,7 +24,7 @@ from alacrity.pool import Command, Outcome, Pool
 from alacrity.pool import apply as apply_to_pool
 
 VERSION: Final = 1
-"""The newest version of an L{Envelope} that is understood, and the one that is made."""
+"""The newest version of an L{Envelope} that is understood."""
 
 FORMAT: Final = 1
 """The format of an encoded state. All formats up to it are read."""
@@ -121,6 +121,14 @@ class NotReadable(Exception):
     """
     The bytes are of a newer version, or damaged. The message is one line.
     """
+
+
+def version_of(command: Command | None) -> int:
+    """
+    The lowest version of an envelope that can carry a command. So nodes of a newer
+    version can be understood by older ones as long as they say nothing new.
+    """
+    return 1
 
 
 def encode_envelope(envelope: Envelope) -> bytes:

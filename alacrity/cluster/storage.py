@@ -22,10 +22,10 @@ from pysyncobj.journal import Journal
 from twisted.logger import Logger
 
 from alacrity.cluster.files import File, Files
+from alacrity.cluster.kept import Kept, fits, replay
 from alacrity.cluster.records import (
     Append,
     Commit,
-    Content,
     Damage,
     Entry,
     Peer,
@@ -35,18 +35,16 @@ from alacrity.cluster.records import (
     TruncateFrom,
     TruncateTo,
     frame,
-    header,
     parse,
 )
+from alacrity.cluster.rewrite import COMPACTED, NAME, Rewrite, take_place, whole_file
 from alacrity.pool.model import Pool
 from alacrity.pool.store import NAME as POOL_NAME
 from alacrity.pool.store import Damaged, StateError, decode
 
-__all__ = ["DamagedLog", "Entry", "First", "Rewrite", "Snapshot", "Storage"]
+__all__ = ["NAME", "DamagedLog", "Entry", "First", "Rewrite", "Snapshot", "Storage"]
 
-NAME: Final = "raft.log"
 _NEW: Final = "raft.log.new"
-_COMPACTED: Final = "raft.log.compacted"
 TAKEN_OVER: Final = "pool.json.taken-over"
 """What the file of a node that was alone is called, once its pool is in the log."""
 
@@ -67,156 +65,6 @@ def _new_incarnation() -> str:
     return secrets.token_hex(16)
 
 
-class _Kept:
-    """
-    All that the file says, in memory.
-    """
-
-    def __init__(self) -> None:
-        self.snapshot: Snapshot | None = None
-        self.log: list[Entry] = []
-        self.term = 0
-        self.vote: str | None = None
-        self.commit = 1
-        self.peers: dict[str, str] = {}
-
-    def take(self, record: Record) -> None:
-        """
-        Change as a record says.
-
-        @raise ValueError: it does not fit what is known.
-        """
-        log = self.log
-        match record:
-            case Append(index, term, command):
-                if log and index != log[-1][1] + 1:
-                    raise ValueError(f"entry {index} follows entry {log[-1][1]}")
-                log.append((command, index, term))
-            case TruncateFrom(index):
-                if log and index > log[-1][1]:
-                    raise ValueError(f"there is no entry {index}")
-                # A snapshot that was taken meanwhile may have dropped it already.
-                del log[max(0, index - log[0][1]) if log else 0 :]
-            case TruncateTo(index):
-                del log[: max(0, index - log[0][1]) if log else 0]
-            case Term(term, vote):
-                self.term, self.vote = term, vote
-            case Commit(index):
-                self.commit = index
-            case Peer(name, None):
-                self.peers.pop(name, None)
-            case Peer(name, incarnation):
-                assert incarnation is not None
-                self.peers[name] = incarnation
-            case Snapshot():
-                self.snapshot = record
-
-    def records(self, snapshot: Snapshot | None) -> list[Record]:
-        """
-        What brings an empty file here.
-
-        @param snapshot: taken instead of the one that is known, with the log from
-            where it says.
-        """
-        first = 0 if snapshot is None else snapshot.first_kept
-        if snapshot is None:
-            snapshot = self.snapshot
-        records: list[Record] = [] if snapshot is None else [snapshot]
-        records.append(Term(self.term, self.vote))
-        records += [
-            Append(index, term, command) for command, index, term in self.log if index >= first
-        ]
-        records.append(Commit(self.commit))
-        records += [Peer(name, incarnation) for name, incarnation in self.peers.items()]
-        return records
-
-
-def _replay(content: Content) -> _Kept:
-    """
-    What a file says.
-
-    @raise Damage: it contradicts itself.
-    """
-    kept = _Kept()
-    for at, records in content.frames:
-        try:
-            for record in records:
-                kept.take(record)
-        except ValueError as error:
-            raise Damage(at, str(error)) from error
-    return kept
-
-
-class Rewrite:
-    """
-    A new file with a new snapshot, on its way; see L{Storage.prepare}.
-
-    @ivar snapshot: the new one.
-    @ivar abandoned: whether it came to nothing.
-    """
-
-    def __init__(self, files: Files, incarnation: str, records: list[Record]) -> None:
-        snapshot = records[0]
-        assert isinstance(snapshot, Snapshot)
-        self.snapshot: Snapshot = snapshot
-        self.abandoned = False
-        self._files = files
-        self._incarnation = incarnation
-        self._records = records
-        self._since: list[Record] = []
-        self._file: File | None = None
-
-    def write(self) -> None:
-        """
-        Write the file, and have it on disk. For a thread: it blocks, while the storage
-        may be used and synced.
-
-        @raise OSError: it could not be; nothing has changed.
-        """
-        records, self._records = self._records, []
-        self._file = _whole_file(self._files, _COMPACTED, self._incarnation, records)
-
-    def note(self, record: Record) -> None:
-        """
-        For the storage: there is another change.
-        """
-        self._since.append(record)
-
-    @property
-    def is_written(self) -> bool:
-        """
-        Whether L{write} has returned.
-        """
-        return self._file is not None
-
-    def finish(self) -> tuple[File, int]:
-        """
-        For the storage: add the changes since, and take the old file's place.
-
-        @return: the file, and how many frames it has.
-        """
-        file = self._file
-        assert file is not None
-        try:
-            if self._since:
-                file.write(frame(self._incarnation, 2, self._since))
-                file.sync()
-            _take_place(self._files, _COMPACTED)
-        except BaseException:
-            file.close()
-            raise
-        return file, 2 if self._since else 1
-
-    def abandon(self) -> None:
-        """
-        Give it up, before or after L{write}; not meanwhile.
-        """
-        self.abandoned = True
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
-
-
 class Storage(Journal):  # type: ignore[misc] # it is not annotated
     """
     The engine's journal, and what else a node must keep.
@@ -228,7 +76,7 @@ class Storage(Journal):  # type: ignore[misc] # it is not annotated
     @ivar incarnation: 32 hexadecimal digits, made by chance with the file.
     """
 
-    def __init__(self, files: Files, incarnation: str, kept: _Kept, *, fsync: bool) -> None:
+    def __init__(self, files: Files, incarnation: str, kept: Kept, *, fsync: bool) -> None:
         """
         Not to be called: see L{open}.
         """
@@ -278,16 +126,16 @@ class Storage(Journal):  # type: ignore[misc] # it is not annotated
         cls, files: Files, fsync: bool, first: First | None, new_incarnation: Callable[[], str]
     ) -> Storage:
         content = files.read(NAME)
-        for leftover in (_NEW, _COMPACTED):
+        for leftover in (_NEW, COMPACTED):
             files.remove(leftover)
         if content is not None:
             storage = cls._load(files, content, fsync=fsync)
         else:
-            kept = _Kept()
+            kept = Kept()
             pool = None if first is None else _pool_of_one(files)
             if first is not None and pool is not None:
                 snapshot, entries = first(pool)
-                assert _fits(snapshot, entries)
+                assert fits(snapshot, entries)
                 kept.snapshot, kept.log, kept.commit = snapshot, list(entries), snapshot.last_index
             storage = cls(files, new_incarnation(), kept, fsync=fsync)
         if storage.dirty:
@@ -300,7 +148,7 @@ class Storage(Journal):  # type: ignore[misc] # it is not annotated
     def _load(cls, files: Files, content: bytes, *, fsync: bool) -> Storage:
         try:
             parsed = parse(content)
-            kept = _replay(parsed)
+            kept = replay(parsed)
         except Damage as damage:
             raise DamagedLog(
                 f"{files.directory}/{NAME} is damaged at byte {damage.offset}: {damage}. This "
@@ -381,9 +229,9 @@ class Storage(Journal):  # type: ignore[misc] # it is not annotated
             if whole:
                 if adopted is not None:
                     adopted.abandon()
-                file = _whole_file(self._files, _NEW, self.incarnation, records)
+                file = whole_file(self._files, _NEW, self.incarnation, records)
                 self._replace_file(file, 1)
-                _take_place(self._files, _NEW)
+                take_place(self._files, _NEW)
             elif adopted is not None:
                 self._replace_file(*adopted.finish())
             elif records:
@@ -424,7 +272,7 @@ class Storage(Journal):  # type: ignore[misc] # it is not annotated
         """
         with self._lock:
             kept = self._kept
-            if not _fits(snapshot, kept.log):
+            if not fits(snapshot, kept.log):
                 raise ValueError("the log has not the entries of the snapshot")
             if kept.snapshot is not None and snapshot.last_index < kept.snapshot.last_index:
                 raise ValueError("there is a newer snapshot")
@@ -451,7 +299,7 @@ class Storage(Journal):  # type: ignore[misc] # it is not annotated
             current = self._rewrite is rewrite
             if current:
                 self._rewrite = None
-            if not current or not rewrite.is_written or not _fits(rewrite.snapshot, kept.log):
+            if not current or not rewrite.is_written or not fits(rewrite.snapshot, kept.log):
                 rewrite.abandon()
                 return False
             self._adopted = rewrite
@@ -470,7 +318,7 @@ class Storage(Journal):  # type: ignore[misc] # it is not annotated
         @raise ValueError: they do not fit together.
         """
         gaps = any(b[1] != a[1] + 1 for a, b in pairwise(entries))
-        if gaps or not _fits(snapshot, entries):
+        if gaps or not fits(snapshot, entries):
             raise ValueError("the log has not the entries of the snapshot")
         with self._lock:
             if self._rewrite is not None:
@@ -592,51 +440,6 @@ class Storage(Journal):  # type: ignore[misc] # it is not annotated
 
     def _destroy(self) -> None:
         self.close()
-
-
-def _fits(snapshot: Snapshot, log: Sequence[Entry]) -> bool:
-    """
-    Whether a log has a snapshot's last entry and the one before.
-    """
-    first = log[0][1] if log else 0
-    wanted = [(snapshot.last_index, snapshot.last_term)]
-    if snapshot.previous is not None:
-        wanted.insert(0, snapshot.previous)
-        if snapshot.previous[0] != snapshot.last_index - 1:
-            return False
-    return all(
-        0 <= index - first < len(log) and log[index - first][1:] == (index, term)
-        for index, term in wanted
-    )
-
-
-def _whole_file(files: Files, name: str, incarnation: str, records: list[Record]) -> File:
-    """
-    A new file with records, on disk, under a name for the time being.
-    """
-    content = header(incarnation) + frame(incarnation, 1, records)
-    file = files.create(name)
-    try:
-        file.write(content)
-        # Whatever the setting: names and content must not reach the disk out of order.
-        file.sync()
-    except BaseException:
-        file.close()
-        _try_to_remove(files, name)
-        raise
-    return file
-
-
-def _try_to_remove(files: Files, name: str) -> None:
-    try:
-        files.remove(name)
-    except OSError:
-        pass  # The disk has failed in another way already.
-
-
-def _take_place(files: Files, name: str) -> None:
-    files.rename(name, NAME)
-    files.sync_names()
 
 
 def _pool_of_one(files: Files) -> Pool | None:

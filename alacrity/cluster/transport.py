@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from pysyncobj.node import Node
 from pysyncobj.transport import Transport
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock, maybeDeferred
 from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
@@ -155,34 +155,47 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         self._looking = LoopingCall(self._look_at_clock)
         self._looking.clock = clock
         self._stopped: list[Deferred[None]] = []
+        # One start or stop at a time.
+        self._lock = DeferredLock()
         self.ports: list[IListeningPort] = []
 
     # For the service
 
-    async def start(self) -> None:
+    def start(self) -> Deferred[None]:
         """
-        Listen, and connect to all nodes that were added.
+        Listen, and connect to all nodes that were added. A stop that is under way is
+        waited for.
 
-        @raise twisted.internet.error.CannotListenError: see there; nothing listens.
+        @return: fails with L{CannotListenError
+            <twisted.internet.error.CannotListenError>}; nothing listens then.
         """
+        return self._lock.run(lambda: Deferred.fromCoroutine(self._start()))
+
+    async def _start(self) -> None:
+        if self.ready:
+            return
         factory = _LinkFactory(self._incoming)
         try:
             for endpoint in self._listen:
                 self.ports.append(await endpoint.listen(factory))
         except Exception:
-            await self.stop()
+            await self._stop()
             raise
         self.ready = True
         self._looking.start(_LOOK, now=False)
         for name in list(self._nodes):
             self._dial(name)
 
-    async def stop(self) -> None:
+    def stop(self) -> Deferred[None]:
         """
-        Listen no more, and close all connections.
+        Listen no more, and close all connections; L{start} begins anew.
 
-        @return: once all is closed.
+        @return: fires once all is closed.
         """
+        self.ready = False
+        return self._lock.run(lambda: Deferred.fromCoroutine(self._stop()))
+
+    async def _stop(self) -> None:
         self.ready = False
         for dialer in self._dialers.values():
             dialer.stop()
@@ -269,7 +282,7 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         self.setOnNodeDisconnectedCallback(None)
         self.setOnReadonlyNodeConnectedCallback(None)
         self.setOnReadonlyNodeDisconnectedCallback(None)
-        Deferred.fromCoroutine(self.stop())
+        self.stop()
 
     # Connections
 

@@ -16,8 +16,13 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
 from tests.simulation.clock import patched
-from tests.simulation.scenarios import SCENARIOS, Outcome, play
+from tests.simulation.run import Outcome, play
+from tests.simulation.scenarios import SCENARIOS
 from tests.simulation.variants import VARIANTS
+
+
+def _say(*lines: str) -> None:
+    print(*lines, sep="\n", flush=True)  # noqa: T201
 
 
 def _work(job: tuple[int, str, str]) -> Outcome:
@@ -54,8 +59,8 @@ def main() -> int:
         with patched():
             outcome = play(options.seed, name, **VARIANTS[options.variant], verbose=options.trace)
         if not options.trace and outcome.violations:
-            print(*outcome.trace[-60:], sep="\n")
-        print(f"seed {options.seed}, {name}: {outcome.violations or 'no violation'}")
+            _say(*outcome.trace[-60:])
+        _say(f"seed {options.seed}, {name}: {outcome.violations or 'no violation'}")
         return 1 if outcome.violations else 0
     start = time.monotonic()
     failed: list[Outcome] = []
@@ -69,16 +74,15 @@ def main() -> int:
             virtual += outcome.virtual
             if outcome.violations:
                 failed.append(outcome)
-                print(f"seed {outcome.seed}, {outcome.scenario}: {outcome.violations[0]}")
-                sys.stdout.flush()
+                _say(f"seed {outcome.seed}, {outcome.scenario}: {outcome.violations[0]}")
     took = time.monotonic() - start
-    print(
+    _say(
         f"{sum(counts.values())} seeds, {len(failed)} with violations, {acknowledged} acknowledged "
         f"writes, {virtual:.0f} virtual seconds in {took:.1f} s"
     )
     for outcome in failed[:1]:
-        print(*outcome.trace[-80:], sep="\n")
-        print(
+        _say(*outcome.trace[-80:])
+        _say(
             f"replay: python -m tests.simulation --seed {outcome.seed} "
             f"--scenario {outcome.scenario} --variant {options.variant} --trace"
         )

@@ -133,7 +133,6 @@ class Client:
             self._next()
             return
         node = world.rng.choice(nodes)
-        process = node.time
         ledger = self._ledger
         wanted = max((ledger.applied_at[each] for each in ledger.acknowledged), default=0)
         answered = False

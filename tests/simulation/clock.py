@@ -50,5 +50,3 @@ def patched() -> Iterator[None]:
     finally:
         module.monotonicTime, module.random = clock, chance
         _current.clear()
-
-

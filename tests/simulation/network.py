@@ -6,14 +6,13 @@ learns in its own time that they do not.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Protocol
 
 import msgspec
-
 from pysyncobj.transport import Transport
 
 from tests.simulation.world import Time, World
-
 
 _ONCE: Final = {"apply_command", "apply_command_response"}
 """Whether a proposal was refused is counted by these."""
@@ -59,11 +58,10 @@ class Connection:
         at = max(world.now + network.delay(), self._last[sender])
         self._last[sender] = at
         world.schedule(at - world.now, world.outside, lambda: self._arrive(receiver, data))
-        if network.disorder and message["type"] not in _ONCE:
+        if message["type"] not in _ONCE and world.rng.random() < network.disorder:
             # Not what TCP does, but what Raft stands.
-            if world.rng.random() < network.disorder:
-                late = world.rng.uniform(0, 0.5)
-                world.schedule(late, world.outside, lambda: self._arrive(receiver, data))
+            late = world.rng.uniform(0, network.late)
+            world.schedule(late, world.outside, lambda: self._arrive(receiver, data))
 
     def _arrive(self, receiver: Host, data: bytes) -> None:
         held = self._held[receiver.name]
@@ -108,9 +106,7 @@ class Connection:
         """
         world = self._network.world
         for name in self._ends:
-            world.schedule(
-                world.rng.uniform(0, at_most), world.outside, lambda name=name: self.close(name)
-            )
+            world.schedule(world.rng.uniform(0, at_most), world.outside, partial(self.close, name))
 
 
 class Network:
@@ -122,6 +118,7 @@ class Network:
         self.world = world
         self.slow = 0.002
         self.disorder = 0.0
+        self.late = 0.5
         self._hosts: dict[str, Host] = {}
         self._cuts: set[tuple[str, str]] = set()
         self._connections: dict[frozenset[str], Connection] = {}
@@ -143,7 +140,7 @@ class Network:
                 self.world.schedule(
                     rng.uniform(0, delay),
                     self.world.outside,
-                    lambda connection=connection, other=other: connection.close(other),
+                    partial(connection.close, other),
                 )
 
     def delay(self) -> float:
@@ -161,16 +158,21 @@ class Network:
         self._cuts = cuts
         for connection in self._connections.values():
             connection.flush()
-        for sender, receiver in sorted(new):
-            connection = self._connections.get(frozenset((sender, receiver)))
-            if connection is not None:
+        for pair in sorted(new):
+            found = self._connections.get(frozenset(pair))
+            if found is not None:
                 self.world.schedule(
                     self.world.rng.uniform(0.5, 3.0),
                     self.world.outside,
-                    lambda connection=connection, pair=(sender, receiver): (
-                        connection.fail(1.0) if pair in self._cuts else None
-                    ),
+                    partial(self._notice, pair, found),
                 )
+
+    def _notice(self, pair: tuple[str, str], connection: Connection) -> None:
+        """
+        The keep-alive of a connection fails, if the wire is still cut.
+        """
+        if pair in self._cuts:
+            connection.fail(1.0)
 
     def lose_connection(self) -> None:
         """

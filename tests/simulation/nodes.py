@@ -257,7 +257,9 @@ class _Stock(SyncObj):  # type: ignore[misc] # it is not annotated
 
     def __init__(self, node: StockNode, others: list[str], conf: SyncObjConf) -> None:
         self._node = node
-        super().__init__(peer(node.name), [peer(each) for each in others], conf, transport=node.transport)
+        super().__init__(
+            peer(node.name), [peer(each) for each in others], conf, transport=node.transport
+        )
         self.pool = Pool()
 
     @replicated  # type: ignore[untyped-decorator]
@@ -266,9 +268,7 @@ class _Stock(SyncObj):  # type: ignore[misc] # it is not annotated
 
         decoded = msgspec.msgpack.decode(command, type=Command)
         self.pool, _ = apply(self.pool, decoded)
-        self._node.ledger.applied(
-            self._node.name, self.pool.index, request_id, digest(self.pool)
-        )
+        self._node.ledger.applied(self._node.name, self.pool.index, request_id, digest(self.pool))
 
 
 class StockNode:

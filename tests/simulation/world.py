@@ -10,9 +10,8 @@ from itertools import count
 from random import Random
 from typing import Any
 
-from zope.interface import implementer
-
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from zope.interface import implementer
 
 
 class Violation(Exception):
@@ -53,10 +52,12 @@ class World:
     The clock of all, and chance.
 
     @ivar trace: lines, oldest first.
+    @ivar events: how much has happened.
     @ivar drift: seconds that pass when PySyncObj looks at the clock.
     """
 
     drift = 0.0
+    events = 0
 
     def __init__(self, seed: int, *, verbose: bool = False) -> None:
         self.now = 100.0
@@ -90,6 +91,7 @@ class World:
             self.now = max(self.now, at)
             what, call.what = call.what, None
             if what is not None:
+                self.events += 1
                 call.process.happen(what)
                 if done():
                     return True

@@ -1,0 +1,459 @@
+"""
+One run of a scenario: trouble, then peace, then the reckoning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from alacrity.cluster.engine import Engine, Limits, Timing
+from alacrity.cluster.replica import OutcomeUnknown, Refused, Settings
+from alacrity.cluster.storage import Storage
+from tests.simulation.clients import Client
+from tests.simulation.clock import use
+from tests.simulation.ledger import Ledger
+from tests.simulation.network import Network
+from tests.simulation.nodes import Node, member
+from tests.simulation.scenarios import SCENARIOS, Scenario
+from tests.simulation.world import World
+
+_MOST_EVENTS: Final = 200_000
+"""Several times what happens in the busiest run."""
+
+
+class Outcome(msgspec.Struct):
+    """
+    What a run came to.
+    """
+
+    seed: int
+    scenario: str
+    violations: list[str]
+    trace: list[str]
+    acknowledged: int
+    applied: int
+    virtual: float
+
+
+class Run:
+    """
+    One run of a scenario.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        scenario: Scenario,
+        engine: type[Engine] = Engine,
+        storage: type[Storage] = Storage,
+        node: Any = Node,
+        *,
+        verbose: bool = False,
+    ) -> None:
+        self.scenario = scenario
+        self.world = world = World(seed, verbose=verbose)
+        use(world)
+        self.network = Network(world)
+        self.network.slow = scenario.slow
+        self.network.disorder = scenario.disorder
+        self.network.late = scenario.late
+        self.ledger = Ledger(world)
+        settings = Settings(
+            timing=Timing(resend=0.5, catch_up=5.0),
+            limits=Limits(
+                log=scenario.log,
+                batch=scenario.batch,
+                slice=scenario.slice,
+                ahead=scenario.ahead,
+                applied=16,
+            ),
+        )
+        names = [f"n{number + 1}" for number in range(scenario.nodes + scenario.spare)]
+        founders = tuple(names[: scenario.nodes])
+        self.nodes = {
+            name: node(
+                world,
+                self.network,
+                self.ledger,
+                name,
+                founders if name in founders else (),
+                settings,
+                engine,
+                storage,
+            )
+            for name in names
+        }
+        self._changing = 0
+        self._removed: set[str] = set(names) - set(founders)
+        for name in founders:
+            self.nodes[name].start()
+        self.clients = [
+            Client(
+                world,
+                self.ledger,
+                f"c{number + 1}",
+                self._running,
+                scenario.pause,
+                scenario.barriers,
+            )
+            for number in range(scenario.clients)
+        ]
+        self._in_trouble = True
+        self._plan()
+
+    # Faults
+
+    def _running(self) -> list[Any]:
+        return [
+            node for name, node in self.nodes.items() if node.running and name not in self._removed
+        ]
+
+    def _plan(self) -> None:
+        world = self.world
+        world.schedule(world.rng.uniform(*self.scenario.pace), world.outside, self._fault)
+
+    def _fault(self) -> None:
+        if not self._in_trouble:
+            return
+        faults = self.scenario.faults
+        (name,) = self.world.rng.choices(list(faults), list(faults.values()))
+        getattr(self, f"_{name}")()
+        self._plan()
+
+    def _any(self) -> Any | None:
+        running = self._running()
+        return self.world.rng.choice(running) if running else None
+
+    def _leader(self) -> Any | None:
+        leaders = [node for node in self._running() if node.leads]
+        return self.world.rng.choice(leaders) if leaders else None
+
+    def _cut(self, cuts: set[tuple[str, str]]) -> None:
+        self.world.note(f"cut {sorted(cuts)}")
+        self.network.cut(cuts)
+
+    def _partition(self) -> None:
+        rng = self.world.rng
+        sides = {name: rng.random() < 0.5 for name in self.nodes}
+        self._cut({(a, b) for a in sides for b in sides if sides[a] != sides[b]})
+
+    def _isolate_leader(self) -> None:
+        leader = self._leader()
+        if leader is not None:
+            rng = self.world.rng
+            others = [name for name in self.nodes if name != leader.name]
+            if rng.random() < 0.5:
+                # With company, for a while.
+                others = others[: max(1, len(others) - 1)]
+            inbound = {(name, leader.name) for name in others}
+            outbound = {(leader.name, name) for name in others}
+            self._cut(rng.choice([inbound, outbound, inbound | outbound, inbound | outbound]))
+
+    def _one_way(self) -> None:
+        rng = self.world.rng
+        pairs = [(a, b) for a in self.nodes for b in self.nodes if a != b]
+        self._cut(set(rng.sample(pairs, rng.randint(1, 2))))
+
+    def _heal(self) -> None:
+        self._cut(set())
+
+    def _lose_connection(self) -> None:
+        self.network.lose_connection()
+
+    def _pause(self) -> None:
+        world = self.world
+        node = (self._leader() if world.rng.random() < 0.5 else None) or self._any()
+        if node is None:
+            return
+        time = node.time
+        time.pause()
+        world.note(f"{node.name} is paused")
+        world.schedule(world.rng.uniform(0.1, 3.0), world.outside, lambda: self._resume(node, time))
+
+    def _resume(self, node: Any, time: Any) -> None:
+        if time.paused and not time.ended:
+            self.world.note(f"{node.name} goes on")
+            time.resume()
+
+    def _hand_over(self) -> None:
+        node = self._any()
+        if isinstance(node, Node) and node.replica is not None and not node.time.paused:
+            self.world.note(f"{node.name} asks to hand over")
+            try:
+                node.replica.hand_over()
+            except Refused:
+                pass
+        elif node is not None and not isinstance(node, Node):
+            node.engine.transferLeadership()
+
+    def _restart_later(self, node: Any) -> None:
+        world = self.world
+        world.schedule(world.rng.uniform(0.05, 2.0), world.outside, lambda: self._restart(node))
+
+    def _restart(self, node: Any) -> None:
+        if not node.running and node.name not in self._removed:
+            node.start()
+            if not node.running:
+                self._restart_later(node)
+
+    def _kill(self, *, power: bool = False) -> None:
+        rng = self.world.rng
+        node = (self._leader() if rng.random() < 0.4 else None) or self._any()
+        if node is not None:
+            node.kill(power=power)
+            self._restart_later(node)
+
+    def _power(self) -> None:
+        self._kill(power=True)
+
+    def _crash_soon(self) -> None:
+        node = self._any()
+        if node is not None:
+            node.crash_soon()
+            self._watch(node)
+
+    def _watch(self, node: Any) -> None:
+        world = self.world
+
+        def look() -> None:
+            if not node.running:
+                self._restart_later(node)
+            elif self._in_trouble:
+                world.schedule(0.1, world.outside, look)
+
+        world.schedule(0.1, world.outside, look)
+
+    def _all_killed(self) -> None:
+        power = self.world.rng.random() < 0.5
+        for node in self._running():
+            node.kill(power=power)
+            self._restart_later(node)
+
+    def _slow_disk(self) -> None:
+        node = self._any()
+        if node is not None:
+            node.slow_disk = self.world.rng.choice([0.0, 0.003, 0.03, 0.3])
+
+    def _disk_full(self) -> None:
+        node = self._any()
+        if node is not None:
+            files, world = node.files, self.world
+            world.note(f"the disk of {node.name} is full")
+            files.capacity = files._used() + world.rng.randint(0, 200)
+            world.schedule(
+                world.rng.uniform(0.1, 2.0),
+                world.outside,
+                lambda: setattr(files, "capacity", None),
+            )
+
+    def _write_fails(self) -> None:
+        node = self._any()
+        if node is not None:
+            self.world.note(f"a write of {node.name} fails")
+            node.files.fail_at = {node.files.operations + self.world.rng.randint(0, 5)}
+
+    # Members
+
+    def _change(
+        self, what: str, name: str, deferred: Deferred[None], then: Callable[[], None]
+    ) -> None:
+        self._changing += 1
+        world = self.world
+        answered = False
+
+        def over(result: Any) -> None:
+            nonlocal answered
+            if answered:
+                return
+            answered = True
+            self._changing -= 1
+            if isinstance(result, Failure):
+                world.note(f"{what} {name}: {result.getErrorMessage()}")
+                if result.check(Refused, OutcomeUnknown) is None:
+                    self.ledger.violate(result.getTraceback())
+            else:
+                world.note(f"{what} {name}: done")
+                then()
+
+        deferred.addBoth(over)
+        world.schedule(12.0, world.outside, lambda: over(Failure(OutcomeUnknown("no answer"))))
+
+    def _through(self) -> Any | None:
+        node = self._any()
+        if self._changing > 2 or node is None or node.replica is None or node.time.paused:
+            return None
+        return node
+
+    def _add(self) -> None:
+        through = self._through()
+        if through is None or not self._removed:
+            return
+        name = self.world.rng.choice(sorted(self._removed))
+        node = self.nodes[name]
+        if not node.running:
+            node.founders = ()
+            node.wipe()
+            node.start()
+        self.world.note(f"add {name} through {through.name}")
+        self._change(
+            "add",
+            name,
+            Deferred.fromCoroutine(through.replica.add_member(member(name), timeout=8.0)),
+            lambda: self._removed.discard(name),
+        )
+
+    def _remove(self) -> None:
+        through = (self._leader() if self.world.rng.random() < 0.5 else None) or self._through()
+        left = sorted(set(self.nodes) - self._removed)
+        if through is None or len(left) < 2 or through.replica is None:
+            return
+        name = self.world.rng.choice(left)
+        self.world.note(f"remove {name} through {through.name}")
+
+        def gone() -> None:
+            self._removed.add(name)
+            world = self.world
+            # It goes on for a while, as if nobody had told it.
+            world.schedule(
+                world.rng.uniform(0.0, 6.0),
+                world.outside,
+                lambda: self.nodes[name].kill() if name in self._removed else None,
+            )
+
+        self._change(
+            "remove",
+            name,
+            Deferred.fromCoroutine(through.replica.remove_member(name, timeout=8.0)),
+            gone,
+        )
+
+    # The run
+
+    def _configuration(self) -> list[str]:
+        """
+        The members, as whoever knows best has it.
+        """
+        best: tuple[int, int] | None = None
+        names: list[str] = sorted(self.nodes)
+        for node in self.nodes.values():
+            if isinstance(node, Node) and node.replica is not None:
+                engine = node.replica._engine
+                log = node.replica._storage
+                if engine.configuration and (best is None or (log[-1][2], log[-1][1]) > best):
+                    best = (log[-1][2], log[-1][1])
+                    names = [each.name for each in engine.configuration]
+        return names
+
+    def _settled(self) -> bool:
+        """
+        Whether all members are equal, and somebody leads.
+        """
+        members = [self.nodes[name] for name in self._configuration()]
+        if not all(node.running for node in members):
+            return False
+        return (
+            any(node.leads for node in members)
+            and len({node.pool.index for node in members}) == 1
+            and all(client.idle for client in self.clients)
+        )
+
+    def _over(self) -> bool:
+        return bool(self.ledger.violations) or self.world.events > _MOST_EVENTS
+
+    def _too_much(self) -> None:
+        events = self.world.events
+        if events > _MOST_EVENTS:
+            self.ledger.violate(f"{events} events: they send without end")
+
+    def play(self) -> None:
+        """
+        Trouble, then peace, then the reckoning.
+        """
+        world, ledger = self.world, self.ledger
+        broken = ledger.violations
+        if world.run(world.now + self.scenario.trouble, self._over):
+            self._too_much()
+            return
+        world.note("peace")
+        self._in_trouble = False
+        self.network.cut(set())
+        for node in self.nodes.values():
+            if isinstance(node, Node):
+                node.files.capacity = None
+                node.files.fail_at = set()
+                node.files.crash_at = None
+                node.slow_disk = 0.003
+            if node.time.paused:
+                node.time.resume()
+            # One that was to be added or removed may be in or out.
+            if not node.running and (node.name not in self._removed or self._changing):
+                node.start()
+        start = world.now
+        world.run(start + 3.0, self._over)
+        for name in self._configuration():
+            if not self.nodes[name].running:
+                self.nodes[name].start()
+        world.run(start + 12.0, self._over)
+        for client in self.clients:
+            client.stopped = True
+        settled = world.run(start + 30.0, lambda: self._over() or self._settled())
+        self._too_much()
+        if broken:
+            return
+        if not settled:
+            ledger.violate("not all have caught up, or nobody leads, 30 s after the last fault")
+            return
+        self._reckon(start)
+
+    def _reckon(self, start: float) -> None:
+        ledger = self.ledger
+        members = [self.nodes[name] for name in self._configuration()]
+        pools = {msgspec.msgpack.encode(node.pool) for node in members}
+        ledger.expect(len(pools) == 1, lambda: "the pools differ")
+        index = members[0].pool.index
+        for request_id in ledger.acknowledged:
+            at = ledger.applied_at.get(request_id)
+            if at is None or at > index:
+                ledger.violate(f"lost: {request_id} was acknowledged")
+        ledger.expect(max(ledger.history, default=0) <= index, lambda: "the history is longer")
+        for node in self.nodes.values():
+            if node.halted is not None:
+                ledger.violate(f"{node.name} halted: {node.halted}")
+        ledger.expect(
+            any(int(each.split("-")[1]) for each in ledger.acknowledged),
+            lambda: "nothing was acknowledged",
+        )
+
+
+def play(
+    seed: int,
+    name: str,
+    engine: type[Engine] = Engine,
+    storage: type[Storage] = Storage,
+    node: Any = Node,
+    *,
+    verbose: bool = False,
+) -> Outcome:
+    """
+    Run a scenario.
+    """
+    run = Run(seed, SCENARIOS[name], engine, storage, node, verbose=verbose)
+    run.play()
+    if run.ledger.violations:
+        for each in run.nodes.values():
+            run.world.note(each.describe())
+    ledger = run.ledger
+    return Outcome(
+        seed,
+        name,
+        ledger.violations,
+        run.world.trace,
+        len(ledger.acknowledged),
+        len(ledger.applied_at),
+        run.world.now - 100.0,
+    )
