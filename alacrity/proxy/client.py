@@ -243,8 +243,12 @@ class ClientConnection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._frontend.leave(self)
         self._lingering = True
-        if self._tunnel is not None:
-            self._tunnel.clientLost()
+        self._held = b""
+        # They know us, and would keep us until the next collection of cycles.
+        del self._parser
+        tunnel, self._tunnel = self._tunnel, None
+        if tunnel is not None:
+            tunnel.clientLost()
             return
         exchange, self._exchange = self._exchange, None
         if exchange is not None:

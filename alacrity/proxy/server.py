@@ -106,6 +106,7 @@ class ServerConnection(Protocol):
             and len(upstream.idle) < factory.idle_limit
         ):
             self.deadline = factory.deadlines.now + factory.idle_timeout
+            self._parser.forget()
             upstream.idle.append(self)
         else:
             self.close()
@@ -125,8 +126,9 @@ class ServerConnection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._factory.deadlines.discard(self)
-        if self._tunnel is not None:
-            self._tunnel.serverLost()
+        tunnel, self._tunnel = self._tunnel, None
+        if tunnel is not None:
+            tunnel.serverLost()
             return
         exchange = self._exchange
         if exchange is None:
