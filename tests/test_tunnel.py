@@ -287,9 +287,9 @@ class TunnelTests(SynchronousTestCase):
         self.addCleanup(gc.enable)
         client, wire = self.opened(proxy)
         ends = [weakref.ref(end.protocol) for end in (client, wire)]
-        proxy.recorded.clear()
         client.end()
         wire.end()
+        proxy.recorded.clear()
         client.protocol = wire.protocol = None
         self.assertEqual([end() for end in ends], [None, None])
 
