@@ -80,6 +80,13 @@ FAULTS = {
     "[limits]\nbody_bytes = -1": (
         "limits.body_bytes: found -1; allowed: a whole number from 1, or 0 for no limit"
     ),
+    "[limits]\nbody_rate = -1": (
+        "limits.body_rate: found -1; allowed: a whole number from 1, or 0 for no limit"
+    ),
+    "[limits]\nconnections_per_address = 1.5": (
+        "limits.connections_per_address: found 1.5; allowed: a whole number from 1, or 0 for no "
+        "limit"
+    ),
     "[log]\nlevel = 'loud'": (
         "log.level: found 'loud'; allowed: one of debug, info, warn, error, critical"
     ),
@@ -109,12 +116,15 @@ client_header = 3
 client_idle = 4
 server_idle = 5
 drain = 0
+tunnel_idle = 6
 [limits]
 request_line = 100
 header_bytes = 200
 header_count = 10
 body_bytes = 1000
 client_connections = 20
+connections_per_address = 10
+body_rate = 0
 idle_per_server = 0
 requests_per_connection = 7
 [log]
@@ -156,6 +166,7 @@ class ParseTests(SynchronousTestCase):
                     "client_idle": 60.0,
                     "server_idle": 30.0,
                     "drain": 30.0,
+                    "tunnel_idle": 3600.0,
                 },
                 "limits": {
                     "request_line": 16384,
@@ -163,6 +174,8 @@ class ParseTests(SynchronousTestCase):
                     "header_count": 100,
                     "body_bytes": 0,
                     "client_connections": 10000,
+                    "connections_per_address": 0,
+                    "body_rate": 500,
                     "idle_per_server": 32,
                     "requests_per_connection": 0,
                 },

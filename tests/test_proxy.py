@@ -549,6 +549,37 @@ class ServerConnectionTests(SynchronousTestCase):
         proxy.client().receive(GET)
         self.assertEqual(len(proxy.servers), 2)
 
+    def test_server_ends_answer(self) -> None:
+        """
+        A server's end is the end of a response without a length, and breaks others off;
+        what the server has not taken of the request by then does not matter.
+        """
+        for answer, whole in ((b"HTTP/1.1 200 OK\r\n\r\nhi", True), (OK[:-1], False)):
+            proxy = Proxy()
+            client = proxy.client()
+            client.receive(GET)
+            wire = proxy.servers[0]
+            wire.lingering = True
+            wire.receive(answer)
+            wire.end()
+            self.assertEqual(client.take().endswith(b"0\r\n\r\n"), whole)
+            self.assertEqual(client.aborted, not whole)
+            self.assertTrue(wire.closing)
+            wire.lose()
+            self.assertEqual(proxy.counted(), (1, 0, 1, 0) if whole else (0, 1, 0, 1))
+
+    def test_server_ends_stale_connection(self) -> None:
+        """
+        A kept connection that the server ends in place of an answer is as good as lost.
+        """
+        proxy = Proxy()
+        wire = self.used(proxy)
+        client = proxy.client()
+        client.receive(GET)
+        wire.end()
+        proxy.servers[1].receive(OK)
+        self.assertEqual(status(client), 200)
+
     def test_server_does_not_take_the_rest(self) -> None:
         """
         A connection that cannot be closed, as the server does not take what is still to

@@ -4,6 +4,9 @@ Tests for L{alacrity.proxy.tunnel}: upgraded connections, on a fake network.
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 from twisted.internet.error import ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -273,6 +276,22 @@ class TunnelTests(SynchronousTestCase):
         self.failureResultOf(drained)
         self.assertTrue(all(end.aborted for end in ends))
         self.assertEqual(proxy.stats.tunnels, 0)
+
+    def test_freed_at_once(self) -> None:
+        """
+        A tunnel that has ended waits for no collection of cycles.
+        """
+        proxy = Proxy()
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        client, wire = self.opened(proxy)
+        ends = [weakref.ref(end.protocol) for end in (client, wire)]
+        client.end()
+        wire.end()
+        proxy.recorded.clear()
+        client.protocol = wire.protocol = None
+        self.assertEqual([end() for end in ends], [None, None])
 
     def test_server_leaves(self) -> None:
         """

@@ -86,7 +86,7 @@ class WebSocketTests(SynchronousTestCase):
 
     def connect(self, path: str = "/", **options: Any) -> AbstractContextManager[ClientConnection]:
         """A client that talks to the proxy."""
-        return connect(
+        connected: AbstractContextManager[ClientConnection] = connect(
             f"ws://127.0.0.1:{self.node.proxy}{path}",
             max_size=None,
             open_timeout=PATIENCE,
@@ -94,6 +94,7 @@ class WebSocketTests(SynchronousTestCase):
             proxy=None,
             **options,
         )
+        return connected
 
     def counted(self) -> Any:
         """The node's statistics."""

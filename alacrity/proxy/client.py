@@ -244,10 +244,11 @@ class ClientConnection(Protocol):
         self._frontend.leave(self)
         self._lingering = True
         self._held = b""
-        # It knows us, and would keep us until the next collection of cycles.
+        # They know us, and would keep us until the next collection of cycles.
         del self._parser
-        if self._tunnel is not None:
-            self._tunnel.clientLost()
+        tunnel, self._tunnel = self._tunnel, None
+        if tunnel is not None:
+            tunnel.clientLost()
             return
         exchange, self._exchange = self._exchange, None
         if exchange is not None:

@@ -118,6 +118,8 @@ class ServerConnection(Protocol):
         """
         if self._tunnel is not None:
             self._tunnel.serverEnded()
+        elif self._exchange is not None:
+            self._ended(self._exchange)
         else:
             self.close()
 
@@ -126,23 +128,32 @@ class ServerConnection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._factory.deadlines.discard(self)
-        if self._tunnel is not None:
-            self._tunnel.serverLost()
-            return
+        tunnel, self._tunnel = self._tunnel, None
         exchange = self._exchange
-        if exchange is None:
+        if tunnel is not None:
+            tunnel.serverLost()
+        elif exchange is None:
             if self in self._upstream.idle:
                 self._upstream.idle.remove(self)
-            return
-        if reason.check(ConnectionDone):
-            try:
-                self._parser.ended()
-            except ProtocolError:
-                pass
-            else:
-                self._end(exchange, reusable=False)
-                return
+        elif reason.check(ConnectionDone):
+            self._ended(exchange)
+        else:
+            self._broken_off(exchange)
+
+    def _ended(self, exchange: Exchange) -> None:
+        """
+        The server has come to an end, as the response may have by that.
+        """
+        try:
+            self._parser.ended()
+        except ProtocolError:
+            self._broken_off(exchange)
+        else:
+            self._end(exchange, reusable=False)
+
+    def _broken_off(self, exchange: Exchange) -> None:
         self._exchange = None
+        self.close()
         exchange.serverFailed("the connection was lost", begun=self._parser.begun)
 
     def expired(self) -> None:
