@@ -403,12 +403,13 @@ class RequestParser(_Parser):
             length = 0
         if target.translate(None, _IN_TARGET):
             raise ProtocolError("the request target has a character that is not allowed")
-        if not target.startswith(b"/"):
-            target, host = _target(method, target, host)
         if host is None:
+            # RFC 9112 3.2: even where the target names one.
             if minor == 1:
                 raise ProtocolError("there is no Host")
             host = b""
+        if not target.startswith(b"/"):
+            target, host = _target(method, target, host)
         self._receiver.requestReceived(
             RequestHead(
                 method,
@@ -425,7 +426,7 @@ class RequestParser(_Parser):
         return length
 
 
-def _target(method: bytes, target: bytes, host: bytes | None) -> tuple[bytes, bytes | None]:
+def _target(method: bytes, target: bytes, host: bytes) -> tuple[bytes, bytes]:
     """
     Read the other forms of a target (RFC 9112 3.2.2, 3.2.4): target, host.
     """
