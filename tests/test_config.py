@@ -139,7 +139,11 @@ class ParseTests(SynchronousTestCase):
             msgspec.to_builtins(settings),
             {
                 "proxy": {"listen": ("tcp:8080",), "via": "alacrity", "trusted_proxies": ()},
-                "management": {"listen": ("tcp:8687:interface=127.0.0.1",)},
+                "management": {
+                    "listen": ("tcp:8687:interface=127.0.0.1",),
+                    "token_file": None,
+                    "insecure": False,
+                },
                 "health": {
                     "interval": 5.0,
                     "fast_interval": 1.0,
