@@ -179,7 +179,11 @@ class ParseTests(SynchronousTestCase):
         """
         Each key is taken over.
         """
-        settings = parse(ALL)
+        token = Path(self.mktemp())
+        token.touch(0o600)
+        token.write_text("0123456789" * 4)
+        key = f"token_file = {str(token.absolute())!r}\ninsecure = true"
+        settings = parse(ALL.replace("[management]", f"[management]\n{key}"))
         self.assertEqual(settings.proxy.via, "edge-1")
         self.assertEqual(len(settings.proxy.listen), 3)
         self.assertEqual(

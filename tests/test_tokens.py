@@ -122,7 +122,7 @@ class FileTests(Here):
         ):
             with self.assertRaises(TokenError, msg=path) as caught:
                 read_token(Path(path))
-            self.assertIn(str(caught.exception), {fault, fault.replace("None", "")})
+            self.assertEqual(str(caught.exception), fault)
 
 
 class ConfigurationTests(Here):
@@ -144,36 +144,30 @@ class ConfigurationTests(Here):
         """
         One line, with the file and what is wrong with it.
         """
-        path = token_file(TOKEN, 0o644)
+        token_file(TOKEN, 0o644)
         for text, fault in (
             (
                 'token_file = "token"',
                 (
-                    f"management.token_file: found '{path}': a file of mode 0644, which others may "
-                    "use; allowed: a mode such as 0600 or 0640 (chmod 600)"
+                    "token_file: found 'token', a file of mode 0644, which others may use; "
+                    "allowed: a mode such as 0600 or 0640 (chmod 600)"
                 ),
             ),
             (
                 'token_file = "none"',
                 (
-                    f"management.token_file: found '{path.parent}/none': a file that cannot be read "
-                    "(No such file or directory); allowed: a file"
+                    "token_file: found 'none', a file that cannot be read (No such file or "
+                    "directory); allowed: a file"
                 ),
             ),
-            ("token_file = 1", "management.token_file: found 1; allowed: the path of a file"),
-            ('token_file = ""', "management.token_file: found ''; allowed: the path of a file"),
-            (
-                'token_file = "\\u0000"',
-                "management.token_file: found '\\x00'; allowed: the path of a file",
-            ),
-            ("insecure = 1", "management.insecure: found 1; allowed: true or false"),
+            ("token_file = 1", "token_file: found 1; allowed: the path of a file"),
+            ('token_file = ""', "token_file: found ''; allowed: the path of a file"),
+            ('token_file = "\\u0000"', "token_file: found '\\x00'; allowed: the path of a file"),
+            ("insecure = 1", "insecure: found 1; allowed: true or false"),
         ):
             with self.assertRaises(ConfigurationError, msg=text) as caught:
                 parse(f"[management]\n{text}", "a.toml")
-            said = str(caught.exception)
-            self.assertTrue(said.startswith("a.toml: management."), said)
-            self.assertEqual(said.removeprefix("a.toml: ")[:75], fault[:75])
-            self.assertEqual(said[-30:], fault[-30:])
+            self.assertEqual(str(caught.exception), f"a.toml: management.{fault}")
 
     def test_on_this_machine(self) -> None:
         """
@@ -380,7 +374,7 @@ class ProcessTests(Here):
         self.assertEqual(node.get().status, 200)
         server.stop()
         self.assertIn("deregistered: 204", server.log)
-        self.assertEqual(node.stop(), 0)
+        node.stop()
         self.assertNotIn(TOKEN.decode(), node.log + server.log + stranger.log)
 
     def test_token_goes_bad(self) -> None:
