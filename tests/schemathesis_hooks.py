@@ -20,7 +20,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     if not isinstance(body, dict):
         return
     match body.get("check"):
-        case {"status": [int(first), int(second)]} if first > second:
+        case {"status": [int() | float() as first, int() | float() as second]} if first > second:
             body["check"]["status"] = [second, first]
     try:
         address = ip_address(body["ip"]) if isinstance(body.get("ip"), str) else None
