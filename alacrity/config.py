@@ -437,7 +437,7 @@ def _token_file(name: str, path: str, value: Any) -> Path:
     try:
         read_token(file)
     except TokenError as error:
-        raise _fault(name, path, f"{_shown(str(file))}: {error.found}", error.allowed) from None
+        raise _fault(name, path, f"{_shown(value)}, {error.found}", error.allowed) from None
     return file
 
 

@@ -45,20 +45,29 @@ def read_token(path: Path) -> bytes:
     try:
         # A pipe would have us wait for its other end.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise TokenError("something other than a file", "a file")
-            mode = stat.S_IMODE(status.st_mode)
-            if mode & 0o027:
-                raise TokenError(
-                    f"a file of mode {mode:04o}, which others may use",
-                    "a mode such as 0600 or 0640 (chmod 600)",
-                )
-            content = file.read(LONGEST + 3)
     except OSError as error:
-        raise TokenError(f"a file that cannot be read ({error.strerror})", "a file") from None
+        raise _unreadable(error) from None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise TokenError("something other than a file", "a file")
+        mode = stat.S_IMODE(status.st_mode)
+        if mode & 0o027:
+            raise TokenError(
+                f"a file of mode {mode:04o}, which others may use",
+                "a mode such as 0600 or 0640 (chmod 600)",
+            )
+        # With the longest line end, and a byte that would be too much.
+        content = os.read(descriptor, LONGEST + 3)
+    except OSError as error:
+        raise _unreadable(error) from None
+    finally:
+        os.close(descriptor)
     token = content.removesuffix(b"\n").removesuffix(b"\r")
     if not SHORTEST <= len(token) <= LONGEST or _TOKEN.fullmatch(token) is None:
         raise TokenError("something else in the file", ALLOWED)
     return token
+
+
+def _unreadable(error: OSError) -> TokenError:
+    return TokenError(f"a file that cannot be read ({error.strerror})", "a file")

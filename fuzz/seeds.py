@@ -53,12 +53,14 @@ _SEEDS: Final = {"request": _REQUESTS, "response": _RESPONSES, "document": _DOCU
 
 def arguments(argv: list[str], kind: str) -> list[str]:
     """
-    A fuzzer's command line, with its dictionary; its corpus, if it is empty, gets
-    the seeds.
+    A fuzzer's command line, with its dictionary. Its corpus is made if there is none,
+    and gets the seeds if it is empty.
 
     @param kind: C{request}, C{response} or C{document}.
     """
     for place in (Path(argument) for argument in argv[1:] if not argument.startswith("-")):
+        if not place.exists():
+            place.mkdir(parents=True)
         if place.is_dir() and not any(place.iterdir()):
             for number, seed in enumerate(_SEEDS[kind]):
                 (place / f"seed-{number}").write_bytes(_LEADS[kind] + seed)

@@ -23,6 +23,7 @@ from alacrity.pool.local import LocalLog
 from alacrity.stats import Counter, Stats
 
 NOW = 1700000000.25
+TOKEN = b"0123456789abcdefghijABCDEF"
 CALLER = IPv4Address("TCP", "10.1.2.3", 4567)
 
 
@@ -92,7 +93,7 @@ class Management:
     The API of a node that has all that it needs, and lets itself be looked at.
     """
 
-    def __init__(self, propose: Propose | None = None) -> None:
+    def __init__(self, propose: Propose | None = None, *, token: bytes | None = None) -> None:
         self.clock = Clock()
         self.view = PoolView()
         self.log = LocalLog(self.view, lambda _pool: None, maybeDeferred)
@@ -110,6 +111,7 @@ class Management:
             results=self.results.get,
             serving=lambda: self.serving,
             wall=lambda: NOW,
+            token=token,
         )
         self.site = self.api.site(self.clock)
 
@@ -126,10 +128,13 @@ class Management:
         body: bytes = b"",
         headers: Mapping[str, str] | None = None,
         peer: IAddress = CALLER,
+        token: bytes | None = None,
     ) -> Response:
         """
         Make a call and have its answer.
         """
+        if token is not None:
+            headers = {**(headers or {}), "Authorization": f"Bearer {token.decode()}"}
         connection = self.connect(peer)
         connection.send(request(method, path, body, headers))
         return response(connection.received(), method)

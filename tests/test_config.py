@@ -149,7 +149,11 @@ class ParseTests(SynchronousTestCase):
             msgspec.to_builtins(settings),
             {
                 "proxy": {"listen": ("tcp:8080",), "via": "alacrity", "trusted_proxies": ()},
-                "management": {"listen": ("tcp:8687:interface=127.0.0.1",)},
+                "management": {
+                    "listen": ("tcp:8687:interface=127.0.0.1",),
+                    "token_file": None,
+                    "insecure": False,
+                },
                 "health": {
                     "interval": 5.0,
                     "fast_interval": 1.0,
@@ -188,7 +192,11 @@ class ParseTests(SynchronousTestCase):
         """
         Each key is taken over.
         """
-        settings = parse(ALL)
+        token = Path(self.mktemp())
+        token.touch(0o600)
+        token.write_text("0123456789" * 4)
+        key = f"token_file = {str(token.absolute())!r}\ninsecure = true"
+        settings = parse(ALL.replace("[management]", f"[management]\n{key}"))
         self.assertEqual(settings.proxy.via, "edge-1")
         self.assertEqual(len(settings.proxy.listen), 3)
         self.assertEqual(

@@ -270,6 +270,7 @@ class BadRequestTests(SynchronousTestCase):
             "GET / HTTP/1.1x|Host: a",
             "GET /",
             "GET / HTTP/1.1",
+            "GET http://a/ HTTP/1.1",
             "GET / HTTP/1.1|Host: a|Host: a",
             "GET / HTTP/1.1|Host: a,b",
             "GET / HTTP/1.1|Host: u@h",

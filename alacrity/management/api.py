@@ -246,7 +246,7 @@ class Api:
                 "this node takes no requests: it is starting or stopping",
                 headers={"Retry-After": str(RETRY_AFTER)},
             )
-        return _json(request, ServingDocument())
+        return _json(request, ServingDocument("serving"))
 
     @call(
         "GET",
@@ -256,7 +256,7 @@ class Api:
         open=True,
     )
     def _show_leader(self, request: Request) -> bytes:
-        return _json(request, LeaderDocument())
+        return _json(request, LeaderDocument("leader"))
 
     # This description
 

@@ -119,7 +119,10 @@ def _parse(body: bytes) -> object:
     """
     try:
         return json.loads(
-            body.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant
+            body.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_constant=_no_constant,
+            parse_float=_number,
         )
     except UnicodeDecodeError as error:
         raise Problem(400, f"the body is not UTF-8 at byte {error.start}") from None
@@ -141,6 +144,14 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
             400, f"the name {shown(twice)} appears twice in one object", field=_shown(twice)
         )
     return members
+
+
+def _number(text: str) -> int | float:
+    """
+    JSON does not tell 80.0 from 80 (RFC 8259 6).
+    """
+    value = float(text)
+    return int(value) if value.is_integer() else value
 
 
 def _no_constant(name: str) -> NoReturn:

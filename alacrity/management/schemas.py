@@ -154,13 +154,13 @@ class ServerCounterDocument(Struct, frozen=True):
 class ServingDocument(Struct, frozen=True):
     """This node takes requests."""
 
-    status: Literal["serving"] = "serving"
+    status: Literal["serving"]
 
 
 class LeaderDocument(Struct, frozen=True):
     """This node leads."""
 
-    status: Literal["leader"] = "leader"
+    status: Literal["leader"]
 
 
 class ProblemDocument(Struct, frozen=True, kw_only=True):
