@@ -50,7 +50,14 @@ from alacrity.cluster.records import Snapshot
 from alacrity.cluster.storage import Storage
 from tests.fake_files import FakeFiles
 from tests.simulation.clock import patched, use
-from tests.simulation.variants import WithoutG1, WithoutG2, WithoutG3, WithoutG4, WithoutG5, WithoutG7
+from tests.simulation.variants import (
+    WithoutG1,
+    WithoutG2,
+    WithoutG3,
+    WithoutG4,
+    WithoutG5,
+    WithoutG7,
+)
 from tests.simulation.world import World
 
 A, B, C, D = (Member(name, f"{name}:1") for name in "abcd")
