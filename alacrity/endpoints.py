@@ -154,6 +154,7 @@ class StreamTransport:
         "_build",
         "_full",
         "_loop",
+        "_peer",
         "_producer",
         "_protocol",
         "_pull",
@@ -175,6 +176,7 @@ class StreamTransport:
         self._loop = loop
         self._build = build
         self._uv: Any = None
+        self._peer: Any = None
         self._protocol: Any = None
         self._producer: Any = None
         self._pull = False
@@ -190,7 +192,10 @@ class StreamTransport:
         uv.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
         self.write = uv.write
         self.writeSequence = uv.writelines
-        protocol = self._build(self.getPeer())
+        self._peer = _address(uv.get_extra_info("socket").family, self._peername())
+        protocol = self._build(self._peer)
+        # It may know the protocol, and so know us.
+        self._build = _build_nothing
         if protocol is None:
             self.abortConnection()
             return
@@ -208,7 +213,10 @@ class StreamTransport:
         return True
 
     def connection_lost(self, error: BaseException | None) -> None:
-        self.write = self.writeSequence = _discard
+        # What holds us, we hold no longer: a connection that has ended is not to wait
+        # for Python's collector of cycles, which would stop all others meanwhile.
+        self._uv = None
+        self.write = self.writeSequence = self.data_received = _discard
         self.disconnecting = True
         producer, self._producer = self._producer, None
         if producer is not None:
@@ -259,7 +267,8 @@ class StreamTransport:
 
     def _close(self) -> None:
         self.write = self.writeSequence = _discard
-        self._uv.close()
+        if self._uv is not None:
+            self._uv.close()
 
     def abortConnection(self) -> None:
         """
@@ -289,7 +298,7 @@ class StreamTransport:
             self._loop.call_soon(half_closeable.writeConnectionLost)
 
     def getPeer(self) -> Any:
-        return _address(self._uv.get_extra_info("socket").family, self._peername())
+        return self._peer
 
     def _peername(self) -> Any:
         try:
@@ -338,13 +347,16 @@ class StreamTransport:
     # IPushProducer
 
     def pauseProducing(self) -> None:
+        if self._uv is None:
+            return
         if not self._uv.is_reading():
             # uvloop begins to read after connection_made, whatever happens in it.
             self._loop.call_soon(self._uv.pause_reading)
         self._uv.pause_reading()
 
     def resumeProducing(self) -> None:
-        self._uv.resume_reading()
+        if self._uv is not None:
+            self._uv.resume_reading()
 
     def stopProducing(self) -> None:
         self.loseConnection()
@@ -352,7 +364,13 @@ class StreamTransport:
 
 def _discard(data: object) -> None:
     """
-    What is written to a closed connection.
+    What is written to a closed connection, or comes from one.
+    """
+
+
+def _build_nothing(address: IAddress) -> None:
+    """
+    In the place of a factory that has done its work.
     """
 
 

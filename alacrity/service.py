@@ -23,6 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from alacrity import __version__
+from alacrity.collector import Collector
 from alacrity.config import Settings
 from alacrity.endpoints import client_endpoint, server_endpoint, uvloop_of
 from alacrity.health import Monitor, standard_checks
@@ -93,6 +94,7 @@ class Alacrity(Service):
         self.stats = Stats()
         self.balancer = Balancer()
         self.deadlines = Deadlines(reactor)
+        self._collector = Collector(reactor)
 
     def privilegedStartService(self) -> None:
         """
@@ -206,6 +208,7 @@ class Alacrity(Service):
         _raise_file_limit(settings.limits.client_connections * 2 + HEADROOM, self._log)
         self.deadlines.start()
         self.monitor.startService()
+        self._collector.start()
         self.serving = True
         self._log.info(
             "Alacrity {version} on {transports}, {servers} servers known, state in {state}",
@@ -245,6 +248,7 @@ class Alacrity(Service):
         self.balancer.close_idle()
         await self._pool_log.flush()
         self.deadlines.stop()
+        self._collector.stop()
         self._log.info("stopped")
 
     def _cut(self, failure: Failure) -> None:

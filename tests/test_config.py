@@ -261,13 +261,14 @@ class LoadTests(SynchronousTestCase):
         """
         That is a fault like another.
         """
-        path = Path(self.mktemp())
-        for make, fault in (
-            (lambda: None, "No such file or directory"),
-            (lambda: path.write_bytes(b"# \xff"), "byte 2 is not UTF-8"),
-            (lambda: (path.unlink(), path.mkdir()), "Is a directory"),
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        (directory / "binary").write_bytes(b"# \xff")
+        for path, fault in (
+            (directory / "missing", "No such file or directory"),
+            (directory / "binary", "byte 2 is not UTF-8"),
+            (directory, "Is a directory"),
         ):
-            make()
             with self.assertRaises(ConfigurationError) as caught:
                 load(path)
             self.assertEqual(str(caught.exception), f"{path}: {fault}")

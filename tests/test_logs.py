@@ -10,7 +10,14 @@ import signal
 from io import StringIO
 from pathlib import Path
 
-from twisted.logger import Logger, LogLevel, LogPublisher, formatEvent, globalLogPublisher
+from twisted.logger import (
+    Logger,
+    LogLevel,
+    LogPublisher,
+    capturedLogs,
+    formatEvent,
+    globalLogPublisher,
+)
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -98,10 +105,8 @@ class ObserverTests(SynchronousTestCase):
         logs._route_standard_logging()
         logs._route_standard_logging()
         self.assertEqual(len(logging.root.handlers), 1)
-        events: list[dict[str, object]] = []
-        globalLogPublisher.addObserver(events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)
-        logging.getLogger("a.library").warning("%d %% {x}", 5)
+        with capturedLogs() as events:
+            logging.getLogger("a.library").warning("%d %% {x}", 5)
         (event,) = events
         self.assertEqual(event["log_level"], LogLevel.warn)
         self.assertEqual((event["log_namespace"], formatEvent(event)), ("a.library", "5 % {x}"))

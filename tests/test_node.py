@@ -76,6 +76,7 @@ class MainJobTests(NodeTestCase):
         )
         (counted,) = call(node.management, "GET", "/stats/detail").json()
         self.assertEqual((counted["success"], counted["failed"]), (2, 1))
+        server.expect("registered with")
         server.send(signal.SIGTERM)
         server.expect("deregistered: 204")
         self.assertEqual(call(node.management, "GET", "/servers").json(), [])
@@ -312,7 +313,6 @@ class FaultTests(NodeTestCase):
             timeout=PATIENCE,
             check=False,
         )
-        self.assertEqual(run.returncode, 1)
         self.assertIn("option --colour not recognized", run.stdout + run.stderr)
         self.assertNotIn("Traceback", run.stdout + run.stderr)
 

@@ -5,6 +5,9 @@ tests play.
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 from twisted.internet.error import ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -786,6 +789,24 @@ class PaceTests(SynchronousTestCase):
         client.receive(b"hello")
         proxy.wait(2)
         self.assertTrue(client.lost)
+
+    def test_freed_at_once(self) -> None:
+        """
+        A connection that has ended waits for no collection of cycles.
+        """
+        proxy = Proxy()
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        client = proxy.client()
+        client.receive(GET)
+        proxy.servers[0].receive(OK)
+        connection = weakref.ref(client.protocol)
+        proxy.recorded.clear()
+        client.end()
+        self.assertTrue(client.lost)
+        client.protocol = None
+        self.assertIsNone(connection())
 
 
 class LimitTests(SynchronousTestCase):

@@ -8,10 +8,12 @@ reactor, so L{tests.test_endpoints} runs this once for each.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +29,7 @@ from twisted.internet.error import (
 )
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -454,6 +457,38 @@ class Contract(TestCase):
         yield a.until(lambda: a.received == b"still")
 
     refusals: tuple[type[Exception], ...] = (ConnectionRefusedError,)
+
+    @inlineCallbacks
+    def test_freed_at_once(self) -> Any:
+        """
+        A connection that has ended is freed without a collection of cycles, which
+        would stop all others meanwhile.
+        """
+        peers: weakref.WeakSet[Peer] = weakref.WeakSet()
+
+        class Brief(Peer):
+            """Leaves once it is greeted, and is known to nobody else."""
+
+            def connectionMade(self) -> None:
+                peers.add(self)
+                self.transport.write(b"hello")
+
+            def dataReceived(self, data: bytes) -> None:
+                self.transport.loseConnection()
+
+        factory = Factory.forProtocol(Brief)
+        factory.noisy = False
+        port = yield self.listen().listen(factory)
+        self.addCleanup(port.stopListening)
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        yield self.connect(port.getHost(), factory).addCallback(lambda _: None)
+        turns = 0
+        while peers and turns < 1000:
+            turns += 1
+            yield deferLater(self.reactor, 0, lambda: None)
+        self.assertEqual(list(peers), [])
 
     @inlineCallbacks
     def test_interfaces(self) -> Any:

@@ -41,10 +41,10 @@ from alacrity.pool import (
     State,
 )
 
-TICK: Final = 0.01
+TICK: Final = 0.002
 """Seconds between two looks at what is due."""
 
-STARTS: Final = 50
+STARTS: Final = 10
 """How many checks one tick starts at most."""
 
 IN_FLIGHT: Final = 512

@@ -474,6 +474,12 @@ class ResponseParser(_Parser):
         self._to_head = method == b"HEAD"
         self._interims = 0
 
+    def forget(self) -> None:
+        """
+        Keep nobody alive that has been told all.
+        """
+        del self._receiver, self._body_received
+
     def ended(self) -> None:
         """
         The connection has ended, cleanly.

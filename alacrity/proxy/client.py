@@ -230,6 +230,9 @@ class ClientConnection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._frontend.leave(self)
         self._lingering = True
+        self._held = b""
+        # It knows us, and would keep us until the next collection of cycles.
+        del self._parser
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.abandon()

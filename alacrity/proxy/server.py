@@ -94,6 +94,7 @@ class ServerConnection(Protocol):
             and len(upstream.idle) < factory.idle_limit
         ):
             self.deadline = factory.deadlines.now + factory.idle_timeout
+            self._parser.forget()
             upstream.idle.append(self)
         else:
             self.close()
