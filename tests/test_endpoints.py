@@ -126,10 +126,10 @@ class GivenUpTests(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        self.loop: Any = _Loop()
-        endpoint = _ClientEndpoint(
-            self.loop, lambda _build: None, IPv4Address("TCP", "10.0.0.7", 1), 1.0
-        )
+        self.loop = _Loop()
+        loop: Any = self.loop
+        address = IPv4Address("TCP", "10.0.0.7", 1)
+        endpoint = _ClientEndpoint(loop, lambda _build: None, address, 1.0)
         self.connecting = endpoint.connect(Factory())
 
     def test_late_when_not_wanted(self) -> None:
