@@ -547,14 +547,22 @@ class _ClientEndpoint:
             return built[0]
 
         def give_up(reason: Exception) -> None:
-            task.cancel()
-            connected.errback(Failure(reason))
+            # The loop may have both in hand, that it is late and that it is not wanted.
+            late.cancel()
+            if not connected.called:
+                task.cancel()
+                connected.errback(Failure(reason))
 
         def done(task: asyncio.Task[Any]) -> None:
             late.cancel()
-            if connected.called or task.cancelled():
+            if task.cancelled():
                 return
-            if (error := task.exception()) is not None:
+            error = task.exception()
+            if connected.called:
+                if error is None:
+                    # It was given up in the moment in which it was made.
+                    task.result()[0].abort()
+            elif error is not None:
                 connected.errback(Failure(_connect_error(error)))
             elif built[0] is None:
                 connected.errback(Failure(NoProtocol()))
