@@ -16,8 +16,11 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
+from alacrity.cluster.proposals import OutcomeUnknown, Refused
 from alacrity.management import token
+from alacrity.management.bodies import require_json, text
 from alacrity.management.calls import Answer, Call, call, calls_of
+from alacrity.management.cluster import Cluster, ClusterCalls
 from alacrity.management.documents import (
     CheckResult,
     counter_document,
@@ -25,28 +28,33 @@ from alacrity.management.documents import (
     server_document,
 )
 from alacrity.management.openapi import describe
-from alacrity.management.problems import Problem, shown
+from alacrity.management.problems import RETRY, Problem, shown
 from alacrity.management.schemas import (
     CounterDocument,
-    LeaderDocument,
     RegistrationDocument,
     ServerCounterDocument,
     ServerDocument,
     ServingDocument,
     StatsDocument,
 )
-from alacrity.management.site import BoundedSite, incident, respond, respond_problem, set_headers
+from alacrity.management.site import (
+    BoundedSite,
+    encode_json,
+    incident,
+    respond,
+    respond_json,
+    respond_problem,
+    set_headers,
+)
 from alacrity.pool import Deregister, Deregistered, PoolView, Propose, Register, Registered, Server
-from alacrity.pool.local import NotKept
 from alacrity.stats import Counter, Stats
 
 if TYPE_CHECKING:
     from klein import Klein
 
-CURL: Final = "with curl: -H 'Content-Type: application/json'"
+READ_HEADERS: Final = ("X-Alacrity-Index", "X-Alacrity-Stale")
 
-RETRY_AFTER: Final = 1
-"""Seconds after which a call that could not be kept may be repeated."""
+CONSISTENT: Final = ("consistent",)
 
 
 class Api:
@@ -66,6 +74,7 @@ class Api:
         results: Callable[[str], CheckResult | None],
         serving: Callable[[], bool],
         wall: Callable[[], float],
+        cluster: Cluster,
         token: bytes | None = None,
     ) -> None:
         """
@@ -75,6 +84,7 @@ class Api:
         @param results: gives the outcome of a server's latest check by its id.
         @param serving: whether the proxy takes requests.
         @param wall: the time, in seconds since the epoch.
+        @param cluster: this node's part in it.
         @param token: what callers must know; L{None}: all may call.
         """
         self._view = view
@@ -85,6 +95,8 @@ class Api:
         self._results = results
         self._serving = serving
         self._wall = wall
+        self._cluster = cluster
+        self._parts = (self, ClusterCalls(cluster))
         self._token = token
 
     @classmethod
@@ -92,7 +104,7 @@ class Api:
         """
         What can be called.
         """
-        return [each for each, _ in calls_of(cls)]
+        return [each for part in (cls, ClusterCalls) for each, _ in calls_of(part)]
 
     def site(self, reactor: IReactorTime | None = None) -> BoundedSite:
         """
@@ -115,9 +127,10 @@ class Api:
 
         app = Klein()
         app.url_map.merge_slashes = False
-        for each, method in calls_of(type(self)):
-            path = each.path.replace("{", "<").replace("}", ">")
-            app.route(path, methods=[each.method])(getattr(self, method))
+        for part in self._parts:
+            for each, method in calls_of(type(part)):
+                path = each.path.replace("{", "<").replace("}", ">")
+                app.route(path, methods=[each.method])(getattr(part, method))
         app.handle_errors(Exception)(self._refuse)  # type: ignore[arg-type]
         return app
 
@@ -132,21 +145,18 @@ class Api:
             201: Answer("It is new.", ServerDocument, ["Location"]),
             200: Answer("It was known.", ServerDocument, ["Location"]),
         },
-        problems=[400, 415, 503],
+        problems=[400, 415, 503, 504],
         names="/servers/{id}",
     )
     async def _register(self, request: Request) -> bytes:
-        _require_json(request)
-        content = request.content
-        assert content is not None
-        asked = read_registration(content.read(), _caller(request))
+        asked = read_registration(requirerespond_json(request), _caller(request))
         outcome = await self._propose(
             Register(asked.ip, asked.port, asked.check, asked.weight, time=self._wall())
         )
         assert isinstance(outcome, Registered), outcome
         server = outcome.server
         set_headers(request, {"Location": f"/servers/{server.id}"})
-        return _json(
+        return respond_json(
             request,
             server_document(server, self._results(server.id)),
             201 if outcome.created else 200,
@@ -157,7 +167,7 @@ class Api:
         "/servers/{id}",
         "Take a server out of the pool. Its requests in flight are finished.",
         answers={204: Answer("It is out.")},
-        problems=[400, 404, 503],
+        problems=[400, 404, 503, 504],
     )
     async def _deregister(self, request: Request, id: str) -> bytes:
         outcome = await self._propose(Deregister(id, time=self._wall(), reason="asked to"))
@@ -170,9 +180,16 @@ class Api:
         "GET",
         "/servers",
         "All servers.",
-        answers={200: Answer("In the order in which they were registered.", list[ServerDocument])},
+        answers={
+            200: Answer(
+                "In the order in which they were registered.", list[ServerDocument], READ_HEADERS
+            )
+        },
+        problems=[400, 503, 504],
+        query=CONSISTENT,
     )
-    def _show_servers(self, request: Request) -> bytes:
+    async def _show_servers(self, request: Request) -> bytes:
+        await self._read(request)
         servers = self._view.pool.servers
         documents = [server_document(server, self._results(id)) for id, server in servers.items()]
         documents += [
@@ -180,23 +197,42 @@ class Api:
             for server in self._draining()
             if server.id not in servers
         ]
-        return _json(request, documents)
+        return respond_json(request, documents)
 
     @call(
         "GET",
         "/servers/{id}",
         "One server.",
-        answers={200: Answer("It is in the pool, or is leaving it.", ServerDocument)},
-        problems=[400, 404],
+        answers={200: Answer("It is in the pool, or is leaving it.", ServerDocument, READ_HEADERS)},
+        problems=[400, 404, 503, 504],
+        query=CONSISTENT,
     )
-    def _show_server(self, request: Request, id: str) -> bytes:
+    async def _show_server(self, request: Request, id: str) -> bytes:
+        await self._read(request)
         server = self._view.pool.servers.get(id)
         if server is not None:
-            return _json(request, server_document(server, self._results(id)))
+            return respond_json(request, server_document(server, self._results(id)))
         for leaving in self._draining():
             if leaving.id == id:
-                return _json(request, server_document(leaving, None, draining=True))
+                return respond_json(request, server_document(leaving, None, draining=True))
         raise _no_such(id)
+
+    async def _read(self, request: Request) -> None:
+        """
+        Say how new it is what is read, and see that it is as new as was asked for.
+        """
+        asked = (request.args or {}).get(b"consistent", [b"0"])
+        if asked not in ([b"0"], [b"1"]):
+            raise Problem(400, "consistent is not 0 or 1", field="consistent")
+        if asked == [b"1"]:
+            await self._cluster.barrier()
+        set_headers(
+            request,
+            {
+                "X-Alacrity-Index": str(self._view.pool.index),
+                "X-Alacrity-Stale": "true" if self._cluster.status().stale else "false",
+            },
+        )
 
     # Statistics
 
@@ -208,7 +244,7 @@ class Api:
     )
     def _show_stats(self, request: Request) -> bytes:
         stats = self._stats
-        return _json(
+        return respond_json(
             request,
             StatsDocument(
                 client=CounterDocument(**stats.client.document()),
@@ -224,7 +260,7 @@ class Api:
     )
     def _show_counters(self, request: Request) -> bytes:
         servers = self._view.pool.servers
-        return _json(
+        return respond_json(
             request,
             [counter_document(server, self._counters(id)) for id, server in servers.items()],
         )
@@ -244,19 +280,9 @@ class Api:
             raise Problem(
                 503,
                 "this node takes no requests: it is starting or stopping",
-                headers={"Retry-After": str(RETRY_AFTER)},
+                headers=dict(RETRY),
             )
-        return _json(request, ServingDocument("serving"))
-
-    @call(
-        "GET",
-        "/health/leader",
-        "Whether this node leads.",
-        answers={200: Answer("It does.", LeaderDocument)},
-        open=True,
-    )
-    def _show_leader(self, request: Request) -> bytes:
-        return _json(request, LeaderDocument("leader"))
+        return respond_json(request, ServingDocument("serving"))
 
     # This description
 
@@ -278,13 +304,10 @@ class Api:
         match failure.value:
             case Problem() as problem:
                 pass
-            case NotKept():
-                problem = Problem(
-                    503,
-                    "the change could not be written to disk, and a restart may forget it; "
-                    "repeating the call is safe",
-                    headers={"Retry-After": str(RETRY_AFTER)},
-                )
+            case Refused() as refused:
+                problem = Problem(503, f"nothing was changed: {refused}", headers=dict(RETRY))
+            case OutcomeUnknown() as unknown:
+                problem = Problem(504, f"it is not known whether it was done: {unknown}")
             case MethodNotAllowed(valid_methods=methods):
                 allow = ", ".join(sorted({*(methods or ()), "OPTIONS"}))
                 if request.method == b"OPTIONS":
@@ -293,11 +316,11 @@ class Api:
                     return b""
                 problem = Problem(
                     405,
-                    f"the method is {_text(request.method)}; allowed: {allow}",
+                    f"the method is {text(request.method)}; allowed: {allow}",
                     headers={"Allow": allow},
                 )
             case NotFound():
-                problem = Problem(404, f"there is nothing at {_text(request.path)}")
+                problem = Problem(404, f"there is nothing at {text(request.path)}")
             case _:
                 problem = incident(request, failure)
         return respond_problem(request, problem)
@@ -305,7 +328,7 @@ class Api:
 
 @cache
 def _description(*, secured: bool) -> bytes:
-    return _encode(describe(Api.calls(), secured=secured))
+    return encode_json(describe(Api.calls(), secured=secured))
 
 
 class _Root(Resource):
@@ -338,28 +361,13 @@ class _Root(Resource):
         try:
             b"/".join([*(request.postpath or ()), request.method]).decode("utf-8")
         except UnicodeDecodeError:
-            problem = Problem(400, f"the path is not UTF-8: {_text(request.path)}")
+            problem = Problem(400, f"the path is not UTF-8: {text(request.path)}")
             return respond_problem(request, problem)
         return self._inner.render(request)
 
 
-def _json(request: Request, document: object, status: int = 200) -> bytes:
-    return respond(request, status, _encode(document))
-
-
-def _encode(document: object) -> bytes:
-    return msgspec.json.encode(document) + b"\n"
-
-
 def _no_such(id: str) -> Problem:
     return Problem(404, f"there is no server {shown(id)}")
-
-
-def _text(value: bytes) -> str:
-    """
-    What a client sent, for people.
-    """
-    return shown(value.decode("latin-1"))[1:-1]
 
 
 def _caller(request: Request) -> str | None:
@@ -368,24 +376,3 @@ def _caller(request: Request) -> str | None:
     """
     address = request.getClientAddress()
     return address.host if isinstance(address, IPv4Address | IPv6Address) else None
-
-
-def _require_json(request: Request) -> None:
-    """
-    @raise Problem: the body is said to be something else.
-    """
-    fields: Sequence[bytes] = request.requestHeaders.getRawHeaders(b"Content-Type", [])
-    if request.requestHeaders.hasHeader(b"Content-Encoding"):
-        raise Problem(415, "the body has a Content-Encoding; allowed: none")
-    if len(fields) != 1:
-        found = "missing" if not fields else "there more than once"
-        raise Problem(415, f"Content-Type is {found}; allowed: application/json ({CURL})")
-    media_type, *parameters = fields[0].lower().split(b";")
-    if media_type.strip() != b"application/json":
-        raise Problem(
-            415, f"Content-Type is {_text(fields[0])}; allowed: application/json ({CURL})"
-        )
-    for parameter in parameters:
-        name, _, value = parameter.strip().partition(b"=")
-        if name == b"charset" and value.strip(b'"') not in {b"utf-8", b"utf8"}:
-            raise Problem(415, f"the charset is {_text(value)}; allowed: utf-8")

@@ -42,6 +42,7 @@ class Call(Struct, frozen=True):
         common, see L{alacrity.management.openapi}.
     @ivar names: the path of what a successful call has made or changed; its
         parameters are members of the answer.
+    @ivar query: its query parameters; see L{alacrity.management.openapi}.
     @ivar open: whether it may be made without the token.
     """
 
@@ -53,6 +54,7 @@ class Call(Struct, frozen=True):
     takes: type[Struct] | None = None
     problems: Sequence[int] = ()
     names: str | None = None
+    query: Sequence[str] = ()
     open: bool = False
 
 

@@ -33,16 +33,26 @@ COMMON: Final = (413, 500)
 PROBLEMS: Final[Mapping[int, str]] = {
     400: "Something in the request is not as it must be.",
     401: "The call needs the token.",
-    404: "There is no such server.",
+    404: "There is no such server, or node.",
+    409: "The cluster is not such that it can be done.",
     413: "The body is larger than 64 KiB.",
     415: "The body is not said to be JSON.",
     500: "A fault of Alacrity's; its log has more.",
-    503: "Not now. Repeating the call is safe.",
+    503: "Not now, and nothing was changed. Repeating the call is safe.",
+    504: "It is not known whether it was done. Repeating the call is safe.",
 }
 
 HEADERS: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
     "Location": ("Where the server is found.", {"type": "string", "pattern": "^/servers/"}),
     "Retry-After": ("After how many seconds to repeat it.", {"type": "integer", "minimum": 0}),
+    "X-Alacrity-Index": (
+        "How many commands made the pool that was read.",
+        {"type": "integer", "minimum": 0},
+    ),
+    "X-Alacrity-Stale": (
+        "Whether there was no leader with a majority lately, so that others may know more.",
+        {"enum": ["true", "false"]},
+    ),
     "WWW-Authenticate": ("What is needed (RFC 6750).", {"type": "string", "pattern": "^Bearer "}),
 }
 """The response fields: what they say, and their schemas."""
@@ -53,7 +63,17 @@ _REFERENCE: Final = "#/components/schemas/{name}"
 
 PARAMETERS: Final[Mapping[str, str]] = {
     "id": "A server's id, as it was answered, percent-encoded or not.",
+    "name": "A node's name, as it was answered, percent-encoded or not.",
 }
+"""In the path."""
+
+QUERY: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
+    "consistent": (
+        "1: answer once a quorum has confirmed that nothing newer was committed before the call.",
+        {"enum": ["0", "1"]},
+    ),
+}
+"""In the query."""
 
 
 def describe(calls: Sequence[Call], *, secured: bool) -> dict[str, Any]:
@@ -87,7 +107,7 @@ def _operation(call: Call, calls: Sequence[Call], secured: bool) -> dict[str, An
     if call.open and secured:
         operation["security"] = []
     parameters = _parameters(call.path)
-    if parameters:
+    if parameters or call.query:
         operation["parameters"] = [
             {
                 "name": name,
@@ -97,6 +117,9 @@ def _operation(call: Call, calls: Sequence[Call], secured: bool) -> dict[str, An
                 "schema": {"type": "string", "minLength": 1},
             }
             for name in parameters
+        ] + [
+            {"name": name, "in": "query", "description": QUERY[name][0], "schema": QUERY[name][1]}
+            for name in call.query
         ]
     if call.takes is not None:
         operation["requestBody"] = {

@@ -17,12 +17,17 @@ TITLES: Final[Mapping[int, str]] = {
     401: "Unauthorized",
     404: "Not Found",
     405: "Method Not Allowed",
+    409: "Conflict",
     413: "Content Too Large",
     415: "Unsupported Media Type",
     500: "Internal Server Error",
     503: "Service Unavailable",
+    504: "Gateway Timeout",
 }
 """The statuses that the API answers with, besides success."""
+
+RETRY: Final[Mapping[str, str]] = {"Retry-After": "1"}
+"""After how many seconds a call that is refused for now may be repeated."""
 
 MEDIA_TYPE: Final = "application/problem+json"
 

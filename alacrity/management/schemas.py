@@ -62,6 +62,20 @@ Host: TypeAlias = Annotated[
 ]
 
 
+NodeName: TypeAlias = Annotated[
+    str, Meta(max_length=128, extra_json_schema={"pattern": r"^[0-9A-Za-z._:\[\]-]{1,128}$"})
+]
+NodeAddress: TypeAlias = Annotated[
+    str,
+    Meta(
+        max_length=300,
+        extra_json_schema={
+            "pattern": r"^([0-9A-Za-z.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]+$",
+        },
+    ),
+]
+
+
 class TcpCheckDocument(
     Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="tcp"
 ):
@@ -161,6 +175,65 @@ class LeaderDocument(Struct, frozen=True):
     """This node leads."""
 
     status: Literal["leader"]
+
+
+class NodeRequestDocument(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A node that is to be taken into the cluster. Its name is its address if it has none."""
+
+    address: NodeAddress
+    name: NodeName | UnsetType = UNSET
+
+
+class NodeDocument(Struct, frozen=True):
+    """A node that is in the cluster."""
+
+    name: str
+    address: str
+
+
+class MemberDocument(Struct, frozen=True):
+    """
+    A member, as this node sees it: seconds since it was heard; and, where the leader
+    answers, up to where its log is known to equal the leader's, and how far it is behind.
+    """
+
+    name: str
+    address: str
+    role: Literal["leader", "follower", "unknown"]
+    last_contact: float | None
+    match_index: Count | None
+    lag: Count | None
+
+
+class ClusterDocument(Struct, frozen=True):
+    """
+    The cluster, as one node sees it. It is stale where no leader with a majority was
+    heard of lately; suspended says why the node takes no part.
+    """
+
+    name: str
+    role: Literal["leader", "follower", "candidate", "joining", "removed"]
+    leader: str | None
+    term: Count
+    commit_index: Count
+    applied_index: Count
+    has_quorum: bool
+    suspended: str | None
+    stale: bool
+    members: list[MemberDocument]
+
+
+class HandOverRequestDocument(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who is to lead; left out, the leader chooses."""
+
+    name: NodeName | UnsetType = UNSET
+
+
+class HandOverDocument(Struct, frozen=True):
+    """Who leads as far as this node knows, and who is to."""
+
+    leader: str | None
+    wanted: str | None
 
 
 class ProblemDocument(Struct, frozen=True, kw_only=True):

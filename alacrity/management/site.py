@@ -10,6 +10,7 @@ from io import BytesIO
 from typing import Any, Final
 from uuid import uuid4
 
+import msgspec
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
@@ -179,6 +180,20 @@ def respond(
         },
     )
     return body
+
+
+def respond_json(request: Request, document: object, status: int = 200) -> bytes:
+    """
+    Prepare an answer with a document; the caller writes what this returns.
+    """
+    return respond(request, status, encode_json(document))
+
+
+def encode_json(document: object) -> bytes:
+    """
+    A document as it is sent: JSON, with an end of line.
+    """
+    return msgspec.json.encode(document) + b"\n"
 
 
 def respond_problem(request: Request, problem: Problem) -> bytes:

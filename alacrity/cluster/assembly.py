@@ -1,0 +1,166 @@
+"""
+A node's part in the cluster, put together from its configuration and its files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any, Final, Protocol
+
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from alacrity.cluster.addresses import peer_endpoint
+from alacrity.cluster.engine import CannotApply, bootstrap, first_snapshot, make_alone, members_of
+from alacrity.cluster.files import DirectoryFiles
+from alacrity.cluster.members import Member
+from alacrity.cluster.replica import Replica
+from alacrity.cluster.state import Replicated, encode_state
+from alacrity.cluster.storage import Storage
+from alacrity.cluster.transport import Acquaintances, PeerTransport
+from alacrity.endpoints import server_endpoint
+from alacrity.pool import PoolView
+from alacrity.pool.store import StateError
+
+_log: Final = Logger()
+
+
+class Settings(Protocol):
+    """
+    See L{alacrity.config.Cluster}.
+    """
+
+    @property
+    def listen(self) -> tuple[str, ...]: ...
+    @property
+    def members(self) -> tuple[Member, ...]: ...
+    @property
+    def fsync(self) -> bool: ...
+    @property
+    def me(self) -> Member: ...
+
+
+class Part:
+    """
+    What this node has of the cluster.
+
+    @ivar me: this node.
+    @ivar transport: its connections with the others.
+    @ivar replica: its copy of the pool.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings,
+        directory: Path,
+        view: PoolView,
+        secret: bytes,
+        *,
+        join: bool = False,
+        force: bool = False,
+    ) -> None:
+        """
+        Read what is kept, or begin with nothing.
+
+        @param directory: the state directory.
+        @param view: is given the pool.
+        @param secret: what all nodes have; empty: none is needed.
+        @param join: begin with nothing, and wait to be taken in by a cluster.
+        @param force: go on as the only member, whoever the others were.
+        @raise StateError: the directory, or what is in it, cannot be used.
+        """
+        self.me = me = settings.me
+        alone = not join and not settings.members
+        self._files = DirectoryFiles(directory)
+        try:
+            storage = Storage.open(
+                self._files,
+                fsync=settings.fsync,
+                first=partial(_first, me) if alone else None,
+            )
+            _settle(storage, me, settings.members, join=join, force=force)
+            rng = Random()
+            self.transport = PeerTransport(
+                me,
+                storage.incarnation,
+                secret,
+                Acquaintances(self._known, storage),
+                [server_endpoint(reactor, description) for description in settings.listen],
+                partial(peer_endpoint, reactor),
+                reactor,
+                rng,
+            )
+            run: Callable[..., Any] = partial(
+                deferToThreadPool, reactor, reactor.getThreadPool()
+            )
+            try:
+                self.replica = Replica(me, storage, self.transport, view, reactor, run, rng)
+            except CannotApply as error:
+                raise StateError(f"{directory}: {error}") from error
+        except BaseException:
+            self._files.close()
+            raise
+
+    def _known(self, name: str) -> Member | None:
+        """
+        A node that waits to be taken in knows nobody: whoever has the secret may do it.
+        """
+        return self.replica.known(name) or (Member(name, "") if self.replica.joining else None)
+
+    async def stop(self) -> None:
+        """
+        Take no part any more, and let go of the directory.
+        """
+        await self.replica.stop()
+        self._files.close()
+
+
+def _first(me: Member, pool: Any) -> Any:
+    return first_snapshot((me,), encode_state(Replicated(pool)))
+
+
+def _settle(
+    storage: Storage, me: Member, members: tuple[Member, ...], *, join: bool, force: bool
+) -> None:
+    """
+    See who is in the cluster: what is kept says so, and the configuration if nothing is.
+
+    @param members: with whom a new cluster begins; empty: with this node alone.
+    @raise StateError: what is kept is another node's.
+    """
+    kept = members_of(storage)
+    if not len(storage):
+        if not join:
+            bootstrap(storage, members or (me,), encode_state(Replicated()))
+        return
+    if not kept:
+        return  # It waited to be taken in, and does so still.
+    names = ", ".join(f"{member.name} at {member.address or 'no address'}" for member in kept)
+    if force or (len(kept) == 1 and kept[0] != me and kept[0].address == ""):
+        # What had no address was known to nobody else.
+        if force:
+            _log.warn(
+                "going on as the only member of the cluster, as told; its members were {names}",
+                names=names,
+            )
+        make_alone(storage, me)
+    elif me not in kept:
+        same = [member for member in kept if member.name == me.name]
+        if same or len(kept) == 1:
+            raise StateError(
+                f"the state is that of a cluster of {names}; this node is "
+                f"{me.name} at {me.address or 'no address'}. Give it its name and address "
+                "back, or remove it from the cluster and let it join anew with an empty "
+                "state directory"
+            )
+        _log.warn("this node, {name}, is not among the members: {names}", name=me.name, names=names)
+    elif members and set(members) != set(kept):
+        _log.info(
+            "cluster.members is for the beginning of a cluster, and does not count any more; "
+            "its members are {names}",
+            names=names,
+        )

@@ -1,0 +1,114 @@
+"""
+How a new node gets into a cluster: it asks one that is in it, over the management API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+import msgspec
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.web.client import ResponseNeverReceived
+
+from alacrity.cluster.engine import Peer
+from alacrity.cluster.members import Member
+
+AGAIN: Final = 1.0
+"""Seconds until it asks once more."""
+
+PATIENCE: Final = 20.0
+"""Seconds that an answer may take: the new node has to catch up first."""
+
+_log: Final = Logger()
+
+
+class Waiting(Protocol):
+    """
+    A node that may wait to be taken in.
+    """
+
+    @property
+    def joining(self) -> bool:
+        """Whether it does."""
+
+
+class Refused(Exception):
+    """
+    The cluster will not have the node.
+    """
+
+
+class _Cluster(msgspec.Struct):
+    members: list[Member]
+
+
+async def join(
+    http: Any,
+    url: str,
+    me: Member,
+    transport: Any,
+    replica: Waiting,
+    clock: IReactorTime,
+    headers: Mapping[str, str],
+) -> None:
+    """
+    Ask until this node is taken in.
+
+    @param http: treq, or what behaves like it.
+    @param url: of the management API of any node in the cluster.
+    @param transport: is told of the members, so that it connects with them.
+    @param headers: for the calls.
+    """
+    said = ""
+    while replica.joining:
+        try:
+            await _ask(http, url.rstrip("/"), me, transport, headers)
+        except Refused as refusal:
+            _log.critical(
+                "{url} does not take this node into the cluster: {why}", url=url, why=str(refusal)
+            )
+            return
+        except Exception as error:
+            why = _why(error)
+            if why != said:
+                said = why
+                _log.warn("cannot join the cluster by {url} yet: {why}", url=url, why=why)
+        await deferLater(clock, AGAIN)
+    _log.info("this node, {name}, is in the cluster", name=me.name)
+
+
+async def _ask(
+    http: Any, url: str, me: Member, transport: Any, headers: Mapping[str, str]
+) -> None:
+    response = await http.get(f"{url}/cluster", headers=headers, timeout=PATIENCE)
+    cluster = msgspec.json.decode(await _body(response), type=_Cluster)
+    for member in cluster.members:
+        if member.name != me.name:
+            transport.addNode(Peer(member))
+    await _body(
+        await http.post(
+            f"{url}/cluster/nodes",
+            json={"name": me.name, "address": me.address},
+            headers=headers,
+            timeout=PATIENCE,
+        )
+    )
+
+
+async def _body(response: Any) -> bytes:
+    body: bytes = await response.content()
+    if response.code >= 400:
+        text = body.decode(errors="replace").strip()
+        if response.code < 500:
+            raise Refused(f"{response.code} {text}")
+        raise RuntimeError(f"{response.code} {text}")
+    return body
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ResponseNeverReceived) and error.reasons:
+        return str(error.reasons[0].value) or type(error.reasons[0].value).__name__
+    return str(error) or type(error).__name__

@@ -1,0 +1,167 @@
+"""
+The calls of the management API about the cluster itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Protocol
+
+from twisted.web.server import Request
+
+from alacrity.cluster.members import Member
+from alacrity.cluster.replica import ClusterStatus
+from alacrity.management.bodies import require_json
+from alacrity.management.calls import Answer, call
+from alacrity.management.documents import read_hand_over, read_node
+from alacrity.management.problems import RETRY, Problem, shown
+from alacrity.management.schemas import (
+    ClusterDocument,
+    HandOverDocument,
+    HandOverRequestDocument,
+    LeaderDocument,
+    MemberDocument,
+    NodeDocument,
+    NodeRequestDocument,
+)
+from alacrity.management.site import respond_json
+
+
+class Cluster(Protocol):
+    """
+    The part of a L{Replica<alacrity.cluster.replica.Replica>} that is used.
+    """
+
+    @property
+    def leading(self) -> bool:
+        """Whether this node leads."""
+
+    def status(self) -> ClusterStatus:
+        """The cluster as this node sees it."""
+
+    def barrier(self) -> Awaitable[None]:
+        """Wait until what is read here is consistent."""
+
+    def add_member(self, member: Member) -> Awaitable[None]:
+        """Take a node in."""
+
+    def remove_member(self, name: str) -> Awaitable[None]:
+        """Remove one."""
+
+    def hand_over(self, target: str | None = None) -> None:
+        """Have the leader hand over."""
+
+
+class ClusterCalls:
+    """
+    Who is in the cluster, and who leads it.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    @call(
+        "GET",
+        "/cluster",
+        "The cluster as this node sees it now. It answers without a quorum, too.",
+        answers={200: Answer("Members, roles, and how far this node is.", ClusterDocument)},
+    )
+    def _show_cluster(self, request: Request) -> bytes:
+        status = self._cluster.status()
+        return respond_json(
+            request,
+            ClusterDocument(
+                name=status.name,
+                role=status.role,  # type: ignore[arg-type] # the same words
+                leader=status.leader,
+                term=status.term,
+                commit_index=status.commit_index,
+                applied_index=status.applied_index,
+                has_quorum=status.has_quorum,
+                suspended=status.suspended,
+                stale=status.stale,
+                members=[
+                    MemberDocument(
+                        name=each.name,
+                        address=each.address,
+                        role=each.role,  # type: ignore[arg-type] # likewise
+                        last_contact=None
+                        if each.last_contact is None
+                        else round(max(0.0, each.last_contact), 3),
+                        match_index=each.match,
+                        lag=each.lag,
+                    )
+                    for each in status.members
+                ],
+            ),
+        )
+
+    @call(
+        "POST",
+        "/cluster/nodes",
+        "Take a node into the cluster. It must run, and wait to be taken in.",
+        takes=NodeRequestDocument,
+        answers={201: Answer("It is in, and has caught up.", NodeDocument)},
+        problems=[400, 409, 415, 503, 504],
+    )
+    async def _add_node(self, request: Request) -> bytes:
+        member = read_node(require_json(request))
+        for each in self._cluster.status().members:
+            same = each.name == member.name or each.address == member.address
+            if same and (each.name, each.address) != (member.name, member.address):
+                raise Problem(
+                    409,
+                    f"{shown(each.name)} at {shown(each.address)} is a member already",
+                    field="name" if each.name == member.name else "address",
+                )
+        await self._cluster.add_member(member)
+        return respond_json(request, NodeDocument(member.name, member.address), 201)
+
+    @call(
+        "DELETE",
+        "/cluster/nodes/{name}",
+        "Remove a node from the cluster, whether it runs or not. The leader hands over first.",
+        answers={204: Answer("It is out.")},
+        problems=[400, 404, 409, 503, 504],
+    )
+    async def _remove_node(self, request: Request, name: str) -> bytes:
+        members = self._cluster.status().members
+        if all(each.name != name for each in members):
+            raise Problem(404, f"there is no member {shown(name)}")
+        if len(members) == 1:
+            raise Problem(409, "the last member cannot be removed")
+        await self._cluster.remove_member(name)
+        request.setResponseCode(204)
+        return b""
+
+    @call(
+        "POST",
+        "/cluster/leader",
+        "Have the leader hand over, to a certain member or to whom it likes. GET /cluster tells "
+        "whether it did.",
+        takes=HandOverRequestDocument,
+        answers={202: Answer("It was asked to.", HandOverDocument)},
+        problems=[400, 404, 415, 503],
+    )
+    def _hand_over(self, request: Request) -> bytes:
+        name = read_hand_over(require_json(request))
+        status = self._cluster.status()
+        if name is not None and all(each.name != name for each in status.members):
+            raise Problem(404, f"there is no member {shown(name)}")
+        self._cluster.hand_over(name)
+        return respond_json(request, HandOverDocument(leader=status.leader, wanted=name), 202)
+
+    # Health of this node
+
+    @call(
+        "GET",
+        "/health/leader",
+        "Whether this node leads.",
+        answers={200: Answer("It does.", LeaderDocument)},
+        problems=[503],
+        open=True,
+    )
+    def _show_leader(self, request: Request) -> bytes:
+        if not self._cluster.leading:
+            raise Problem(503, "this node does not lead", headers=dict(RETRY))
+        return respond_json(request, LeaderDocument("leader"))
