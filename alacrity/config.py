@@ -248,7 +248,6 @@ _TYPES: Final[dict[Any, str]] = {
     float: "a number",
     int: "a whole number",
     str: "a string",
-    bool: "true or false",
     tuple[str, ...]: "an array of strings",
     tuple[Network, ...]: "an array of strings",
     tuple[Member, ...]: "an array of strings",

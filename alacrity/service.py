@@ -9,20 +9,28 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
 from twisted.application.service import IService, Service
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredList,
+    maybeDeferred,
+    succeed,
+)
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from alacrity import __version__
+from alacrity.cluster import secret
+from alacrity.cluster.assembly import Part
+from alacrity.cluster.joining import join
 from alacrity.collector import Collector
 from alacrity.config import Settings
 from alacrity.endpoints import client_endpoint, server_endpoint, uvloop_of
@@ -32,8 +40,7 @@ from alacrity.http1.parser import Limits as MessageLimits
 from alacrity.logs import AccessRecord, access_log
 from alacrity.management import Api
 from alacrity.pool import PoolView, Server
-from alacrity.pool.local import LocalLog
-from alacrity.pool.store import StateError, load, save
+from alacrity.pool.store import StateError
 from alacrity.proxy.balancer import Balancer, Upstream
 from alacrity.proxy.client import ClientConnection
 from alacrity.proxy.deadlines import Deadlines
@@ -47,11 +54,25 @@ HEADROOM = 512
 """How many file descriptors are kept for all that is not a client or its server."""
 
 
-def makeService(reactor: Any, settings: Settings, state_directory: Path) -> IService:
+class Entry(msgspec.Struct, frozen=True):
+    """
+    How a node comes into its cluster, where it is not in it already.
+
+    @ivar join: the management API of a node that is in it; L{None}: it begins one.
+    @ivar force: go on as the only member, whoever the others were.
+    """
+
+    join: str | None = None
+    force: bool = False
+
+
+def makeService(
+    reactor: Any, settings: Settings, state_directory: Path, entry: Entry | None = None
+) -> IService:
     """
     The whole service, not yet started.
     """
-    return Alacrity(reactor, settings, state_directory)
+    return Alacrity(reactor, settings, state_directory, entry or Entry())
 
 
 class Impossible(SystemExit):
@@ -72,10 +93,10 @@ class Alacrity(Service):
     """
     A node: proxy, management API, checks, and the pool that they share.
 
-    Started in this order: the pool, as it was kept; management; the checks; the
-    proxy. Stopped in this: the proxy takes no more connections, then no more
-    requests, and those in flight are finished; the checks; management; at last
-    what is still to be written of the pool.
+    Started in this order: the pool, as it was kept; management and proxy; its part in
+    the cluster, and with it, where it leads, the checks. Stopped in this: the proxy
+    takes no more connections, then no more requests, and those in flight are finished;
+    the checks; management; at last its part in the cluster.
 
     @ivar serving: whether the proxy takes requests.
     """
@@ -85,8 +106,13 @@ class Alacrity(Service):
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, settings: Settings, state_directory: Path) -> None:
+    def __init__(
+        self, reactor: Any, settings: Settings, state_directory: Path, entry: Entry
+    ) -> None:
         self._reactor = reactor
+        self._entry = entry
+        self._joining: Deferred[None] = succeed(None)
+        self._checking: Deferred[None] = succeed(None)
         self._settings = settings
         self._state_directory = state_directory
         self._proxy_ports: list[IListeningPort] = []
@@ -106,19 +132,25 @@ class Alacrity(Service):
         settings = self._settings
         # By now, twistd is in its run directory.
         self._state_directory = self._state_directory.absolute()
+        cluster = settings.cluster
+        self.view = PoolView()
+        self.view.subscribe(self.balancer.changed)
         try:
-            pool = load(self._state_directory)
-        except StateError as error:
+            self.part = Part(
+                self._reactor,
+                cluster,
+                self._state_directory,
+                self.view,
+                secret.load(Path(cluster.secret_file)) if cluster.secret_file else b"",
+                join=self._entry.join is not None,
+                force=self._entry.force,
+            )
+        except (StateError, secret.SecretError) as error:
             raise self._impossible(str(error)) from None
-        self.view = PoolView(pool)
-        self._pool_log = LocalLog(
-            self.view,
-            partial(save, self._state_directory),
-            partial(deferToThreadPool, self._reactor, self._reactor.getThreadPool()),
-        )
+        self.replica = replica = self.part.replica
         self.monitor = Monitor(
             self.view,
-            self._pool_log.propose,
+            replica.propose,
             settings.health,
             standard_checks(
                 lambda host, port, timeout: client_endpoint(self._reactor, host, port, timeout),
@@ -127,7 +159,6 @@ class Alacrity(Service):
             clock=self._reactor,
             rng=Random(),
         )
-        self.view.subscribe(self.balancer.changed)
         self.frontend = Frontend(
             balancer=self.balancer,
             connect=self._connect,
@@ -141,13 +172,14 @@ class Alacrity(Service):
         )
         api = Api(
             view=self.view,
-            propose=self._pool_log.propose,
+            propose=replica.propose,
             stats=self.stats,
             counters=self._counter,
             draining=self._draining,
             results=self.monitor.results,
-            serving=lambda: self.serving,
+            serving=self._takes_requests,
             wall=time.time,
+            cluster=replica,
             token=self._token(),
         )
         self._message_limits = MessageLimits(
@@ -159,6 +191,28 @@ class Alacrity(Service):
         self._proxy_ports = self._listen(
             settings.proxy.listen, "proxy", self.frontend, server_endpoint
         )
+
+    def _takes_requests(self) -> bool:
+        return self.serving and (self._settings.cluster.serve == "all" or self.replica.leading)
+
+    def _led(self, leading: bool) -> None:
+        """
+        This node leads, or does so no more. Who leads, checks.
+        """
+        if self._settings.cluster.serve == "leader":
+            self.balancer.serve(leading)
+        self._checking.addCallback(lambda _: self._check_if_leading())
+
+    def _check_if_leading(self) -> Deferred[None] | None:
+        """
+        Begin to check, or cease: after the one before is done.
+        """
+        leading = self.replica.leading and self.serving
+        if leading and not self.monitor.running:
+            self.monitor.startService()
+        elif not leading and self.monitor.running:
+            return self.monitor.stopService()
+        return None
 
     def _token(self) -> bytes | None:
         """
@@ -207,9 +261,11 @@ class Alacrity(Service):
         settings = self._settings
         _raise_file_limit(settings.limits.client_connections * 2 + HEADROOM, self._log)
         self.deadlines.start()
-        self.monitor.startService()
         self._collector.start()
         self.serving = True
+        self.balancer.serve(settings.cluster.serve == "all")
+        self.replica.subscribe(self._led)
+        Deferred.fromCoroutine(self._take_part()).addErrback(self._fail)
         self._log.info(
             "Alacrity {version} on {transports}, {servers} servers known, state in {state}",
             version=__version__,
@@ -222,6 +278,53 @@ class Alacrity(Service):
                 self._log.info(
                     "{role} listens on {address}", role=role, address=_text(port.getHost())
                 )
+
+    async def _take_part(self) -> None:
+        """
+        Take part in the cluster.
+        """
+        await self.replica.start()
+        cluster = self._settings.cluster
+        for port in self.part.transport.ports:
+            self._log.info(
+                "cluster node {name} listens on {address}, for {members}",
+                name=self.part.me.name,
+                address=_text(port.getHost()),
+                members=", ".join(each.name for each in self.replica.status().members)
+                or "whoever takes it in",
+            )
+        url = self._entry.join
+        if url is None:
+            return
+        if not self.part.waiting:
+            self._log.info("this node is in a cluster already; --join is not needed any more")
+            return
+        token = self._token()
+        headers = {} if token is None else {"Authorization": f"Bearer {token.decode('ascii')}"}
+        import treq
+
+        self._joining = Deferred.fromCoroutine(
+            join(
+                treq,
+                url,
+                cluster.me,
+                self.part.transport,
+                lambda: self.part.waiting,
+                self._reactor,
+                headers,
+            )
+        ).addErrback(lambda failure: failure.trap(CancelledError) and None)
+
+    def _fail(self, failure: Failure) -> None:
+        """
+        Without a part in the cluster, a node is of no use.
+        """
+        why = _cause(failure.value)
+        if isinstance(failure.value, CannotListenError):
+            self._impossible(f"cluster cannot listen: {why}")
+        else:
+            self._log.failure("this node cannot take part in the cluster", failure)
+        self._reactor.stop()
 
     def stopService(self) -> Deferred[None]:
         """
@@ -243,10 +346,12 @@ class Alacrity(Service):
         await drained
         if late.active():
             late.cancel()
-        await self.monitor.stopService()
+        self._joining.cancel()
+        self._checking.addCallback(lambda _: self._check_if_leading())
+        await self._checking
         await _stop_listening(self._management_ports)
         self.balancer.close_idle()
-        await self._pool_log.flush()
+        await self.part.stop()
         self.deadlines.stop()
         self._collector.stop()
         self._log.info("stopped")

@@ -34,9 +34,15 @@ class Options(BaseOptions):
     optParameters: ClassVar = [
         ["config", "c", None, "Configuration file (TOML)."],
         ["state-dir", "s", "alacrity-state", "Where the pool is kept across restarts."],
+        ["join", "j", None, "Join the cluster that has this management API (URL)."],
     ]
     optFlags: ClassVar = [
         ["check-config", None, "Say whether the configuration is in order, and exit."],
+        [
+            "force-new-cluster",
+            None,
+            "Go on as the only member, when most of the others are lost for good.",
+        ],
     ]
 
     settings: Settings
@@ -124,6 +130,7 @@ def makeService(options: Options) -> IService:
     """
     from twisted.internet import reactor
 
-    from alacrity.service import makeService
+    from alacrity.service import Entry, makeService
 
-    return makeService(reactor, options.settings, Path(options["state-dir"]))
+    entry = Entry(options["join"], bool(options["force-new-cluster"]))
+    return makeService(reactor, options.settings, Path(options["state-dir"]), entry)

@@ -10,16 +10,16 @@ from typing import Any
 
 import msgspec
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from alacrity.cluster.members import Member
+from alacrity.cluster.replica import ClusterStatus, MemberStatus
 from alacrity.management import Api
-from alacrity.pool import PoolView, Propose, Server
-from alacrity.pool.local import LocalLog
+from alacrity.pool import Command, Outcome, PoolView, Propose, Server
 from alacrity.stats import Counter, Stats
 
 NOW = 1700000000.25
@@ -88,6 +88,63 @@ class Connection:
         return data
 
 
+class Cluster:
+    """
+    A cluster of one, that does what it is told.
+
+    @ivar told: what that was.
+    @ivar failure: with what it fails; L{None}: it does not.
+    """
+
+    def __init__(self) -> None:
+        self.leading = True
+        self.stale = False
+        self.members = [Member("a", "10.0.0.1:8688")]
+        self.told: list[tuple[str, object]] = []
+        self.failure: Exception | None = None
+
+    def status(self) -> ClusterStatus:
+        """What there is of it."""
+        return ClusterStatus(
+            name="a",
+            members=tuple(
+                MemberStatus(each.name, each.address, "leader" if each.name == "a" else "follower")
+                for each in self.members
+            ),
+            role="leader",
+            leader="a",
+            term=3,
+            commit_index=7,
+            applied_index=6,
+            has_quorum=not self.stale,
+            suspended=None,
+            stale=self.stale,
+        )
+
+    def _do(self, what: str, argument: object) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.told.append((what, argument))
+
+    async def barrier(self) -> None:
+        """It is consistent."""
+        self._do("barrier", None)
+
+    async def add_member(self, member: Member) -> None:
+        """It is in."""
+        self._do("add", member)
+        self.members.append(member)
+
+    async def remove_member(self, name: str) -> None:
+        """It is out."""
+        self._do("remove", name)
+        self.members = [each for each in self.members if each.name != name]
+
+    def hand_over(self, target: str | None = None) -> None:
+        """It is asked to."""
+        self._do("hand over", target)
+
+
 class Management:
     """
     The API of a node that has all that it needs, and lets itself be looked at.
@@ -96,7 +153,7 @@ class Management:
     def __init__(self, propose: Propose | None = None, *, token: bytes | None = None) -> None:
         self.clock = Clock()
         self.view = PoolView()
-        self.log = LocalLog(self.view, lambda _pool: None, maybeDeferred)
+        self.cluster = Cluster()
         self.stats = Stats()
         self.counters: dict[str, Counter] = {}
         self.draining: list[Server] = []
@@ -104,16 +161,21 @@ class Management:
         self.serving = True
         self.api = Api(
             view=self.view,
-            propose=self.log.propose if propose is None else propose,
+            propose=self.propose if propose is None else propose,
             stats=self.stats,
             counters=self.counters.get,
             draining=lambda: self.draining,
             results=self.results.get,
             serving=lambda: self.serving,
             wall=lambda: NOW,
+            cluster=self.cluster,
             token=token,
         )
         self.site = self.api.site(self.clock)
+
+    async def propose(self, command: Command) -> Outcome:
+        """Agreed at once."""
+        return self.view.apply(command)
 
     def connect(self, peer: IAddress = CALLER) -> Connection:
         """

@@ -887,7 +887,7 @@ class FaultTests(SynchronousTestCase):
 
         async def propose(command: Command) -> Outcome:
             await decided
-            return await management.log.propose(command)
+            return await management.propose(command)
 
         slow = Management(propose)
         connection = slow.connect()

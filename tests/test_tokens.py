@@ -383,12 +383,12 @@ class ProcessTests(Here):
         """
         from twisted.internet.task import Clock
 
-        from alacrity.service import Alacrity, Impossible
+        from alacrity.service import Alacrity, Entry, Impossible
 
         path = token_file(TOKEN)
         settings = parse('[management]\ntoken_file = "token"', "a.toml")
         path.chmod(0o644)
-        service = Alacrity(Clock(), settings, Path("state"))
+        service = Alacrity(Clock(), settings, Path("state"), Entry())
         with self.assertRaises(Impossible) as caught:
             service._token()
         self.assertIn("management.token_file: ", str(caught.exception))

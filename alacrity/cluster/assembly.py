@@ -94,9 +94,7 @@ class Part:
                 reactor,
                 rng,
             )
-            run: Callable[..., Any] = partial(
-                deferToThreadPool, reactor, reactor.getThreadPool()
-            )
+            run: Callable[..., Any] = partial(deferToThreadPool, reactor, reactor.getThreadPool())
             try:
                 self.replica = Replica(me, storage, self.transport, view, reactor, run, rng)
             except CannotApply as error:
@@ -106,10 +104,14 @@ class Part:
             raise
 
     def _known(self, name: str) -> Member | None:
+        return self.replica.known(name)
+
+    @property
+    def waiting(self) -> bool:
         """
-        A node that waits to be taken in knows nobody: whoever has the secret may do it.
+        Whether this node is to be taken in, and is not yet.
         """
-        return self.replica.known(name) or (Member(name, "") if self.replica.joining else None)
+        return self.replica.status().role == "joining"
 
     async def stop(self) -> None:
         """

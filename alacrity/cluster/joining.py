@@ -4,8 +4,8 @@ How a new node gets into a cluster: it asks one that is in it, over the manageme
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import msgspec
 from twisted.internet.interfaces import IReactorTime
@@ -25,16 +25,6 @@ PATIENCE: Final = 20.0
 _log: Final = Logger()
 
 
-class Waiting(Protocol):
-    """
-    A node that may wait to be taken in.
-    """
-
-    @property
-    def joining(self) -> bool:
-        """Whether it does."""
-
-
 class Refused(Exception):
     """
     The cluster will not have the node.
@@ -50,7 +40,7 @@ async def join(
     url: str,
     me: Member,
     transport: Any,
-    replica: Waiting,
+    waiting: Callable[[], bool],
     clock: IReactorTime,
     headers: Mapping[str, str],
 ) -> None:
@@ -60,10 +50,11 @@ async def join(
     @param http: treq, or what behaves like it.
     @param url: of the management API of any node in the cluster.
     @param transport: is told of the members, so that it connects with them.
+    @param waiting: whether this node is not in the cluster yet.
     @param headers: for the calls.
     """
     said = ""
-    while replica.joining:
+    while waiting():
         try:
             await _ask(http, url.rstrip("/"), me, transport, headers)
         except Refused as refusal:
@@ -80,9 +71,7 @@ async def join(
     _log.info("this node, {name}, is in the cluster", name=me.name)
 
 
-async def _ask(
-    http: Any, url: str, me: Member, transport: Any, headers: Mapping[str, str]
-) -> None:
+async def _ask(http: Any, url: str, me: Member, transport: Any, headers: Mapping[str, str]) -> None:
     response = await http.get(f"{url}/cluster", headers=headers, timeout=PATIENCE)
     cluster = msgspec.json.decode(await _body(response), type=_Cluster)
     for member in cluster.members:

@@ -293,9 +293,9 @@ class Monitor(Service):
 
     def _watch(self, server: Server) -> None:
         now = self._clock.seconds()
-        # The wall clock is asked this once: should it be set, no server ages by that.
-        down_since = now - max(0.0, self._wall() - server.since)
-        watch = _Watch(server, self._settings, down_since=down_since)
+        # While nobody checked, no server was found down: what is down already is removed
+        # for what is seen from here on.
+        watch = _Watch(server, self._settings, down_since=now)
         self._watches[server.id] = watch
         if self._restoring and server.state is not State.PENDING:
             watch.settled = True

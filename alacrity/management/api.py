@@ -4,11 +4,10 @@ The calls of the management API.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -149,7 +148,7 @@ class Api:
         names="/servers/{id}",
     )
     async def _register(self, request: Request) -> bytes:
-        asked = read_registration(requirerespond_json(request), _caller(request))
+        asked = read_registration(require_json(request), _caller(request))
         outcome = await self._propose(
             Register(asked.ip, asked.port, asked.check, asked.weight, time=self._wall())
         )

@@ -28,9 +28,7 @@ def require_json(request: Request) -> bytes:
         raise Problem(415, f"Content-Type is {found}; allowed: application/json ({CURL})")
     media_type, *parameters = fields[0].lower().split(b";")
     if media_type.strip() != b"application/json":
-        raise Problem(
-            415, f"Content-Type is {text(fields[0])}; allowed: application/json ({CURL})"
-        )
+        raise Problem(415, f"Content-Type is {text(fields[0])}; allowed: application/json ({CURL})")
     for parameter in parameters:
         name, _, value = parameter.strip().partition(b"=")
         if name == b"charset" and value.strip(b'"') not in {b"utf-8", b"utf8"}:

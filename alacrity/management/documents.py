@@ -17,12 +17,17 @@ from typing import Any, Final, NoReturn, Protocol, TypeVar
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from alacrity.cluster.addresses import join_address, split_address
+from alacrity.cluster.members import Member
+from alacrity.cluster.settings import ADDRESS, NAME, is_address, is_name
 from alacrity.http1.fields import valid_host
 from alacrity.management.problems import Problem, shown
 from alacrity.management.schemas import (
     CheckDocument,
+    HandOverRequestDocument,
     HttpCheckDocument,
     LastCheckDocument,
+    NodeRequestDocument,
     Port,
     RegistrationDocument,
     ServerCounterDocument,
@@ -49,6 +54,16 @@ ALLOWED: Final[Mapping[str, str]] = {
     "weight": "a whole number from 1 to 256",
 }
 """What may be in a registration, member by member, as the problem documents say it."""
+
+ALLOWED_NODE: Final[Mapping[str, str]] = {
+    "": "a JSON object with address, name",
+    "address": ADDRESS,
+    "name": NAME,
+}
+"""Likewise, in what asks for a node to be taken in."""
+
+ALLOWED_HAND_OVER: Final[Mapping[str, str]] = {"": "a JSON object with name", "name": NAME}
+"""Likewise, in what asks the leader to hand over."""
 
 _T = TypeVar("_T")
 
@@ -98,19 +113,58 @@ def read_registration(body: bytes, caller: str | None) -> Registration:
     @param caller: the IP address of who sent it; L{None}: it has none.
     @raise Problem: it is not as it must be.
     """
-    document = _parse(body)
-    try:
-        asked = msgspec.convert(document, RegistrationDocument)
-    except msgspec.ValidationError as error:
-        _raise_problem(str(error), document)
-    except UnicodeEncodeError:
-        raise Problem(400, "a string or a name holds half a surrogate pair") from None
+    asked = _read(body, RegistrationDocument, ALLOWED)
     return Registration(
         ip=_caller_ip(caller) if asked.ip is UNSET else _ip(asked.ip),
         port=_port("port", asked.port),
         check=TcpCheck() if asked.check is UNSET else _check(asked.check),
         weight=asked.weight,
     )
+
+
+def read_node(body: bytes) -> Member:
+    """
+    Read the body of a C{POST /cluster/nodes}.
+
+    @raise Problem: it is not as it must be.
+    """
+    asked = _read(body, NodeRequestDocument, ALLOWED_NODE)
+    if not is_address(asked.address):
+        raise _fault("address", asked.address, ALLOWED_NODE)
+    address = join_address(*split_address(asked.address))
+    if asked.name is UNSET:
+        return Member(address, address)
+    if not is_name(asked.name):
+        raise _fault("name", asked.name, ALLOWED_NODE)
+    return Member(asked.name, address)
+
+
+def read_hand_over(body: bytes) -> str | None:
+    """
+    Read the body of a C{POST /cluster/leader}: who is to lead; L{None}: anybody.
+
+    @raise Problem: it is not as it must be.
+    """
+    name = _given(_read(body, HandOverRequestDocument, ALLOWED_HAND_OVER).name)
+    if name is not None and not is_name(name):
+        raise _fault("name", name, ALLOWED_HAND_OVER)
+    return name
+
+
+def _read(body: bytes, kind: type[_T], allowed: Mapping[str, str]) -> _T:
+    """
+    Read a body.
+
+    @param allowed: what may be in it, member by member.
+    @raise Problem: it is not as it must be.
+    """
+    document = _parse(body)
+    try:
+        return msgspec.convert(document, kind)
+    except msgspec.ValidationError as error:
+        _raise_problem(str(error), document, kind, allowed)
+    except UnicodeEncodeError:
+        raise Problem(400, "a string or a name holds half a surrogate pair") from None
 
 
 def _parse(body: bytes) -> object:
@@ -162,32 +216,34 @@ _PLACE: Final = re.compile(r" - at `\$\.?(?P<place>[^`]*)`\Z")
 _MISSING: Final = re.compile(r"Object missing required field `(?P<name>[^`]*)`")
 
 
-def _raise_problem(fault: str, document: object) -> NoReturn:
+def _raise_problem(
+    fault: str, document: object, kind: type, allowed: Mapping[str, str]
+) -> NoReturn:
     """
     Say in our words what msgspec found.
     """
     if fault.startswith("Object contains unknown field"):
         # Not read from the text, for there the name is as the caller made it up.
-        raise _unknown(document)
+        raise _unknown(document, kind)
     found = _PLACE.search(fault)
     place = "" if found is None else found["place"]
     missing = _MISSING.match(fault)
     if missing is not None:
         field = f"{place}.{missing['name']}" if place else missing["name"]
-        raise Problem(400, f"{field} is missing; allowed: {_allowed(field)}", field=field)
-    raise _fault(place, _at(document, place))
+        raise Problem(400, f"{field} is missing; allowed: {allowed[field]}", field=field)
+    raise _fault(place, _at(document, place), allowed)
 
 
-def _unknown(document: Any) -> Problem:
+def _unknown(document: Any, kind: Any) -> Problem:
     """
     The problem that there is a member which is not known.
     """
-    above, members, known = "", document, RegistrationDocument.__struct_fields__
+    above, members, known = "", document, kind.__struct_fields__
     name = next((name for name in members if name not in known), None)
     if name is None:
         above, members = "check.", document["check"]
-        kind = TcpCheckDocument if members["type"] == "tcp" else HttpCheckDocument
-        known = ("type", *kind.__struct_fields__)
+        check = TcpCheckDocument if members["type"] == "tcp" else HttpCheckDocument
+        known = ("type", *check.__struct_fields__)
         name = next(name for name in members if name not in known)
     allowed = ", ".join(known)
     if above:
@@ -206,10 +262,6 @@ def _at(document: object, place: str) -> object:
     return value
 
 
-def _allowed(field: str) -> str:
-    return ALLOWED[re.sub(r"\[\d+\]", "", field)]
-
-
 def _shown(name: str) -> str:
     """
     A name that a caller made up, fit to be shown.
@@ -217,16 +269,24 @@ def _shown(name: str) -> str:
     return shown(name)[1:-1] if len(name) <= 60 else f"{shown(name[:40])[1:-1]}..."
 
 
-def _fault(field: str, found: object, reason: str | None = None) -> Problem:
+def _fault(
+    field: str,
+    found: object,
+    allowed: Mapping[str, str] = ALLOWED,
+    *,
+    reason: str | None = None,
+) -> Problem:
     """
     The problem that a value is not what is allowed.
 
+    @param allowed: what is, member by member.
     @param reason: what is wrong with it, where that is not obvious.
     """
+    place = re.sub(r"\[\d+\]", "", field)
     because = "" if reason is None else f" ({reason})"
     return Problem(
         400,
-        f"{field or 'the body'} is {shown(found)}{because}; allowed: {_allowed(field)}",
+        f"{field or 'the body'} is {shown(found)}{because}; allowed: {allowed[place]}",
         field=field or None,
     )
 
@@ -250,10 +310,10 @@ def _ip(text: str) -> str:
     try:
         address = ip_address(text)
     except ValueError:
-        raise _fault("ip", text, _why_no_address(text)) from None
+        raise _fault("ip", text, reason=_why_no_address(text)) from None
     fault = _why_not(address)
     if fault is not None:
-        raise _fault("ip", text, fault)
+        raise _fault("ip", text, reason=fault)
     return str(address)
 
 
@@ -317,7 +377,7 @@ def _check(asked: CheckDocument) -> Check:
         return TcpCheck(interval, timeout, rise, fall, port)
     lowest, highest = asked.status
     if lowest > highest:
-        raise _fault("check.status", [lowest, highest], "the first is above the second")
+        raise _fault("check.status", [lowest, highest], reason="the first is above the second")
     host = _given(asked.host)
     if host is not None and not (host.isascii() and valid_host(host.encode("ascii"))):
         raise _fault("check.host", host)

@@ -57,6 +57,7 @@ class Balancer:
     """
 
     def __init__(self) -> None:
+        self._serving = True
         self._upstreams: dict[str, Upstream] = {}
         self._leaving: set[Upstream] = set()
         self._ring: list[Upstream] | None = None
@@ -82,6 +83,13 @@ class Balancer:
                 upstream.close_idle()
                 if upstream.active:
                     self._leaving.add(upstream)
+        self._ring = None
+
+    def serve(self, serving: bool) -> None:
+        """
+        Deal requests out, or none at all.
+        """
+        self._serving = serving
         self._ring = None
 
     def upstream(self, id: str) -> Upstream | None:
@@ -137,7 +145,9 @@ class Balancer:
 
     def _arrange(self) -> list[Upstream]:
         self._ring = ring = [
-            upstream for upstream in self._upstreams.values() if upstream.server.state is State.UP
+            upstream
+            for upstream in self._upstreams.values()
+            if self._serving and upstream.server.state is State.UP
         ]
         if len({upstream.server.weight for upstream in ring}) > 1:
             self._heap = [
