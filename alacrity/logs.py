@@ -67,6 +67,8 @@ def observer(settings: Log, destination: TextIO) -> ILogObserver:
     write = FileLogObserver(destination, _as_json if settings.format == "json" else _as_text)
     important = LogLevelFilterPredicate(defaultLogLevel=LogLevel.lookupByName(settings.level))
     important.setLogLevelForNamespace(ACCESS, LogLevel.info)
+    # It tells of each connection that treq makes.
+    important.setLogLevelForNamespace("twisted.web.client", LogLevel.warn)
     return FilteringLogObserver(write, [important])
 
 

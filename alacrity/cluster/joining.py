@@ -31,8 +31,13 @@ class Refused(Exception):
     """
 
 
+class _Member(msgspec.Struct):
+    name: str
+    address: str
+
+
 class _Cluster(msgspec.Struct):
-    members: list[Member]
+    members: list[_Member]
 
 
 async def join(
@@ -76,7 +81,7 @@ async def _ask(http: Any, url: str, me: Member, transport: Any, headers: Mapping
     cluster = msgspec.json.decode(await _body(response), type=_Cluster)
     for member in cluster.members:
         if member.name != me.name:
-            transport.addNode(Peer(member))
+            transport.addNode(Peer(Member(member.name, member.address)))
     await _body(
         await http.post(
             f"{url}/cluster/nodes",
