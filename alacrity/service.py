@@ -209,6 +209,9 @@ class Alacrity(Service):
         """
         leading = self.replica.leading and self.serving
         if leading and not self.monitor.running:
+            self._log.info(
+                "this node leads, and checks {count} servers", count=len(self.view.pool.servers)
+            )
             self.monitor.startService()
         elif not leading and self.monitor.running:
             return self.monitor.stopService()
@@ -267,10 +270,9 @@ class Alacrity(Service):
         self.replica.subscribe(self._led)
         Deferred.fromCoroutine(self._take_part()).addErrback(self._fail)
         self._log.info(
-            "Alacrity {version} on {transports}, {servers} servers known, state in {state}",
+            "Alacrity {version} on {transports}, state in {state}",
             version=__version__,
             transports="uvloop" if uvloop_of(self._reactor) is not None else "Twisted's transports",
-            servers=len(self.view.pool.servers),
             state=str(self._state_directory),
         )
         for role, ports in (("proxy", self._proxy_ports), ("management", self._management_ports)):

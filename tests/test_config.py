@@ -183,7 +183,15 @@ class ParseTests(SynchronousTestCase):
                     "idle_per_server": 32,
                     "requests_per_connection": 0,
                 },
-                "cluster": {},
+                "cluster": {
+                    "listen": (),
+                    "advertise": "",
+                    "name": "",
+                    "members": (),
+                    "secret_file": "",
+                    "serve": "all",
+                    "fsync": True,
+                },
                 "log": {"level": "info", "format": "text", "access": "off"},
             },
         )

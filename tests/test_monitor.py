@@ -470,15 +470,18 @@ class RemovalTests(SynchronousTestCase):
         bench.advance(1000.0)
         self.assertIs(bench.state(), State.DOWN)
 
-    def test_down_since_before_the_start_counts_once_a_check_has_failed(self) -> None:
-        for verdict, removed in ((FAIL, True), (PASS, False)):
-            bench = Bench(restored(1, State.DOWN))
-            bench.clock.advance(1000.0)
-            bench.answer = lambda server, verdict=verdict: verdict  # type: ignore[misc]
-            bench.monitor.startService()
-            self.assertEqual(len(bench.view.pool.servers), 1)
-            bench.advance(8.0)
-            self.assertEqual(not bench.view.pool.servers, removed)
+    def test_down_counts_from_the_start(self) -> None:
+        """
+        What was down while nobody checked is not removed for that.
+        """
+        bench = Bench(restored(1, State.DOWN))
+        bench.clock.advance(1000.0)
+        bench.answer = lambda server: FAIL
+        bench.monitor.startService()
+        bench.advance(290.0)
+        self.assertEqual(len(bench.view.pool.servers), 1)
+        bench.advance(20.0)
+        self.assertEqual(bench.view.pool.servers, {})
 
 
 class ScheduleTests(SynchronousTestCase):

@@ -57,7 +57,7 @@ class MainJobTests(NodeTestCase):
         sides are counted.
         """
         node = self.node(twistd=self.twistd)
-        self.assertIn(f"on {self.transports}, 0 servers known", node.log)
+        self.assertIn(f"on {self.transports}, state in ", node.log)
         self.assertEqual(node.get().status, 503)
         management = f"http://127.0.0.1:{node.management}"
         server = self.server("--register", management, "--name", "one")
@@ -152,26 +152,27 @@ class StateTests(NodeTestCase):
         node.register(server.port, check={"type": "http", "path": "/health"})
         node.stop(signal.SIGKILL)
         again = self.node(directory=node.directory)
-        self.assertIn("1 servers known", again.log)
+        again.expect("this node leads, and checks 1 servers")
         self.assertEqual(again.get().status, 200)
         document = call(again.management, "GET", f"/servers/{id}").json()
         self.assertEqual(document["check"]["path"], "/health")
 
     def test_damaged(self) -> None:
         """
-        A damaged file is set aside, and the node starts.
+        A node whose log is damaged does not vote with it, and so does not start.
         """
         node = self.node()
         node.register(self.server().port)
         node.stop()
-        file = node.directory / "alacrity-state" / "pool.json"
-        content = file.read_bytes().replace(b'"up"', b'"UP"')
+        file = node.directory / "alacrity-state" / "raft.log"
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
         file.write_bytes(content)
-        again = self.node(directory=node.directory)
-        self.assertIn("pool.json cannot be used: its checksum is wrong. It is set aside", again.log)
-        (aside,) = file.parent.glob("pool.json.damaged-*")
-        self.assertEqual(aside.read_bytes(), content)
-        self.assertEqual(call(again.management, "GET", "/servers").json(), [])
+        again = Node(node.directory)
+        self.addCleanup(again.stop, signal.SIGKILL)
+        self.assertEqual(again.ended(), 1)
+        self.assertRegex(again.log, r"alacrity: .*raft\.log is damaged at byte \d+: ")
+        self.assertEqual(file.read_bytes(), content)
 
     def test_directory(self) -> None:
         """
@@ -181,7 +182,7 @@ class StateTests(NodeTestCase):
         node = self.node(f"--state-dir={state}")
         node.register(self.server().port)
         node.stop()
-        self.assertTrue((state / "pool.json").is_file())
+        self.assertTrue((state / "raft.log").is_file())
         self.assertFalse((node.directory / "alacrity-state").exists())
 
 
