@@ -19,6 +19,8 @@ import msgspec
 from twisted.internet.endpoints import serverFromString
 
 from alacrity.cluster.members import Member
+from alacrity.cluster.secret import SecretError
+from alacrity.cluster.secret import load as load_secret
 from alacrity.cluster.settings import (
     ADDRESS,
     NAME,
@@ -294,7 +296,9 @@ def parse(text: str, name: str = "configuration") -> Settings:
         cluster = tables["cluster"]
         try:
             advertise = own_address(cluster)
-            tables["cluster"] = msgspec.structs.replace(cluster, advertise=advertise)
+            tables["cluster"] = msgspec.structs.replace(
+                cluster, advertise=advertise, secret_file=_beside(name, cluster.secret_file)
+            )
         except Fault as fault:
             raise _fault(name, f"cluster.{fault.key}", fault.found, fault.allowed) from None
     return Settings(**tables)
@@ -344,6 +348,44 @@ def require_token(
                 "an address such as tcp:8687:interface=127.0.0.1 or unix:/run/alacrity, or "
                 "management.token_file, or management.insecure = true",
             )
+
+
+def require_secret(settings: Settings, *, name: str = "configuration") -> None:
+    """
+    See that the secret of the cluster can be used, where one is configured.
+
+    @param name: the configuration file's, for faults.
+    @raise ConfigurationError: it cannot.
+    """
+    if settings.cluster.secret_file:
+        try:
+            load_secret(Path(settings.cluster.secret_file))
+        except SecretError as error:
+            raise ConfigurationError(f"{name}: cluster.secret_file: {error}") from None
+
+
+def require_listen(settings: Settings, *, join: str | None) -> None:
+    """
+    See that a node that is to join a cluster can be reached by it.
+
+    @param join: the option.
+    @raise ConfigurationError: it cannot, or the option is not a URL.
+    """
+    if join is None:
+        return
+    if not join.startswith(("http://", "https://")):
+        raise _fault("options", "--join", _shown(join), "a URL such as http://10.0.0.1:8687")
+    if not settings.cluster.listen:
+        raise _fault(
+            "options", "--join", f"{_shown(join)} without cluster.listen", "it beside that"
+        )
+
+
+def _beside(name: str, file: str) -> str:
+    """
+    A relative path is as seen from the configuration file.
+    """
+    return str((Path(name).parent / file).absolute()) if file else ""
 
 
 def on_this_machine(description: str) -> bool:
@@ -432,7 +474,7 @@ def _token_file(name: str, path: str, value: Any) -> Path:
     """
     if not isinstance(value, str) or not value or "\0" in value:
         raise _fault(name, path, _shown(value), "the path of a file")
-    file = (Path(name).parent / value).absolute()
+    file = Path(_beside(name, value))
     try:
         read_token(file)
     except TokenError as error:

@@ -79,12 +79,23 @@ class Options(BaseOptions):
         """
         if not self["check-config"]:
             _choose_reactor()
-        from alacrity.config import ConfigurationError, Settings, load, override, require_token
+        from alacrity.config import (
+            ConfigurationError,
+            Settings,
+            load,
+            override,
+            require_listen,
+            require_secret,
+            require_token,
+        )
 
         try:
             settings = Settings() if self["config"] is None else load(Path(self["config"]))
             self.settings = override(settings, proxy=self["proxy"], management=self["management"])
-            require_token(self.settings, name=str(self["config"]), options=bool(self["management"]))
+            name = str(self["config"])
+            require_token(self.settings, name=name, options=bool(self["management"]))
+            require_secret(self.settings, name=name)
+            require_listen(self.settings, join=self["join"])
         except ConfigurationError as error:
             sys.stderr.write(f"alacrity: {error}\n")
             raise SystemExit(1) from None

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.members import Member
-from alacrity.config import Cluster, ConfigurationError, Settings, load, parse
+from alacrity.config import (
+    Cluster,
+    ConfigurationError,
+    Settings,
+    load,
+    parse,
+    require_listen,
+    require_secret,
+)
 
 LOCAL = 'listen = ["tcp:8688:interface=127.0.0.1"]'
 OPEN = 'listen = ["tcp:8688"]\nsecret_file = "secret"'
@@ -233,3 +241,53 @@ class FaultTests(SynchronousTestCase):
             cluster(text)
         except ConfigurationError as error:
             self.assertNotIn("\n", str(error))
+
+
+class RequirementTests(SynchronousTestCase):
+    """
+    What is looked at beside the file itself.
+    """
+
+    def test_secret(self) -> None:
+        """
+        The secret has to be there, to be long enough, and to be its owner's alone; a
+        relative path is as seen from the configuration file.
+        """
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        name = str(directory / "a.toml")
+        settings = parse(f"[cluster]\n{OPEN}\nadvertise = '10.0.0.1:8688'", name)
+        file = (directory / "secret").absolute()
+        self.assertEqual(settings.cluster.secret_file, str(file))
+        for content, mode, fault in (
+            (None, 0, "No such file or directory"),
+            ("x" * 40, 0o640, "its mode 0640 lets others use it; allowed: 0600 or 0400"),
+            ("short", 0o600, "it has 5 bytes; allowed: 32 to 4096. "),
+        ):
+            if content is not None:
+                file.write_text(content)
+                file.chmod(mode)
+            with self.assertRaises(ConfigurationError) as caught:
+                require_secret(settings, name="a.toml")
+            self.assertTrue(
+                str(caught.exception).startswith(f"a.toml: cluster.secret_file: {file}: {fault}"),
+                str(caught.exception),
+            )
+        file.write_text("x" * 32)
+        require_secret(settings)
+        require_secret(Settings())
+
+    def test_join(self) -> None:
+        """
+        Who joins a cluster, can be reached.
+        """
+        require_listen(Settings(), join=None)
+        listening = parse("[cluster]\nlisten = ['tcp:8688:interface=127.0.0.1']")
+        require_listen(listening, join="http://a:8687")
+        for settings, url, found in (
+            (Settings(), "http://a:8687", "'http://a:8687' without cluster.listen"),
+            (listening, "a:8687", "'a:8687'"),
+        ):
+            with self.assertRaises(ConfigurationError) as caught:
+                require_listen(settings, join=url)
+            self.assertIn(f"options: --join: found {found}; allowed: ", str(caught.exception))
