@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.members import Member
 from alacrity.cluster.replica import ClusterStatus, MemberStatus
@@ -92,8 +93,9 @@ class Cluster:
     """
     A cluster of one, that does what it is told.
 
-    @ivar told: what that was.
-    @ivar failure: with what it fails; L{None}: it does not.
+    @ivar members: with an empty address for this node, it stands alone.
+    @ivar told: what it was told.
+    @ivar failures: with what it fails, by what it is told.
     """
 
     def __init__(self) -> None:
@@ -101,14 +103,16 @@ class Cluster:
         self.stale = False
         self.members = [Member("a", "10.0.0.1:8688")]
         self.told: list[tuple[str, object]] = []
-        self.failure: Exception | None = None
+        self.failures: dict[str, Exception] = {}
 
     def status(self) -> ClusterStatus:
         """What there is of it."""
         return ClusterStatus(
             name="a",
             members=tuple(
-                MemberStatus(each.name, each.address, "leader" if each.name == "a" else "follower")
+                MemberStatus(each.name, each.address, "leader", None, 7, 0)
+                if each.name == "a"
+                else MemberStatus(each.name, each.address, "follower", 0.0123456, 5, 2)
                 for each in self.members
             ),
             role="leader",
@@ -121,19 +125,20 @@ class Cluster:
             stale=self.stale,
         )
 
-    def _do(self, what: str, argument: object) -> None:
-        if self.failure is not None:
-            raise self.failure
+    def _do(self, what: str, argument: object = None) -> None:
+        if what in self.failures:
+            raise self.failures[what]
         self.told.append((what, argument))
 
     async def barrier(self) -> None:
         """It is consistent."""
-        self._do("barrier", None)
+        self._do("barrier")
 
     async def add_member(self, member: Member) -> None:
         """It is in."""
         self._do("add", member)
-        self.members.append(member)
+        if member not in self.members:
+            self.members.append(member)
 
     async def remove_member(self, name: str) -> None:
         """It is out."""
@@ -201,14 +206,16 @@ class Management:
         connection.send(request(method, path, body, headers))
         return response(connection.received(), method)
 
-    def post(self, document: object, peer: IAddress = CALLER) -> Response:
+    def post(
+        self, document: object, peer: IAddress = CALLER, *, path: str = "/servers"
+    ) -> Response:
         """
-        Register.
+        Send a document; register, if not told otherwise.
 
         @param document: as JSON, or what is to be made JSON.
         """
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
-        return self.call("POST", "/servers", body, {"Content-Type": "application/json"}, peer)
+        return self.call("POST", path, body, {"Content-Type": "application/json"}, peer)
 
 
 def request(
@@ -241,3 +248,36 @@ def response(data: bytes, method: str = "GET") -> Response:
     else:
         assert len(body) == int(headers.get("content-length", 0)), data
     return Response(int(status.split(" ")[1]), headers, body)
+
+
+class ManagementCase(SynchronousTestCase):
+    """
+    Has a L{Management}.
+    """
+
+    def setUp(self) -> None:
+        """
+        An API with an empty pool.
+        """
+        self.management = Management()
+
+    def assertProblem(self, answer: Response, status: int, field: str | None = None) -> str:
+        """
+        The answer must be a proper problem document.
+
+        @return: its detail.
+        """
+        self.assertEqual(answer.status, status, answer.body)
+        self.assertEqual(answer.headers["content-type"], "application/problem+json")
+        self.assertEqual(answer.headers["cache-control"], "no-store")
+        self.assertNotIn("server", answer.headers)
+        self.assertTrue(answer.body.endswith(b"}\n") and answer.body.isascii(), answer.body)
+        document = answer.document
+        self.assertEqual(document["type"], "about:blank")
+        self.assertEqual(document["status"], status)
+        self.assertTrue(document["title"])
+        self.assertEqual(document.get("field"), field, document)
+        detail = document["detail"]
+        assert isinstance(detail, str)
+        self.assertLess(len(detail), 500)
+        return detail

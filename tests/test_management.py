@@ -21,12 +21,20 @@ from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from alacrity.cluster.proposals import OutcomeUnknown, Refused
 from alacrity.management import CheckResult
 from alacrity.management.site import BODY_LIMIT, LINGER_BYTES, LINGER_SECONDS
 from alacrity.pool import Command, HttpCheck, Outcome, Report, State, TcpCheck
-from alacrity.pool.local import NotKept
 from alacrity.stats import Counter
-from tests.management_caller import NOW, Management, Response, Result, request, response
+from tests.management_caller import (
+    NOW,
+    Management,
+    ManagementCase,
+    Response,
+    Result,
+    request,
+    response,
+)
 
 reactor: Any = _reactor
 
@@ -55,39 +63,6 @@ FULL_CHECK = {
     "fall": 4,
     "port": "9000",
 }
-
-
-class ManagementCase(SynchronousTestCase):
-    """
-    Has a L{Management}.
-    """
-
-    def setUp(self) -> None:
-        """
-        An API with an empty pool.
-        """
-        self.management = Management()
-
-    def assertProblem(self, answer: Response, status: int, field: str | None = None) -> str:
-        """
-        The answer must be a proper problem document.
-
-        @return: its detail.
-        """
-        self.assertEqual(answer.status, status, answer.body)
-        self.assertEqual(answer.headers["content-type"], "application/problem+json")
-        self.assertEqual(answer.headers["cache-control"], "no-store")
-        self.assertNotIn("server", answer.headers)
-        self.assertTrue(answer.body.endswith(b"}\n") and answer.body.isascii(), answer.body)
-        document = answer.document
-        self.assertEqual(document["type"], "about:blank")
-        self.assertEqual(document["status"], status)
-        self.assertTrue(document["title"])
-        self.assertEqual(document.get("field"), field, document)
-        detail = document["detail"]
-        assert isinstance(detail, str)
-        self.assertLess(len(detail), 500)
-        return detail
 
 
 class RegisterTests(ManagementCase):
@@ -327,7 +302,7 @@ BAD_REGISTRATIONS: list[BadRegistration] = [
     ({**SERVER, "check": {"type": "http", "status": [200, 600]}}, "check.status[1]"),
     ({**SERVER, "check": {"type": "http", "status": ["200", 299]}}, "check.status[0]"),
     *check_members("host",
-        "", "a b", "a,b", "u@h", "h/p", "a\r\nX: y", "h\xe9", "x" * 300, 1, None, "\ud800",
+        "", ":80", "a b", "a,b", "u@h", "h/p", "a\r\nX: y", "h\xe9", "x" * 300, 1, None, "\ud800",
     ),
 ]  # fmt: skip
 
@@ -589,7 +564,7 @@ class StatsTests(ManagementCase):
 
 class HealthTests(ManagementCase):
     """
-    C{/health} and C{/health/leader}.
+    C{/health}.
     """
 
     def test_health(self) -> None:
@@ -601,12 +576,6 @@ class HealthTests(ManagementCase):
         self.assertProblem(self.management.call("GET", "/health"), 503)
         self.assertEqual(self.management.call("HEAD", "/health").status, 503)
 
-    def test_leader(self) -> None:
-        """
-        A single node leads.
-        """
-        self.assertEqual(self.management.call("GET", "/health/leader").status, 200)
-
 
 ALLOW = {
     "/servers": "GET, HEAD, OPTIONS, POST",
@@ -615,6 +584,14 @@ ALLOW = {
     "/stats/detail": "GET, HEAD, OPTIONS",
     "/health": "GET, HEAD, OPTIONS",
     "/health/leader": "GET, HEAD, OPTIONS",
+    "/cluster": "GET, HEAD, OPTIONS",
+    "/openapi.json": "GET, HEAD, OPTIONS",
+}
+
+ALLOW_NO_GET = {
+    "/cluster/nodes": "OPTIONS, POST",
+    "/cluster/nodes/a": "DELETE, OPTIONS",
+    "/cluster/leader": "OPTIONS, POST",
 }
 
 
@@ -629,7 +606,7 @@ class HttpTests(ManagementCase):
         """
         self.management.post(SERVER)
         pool = self.management.view.pool
-        for path, allow in ALLOW.items():
+        for path, allow in (ALLOW | ALLOW_NO_GET).items():
             for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "TRACE", "BREW"):
                 if method in allow:
                     continue
@@ -816,28 +793,42 @@ class BodyLimitTests(ManagementCase):
         self.assertEqual(self.management.clock.getDelayedCalls(), [])
 
 
-class FaultTests(SynchronousTestCase):
+class FaultTests(ManagementCase):
     """
     Calls that fail through no fault of the caller.
     """
 
-    def test_not_kept(self) -> None:
+    def changes(self, error: Exception) -> list[Response]:
         """
-        503, and a repeat is safe.
+        The answers to the changes of a pool that cannot be changed.
         """
 
         async def propose(_command: Command) -> Outcome:
-            raise NotKept("no space left on /dev/sda1")
+            raise error
 
         management = Management(propose)
-        for answer in (
-            management.post(SERVER),
-            management.call("DELETE", f"/servers/{ID}"),
-        ):
-            self.assertEqual(answer.status, 503)
+        return [management.post(SERVER), management.call("DELETE", f"/servers/{ID}")]
+
+    def test_refused(self) -> None:
+        """
+        503 where nothing was changed, with when to repeat it.
+        """
+        for answer in self.changes(Refused("there is no leader")):
+            detail = self.assertProblem(answer, 503)
+            self.assertEqual(
+                detail, "nothing was changed, and repeating the call is safe: there is no leader"
+            )
             self.assertEqual(answer.headers["retry-after"], "1")
-            self.assertIn("repeating the call is safe", answer.document["detail"])
-            self.assertNotIn(b"/dev/sda1", answer.body)
+
+    def test_outcome_unknown(self) -> None:
+        """
+        504 where it may have been; a repeat is safe.
+        """
+        for answer in self.changes(OutcomeUnknown("not heard of")):
+            detail = self.assertProblem(answer, 504)
+            self.assertEqual(
+                detail, "it is not known whether it was done; repeating the call is safe"
+            )
 
     def test_incident(self) -> None:
         """
@@ -924,7 +915,7 @@ class ImportTests(SynchronousTestCase):
         It leaves the choice of the reactor open.
         """
         code = (
-            "import sys, alacrity.management, alacrity.pool.local, alacrity.pool.store;"
+            "import sys, alacrity.management, alacrity.pool.store;"
             "sys.exit('twisted.internet.reactor' in sys.modules)"
         )
         root = Path(__file__).parent.parent

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,15 +14,17 @@ from typing import Any, Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from alacrity.cluster.members import Member
+from alacrity.cluster.proposals import OutcomeUnknown, Refused
 from alacrity.management import Api
-from alacrity.management.documents import ALLOWED
+from alacrity.management.documents import ALLOWED, ALLOWED_HAND_OVER, ALLOWED_NODE
 from alacrity.management.openapi import describe
 from alacrity.management.problems import TITLES
 from alacrity.management.site import BODY_LIMIT
 from alacrity.pool import Command, Outcome, Report, State
-from alacrity.pool.local import NotKept
 from tests.management_caller import NOW, TOKEN, Management, Response, Result
 from tests.node import PATIENCE, Node
+from tests.test_management_cluster import ADDRESSES, BAD_ADDRESSES
 
 ID = "10.0.0.7:8080"
 SERVER = {"ip": "10.0.0.7", "port": "8080"}
@@ -37,6 +40,17 @@ OPERATIONS = {
     ("GET", "/health"),
     ("GET", "/health/leader"),
     ("GET", "/openapi.json"),
+    ("GET", "/cluster"),
+    ("POST", "/cluster/nodes"),
+    ("DELETE", "/cluster/nodes/{name}"),
+    ("POST", "/cluster/leader"),
+}
+
+
+BODIES = {
+    ("POST", "/servers"): b'{"ip": "10.0.0.7", "port": 8080}',
+    ("POST", "/cluster/nodes"): b'{"address": "10.0.0.2:8688", "name": "b"}',
+    ("POST", "/cluster/leader"): b'{"name": "b"}',
 }
 
 
@@ -87,20 +101,63 @@ class DescriptionTests(SynchronousTestCase):
 
     def test_members(self) -> None:
         """
-        Each member that a registration may have, is in it, with the words of the
-        problem documents.
+        Each member that a document which is sent may have, is in it, with the words of
+        the problem documents.
         """
         schemas = self.document["components"]["schemas"]
-        described = {}
-        for kind, place in (
-            ("RegistrationDocument", ""),
-            ("TcpCheckDocument", "check."),
-            ("HttpCheckDocument", "check."),
+        for allowed, kinds in (
+            (
+                ALLOWED,
+                {
+                    "RegistrationDocument": "",
+                    "TcpCheckDocument": "check.",
+                    "HttpCheckDocument": "check.",
+                },
+            ),
+            (ALLOWED_NODE, {"NodeRequestDocument": ""}),
+            (ALLOWED_HAND_OVER, {"HandOverRequestDocument": ""}),
         ):
-            self.assertIs(schemas[kind]["additionalProperties"], False)
-            for name, schema in schemas[kind]["properties"].items():
-                described[place + name] = schema["description"]
-        self.assertEqual(described, {place: text for place, text in ALLOWED.items() if place})
+            described = {}
+            for kind, place in kinds.items():
+                self.assertIs(schemas[kind]["additionalProperties"], False)
+                for name, schema in schemas[kind]["properties"].items():
+                    described[place + name] = schema["description"]
+            self.assertEqual(described, {place: text for place, text in allowed.items() if place})
+
+    def test_node_addresses(self) -> None:
+        """
+        The pattern of a node's address allows what is read, and nothing else.
+        """
+        schema = self.document["components"]["schemas"]["NodeRequestDocument"]
+        branches = schema["properties"]["address"]["anyOf"]
+        for addresses, good in ((ADDRESSES, True), (BAD_ADDRESSES, False)):
+            for address in addresses:
+                allowed = any(
+                    re.search(branch["pattern"], address) is not None
+                    and re.search(branch["not"]["pattern"], address) is None
+                    for branch in branches
+                )
+                self.assertIs(allowed, good, address)
+
+    def test_links(self) -> None:
+        """
+        What makes something, leads to the calls on it.
+        """
+        found = {
+            (method, path, status): set(response["links"])
+            for (method, path), each in operations(self.document).items()
+            for status, response in each["responses"].items()
+            if "links" in response
+        }
+        server = {"show_server", "deregister"}
+        self.assertEqual(
+            found,
+            {
+                ("POST", "/servers", "201"): server,
+                ("POST", "/servers", "200"): server,
+                ("POST", "/cluster/nodes", "201"): {"remove_node"},
+            },
+        )
 
     def test_answers(self) -> None:
         """
@@ -116,12 +173,27 @@ class DescriptionTests(SynchronousTestCase):
             ("/stats", "StatsDocument"),
             ("/health", "ServingDocument"),
             ("/health/leader", "LeaderDocument"),
+            ("/cluster", "ClusterDocument"),
         ):
             answer = self.management.call("GET", path).document
             for document in answer if isinstance(answer, list) else [answer]:
                 schema = self.document["components"]["schemas"][kind]
                 self.assertEqual(set(document), set(schema["properties"]), path)
                 self.assertEqual(set(document), set(schema["required"]), path)
+
+    def test_answers_about_members(self) -> None:
+        """
+        Likewise for the calls on the members of the cluster.
+        """
+        schemas = self.document["components"]["schemas"]
+        new = {"address": "10.0.0.2:8688", "name": "b"}
+        for document, kind in (
+            (self.management.call("GET", "/cluster").document["members"][0], "MemberDocument"),
+            (self.management.post(new, path="/cluster/nodes").document, "NodeDocument"),
+            (self.management.post({}, path="/cluster/leader").document, "HandOverDocument"),
+        ):
+            self.assertEqual(set(document), set(schemas[kind]["properties"]), kind)
+            self.assertEqual(set(document), set(schemas[kind]["required"]), kind)
 
     def test_problems(self) -> None:
         """
@@ -147,8 +219,12 @@ class DescriptionTests(SynchronousTestCase):
         self.assertEqual(opened, {("GET", "/health"), ("GET", "/health/leader")})
 
 
-async def _not_kept(_command: Command) -> Outcome:
-    raise NotKept("no space left")
+async def _refuse(_command: Command) -> Outcome:
+    raise Refused("there is no leader")
+
+
+async def _lose(_command: Command) -> Outcome:
+    raise OutcomeUnknown("not heard of")
 
 
 def _broken(*_: object) -> Any:
@@ -174,20 +250,33 @@ class StatusTests(SynchronousTestCase):
         """
         Have a call answered with a status.
         """
-        place = path.replace("{id}", ID)
-        body = b'{"ip": "10.0.0.7", "port": 8080}' if method == "POST" else b""
+        place = path.replace("{id}", ID).replace("{name}", "b")
+        body = BODIES.get((method, path), b"")
         headers = dict(JSON)
         management = self.secured()
+        cluster = management.cluster
+        if (method, path) != ("POST", "/cluster/nodes"):
+            cluster.members.append(Member("b", "10.0.0.2:8688"))
         token: bytes | None = TOKEN
         match method, path, status:
             case "POST", "/servers", 201:
                 management = self.secured(known=False)
-            case "POST", "/servers", 400:
-                body = b"{}"
+            case "POST", "/servers" | "/cluster/nodes" | "/cluster/leader", 400:
+                body = b"[]"
+            case "GET", "/servers", 400:
+                place = "/servers?consistent=2"
             case _, "/servers/{id}", 400:
                 place = "/servers/%ff"
+            case _, "/cluster/nodes/{name}", 400:
+                place = "/cluster/nodes/%ff"
             case _, "/servers/{id}", 404:
                 place = "/servers/10.0.0.8:80"
+            case _, "/cluster/nodes/{name}" | "/cluster/leader", 404:
+                cluster.members = [Member("a", "10.0.0.1:8688"), Member("c", "10.0.0.3:8688")]
+            case _, "/cluster/nodes", 409:
+                cluster.members = [Member("a", "")]
+            case _, "/cluster/nodes/{name}" | "/cluster/leader", 409:
+                cluster.members = [Member("b", "10.0.0.2:8688")]
             case _, _, 401:
                 token = None
             case _, _, 413:
@@ -196,8 +285,16 @@ class StatusTests(SynchronousTestCase):
                 headers = {"Content-Type": "text/plain"}
             case _, "/health", 503:
                 management.serving = False
-            case _, _, 503:
-                management = self.secured(_not_kept)
+            case _, "/health/leader", 503:
+                cluster.leading = False
+            case "GET", "/servers" | "/servers/{id}", 503:
+                place += "?consistent=1"
+                cluster.failures["barrier"] = OutcomeUnknown("not heard of")
+            case _, "/cluster/nodes" | "/cluster/nodes/{name}" | "/cluster/leader", 503 | 504:
+                error = Refused("there is no leader") if status == 503 else OutcomeUnknown("")
+                cluster.failures = dict.fromkeys(("add", "remove", "hand over"), error)
+            case _, _, 503 | 504:
+                management = self.secured(_refuse if status == 503 else _lose)
             case _, _, 500:
                 self.patch(management.site.resource._inner, "render", _broken)
         answer = management.call(method, place, body, headers, token=token)
@@ -219,7 +316,7 @@ class StatusTests(SynchronousTestCase):
                 kinds = list(response.get("content", {}))
                 self.assertEqual(kinds, [answer.headers["content-type"]] if answer.body else [])
                 count += 1
-        self.assertEqual(count, 44)
+        self.assertEqual(count, 81)
 
 
 def _registered() -> Command:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
@@ -17,9 +16,8 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from alacrity.cluster.proposals import OutcomeUnknown, Refused
 from alacrity.management import token
-from alacrity.management.bodies import require_json, text
 from alacrity.management.calls import Answer, Call, call, calls_of
-from alacrity.management.cluster import Cluster, ClusterCalls
+from alacrity.management.cluster import Cluster, ClusterCalls, settled
 from alacrity.management.documents import (
     CheckResult,
     counter_document,
@@ -28,6 +26,7 @@ from alacrity.management.documents import (
 )
 from alacrity.management.openapi import describe
 from alacrity.management.problems import RETRY, Problem, shown
+from alacrity.management.requests import caller, flag, require_json, text
 from alacrity.management.schemas import (
     CounterDocument,
     RegistrationDocument,
@@ -148,7 +147,7 @@ class Api:
         names="/servers/{id}",
     )
     async def _register(self, request: Request) -> bytes:
-        asked = read_registration(require_json(request), _caller(request))
+        asked = read_registration(require_json(request), caller(request))
         outcome = await self._propose(
             Register(asked.ip, asked.port, asked.check, asked.weight, time=self._wall())
         )
@@ -184,7 +183,7 @@ class Api:
                 "In the order in which they were registered.", list[ServerDocument], READ_HEADERS
             )
         },
-        problems=[400, 503, 504],
+        problems=[400, 503],
         query=CONSISTENT,
     )
     async def _show_servers(self, request: Request) -> bytes:
@@ -203,7 +202,7 @@ class Api:
         "/servers/{id}",
         "One server.",
         answers={200: Answer("It is in the pool, or is leaving it.", ServerDocument, READ_HEADERS)},
-        problems=[400, 404, 503, 504],
+        problems=[400, 404, 503],
         query=CONSISTENT,
     )
     async def _show_server(self, request: Request, id: str) -> bytes:
@@ -218,18 +217,15 @@ class Api:
 
     async def _read(self, request: Request) -> None:
         """
-        Say how new it is what is read, and see that it is as new as was asked for.
+        See that what is read is as new as was asked for, and say how new it is.
         """
-        asked = (request.args or {}).get(b"consistent", [b"0"])
-        if asked not in ([b"0"], [b"1"]):
-            raise Problem(400, "consistent is not 0 or 1", field="consistent")
-        if asked == [b"1"]:
-            await self._cluster.barrier()
+        consistent = flag(request, "consistent")
+        status = await settled(self._cluster) if consistent else self._cluster.status()
         set_headers(
             request,
             {
                 "X-Alacrity-Index": str(self._view.pool.index),
-                "X-Alacrity-Stale": "true" if self._cluster.status().stale else "false",
+                "X-Alacrity-Stale": "true" if status.stale else "false",
             },
         )
 
@@ -279,7 +275,7 @@ class Api:
             raise Problem(
                 503,
                 "this node takes no requests: it is starting or stopping",
-                headers=dict(RETRY),
+                headers=RETRY,
             )
         return respond_json(request, ServingDocument("serving"))
 
@@ -304,9 +300,12 @@ class Api:
             case Problem() as problem:
                 pass
             case Refused() as refused:
-                problem = Problem(503, f"nothing was changed: {refused}", headers=dict(RETRY))
-            case OutcomeUnknown() as unknown:
-                problem = Problem(504, f"it is not known whether it was done: {unknown}")
+                detail = f"nothing was changed, and repeating the call is safe: {refused}"
+                problem = Problem(503, detail, headers=RETRY)
+            case OutcomeUnknown():
+                problem = Problem(
+                    504, "it is not known whether it was done; repeating the call is safe"
+                )
             case MethodNotAllowed(valid_methods=methods):
                 allow = ", ".join(sorted({*(methods or ()), "OPTIONS"}))
                 if request.method == b"OPTIONS":
@@ -367,11 +366,3 @@ class _Root(Resource):
 
 def _no_such(id: str) -> Problem:
     return Problem(404, f"there is no server {shown(id)}")
-
-
-def _caller(request: Request) -> str | None:
-    """
-    The IP address of the client; L{None}: it has none.
-    """
-    address = request.getClientAddress()
-    return address.host if isinstance(address, IPv4Address | IPv6Address) else None

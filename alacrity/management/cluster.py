@@ -10,17 +10,17 @@ from typing import Protocol
 from twisted.web.server import Request
 
 from alacrity.cluster.members import Member
+from alacrity.cluster.proposals import OutcomeUnknown
 from alacrity.cluster.replica import ClusterStatus
-from alacrity.management.bodies import require_json
 from alacrity.management.calls import Answer, call
-from alacrity.management.documents import read_hand_over, read_node
+from alacrity.management.documents import cluster_document, read_hand_over, read_node
 from alacrity.management.problems import RETRY, Problem, shown
+from alacrity.management.requests import require_json
 from alacrity.management.schemas import (
     ClusterDocument,
     HandOverDocument,
     HandOverRequestDocument,
     LeaderDocument,
-    MemberDocument,
     NodeDocument,
     NodeRequestDocument,
 )
@@ -67,34 +67,7 @@ class ClusterCalls:
         answers={200: Answer("Members, roles, and how far this node is.", ClusterDocument)},
     )
     def _show_cluster(self, request: Request) -> bytes:
-        status = self._cluster.status()
-        return respond_json(
-            request,
-            ClusterDocument(
-                name=status.name,
-                role=status.role,  # type: ignore[arg-type] # the same words
-                leader=status.leader,
-                term=status.term,
-                commit_index=status.commit_index,
-                applied_index=status.applied_index,
-                has_quorum=status.has_quorum,
-                suspended=status.suspended,
-                stale=status.stale,
-                members=[
-                    MemberDocument(
-                        name=each.name,
-                        address=each.address,
-                        role=each.role,  # type: ignore[arg-type] # likewise
-                        last_contact=None
-                        if each.last_contact is None
-                        else round(max(0.0, each.last_contact), 3),
-                        match_index=each.match,
-                        lag=each.lag,
-                    )
-                    for each in status.members
-                ],
-            ),
-        )
+        return respond_json(request, cluster_document(self._cluster.status()))
 
     @call(
         "POST",
@@ -103,19 +76,26 @@ class ClusterCalls:
         takes=NodeRequestDocument,
         answers={201: Answer("It is in, and has caught up.", NodeDocument)},
         problems=[400, 409, 415, 503, 504],
+        names="/cluster/nodes/{name}",
     )
     async def _add_node(self, request: Request) -> bytes:
-        member = read_node(require_json(request))
-        for each in self._cluster.status().members:
-            same = each.name == member.name or each.address == member.address
-            if same and (each.name, each.address) != (member.name, member.address):
+        new = read_node(require_json(request))
+        status = await settled(self._cluster)
+        for each in status.members:
+            if each.name == status.name and not each.address:
+                raise Problem(
+                    409, "this node has no cluster.listen, so that no other could reach it"
+                )
+            name, address = each.name == new.name, each.address == new.address
+            # Both: it is in already, and whoever asks again did not hear that.
+            if name != address:
                 raise Problem(
                     409,
                     f"{shown(each.name)} at {shown(each.address)} is a member already",
-                    field="name" if each.name == member.name else "address",
+                    field="name" if name else "address",
                 )
-        await self._cluster.add_member(member)
-        return respond_json(request, NodeDocument(member.name, member.address), 201)
+        await self._cluster.add_member(new)
+        return respond_json(request, NodeDocument(new.name, new.address), 201)
 
     @call(
         "DELETE",
@@ -125,10 +105,9 @@ class ClusterCalls:
         problems=[400, 404, 409, 503, 504],
     )
     async def _remove_node(self, request: Request, name: str) -> bytes:
-        members = self._cluster.status().members
-        if all(each.name != name for each in members):
-            raise Problem(404, f"there is no member {shown(name)}")
-        if len(members) == 1:
+        status = await settled(self._cluster)
+        _require_member(status, name)
+        if len(status.members) == 1:
             raise Problem(409, "the last member cannot be removed")
         await self._cluster.remove_member(name)
         request.setResponseCode(204)
@@ -141,13 +120,15 @@ class ClusterCalls:
         "whether it did.",
         takes=HandOverRequestDocument,
         answers={202: Answer("It was asked to.", HandOverDocument)},
-        problems=[400, 404, 415, 503],
+        problems=[400, 404, 409, 415, 503],
     )
-    def _hand_over(self, request: Request) -> bytes:
+    async def _hand_over(self, request: Request) -> bytes:
         name = read_hand_over(require_json(request))
-        status = self._cluster.status()
-        if name is not None and all(each.name != name for each in status.members):
-            raise Problem(404, f"there is no member {shown(name)}")
+        status = await settled(self._cluster)
+        if name is not None:
+            _require_member(status, name)
+        if len(status.members) == 1:
+            raise Problem(409, "there is no other member to hand over to")
         self._cluster.hand_over(name)
         return respond_json(request, HandOverDocument(leader=status.leader, wanted=name), 202)
 
@@ -163,5 +144,28 @@ class ClusterCalls:
     )
     def _show_leader(self, request: Request) -> bytes:
         if not self._cluster.leading:
-            raise Problem(503, "this node does not lead", headers=dict(RETRY))
+            raise Problem(503, "this node does not lead", headers=RETRY)
         return respond_json(request, LeaderDocument("leader"))
+
+
+async def settled(cluster: Cluster) -> ClusterStatus:
+    """
+    Wait until this node knows all that was committed before.
+
+    @return: the cluster as it sees it then.
+    @raise Problem: no majority has confirmed that it does.
+    """
+    try:
+        await cluster.barrier()
+    except OutcomeUnknown:
+        raise Problem(
+            503,
+            "no majority of the cluster has confirmed in time that this node is up to date",
+            headers=RETRY,
+        ) from None
+    return cluster.status()
+
+
+def _require_member(status: ClusterStatus, name: str) -> None:
+    if all(each.name != name for each in status.members):
+        raise Problem(404, f"there is no member {shown(name)}")

@@ -2,31 +2,32 @@
 The documents of the management API, read and written; their shapes are in
 L{alacrity.management.schemas}.
 
-All input is validated here, in L{read_registration}, and nowhere else.
+All input is validated here, in the functions that read, and nowhere else.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any, Final, NoReturn, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
-import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from alacrity.cluster.addresses import join_address, split_address
+from alacrity.cluster.addresses import is_ip, join_address, split_address
 from alacrity.cluster.members import Member
-from alacrity.cluster.settings import ADDRESS, NAME, is_address, is_name
+from alacrity.cluster.replica import ClusterStatus
+from alacrity.cluster.settings import ADDRESS, NAME, is_name
 from alacrity.http1.fields import valid_host
 from alacrity.management.problems import Problem, shown
 from alacrity.management.schemas import (
     CheckDocument,
+    ClusterDocument,
     HandOverRequestDocument,
     HttpCheckDocument,
     LastCheckDocument,
+    MemberDocument,
     NodeRequestDocument,
     Port,
     RegistrationDocument,
@@ -34,6 +35,7 @@ from alacrity.management.schemas import (
     ServerDocument,
     TcpCheckDocument,
 )
+from alacrity.management.strict import fault, read
 from alacrity.pool import Check, HttpCheck, Server, TcpCheck
 from alacrity.stats import Counter
 
@@ -113,7 +115,7 @@ def read_registration(body: bytes, caller: str | None) -> Registration:
     @param caller: the IP address of who sent it; L{None}: it has none.
     @raise Problem: it is not as it must be.
     """
-    asked = _read(body, RegistrationDocument, ALLOWED)
+    asked = read(body, RegistrationDocument, ALLOWED)
     return Registration(
         ip=_caller_ip(caller) if asked.ip is UNSET else _ip(asked.ip),
         port=_port("port", asked.port),
@@ -128,15 +130,20 @@ def read_node(body: bytes) -> Member:
 
     @raise Problem: it is not as it must be.
     """
-    asked = _read(body, NodeRequestDocument, ALLOWED_NODE)
-    if not is_address(asked.address):
-        raise _fault("address", asked.address, ALLOWED_NODE)
-    address = join_address(*split_address(asked.address))
-    if asked.name is UNSET:
-        return Member(address, address)
-    if not is_name(asked.name):
-        raise _fault("name", asked.name, ALLOWED_NODE)
-    return Member(asked.name, address)
+    asked = read(body, NodeRequestDocument, ALLOWED_NODE)
+    try:
+        host, port = split_address(asked.address)
+    except ValueError as error:
+        raise fault("address", asked.address, ALLOWED_NODE, reason=str(error)) from None
+    why_not = _why_not(ip_address(host)) if is_ip(host) else None
+    if why_not is not None:
+        raise fault("address", asked.address, ALLOWED_NODE, reason=why_not)
+    address = join_address(host, port)
+    name = address if asked.name is UNSET else asked.name
+    if not is_name(name):
+        reason = "the address, as there is no name" if asked.name is UNSET else None
+        raise fault("name", name, ALLOWED_NODE, reason=reason)
+    return Member(name, address)
 
 
 def read_hand_over(body: bytes) -> str | None:
@@ -145,161 +152,21 @@ def read_hand_over(body: bytes) -> str | None:
 
     @raise Problem: it is not as it must be.
     """
-    name = _given(_read(body, HandOverRequestDocument, ALLOWED_HAND_OVER).name)
+    name = _given(read(body, HandOverRequestDocument, ALLOWED_HAND_OVER).name)
     if name is not None and not is_name(name):
-        raise _fault("name", name, ALLOWED_HAND_OVER)
+        raise fault("name", name, ALLOWED_HAND_OVER)
     return name
-
-
-def _read(body: bytes, kind: type[_T], allowed: Mapping[str, str]) -> _T:
-    """
-    Read a body.
-
-    @param allowed: what may be in it, member by member.
-    @raise Problem: it is not as it must be.
-    """
-    document = _parse(body)
-    try:
-        return msgspec.convert(document, kind)
-    except msgspec.ValidationError as error:
-        _raise_problem(str(error), document, kind, allowed)
-    except UnicodeEncodeError:
-        raise Problem(400, "a string or a name holds half a surrogate pair") from None
-
-
-def _parse(body: bytes) -> object:
-    """
-    Read JSON, strictly as RFC 8259 has it, and without duplicate names.
-    """
-    try:
-        return json.loads(
-            body.decode("utf-8"),
-            object_pairs_hook=_object,
-            parse_constant=_no_constant,
-            parse_float=_number,
-        )
-    except UnicodeDecodeError as error:
-        raise Problem(400, f"the body is not UTF-8 at byte {error.start}") from None
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise Problem(400, f"the body is not JSON: {error.msg} at {where}") from None
-    except RecursionError:
-        raise Problem(400, "the body is nested too deeply") from None
-    except ValueError as error:
-        raise Problem(400, f"the body is not usable JSON: {error}") from None
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise Problem(
-            400, f"the name {shown(twice)} appears twice in one object", field=_shown(twice)
-        )
-    return members
-
-
-def _number(text: str) -> int | float:
-    """
-    JSON does not tell 80.0 from 80 (RFC 8259 6).
-    """
-    value = float(text)
-    return int(value) if value.is_integer() else value
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise Problem(400, f"the body is not JSON: it has the number {name}")
-
-
-_PLACE: Final = re.compile(r" - at `\$\.?(?P<place>[^`]*)`\Z")
-_MISSING: Final = re.compile(r"Object missing required field `(?P<name>[^`]*)`")
-
-
-def _raise_problem(
-    fault: str, document: object, kind: type, allowed: Mapping[str, str]
-) -> NoReturn:
-    """
-    Say in our words what msgspec found.
-    """
-    if fault.startswith("Object contains unknown field"):
-        # Not read from the text, for there the name is as the caller made it up.
-        raise _unknown(document, kind)
-    found = _PLACE.search(fault)
-    place = "" if found is None else found["place"]
-    missing = _MISSING.match(fault)
-    if missing is not None:
-        field = f"{place}.{missing['name']}" if place else missing["name"]
-        raise Problem(400, f"{field} is missing; allowed: {allowed[field]}", field=field)
-    raise _fault(place, _at(document, place), allowed)
-
-
-def _unknown(document: Any, kind: Any) -> Problem:
-    """
-    The problem that there is a member which is not known.
-    """
-    above, members, known = "", document, kind.__struct_fields__
-    name = next((name for name in members if name not in known), None)
-    if name is None:
-        above, members = "check.", document["check"]
-        check = TcpCheckDocument if members["type"] == "tcp" else HttpCheckDocument
-        known = ("type", *check.__struct_fields__)
-        name = next(name for name in members if name not in known)
-    allowed = ", ".join(known)
-    if above:
-        allowed += f" with type {members['type']}"
-    field = above + _shown(name)
-    return Problem(400, f"{field} is not known; allowed: {allowed}", field=field)
-
-
-def _at(document: object, place: str) -> object:
-    """
-    The value at a place such as C{check.status[1]}.
-    """
-    value: Any = document
-    for step in re.findall(r"[^.\[\]]+", place):
-        value = value[int(step) if isinstance(value, list) else step]
-    return value
-
-
-def _shown(name: str) -> str:
-    """
-    A name that a caller made up, fit to be shown.
-    """
-    return shown(name)[1:-1] if len(name) <= 60 else f"{shown(name[:40])[1:-1]}..."
-
-
-def _fault(
-    field: str,
-    found: object,
-    allowed: Mapping[str, str] = ALLOWED,
-    *,
-    reason: str | None = None,
-) -> Problem:
-    """
-    The problem that a value is not what is allowed.
-
-    @param allowed: what is, member by member.
-    @param reason: what is wrong with it, where that is not obvious.
-    """
-    place = re.sub(r"\[\d+\]", "", field)
-    because = "" if reason is None else f" ({reason})"
-    return Problem(
-        400,
-        f"{field or 'the body'} is {shown(found)}{because}; allowed: {allowed[place]}",
-        field=field or None,
-    )
 
 
 def _port(field: str, value: Port) -> int:
     if isinstance(value, str):
         if re.fullmatch(r"[1-9][0-9]{0,4}", value) is None:
-            raise _fault(field, value)
+            raise fault(field, value, ALLOWED)
         number = int(value)
     else:
         number = value
     if not 1 <= number <= 65535:
-        raise _fault(field, value)
+        raise fault(field, value, ALLOWED)
     return number
 
 
@@ -310,10 +177,10 @@ def _ip(text: str) -> str:
     try:
         address = ip_address(text)
     except ValueError:
-        raise _fault("ip", text, reason=_why_no_address(text)) from None
-    fault = _why_not(address)
-    if fault is not None:
-        raise _fault("ip", text, reason=fault)
+        raise fault("ip", text, ALLOWED, reason=_why_no_address(text)) from None
+    why_not = _why_not(address)
+    if why_not is not None:
+        raise fault("ip", text, ALLOWED, reason=why_not)
     return str(address)
 
 
@@ -360,9 +227,10 @@ def _caller_ip(caller: str | None) -> str:
     address = ip_address(caller)
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
-    fault = _why_not(address)
-    if fault is not None:
-        detail = f"ip is missing, and the caller's, {shown(caller)}, is {fault}; allowed: {allowed}"
+    why_not = _why_not(address)
+    if why_not is not None:
+        found = f"the caller's, {shown(caller)}, is {why_not}"
+        detail = f"ip is missing, and {found}; allowed: {allowed}"
         raise Problem(400, detail, field="ip")
     return str(address)
 
@@ -377,10 +245,11 @@ def _check(asked: CheckDocument) -> Check:
         return TcpCheck(interval, timeout, rise, fall, port)
     lowest, highest = asked.status
     if lowest > highest:
-        raise _fault("check.status", [lowest, highest], reason="the first is above the second")
+        reason = "the first is above the second"
+        raise fault("check.status", [lowest, highest], ALLOWED, reason=reason)
     host = _given(asked.host)
     if host is not None and not (host.isascii() and valid_host(host.encode("ascii"))):
-        raise _fault("check.host", host)
+        raise fault("check.host", host, ALLOWED)
     return HttpCheck(asked.path, asked.status, host, interval, timeout, rise, fall, port)
 
 
@@ -453,6 +322,36 @@ def counter_document(server: Server, counter: Counter | None) -> ServerCounterDo
         **(Counter() if counter is None else counter).document(),
         state=server.state.value,
         weight=server.weight,
+    )
+
+
+def cluster_document(status: ClusterStatus) -> ClusterDocument:
+    """
+    The cluster, as the API shows it.
+    """
+    return ClusterDocument(
+        name=status.name,
+        role=status.role,  # type: ignore[arg-type] # the same words
+        leader=status.leader,
+        term=status.term,
+        commit_index=status.commit_index,
+        applied_index=status.applied_index,
+        has_quorum=status.has_quorum,
+        suspended=status.suspended,
+        stale=status.stale,
+        members=[
+            MemberDocument(
+                name=each.name,
+                address=each.address,
+                role=each.role,  # type: ignore[arg-type] # likewise
+                last_contact=None
+                if each.last_contact is None
+                else round(max(0.0, each.last_contact), 3),
+                match_index=each.match,
+                lag=each.lag,
+            )
+            for each in status.members
+        ],
     )
 
 

@@ -12,17 +12,19 @@ import msgspec
 
 from alacrity import __version__
 from alacrity.management.calls import Call
-from alacrity.management.documents import ALLOWED
+from alacrity.management.documents import ALLOWED, ALLOWED_HAND_OVER, ALLOWED_NODE
 from alacrity.management.problems import MEDIA_TYPE
 from alacrity.management.schemas import (
+    HandOverRequestDocument,
     HttpCheckDocument,
+    NodeRequestDocument,
     ProblemDocument,
     RegistrationDocument,
     TcpCheckDocument,
 )
 
 INTRODUCTION: Final = (
-    "How servers register with Alacrity, and how people look at the pool. Wherever GET is answered, "
+    "How servers register with Alacrity, and how people look at the pool and the cluster. Wherever GET is answered, "
     "HEAD is too; OPTIONS is answered with 204 and Allow, every other method with 405. What is not "
     "here is 404."
 )
@@ -179,15 +181,21 @@ def _schema(kind: Any) -> dict[str, Any]:
     return schema
 
 
+_EXPLANATIONS: Final[Sequence[tuple[type, Mapping[str, str], str]]] = (
+    (RegistrationDocument, ALLOWED, ""),
+    (TcpCheckDocument, ALLOWED, "check."),
+    (HttpCheckDocument, ALLOWED, "check."),
+    (NodeRequestDocument, ALLOWED_NODE, ""),
+    (HandOverRequestDocument, ALLOWED_HAND_OVER, ""),
+)
+"""Where it is said what is allowed in a document's members, and under what."""
+
+
 def _explain(schemas: dict[str, Any]) -> None:
     """
-    Say of the members of a registration what is allowed in them, as the problem
-    documents do.
+    Say of the members of what is sent what is allowed in them, as the problem documents
+    do.
     """
-    for kind, place in (
-        (RegistrationDocument, ""),
-        (TcpCheckDocument, "check."),
-        (HttpCheckDocument, "check."),
-    ):
+    for kind, allowed, place in _EXPLANATIONS:
         for name, schema in schemas[kind.__name__]["properties"].items():
-            schema["description"] = ALLOWED[place + name]
+            schema["description"] = allowed[place + name]

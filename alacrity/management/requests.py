@@ -1,12 +1,14 @@
 """
-The body of a call: what it must be said to be.
+What a call says besides its document.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
+from urllib.parse import parse_qs
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.web.server import Request
 
 from alacrity.management.problems import Problem, shown
@@ -37,6 +39,29 @@ def require_json(request: Request) -> bytes:
     assert content is not None
     body: bytes = content.read()
     return body
+
+
+def flag(request: Request, name: str) -> bool:
+    """
+    A parameter in the query that is 0 or 1; left out, it is 0.
+
+    @raise Problem: it is something else, or there more than once.
+    """
+    # Not the request's own reading, which leaves out what has no value.
+    query = request.uri.partition(b"?")[2].decode("latin-1")
+    values = parse_qs(query, keep_blank_values=True).get(name, ["0"])
+    if values not in (["0"], ["1"]):
+        found = shown(values[0])[1:-1] if len(values) == 1 else "there more than once"
+        raise Problem(400, f"{name} is {found or 'empty'}; allowed: 0 or 1", field=name)
+    return values == ["1"]
+
+
+def caller(request: Request) -> str | None:
+    """
+    The IP address of the client; L{None}: it has none.
+    """
+    address = request.getClientAddress()
+    return address.host if isinstance(address, IPv4Address | IPv6Address) else None
 
 
 def text(value: bytes) -> str:

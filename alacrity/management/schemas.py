@@ -13,35 +13,56 @@ from typing import Annotated, Final, Literal, TypeAlias
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 _PORT: Final = (
-    r"^([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
+    r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+)
+
+# Unspecified, multicast, broadcast.
+_NO_IPV4: Final = r"(0\.0\.0\.0|(22[4-9]|23[0-9])\.[0-9.]*|255\.255\.255\.255)"
+
+# Unspecified, multicast, IPv4 in IPv6 form, with a zone.
+_NO_IPV6: Final = (
+    r"([0:.]+|[fF]{2}[0-9A-Fa-f]{2}:.*|.*%.*"
+    r"|[0:]*:[fF]{4}:(([0-9A-Fa-f]{1,4}:)?[0-9A-Fa-f]{1,4}|[0-9A-Fa-f]{1,4}::|:|[0-9.]+))"
 )
 
 _ADDRESS: Final = {
     "anyOf": [
-        {
-            "format": "ipv4",
-            # Unspecified, multicast, broadcast.
-            "not": {"pattern": r"^(0\.0\.0\.0|(22[4-9]|23[0-9])\..*|255\.255\.255\.255)$"},
-        },
-        {
-            "format": "ipv6",
-            # Unspecified, multicast, IPv4 in IPv6 form, with a zone.
-            "not": {
-                "pattern": (
-                    r"^([0:.]+|[fF]{2}[0-9A-Fa-f]{2}:.*|.*%.*"
-                    r"|[0:]*:[fF]{4}:(([0-9A-Fa-f]{1,4}:)?[0-9A-Fa-f]{1,4}|[0-9A-Fa-f]{1,4}::|:"
-                    r"|[0-9.]+))$"
-                )
-            },
-        },
+        {"format": "ipv4", "not": {"pattern": f"^{_NO_IPV4}$"}},
+        {"format": "ipv6", "not": {"pattern": f"^{_NO_IPV6}$"}},
     ]
 }
 
-_HOST: Final = r"^(\[[0-9A-Fa-f:.]+(%25[A-Za-z0-9._~-]+)?\]|[A-Za-z0-9._~!$&'()*+;=%-]*)(:[0-9]*)?$"
+_OCTET: Final = r"(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_LABEL: Final = r"[0-9A-Za-z_]([0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?"
+_GROUP: Final = r"[0-9A-Fa-f]{1,4}"
+
+# The groups of an IPv6 address: all eight, or some before and some after a gap.
+_IPV6: Final = "|".join(
+    [
+        rf"({_GROUP}:){{7}}{_GROUP}",
+        rf"({_GROUP}:){{1,7}}:",
+        rf":(:{_GROUP}){{1,7}}",
+        *(rf"({_GROUP}:){{1,{7 - after}}}(:{_GROUP}){{{after}}}" for after in range(1, 7)),
+    ]
+)
+
+_NODE_ADDRESS: Final = {
+    "anyOf": [
+        {
+            "pattern": rf"^({_OCTET}\.){{3}}{_OCTET}:{_PORT}$",
+            "not": {"pattern": f"^{_NO_IPV4}:"},
+        },
+        {"pattern": rf"^{_LABEL}(\.{_LABEL})*:{_PORT}$", "not": {"pattern": "^[0-9.]*:"}},
+        {"pattern": rf"^\[({_IPV6})\]:{_PORT}$", "not": {"pattern": rf"^\[{_NO_IPV6}\]"}},
+    ]
+}
+"""The IPv6 addresses are those in which no part is written as an IPv4 address."""
+
+_HOST: Final = r"^(\[[0-9A-Fa-f:.]+(%25[A-Za-z0-9._~-]+)?\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(:[0-9]*)?$"
 
 Port: TypeAlias = (
     Annotated[int, Meta(extra_json_schema={"minimum": 1, "maximum": 65535})]
-    | Annotated[str, Meta(extra_json_schema={"pattern": _PORT})]
+    | Annotated[str, Meta(extra_json_schema={"pattern": f"^{_PORT}$"})]
 )
 Address: TypeAlias = Annotated[str, Meta(extra_json_schema=_ADDRESS)]
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86400)]
@@ -61,19 +82,10 @@ Host: TypeAlias = Annotated[
     str, Meta(min_length=1, max_length=260, extra_json_schema={"pattern": _HOST})
 ]
 
-
 NodeName: TypeAlias = Annotated[
     str, Meta(max_length=128, extra_json_schema={"pattern": r"^[0-9A-Za-z._:\[\]-]{1,128}$"})
 ]
-NodeAddress: TypeAlias = Annotated[
-    str,
-    Meta(
-        max_length=300,
-        extra_json_schema={
-            "pattern": r"^([0-9A-Za-z.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]+$",
-        },
-    ),
-]
+NodeAddress: TypeAlias = Annotated[str, Meta(max_length=300, extra_json_schema=_NODE_ADDRESS)]
 
 
 class TcpCheckDocument(

@@ -1,0 +1,158 @@
+"""
+Documents, read strictly, with problems that say which member is wrong and what is
+allowed in it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final, NoReturn, TypeVar
+
+import msgspec
+
+from alacrity.management.problems import Problem, shown
+from alacrity.management.schemas import HttpCheckDocument, TcpCheckDocument
+
+_T = TypeVar("_T")
+
+
+def read(body: bytes, kind: type[_T], allowed: Mapping[str, str]) -> _T:
+    """
+    Read a body.
+
+    @param allowed: what may be in it, member by member.
+    @raise Problem: it is not as it must be.
+    """
+    document = _parse(body)
+    try:
+        return msgspec.convert(document, kind)
+    except msgspec.ValidationError as error:
+        _raise_problem(str(error), document, kind, allowed)
+    except UnicodeEncodeError:
+        raise Problem(400, "a string or a name holds half a surrogate pair") from None
+
+
+def _parse(body: bytes) -> object:
+    """
+    Read JSON, strictly as RFC 8259 has it, and without duplicate names.
+    """
+    try:
+        return json.loads(
+            body.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_constant=_no_constant,
+            parse_float=_number,
+        )
+    except UnicodeDecodeError as error:
+        raise Problem(400, f"the body is not UTF-8 at byte {error.start}") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise Problem(400, f"the body is not JSON: {error.msg} at {where}") from None
+    except RecursionError:
+        raise Problem(400, "the body is nested too deeply") from None
+    except ValueError as error:
+        raise Problem(400, f"the body is not usable JSON: {error}") from None
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Problem(
+            400, f"the name {shown(twice)} appears twice in one object", field=_shown(twice)
+        )
+    return members
+
+
+def _number(text: str) -> int | float:
+    """
+    JSON does not tell 80.0 from 80 (RFC 8259 6).
+    """
+    value = float(text)
+    return int(value) if value.is_integer() else value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise Problem(400, f"the body is not JSON: it has the number {name}")
+
+
+_PLACE: Final = re.compile(r" - at `\$\.?(?P<place>[^`]*)`\Z")
+_MISSING: Final = re.compile(r"Object missing required field `(?P<name>[^`]*)`")
+
+
+def _raise_problem(
+    message: str, document: object, kind: type, allowed: Mapping[str, str]
+) -> NoReturn:
+    """
+    Say in our words what msgspec found.
+    """
+    if message.startswith("Object contains unknown field"):
+        # Not read from the text, for there the name is as the caller made it up.
+        raise _unknown(document, kind)
+    found = _PLACE.search(message)
+    place = "" if found is None else found["place"]
+    missing = _MISSING.match(message)
+    if missing is not None:
+        field = f"{place}.{missing['name']}" if place else missing["name"]
+        raise Problem(400, f"{field} is missing; allowed: {allowed[field]}", field=field)
+    raise fault(place, _at(document, place), allowed)
+
+
+def _unknown(document: Any, kind: Any) -> Problem:
+    """
+    The problem that there is a member which is not known.
+    """
+    above, members, known = "", document, kind.__struct_fields__
+    name = next((name for name in members if name not in known), None)
+    if name is None:
+        above, members = "check.", document["check"]
+        check = TcpCheckDocument if members["type"] == "tcp" else HttpCheckDocument
+        known = ("type", *check.__struct_fields__)
+        name = next(name for name in members if name not in known)
+    allowed = ", ".join(known)
+    if above:
+        allowed += f" with type {members['type']}"
+    field = above + _shown(name)
+    return Problem(400, f"{field} is not known; allowed: {allowed}", field=field)
+
+
+def _at(document: object, place: str) -> object:
+    """
+    The value at a place such as C{check.status[1]}.
+    """
+    value: Any = document
+    for step in re.findall(r"[^.\[\]]+", place):
+        value = value[int(step) if isinstance(value, list) else step]
+    return value
+
+
+def _shown(name: str) -> str:
+    """
+    A name that a caller made up, fit to be shown.
+    """
+    return shown(name)[1:-1] if len(name) <= 60 else f"{shown(name[:40])[1:-1]}..."
+
+
+def fault(
+    field: str,
+    found: object,
+    allowed: Mapping[str, str],
+    *,
+    reason: str | None = None,
+) -> Problem:
+    """
+    The problem that a value is not what is allowed.
+
+    @param allowed: what is, member by member.
+    @param reason: what is wrong with it, where that is not obvious.
+    """
+    place = re.sub(r"\[\d+\]", "", field)
+    because = "" if reason is None else f" ({reason})"
+    return Problem(
+        400,
+        f"{field or 'the body'} is {shown(found)}{because}; allowed: {allowed[place]}",
+        field=field or None,
+    )
