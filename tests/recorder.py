@@ -192,8 +192,11 @@ class RecordingServer:
             if length is None and not answer.early:
                 return
             connection.answered += len(head) + len(end) + (length or 0)
-            if answer.data:
+            try:
                 connection.socket.sendall(answer.data)
+            except OSError:
+                # The proxy wants no more; what comes next on the connection says so.
+                return
             if answer.then != "keep":
                 self._close(connection, reset=answer.then == "reset")
                 return
