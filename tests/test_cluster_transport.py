@@ -734,9 +734,11 @@ class WhoConnectsTests(Base):
                         one.transport.start()
                 self.assertLessEqual(len(self.network.connections), 24)
                 self.run_for(rng.choice([0.01, 0.05, 0.4, 1.0, 3.0]))
+            rng.shuffle(pairs)
             for one, other in pairs:
                 self.network.mend(one.name, other.name)
-                if (other.name, one.name) not in told:
+                self.network.mend(other.name, one.name)
+                if not told & {(one.name, other.name), (other.name, one.name)}:
                     one.add(other.name)
                     told.add((one.name, other.name))
             self.run_for(10)
