@@ -35,6 +35,8 @@ PORT = 8688
 class Peer:
     """
     A node: its transport, and what the engine is told.
+
+    @ivar strangers: whom it does not know.
     """
 
     def __init__(
@@ -45,18 +47,19 @@ class Peer:
         secret: bytes = SECRET,
         host: str = "",
         incarnation: str = "",
-        known: Callable[[str], bool] = lambda name: True,
+        strangers: str = "",
     ) -> None:
         self.network = network
         self.name = name
         self.host = host or name
         self.told: list[Any] = []
+        self.strangers = set(strangers)
         self.storage = Storage.open(FakeFiles())
         self.transport = PeerTransport(
             Member(name, f"{self.host}:{PORT}"),
             incarnation or self.storage.incarnation,
             secret,
-            Acquaintances(lambda n: Member(n, "") if known(n) else None, self.storage),
+            Acquaintances(lambda n: None if n in self.strangers else Member(n, ""), self.storage),
             [network.server(self.host, PORT)],
             network.connector(self.host),
             network.clock,
@@ -154,7 +157,7 @@ class PairTests(Base):
 
     def test_one_connection(self) -> None:
         """
-        The greater name connects, whoever starts first.
+        It is the only one, whoever starts first.
         """
         for first in ("a", "b"):
             self.setUp()
@@ -370,14 +373,16 @@ class PairTests(Base):
             pair = self.pair()
             one, other = pair[dropping], pair[1 - dropping]
             one.send(other.name, {"you are": "removed"})
+            one.strangers.add(other.name)
             one.transport.dropNode(Node(other.name))
             self.assertEqual(one.told, [("-", other.name)])
             self.assertFalse(one.send(other.name, {}))
             self.run_for(0.05)
             self.assertEqual(other.told, [(one.name, {"you are": "removed"}), ("-", one.name)])
-            if dropping:
+            with capturedLogs():
                 self.run_for(5)
-                self.assertEqual(self.network.connections, [])
+            self.assertEqual((one.told[1:], other.told[2:]), ([], []))
+            one.strangers.clear()
             one.add(other.name)
             self.run_for(2)
             self.assertEqual(one.told[-1], ("+", other.name))
@@ -415,7 +420,9 @@ class PairTests(Base):
         while not b.transport._open:
             self.clock.advance(0.0001)
         b.transport.dropNode(Node("a"))
-        self.run_for(3)
+        b.strangers.add("a")
+        with capturedLogs():
+            self.run_for(3)
         self.assertEqual((a.told, b.told), ([], []))
 
     def test_dropped_and_added(self) -> None:
@@ -547,6 +554,201 @@ class PairTests(Base):
         self.assertEqual(len(self.network.connections), 2)
 
 
+class WhoConnectsTests(Base):
+    """
+    One side or both have been told of the other.
+    """
+
+    def assert_connected(self, *peers: Peer) -> None:
+        """
+        Assert that each two have one connection, and that the engines know.
+        """
+        names = {peer.name for peer in peers}
+        ends = [(end.here, end.there) for end in self.network.connections]
+        self.assertEqual(
+            sorted(ends), sorted((a, b) for a in names for b in names if a != b), peers[0].told
+        )
+        for peer in peers:
+            for name in names - {peer.name}:
+                signs = [sign for sign, who in peer.told if sign in "+-" and who == name]
+                self.assertEqual(signs, (["+", "-"] * len(signs))[: len(signs)])
+                self.assertEqual(signs[-1], "+")
+                self.assertTrue(peer.transport.connected(name))
+
+    def test_one_side_is_told(self) -> None:
+        """
+        It connects, whichever it is: if its name is the lesser, within less than a
+        second; and again if the connection is lost.
+        """
+        for knowing, other in (("a", "b"), ("b", "a")):
+            self.setUp()
+            one, two = self.peer(knowing, other).start(), self.peer(other).start()
+            for count in range(1, 4):
+                self.run_for(0.7)
+                self.assert_connected(one, two)
+                self.assertEqual(len(one.told), 2 * count - 1)
+                self.assertTrue(one.send(other, {}))
+                self.assertTrue(two.send(knowing, {}))
+                self.run_for(2.5)
+                self.assertEqual((one.messages(), two.messages()), ([{}], [{}]))
+                one.told.remove((other, {}))
+                two.told.remove((knowing, {}))
+                self.network.connections[0].abortConnection()
+                self.run_for(0.02)
+
+    def test_told_later(self) -> None:
+        """
+        A node that is told of one that it is connected with already keeps that
+        connection, and makes a new one should it be lost.
+        """
+        for knowing, other in (("a", "b"), ("b", "a")):
+            self.setUp()
+            one, two = self.peer(knowing, other).start(), self.peer(other).start()
+            self.run_for(1)
+            two.add(knowing)
+            self.run_for(5)
+            self.assertEqual((one.told, two.told), ([("+", other)], [("+", knowing)]))
+            one.transport.dropNode(Node(other))
+            self.run_for(2)
+            self.assert_connected(one, two)
+
+    def test_not_told_any_more(self) -> None:
+        for one in "ab":
+            self.setUp()
+            a, b = self.pair()
+            for peer in (a, b) if one == "a" else (b, a):
+                peer.transport.dropNode(Node("b" if peer is a else "a"))
+            self.run_for(5)
+            self.assertEqual((a.told, b.told), ([("-", "b")], [("-", "a")]))
+            self.assertEqual(self.network.connections, [])
+
+    def test_death(self) -> None:
+        """
+        A node that comes back is connected with soon, whatever its name, and whatever
+        time it was away.
+        """
+        for dying in "ab":
+            for away in (0.05, 0.3, 3.0, 30.0):
+                self.setUp()
+                a, b = self.pair()
+                self.run_for(3)
+                dead, other = (a, b) if dying == "a" else (b, a)
+                with capturedLogs():
+                    dead.transport.stop()
+                    self.run_for(away)
+                    dead.transport.start()
+                    self.run_for(1.3)
+                self.assertEqual(other.told, [("-", dying), ("+", dying)])
+                self.assertEqual(dead.told, [("-", other.name), ("+", other.name)])
+                self.assertEqual(len(self.network.connections), 2)
+
+    def both_connect(self, delay: float, ahead: float) -> tuple[Peer, Peer]:
+        """
+        Two nodes that connect at about the same time.
+
+        @param delay: of the network.
+        @param ahead: how long the lesser name begins before the other does; less than
+            none: after.
+        """
+        self.setUp()
+        self.network.delay = lambda here, there: delay
+        a, b = self.peer("a").start(), self.peer("b").start()
+
+        def a_connects() -> None:
+            # It need not wait, to have it meet the other.
+            a.add("b")
+            dialer = a.transport._dialers["b"]
+            assert dialer._later is not None
+            dialer._later.cancel()
+            dialer.dial()
+
+        turns = [a_connects, lambda: b.add("a")]
+        if ahead < 0:
+            turns.reverse()
+        turns[0]()
+        self.clock.pump([0.001] * round(abs(ahead) * 1000))
+        turns[1]()
+        return a, b
+
+    def test_both_connect(self) -> None:
+        """
+        One connection is left, and each engine sees at most that it is replaced. Both
+        sides may send from the first moment on.
+        """
+        for delay in (0.001, 0.01, 0.05):
+            for step in range(-60, 61):
+                a, b = self.both_connect(delay, step * delay / 10)
+                with capturedLogs() as logs:
+                    self.run_for(5)
+                self.assert_connected(a, b)
+                self.assertLessEqual(len(a.told), 3)
+                self.assertEqual(b.told, [("+", "a")])
+                warnings = [formatEvent(e) for e in logs if e["log_level"] is LogLevel.warn]
+                self.assertEqual(warnings, [])
+
+    def test_crossed(self) -> None:
+        """
+        If both handshakes are done at once, the connection that the greater name has
+        made stays.
+        """
+        a, b = self.both_connect(0.01, 0)
+        self.run_for(3)
+        self.assertEqual(a.told, [("+", "b"), ("-", "b"), ("+", "b")])
+        self.assertEqual(b.told, [("+", "a")])
+        self.assertEqual(list(b.transport._open.values()), ["a"])
+        self.assertEqual(list(a.transport._open.values()), [None])
+
+    @settings(max_examples=80, deadline=None)
+    @given(st.integers(0, 1 << 30))
+    def test_in_the_end(self, seed: int) -> None:
+        """
+        However some are told of some, in whatever order, and whatever breaks meanwhile:
+        in the end each two of whom one knows the other have one connection.
+        """
+        self.setUp()
+        rng = Random(seed)
+        slow = rng.choice([0.001, 0.02, 0.2])
+        self.network.delay = lambda here, there: rng.uniform(0.0005, slow)
+        peers = [self.peer(name).start() for name in "abc"]
+        pairs = [(a, b) for a in peers for b in peers if a is not b]
+        told: set[tuple[str, str]] = set()
+        with capturedLogs():
+            for _ in range(40):
+                one, other = rng.choice(pairs)
+                match rng.randrange(10):
+                    case 0 | 1 | 2:
+                        one.add(other.name)
+                        told.add((one.name, other.name))
+                    case 3:
+                        one.transport.dropNode(Node(other.name))
+                        told.discard((one.name, other.name))
+                    case 4 | 5 if self.network.connections:
+                        rng.choice(self.network.connections).abortConnection()
+                    case 6:
+                        self.network.cut(one.name, other.name)
+                    case 7 | 8:
+                        self.network.mend(one.name, other.name)
+                        self.network.mend(other.name, one.name)
+                    case 9:
+                        one.transport.stop()
+                        one.transport.start()
+                self.assertLessEqual(len(self.network.connections), 24)
+                self.run_for(rng.choice([0.01, 0.05, 0.4, 1.0, 3.0]))
+            rng.shuffle(pairs)
+            for one, other in pairs:
+                self.network.mend(one.name, other.name)
+                self.network.mend(other.name, one.name)
+                if not told & {(one.name, other.name), (other.name, one.name)}:
+                    one.add(other.name)
+                    told.add((one.name, other.name))
+            self.run_for(10)
+            self.assert_connected(*peers)
+            before = [list(peer.told) for peer in peers]
+            self.run_for(30)
+        self.assertEqual([peer.told for peer in peers], before)
+        self.assert_connected(*peers)
+
+
 class RefusedTests(Base):
     """
     Those who have no business here.
@@ -567,7 +769,7 @@ class RefusedTests(Base):
 
     def test_other_secret(self) -> None:
         self.refused(
-            self.peer("a", "b"),
+            self.peer("a"),
             self.peer("b", "a", secret=b"t" * 32),
             "it has another secret",
             "a (a:8688): refused: it refuses: 'it has another secret'",
@@ -576,7 +778,7 @@ class RefusedTests(Base):
     def test_unknown_node(self) -> None:
         reason = "'b' is not a member of the cluster"
         self.refused(
-            self.peer("a", known=lambda name: False),
+            self.peer("a", strangers="b"),
             self.peer("b", "a"),
             reason,
             f'a (a:8688): refused: it refuses: "{reason}"',
@@ -590,13 +792,13 @@ class RefusedTests(Base):
             "'{}' came back with an empty disk, or two nodes have this name: "
             "remove it from the cluster and add it again"
         )
-        a, b = self.peer("a", "b"), self.peer("b", "a")
+        a, b = self.peer("a"), self.peer("b", "a")
         a.storage.remember_peer("b", "0" * 32)
         self.refused(
             a, b, reason.format("b"), f'a (a:8688): refused: it refuses: "{reason.format("b")}"'
         )
         self.setUp()
-        a, b = self.peer("a", "b"), self.peer("b", "a")
+        a, b = self.peer("a"), self.peer("b", "a")
         b.storage.remember_peer("a", "0" * 32)
         self.refused(
             a,
@@ -632,7 +834,7 @@ class StrangerTests(Base):
 
     def setUp(self) -> None:
         super().setUp()
-        self.a = self.peer("a", "b").start()
+        self.a = self.peer("a").start()
 
     def after(self, data: bytes, wait: float = 0.05) -> list[str]:
         """

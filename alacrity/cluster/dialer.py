@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 FIRST: Final = 0.1
-"""Seconds until the first retry."""
+"""Seconds until the first retry, unless another time is set."""
 
 MOST: Final = 1.0
 """Seconds between tries at most."""
@@ -37,20 +37,23 @@ class Dialer:
         clock: IReactorTime,
         rng: Random,
         on_failure: Callable[[str], None],
+        first: float = FIRST,
     ) -> None:
         """
         @param connect: tries once; cancelling it ends the try.
         @param on_failure: called with why a try failed, in a few words.
+        @param first: seconds until the first retry.
         """
         self._connect = connect
         self._clock = clock
         self._rng = rng
         self._on_failure = on_failure
-        self._wait = FIRST
+        self._first = self._wait = first
         self._later: IDelayedCall | None = None
         self._trying: Deferred[Any] | None = None
         self._patience: IDelayedCall | None = None
         self._stopped = False
+        self._resting = False
 
     def dial(self) -> None:
         """
@@ -75,7 +78,7 @@ class Dialer:
             self._failed(result)
 
     def _failed(self, failure: Failure) -> None:
-        if self._stopped:
+        if self._stopped or self._resting:
             return
         error = failure.value
         if isinstance(error, CancelledError):
@@ -89,6 +92,7 @@ class Dialer:
         """
         Try again soon: the connection is lost, or could not be made.
         """
+        self._resting = False
         if self._stopped or self._later is not None or self._trying is not None:
             return
         wait = self._wait * self._rng.uniform(1 - _JITTER, 1 + _JITTER)
@@ -99,13 +103,23 @@ class Dialer:
         """
         There was a connection that lasted: the next retry comes soon again.
         """
-        self._wait = FIRST
+        self._wait = self._first
+
+    def rest(self) -> None:
+        """
+        Try no more until L{again}: there is a connection, whoever made it.
+        """
+        self._resting = True
+        self._end()
 
     def stop(self) -> None:
         """
         Try no more.
         """
         self._stopped = True
+        self._end()
+
+    def _end(self) -> None:
         if self._later is not None:
             self._later.cancel()
             self._later = None

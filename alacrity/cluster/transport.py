@@ -1,9 +1,12 @@
 """
 The engine's transport, on Twisted's endpoints.
 
-Of two nodes, the one whose name is the greater connects. What the engine is told keeps
-its assumptions: messages of a connection in order, each once, none of an older
-connection after a newer one was made.
+Whoever is told of a node connects with it: of two, it may be one alone. If both are,
+the one whose name is the greater does so at once, the other after a while without a
+connection. Should both have made one, that of the greater name stays.
+
+What the engine is told keeps its assumptions: messages of a connection in order, each
+once, none of an older connection after a newer one was made.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from twisted.logger import Logger
 
 from alacrity.cluster.addresses import split_address
 from alacrity.cluster.complaints import Complaints
-from alacrity.cluster.dialer import Dialer
+from alacrity.cluster.dialer import FIRST, Dialer
 from alacrity.cluster.frames import LONGEST_PAYLOAD
 from alacrity.cluster.handshake import (
     NONCE_SIZE,
@@ -42,7 +45,7 @@ from alacrity.cluster.handshake import (
     initiate,
     respond,
 )
-from alacrity.cluster.link import Link
+from alacrity.cluster.link import IDLE, Link
 from alacrity.cluster.members import Member
 from alacrity.cluster.storage import Storage
 
@@ -51,6 +54,9 @@ CONNECT: Final = 1.0
 
 MOST_UNKNOWN: Final = 64
 """Connections at once from somebody who has not proven anything. The oldest goes."""
+
+YIELD: Final = 0.5
+"""Seconds that the lesser name leaves the greater to connect, about."""
 
 _LOOK: Final = 0.2
 """Seconds between two looks at the clock."""
@@ -297,10 +303,11 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
 
     def _dial(self, name: str) -> None:
         """
-        Connect to a node, now and whenever it is lost, if that is this side's part.
+        Connect to a node, and again whenever it is lost.
         """
-        if name >= self._me.name or name in self._dialers:
+        if name in self._dialers:
             return
+        first = self._is_greater_than(name)
         dialer = Dialer(
             partial(self._try, name),
             self._clock,
@@ -308,9 +315,18 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
             lambda reason: self._complaints.complain(
                 self._called(name), f"cannot be reached: {reason}; trying on"
             ),
+            FIRST if first else YIELD,
         )
         self._dialers[name] = dialer
-        dialer.dial()
+        if name in self._links:
+            dialer.rest()
+        elif first:
+            dialer.dial()
+        else:
+            dialer.again()
+
+    def _is_greater_than(self, name: str) -> bool:
+        return self._me.name > name
 
     def _called(self, name: str) -> str:
         node = self._nodes.get(name)
@@ -347,18 +363,60 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         name = session.peer.name
         older = self._links.get(name)
         if older is not None:
-            if older.host != link.host and self._clock.seconds() - older.heard < _ALIVE:
-                self._complaints.complain(
-                    f"{name} at {link.host}",
-                    f"it is connected from {older.host} as well, with the same name and files",
-                )
+            self._look_for_clone(older, link, name)
+            if self._stays(older, link, name):
+                link.close()
+                return
             self._lose(older)
             older.close()
         self._links[name] = link
+        self._rest(name)
         self._complaints.settled(self._called(name))
         self._complaints.settled(link.host)
         _log.info("connected with {name}", name=self._called(name))
         self._tell(self._onNodeConnected, name)
+
+    def _made_here(self, link: Link) -> bool:
+        return self._open[link] is not None
+
+    def _stays(self, older: Link, newer: Link, name: str) -> bool:
+        """
+        Whether a connection stays though there is a newer one with the same node.
+
+        If the same side made both, it knows that the older one is dead. If each made
+        one, both come to the same decision: that of the greater name stays, whichever
+        they know of first.
+        """
+        here = self._made_here(older)
+        return (
+            here != self._made_here(newer)
+            and here == self._is_greater_than(name)
+            and self._clock.seconds() - older.heard <= IDLE
+        )
+
+    def _look_for_clone(self, older: Link, newer: Link, name: str) -> None:
+        """
+        See whether two connections are with two nodes that have the same name and files.
+        """
+        now = self._clock.seconds()
+        # When both sides connect at once, a node with two addresses shows both.
+        crossed = self._made_here(older) != self._made_here(newer) and now - older.begun < _LASTING
+        if older.host != newer.host and now - older.heard < _ALIVE and not crossed:
+            self._complaints.complain(
+                f"{name} at {newer.host}",
+                f"it is connected from {older.host} as well, with the same name and files",
+            )
+
+    def _rest(self, name: str) -> None:
+        """
+        There is a connection with a node: make no other. One whose handshake is not done
+        on this side, which began it, is not done on the other either.
+        """
+        if name in self._dialers:
+            self._dialers[name].rest()
+        for link, target in list(self._open.items()):
+            if target == name and link.session is None:
+                link.close()
 
     def _message(self, link: Link, payload: bytes) -> None:
         assert link.session is not None
@@ -403,15 +461,29 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
             for waiting in stopped:
                 waiting.callback(None)
         self._lose(link)
-        if reason is None and target is not None and link.session is None and self.ready:
+        name = target if link.session is None else link.session.peer.name
+        failed = target is not None and link.session is None and target not in self._links
+        if reason is None and failed and self.ready:
             reason = "the connection was closed before the handshake was done"
         if reason is not None:
             who = link.host if target is None else self._called(target)
             self._complaints.complain(who, f"refused: {reason}")
-        if target in self._dialers and target not in self._open.values():
-            if link.session is not None and self._clock.seconds() - link.begun >= _LASTING:
-                self._dialers[target].succeeded()
-            self._dialers[target].again()
+        if name is not None:
+            self._connect_again(name, link)
+
+    def _connect_again(self, name: str, lost: Link) -> None:
+        """
+        See that there is a connection with a node again, unless there is one, or will
+        be.
+        """
+        dialer = self._dialers.get(name)
+        if dialer is None or name in self._links:
+            return
+        if any(target == name and not link.closed for link, target in self._open.items()):
+            return
+        if lost.session is not None and self._clock.seconds() - lost.begun >= _LASTING:
+            dialer.succeeded()
+        dialer.again()
 
     def _look_at_clock(self) -> None:
         for link in list(self._open):
