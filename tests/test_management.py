@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet import reactor as _reactor
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -370,6 +370,7 @@ class BadRegistrationTests(ManagementCase):
         ):
             self.assertEqual(self.management.post(document).document["detail"], detail)
 
+    @settings(deadline=None)
     @given(
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -413,6 +414,7 @@ class BadRegistrationTests(ManagementCase):
             self.assertTrue(answer.document["detail"])
             self.assertEqual(management.view.pool.index, 0)
 
+    @settings(deadline=None)
     @given(st.binary())
     def test_any_bytes(self, body: bytes) -> None:
         """
