@@ -111,7 +111,7 @@ class Node:
         self.state = self.directory / "state"
         self.log = self.directory / "log"
         self._process: subprocess.Popen[bytes] | None = None
-        self.state.mkdir(parents=True)
+        self.state.mkdir(parents=True, exist_ok=True)
         members = [f"{address(each)}:{CLUSTER}" for each in NODES]
         cluster = (
             f'[cluster]\nlisten = ["tcp:{CLUSTER}:interface={address(number)}"]\n'
@@ -282,14 +282,15 @@ def served(nodes: list[Node]) -> Iterator[None]:
 
 def until(met: Callable[[], bool], what: str, timeout: float) -> float:
     """
-    Wait until something holds; an C{OSError} means not yet.
+    Wait until something holds; an C{OSError} or C{LookupError} means not
+    yet.
 
     @return: the seconds that it took.
     @raise Broken: it did not.
     """
     begun = time.monotonic()
     while True:
-        with contextlib.suppress(OSError, KeyError):
+        with contextlib.suppress(OSError, LookupError):
             if met():
                 return time.monotonic() - begun
         if time.monotonic() - begun > timeout:
@@ -299,14 +300,15 @@ def until(met: Callable[[], bool], what: str, timeout: float) -> float:
 
 def leader(nodes: list[Node]) -> Node:
     """
-    Who leads, says whoever is asked first.
+    The one of these nodes that leads, by its own account.
+
+    @raise LookupError: none does.
     """
     for node in nodes:
         with contextlib.suppress(OSError):
-            name = node.cluster()["leader"]
-            if name is not None:
-                return next(each for each in nodes if name.startswith(address(each.number) + ":"))
-    raise Broken("nobody leads")
+            if node.ask("/health/leader", timeout=2)[0] == 200:
+                return node
+    raise LookupError("nobody leads")
 
 
 class Load:
@@ -360,7 +362,7 @@ class Registrations:
     @ivar load: what makes the calls.
     """
 
-    _next = 10000
+    last = 10000
 
     def __init__(self, node: Node) -> None:
         self.acknowledged: list[str] = []
@@ -368,8 +370,8 @@ class Registrations:
         self.load = Load(self._once)
 
     def _once(self) -> str:
-        Registrations._next += 1
-        new = {"ip": HUB_ADDRESS, "port": Registrations._next, "check": {"type": "tcp"}}
+        Registrations.last += 1
+        new = {"ip": HUB_ADDRESS, "port": Registrations.last, "check": {"type": "tcp"}}
         status, document, _ = self._node.ask("/servers", new)
         if status == 201:
             self.acknowledged.append(document["id"])
