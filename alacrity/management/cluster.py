@@ -10,7 +10,7 @@ from typing import Protocol
 from twisted.web.server import Request
 
 from alacrity.cluster.members import Member
-from alacrity.cluster.proposals import OutcomeUnknown
+from alacrity.cluster.proposals import OutcomeUnknown, Refused
 from alacrity.cluster.replica import ClusterStatus
 from alacrity.management.calls import Answer, call
 from alacrity.management.documents import cluster_document, read_hand_over, read_node
@@ -153,17 +153,18 @@ async def settled(cluster: Cluster) -> ClusterStatus:
     Wait until this node knows all that was committed before.
 
     @return: the cluster as it sees it then.
-    @raise Problem: no majority has confirmed that it does.
+    @raise Problem: it may not.
     """
     try:
         await cluster.barrier()
+    except Refused as refused:
+        why = str(refused)
     except OutcomeUnknown:
-        raise Problem(
-            503,
-            "no majority of the cluster has confirmed in time that this node is up to date",
-            headers=RETRY,
-        ) from None
-    return cluster.status()
+        why = "no majority has confirmed it in time"
+    else:
+        return cluster.status()
+    # No 504 either: nothing can have been done.
+    raise Problem(503, f"this node may not be up to date: {why}", headers=RETRY)
 
 
 def _require_member(status: ClusterStatus, name: str) -> None:
