@@ -19,8 +19,9 @@ from alacrity.cluster.members import Member
 AGAIN: Final = 1.0
 """Seconds until it asks once more."""
 
-PATIENCE: Final = 20.0
-"""Seconds that an answer may take: the new node has to catch up first."""
+PATIENCE: Final = 25.0
+"""Seconds that an answer may take: the new node has to catch up first, for which a
+leader gives it 15, and there may be no leader for 5."""
 
 _log: Final = Logger()
 
