@@ -306,6 +306,17 @@ class DamageTests(SynchronousTestCase):
         for end in range(HEADER_SIZE):
             self.assertRaises(DamagedLog, opened, FakeFiles({NAME: content[:end]}))
 
+    def test_first_frame(self) -> None:
+        """
+        So was the first frame. Who lost it does not know how it voted.
+        """
+        content = filled().content()[NAME]
+        second = parse(content).frames[1][0]
+        flipped = bytearray(content[:second])
+        flipped[-1] ^= 1
+        for damaged in (bytes(flipped), *(content[:end] for end in range(HEADER_SIZE, second))):
+            self.assertRaises(DamagedLog, opened, FakeFiles({NAME: damaged}))
+
     def test_zeros(self) -> None:
         """
         Zeros at the end, as file systems leave them, are a torn frame.

@@ -194,7 +194,8 @@ def parse(content: bytes) -> Content:
         payload = _payload(content, at, seed)
         if payload is None or payload[0] != number:
             later = _find_frame(content, at + 1, seed)
-            if payload is not None or later is not None:
+            # A file gets its name when its first frame is on disk: that one is not torn.
+            if payload is not None or later is not None or not frames:
                 raise Damage(at, f"frame {number} is not as it was written")
             return Content(incarnation, frames, torn=at)
         try:
@@ -203,6 +204,8 @@ def parse(content: bytes) -> Content:
             raise Damage(at, f"frame {number} has the right checksum, but {error}") from error
         frames.append((at, records))
         at += _FRAME.size + len(payload[1])
+    if not frames:
+        raise Damage(at, "it ends after its header")
     return Content(incarnation, frames)
 
 
