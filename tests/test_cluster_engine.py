@@ -399,6 +399,20 @@ class G3Tests(EngineTests):
         self.assertIn(("b", TimeoutNow(engine.term)), self.sent.messages)
         self.assertEqual(engine.configuration, (A, B, C))
 
+    def test_it_hands_over_once_the_other_has_the_whole_log(self) -> None:
+        engine = self.lead(A, B, C)
+        engine.submit("x", REGULAR + b"x")
+        engine.doTick(0)
+        self.sent.messages.clear()
+        engine.hand_over("b")
+        self.assertNotIn(("b", TimeoutNow(engine.term)), self.sent.messages)
+        self.confirm(engine, "b", "c")
+        engine.doTick(0)
+        self.assertIn(("b", TimeoutNow(engine.term)), self.sent.messages)
+        self.sent.messages.clear()
+        engine.doTick(0)
+        self.assertNotIn(("b", TimeoutNow(engine.term)), self.sent.messages)
+
     def test_a_node_that_is_no_member_does_not_stand(self) -> None:
         engine = self.make(A, B, C)
         change = MEMBERSHIP + msgspec.msgpack.encode(Members("x", (B, C)))

@@ -293,9 +293,42 @@ class FollowerTests(ReplicaTests):
             if self.sent(Propose):
                 self.transport.messages.clear()
                 self.give("b", Denial("x", "it is full", final=False))
+            self.follow(commit=2)
             self.pass_time(0.05)
         error = self.failureResultOf(waiting, Refused)
         self.assertEqual(str(error.value), "it is full")
+
+    def test_what_was_committed_is_there_after_a_restart_without_a_leader(self) -> None:
+        replica = self.make(A, B, C)
+        self.follow(self.entry("x", 3), commit=3)
+        self.assertEqual(len(self.view.pool.servers), 1)
+        self.successResultOf(Deferred.fromCoroutine(replica.stop()))
+        view = PoolView()
+        again = Replica(
+            A,
+            Storage.open(self.files.crash()),
+            _Transport(),
+            view,
+            self.clock,
+            self._run_in_thread,
+            Random(2),
+        )
+        self.held = []
+        starting = Deferred.fromCoroutine(again.start())
+        self.assertEqual(view.pool, self.view.pool)
+        self.successResultOf(starting)
+        self.let_go()
+
+    def test_a_leader_that_is_silent_is_sent_nothing(self) -> None:
+        replica = self.make(A, B, C)
+        self.follow(commit=2)
+        self.assertEqual(replica.status().leader, "b")
+        self.pass_time(1.0)
+        self.assertIsNone(replica.status().leader)
+        waiting = self.propose(replica, timeout=1.0)
+        self.pass_time(1.1)
+        self.failureResultOf(waiting, Refused)
+        self.assertEqual(self.sent(Propose), [])
 
     def test_a_denial_after_an_attempt_that_is_in_doubt_leaves_it_unknown(self) -> None:
         replica = self.make(A, B, C)

@@ -17,8 +17,8 @@ from tests.simulation.variants import VARIANTS
 
 WITHOUT: Final = {
     "stock": (7, "compaction", "diverged"),
-    "without-G1": (5, "compaction", "diverged"),
-    "without-G2": (0, "disorder", "diverged"),
+    "without-G1": (16, "compaction", "diverged"),
+    "without-G2": (1, "disorder", "diverged"),
     "without-G3": (4, "hasty", "diverged"),
     "without-G6": (64, "rewrites", "diverged"),
     "without-G8": (3, "long_cuts", "no outcome in time"),

@@ -339,6 +339,7 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
         self._canvass: set[Peer] = set()
         self._canvass_term = 0
         self._standing = False
+        self._wanted: tuple[str | None, float] | None = None
         self._heard = float("-inf")
         self._change_index = 0
         self._compacted = 0
@@ -449,6 +450,13 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
             return count > (len(self._SyncObj__otherNodes) + 1) / 2
         return self.leader is not None and self._heard > since
 
+    def apply_kept(self) -> None:
+        """
+        Apply what is known to be committed, without a tick.
+        """
+        while self.halted is None and self.applied_index < self.commit_index:
+            self._SyncObj__applyLogEntries()
+
     def submit(self, request_id: str, command: bytes) -> None:
         """
         Have a command appended by the leader, if there is one. That it was, its
@@ -458,22 +466,32 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
 
     def hand_over(self, target: str | None) -> None:
         """
-        Have the leader hand over to a member, or to whom it likes. It may not succeed.
+        Have the leader hand over to a member, or to whom it likes, as soon as that one
+        has the whole log. It may not succeed.
         """
         leader = self.leader
         if self.role == LEADER:
-            connected = self._SyncObj__connectedNodes
-            able = [
-                peer
-                for peer in self._others()
-                if peer in connected
-                and target in {None, peer.id}
-                and self._SyncObj__raftMatchIndex[peer] == self.last_index
-            ]
-            if able:
-                self._send(able[0], TimeoutNow(self.term))
+            self._wanted = target, self._now() + self._timing.election[1]
+            self._maybe_hand_over()
         elif leader is not None:
             self._send(leader, HandOver(target))
+
+    def _maybe_hand_over(self) -> None:
+        if self._wanted is None:
+            return
+        target, until = self._wanted
+        connected = self._SyncObj__connectedNodes
+        able = [
+            peer
+            for peer in self._others()
+            if peer in connected
+            and target in {None, peer.id}
+            and self._SyncObj__raftMatchIndex[peer] == self.last_index
+        ]
+        if able:
+            self._send(able[0], TimeoutNow(self.term))
+        if able or until < self._now():
+            self._wanted = None
 
     @staticmethod
     def _now() -> float:
@@ -616,6 +634,7 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
             self._postpone()
         if self.role == LEADER:
             self._forget_learners(all_of_them=False)
+            self._maybe_hand_over()
         elif led or self._learners:
             self._stepped_down()
 
@@ -631,6 +650,8 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
         if self._SyncObj__raftElectionDeadline >= self._now():
             return
         self._postpone()
+        # Whoever led is silent. Nothing more is sent there, until it is heard again.
+        self._SyncObj__raftLeader = None
         if not self.is_member:
             return
         self._canvass = set()
@@ -710,6 +731,7 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
             self._probe(peer, self.last_index + 1)
         self._transfers.clear()
         self._change_index = 0
+        self._wanted = None
         super()._SyncObj__onBecomeLeader()
 
     def _SyncObj__onNodeConnected(self, node: Peer) -> None:

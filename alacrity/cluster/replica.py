@@ -229,9 +229,14 @@ class Replica:
 
     async def start(self) -> None:
         """
-        Take part.
+        Take part. What was known to be committed when this node stopped is seen at once.
         """
         self._stopped = False
+        self._engine.apply_kept()
+        if self._engine.halted is not None:
+            self._halt()
+            return
+        self._publish()
         self._outbox.release()
         await maybeDeferred(self._transport.start)
         self._ticks.start(self._settings.tick)
@@ -389,7 +394,7 @@ class Replica:
             engine.applied_index,
             quorum,
             suspended,
-            not (quorum and engine.is_member),
+            not quorum,
         )
 
     def _role(self) -> str:
