@@ -13,9 +13,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
+from threading import Event
 from typing import Any, Final
 
 PATIENCE: Final = 20.0
@@ -88,7 +89,7 @@ class Process:
         until = time.monotonic() + PATIENCE
         while self._output is not None and self._read(until):
             pass
-        return self._process.wait(max(0.1, until - time.monotonic()))
+        return self._process.wait(max(1.0, until - time.monotonic()))
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """
@@ -201,3 +202,24 @@ def call(port: int, method: str, path: str, document: object = None) -> Answer:
         return Answer(connection.getresponse())
     finally:
         connection.close()
+
+
+def wait_until(met: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
+    """
+    Wait until something holds.
+
+    @param met: says whether it does; an L{OSError} means not yet.
+    @param what: it is, for the error.
+    @raise AssertionError: it takes too long.
+    """
+    until = time.monotonic() + patience
+    pause = Event()
+    while True:
+        try:
+            if met():
+                return
+        except OSError:
+            pass
+        if time.monotonic() > until:
+            raise AssertionError(f"not within {patience:.0f} s: {what}")
+        pause.wait(0.02)

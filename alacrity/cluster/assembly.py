@@ -19,13 +19,20 @@ from alacrity.cluster.files import DirectoryFiles
 from alacrity.cluster.members import Member
 from alacrity.cluster.replica import Replica
 from alacrity.cluster.state import Replicated, encode_state
-from alacrity.cluster.storage import Storage
+from alacrity.cluster.storage import NAME, Storage
 from alacrity.cluster.transport import Acquaintances, PeerTransport
 from alacrity.endpoints import server_endpoint
 from alacrity.pool import PoolView
+from alacrity.pool.store import NAME as POOL_NAME
 from alacrity.pool.store import StateError
 
 _log: Final = Logger()
+
+_WAS_ALONE: Final = (
+    "that of a node that was alone, with which no cluster of several begins. Leave "
+    "cluster.members out, start this node, and let the others join it with --join and empty "
+    "state directories"
+)
 
 
 class Settings(Protocol):
@@ -74,9 +81,11 @@ class Part:
         @raise StateError: the directory, or what is in it, cannot be used.
         """
         self.me = me = settings.me
-        alone = not join and not settings.members
+        alone = not join and set(settings.members) <= {me}
         self._files = DirectoryFiles(directory)
         try:
+            if not alone and not join:
+                _refuse_pool_of_one(self._files)
             storage = Storage.open(
                 self._files,
                 fsync=settings.fsync,
@@ -121,6 +130,14 @@ class Part:
         self._files.close()
 
 
+def _refuse_pool_of_one(files: DirectoryFiles) -> None:
+    """
+    See that a cluster of several does not begin beside the pool of one of them.
+    """
+    if files.read(NAME) is None and files.read(POOL_NAME) is not None:
+        raise StateError(f"{files.directory}/{POOL_NAME} is {_WAS_ALONE}")
+
+
 def _first(me: Member, pool: Any) -> Any:
     return first_snapshot((me,), encode_state(Replicated(pool)))
 
@@ -142,7 +159,10 @@ def _settle(
     if not kept:
         return  # It waited to be taken in, and does so still.
     names = ", ".join(f"{member.name} at {member.address or 'no address'}" for member in kept)
-    if force or (len(kept) == 1 and kept[0] != me and kept[0].address == ""):
+    was_alone = len(kept) == 1 and kept[0] != me and kept[0].address == ""
+    if was_alone and not force and set(members) > {me}:
+        raise StateError(f"the state is {_WAS_ALONE}")
+    if force or was_alone:
         # What had no address was known to nobody else.
         if force:
             _log.warn(
