@@ -108,21 +108,18 @@ class Cluster:
         @param numbers: of all that run.
         @return: the leader's number.
         """
-        found: set[str | None] = set()
+        found: list[int] = []
 
         def agreed() -> bool:
-            nonlocal found
-            found = {self.ask(number, "/cluster")["leader"] for number in numbers}
-            if len(found) != 1 or found <= {None, *self._others(numbers)}:
-                return False
-            port = self.nodes[self.addresses.index(*found)].management
-            return call(port, "GET", "/health/leader").status == 200
+            names = {self.ask(number, "/cluster")["leader"] for number in numbers}
+            found[:] = [number for number in numbers if names == {self.addresses[number]}]
+            return bool(found) and self._leads(*found)
 
-        wait_until(agreed, f"one leader of {numbers}, found {found}")
-        return self.addresses.index(*found)
+        wait_until(agreed, f"one leader of {numbers}")
+        return found[0]
 
-    def _others(self, numbers: Sequence[int]) -> set[str]:
-        return {each for at, each in enumerate(self.addresses) if at not in numbers}
+    def _leads(self, number: int) -> bool:
+        return call(self.nodes[number].management, "GET", "/health/leader").status == 200
 
     def equal(self, *numbers: int) -> list[dict[str, Any]]:
         """

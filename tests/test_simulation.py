@@ -20,7 +20,7 @@ WITHOUT: Final = {
     "without-G1": (16, "compaction", "diverged"),
     "without-G2": (1, "disorder", "diverged"),
     "without-G3": (4, "hasty", "diverged"),
-    "without-G6": (64, "rewrites", "diverged"),
+    "without-G6": (168, "rewrites", "diverged"),
     "without-G8": (3, "long_cuts", "no outcome in time"),
 }
 """

@@ -394,7 +394,7 @@ class Replica:
             engine.applied_index,
             quorum,
             suspended,
-            not quorum,
+            not (quorum and engine.is_member),
         )
 
     def _role(self) -> str:
