@@ -17,7 +17,7 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger, LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.cluster.complaints import MOST, REMEMBERED, Complaints
+from alacrity.cluster.complaints import MOST, PERIOD, REMEMBERED, Complaints
 from alacrity.cluster.frames import LONGEST_PAYLOAD
 from alacrity.cluster.handshake import Identity
 from alacrity.cluster.link import FRAME, HANDSHAKE, IDLE, MOST_UNSENT
@@ -1021,14 +1021,34 @@ class ComplaintsTests(SynchronousTestCase):
             for n in range(2000):
                 complaints.complain(f"host{n}", "reason")
         self.assertEqual(len(logs), MOST + 1)
+        for n in range(REMEMBERED):
+            clock.advance(PERIOD)
+            complaints.complain(f"later{n}", "reason")
         self.assertEqual(len(complaints._made), REMEMBERED)
-        clock.advance(60)
+        clock.advance(PERIOD)
         with capturedLogs() as logs:
             complaints.complain("another", "reason")
             complaints.complain("another", "reason")
             complaints.settled("another")
             complaints.complain("another", "reason")
         self.assertEqual([formatEvent(e) for e in logs], ["another: reason"] * 2)
+
+    def test_lost_in_the_crowd(self) -> None:
+        """
+        What is not logged because strangers have said too much, is logged once they are
+        quiet, should it come again.
+        """
+        clock = Clock()
+        complaints = Complaints(Logger(), clock)
+        with capturedLogs() as logs:
+            for n in range(MOST + 1):
+                complaints.complain(f"stranger{n}", "reason")
+            complaints.complain("a member", "it has another secret")
+        self.assertEqual(len(logs), MOST + 1)
+        clock.advance(PERIOD)
+        with capturedLogs() as logs:
+            complaints.complain("a member", "it has another secret")
+        self.assertEqual([formatEvent(e) for e in logs], ["a member: it has another secret"])
 
 
 class AcquaintancesTests(SynchronousTestCase):

@@ -40,15 +40,16 @@ class Complaints:
         if (who, reason) in made:
             made.move_to_end((who, reason))
             return
-        made[who, reason] = None
-        if len(made) > REMEMBERED:
-            made.popitem(last=False)
         now = self._clock.seconds()
         if now - self._since >= PERIOD:
             self._since = now
             self._count = 0
         self._count += 1
         if self._count <= MOST:
+            # What is not logged is not remembered: it is, should it come again later.
+            made[who, reason] = None
+            if len(made) > REMEMBERED:
+                made.popitem(last=False)
             self._log.warn("{who}: {reason}", who=who, reason=reason)
         elif self._count == MOST + 1:
             self._log.warn("more of this kind, which are not logged for up to a minute")

@@ -59,7 +59,8 @@ class Splitter:
             return None
         length = int.from_bytes(buffer[:_LENGTH])
         if length > self.longest:
-            raise FrameError(f"a frame of {length} bytes; allowed: {self.longest}")
+            # Without the length: a stranger's garbage is one complaint, not one each time.
+            raise FrameError(f"a frame of more than {self.longest} bytes")
         end = _LENGTH + length
         if len(buffer) < end:
             return None
