@@ -125,11 +125,13 @@ class JoiningTests(SynchronousTestCase):
             self.run_for(0.1)
         self.fail(f"not in {seconds} seconds: {[node.status for node in self.nodes.values()]}")
 
-    def settled(self, coroutine: Coroutine[Any, Any, Any]) -> Deferred[Any]:
+    def settled(self, coroutine: Coroutine[Any, Any, Any] | Deferred[Any]) -> Deferred[Any]:
         """
         Something that takes a while, once it is over.
         """
-        result = Deferred.fromCoroutine(coroutine)
+        result = coroutine
+        if not isinstance(result, Deferred):
+            result = Deferred.fromCoroutine(result)
         self.until(lambda: bool(result.called and not result.paused))
         return result
 
@@ -281,6 +283,57 @@ class JoiningTests(SynchronousTestCase):
             self.run_for(2)
             self.done(self.nodes["c"].replica.add_member(member(name)))
             self.assert_whole("bcd")
+
+    def test_given_up_and_added_again(self) -> None:
+        """
+        Likewise, if it was not taken in the first time.
+        """
+        for name in "ae":
+            self.setUp()
+            self.cluster("bcd", "c")
+            self.add(name)
+            adding = Deferred.fromCoroutine(self.nodes["c"].replica.add_member(member(name)))
+            self.until(partial(self.nodes["c"].transport.connected, name))
+            self.stop(name)
+            self.failureResultOf(self.settled(adding), Refused)
+            self.run_for(5)
+            self.add(name)
+            self.done(self.nodes["c"].replica.add_member(member(name)))
+            self.assert_whole("".join(sorted(f"bcd{name}")))
+
+    def test_removed_and_found_by_one_without_a_leader(self) -> None:
+        """
+        Likewise, if meanwhile a member has let it in, since it followed nobody.
+        """
+        for name in "be":
+            self.setUp()
+            self.cluster("".join(sorted(f"cd{name}")), "c")
+            self.done(self.nodes["c"].replica.remove_member(name))
+            self.stop("d")
+            self.until(partial(self.nodes["c"].transport.connected, name))
+            self.stop(name)
+            self.nodes["d"].start()
+            self.run_for(3)
+            self.add(name)
+            self.done(self.nodes["c"].replica.add_member(member(name)))
+            self.assert_whole("".join(sorted(f"cd{name}")))
+
+    def test_came_back_with_an_empty_disk(self) -> None:
+        """
+        A member whose files are gone is refused, also by one that it has never talked
+        with as a member but when it was about to be one.
+        """
+        for name in "ae":
+            self.setUp()
+            self.cluster("bcd", "c")
+            self.add(name)
+            self.done(self.nodes["c"].replica.add_member(member(name)))
+            self.run_for(1)
+            self.stop(name)
+            again = self.add(name)
+            self.run_for(30)
+            self.assertTrue(again.is_a("joining"))
+            self.assertFalse(any(again.transport.connected(other) for other in "bcd"))
 
     def test_a_leader_that_a_member_does_not_know(self) -> None:
         """
