@@ -382,6 +382,30 @@ class G3Tests(EngineTests):
         self.assertEqual([each.name for each in engine.configuration], ["a", "b", "c", "d"])
         self.assertEqual(engine.configuration[-1].joined, engine.last_index)
 
+    def test_a_new_member_that_is_lost_begins_anew(self) -> None:
+        """
+        What it has confirmed may be on its disk no more.
+        """
+        engine = self.lead(A, B, C)
+        self.confirm(engine, "b", "c")
+        add = MEMBERSHIP + msgspec.msgpack.encode(MemberChange("id", D, None))
+        engine.submit("id", add)
+        engine.doTick(0)
+        self.sent._onNodeConnected(PEERS["d"])
+        self.confirm(engine, "d")
+        self.sent._onNodeDisconnected(PEERS["d"])
+        self.assertNotIn("d", self.sent.nodes)
+        engine.submit("id", add)
+        engine.doTick(0)
+        self.assertIn("d", self.sent.nodes)
+        self.assertEqual(self.notes.denials, [("d has not caught up yet", False)] * 2)
+        self.assertEqual(engine.configuration, (A, B, C))
+        self.sent._onNodeConnected(PEERS["d"])
+        self.confirm(engine, "d")
+        engine.submit("id", add)
+        engine.doTick(0)
+        self.assertEqual([each.name for each in engine.configuration], ["a", "b", "c", "d"])
+
     def test_a_name_or_an_address_is_given_once(self) -> None:
         engine = self.lead(A, B, C)
         self.confirm(engine, "b", "c")

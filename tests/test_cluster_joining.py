@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.engine import bootstrap
 from alacrity.cluster.members import Member
-from alacrity.cluster.replica import ClusterStatus, Refused, Replica
+from alacrity.cluster.replica import ClusterStatus, OutcomeUnknown, Refused, Replica
 from alacrity.cluster.state import Replicated, encode_state
 from alacrity.cluster.storage import Storage
 from alacrity.cluster.transport import Acquaintances, PeerTransport
@@ -125,11 +125,13 @@ class JoiningTests(SynchronousTestCase):
             self.run_for(0.1)
         self.fail(f"not in {seconds} seconds: {[node.status for node in self.nodes.values()]}")
 
-    def settled(self, coroutine: Coroutine[Any, Any, Any]) -> Deferred[Any]:
+    def settled(self, coroutine: Coroutine[Any, Any, Any] | Deferred[Any]) -> Deferred[Any]:
         """
         Something that takes a while, once it is over.
         """
-        result = Deferred.fromCoroutine(coroutine)
+        result = coroutine
+        if not isinstance(result, Deferred):
+            result = Deferred.fromCoroutine(result)
         self.until(lambda: bool(result.called and not result.paused))
         return result
 
@@ -179,11 +181,20 @@ class JoiningTests(SynchronousTestCase):
     def assert_whole(self, names: str) -> None:
         """
         Assert that the members of the cluster are these, that each two have one
-        connection, and that what is written by way of each is seen by all.
+        connection, and nobody else has any, and that what is written by way of each is
+        seen by all.
         """
         self.run_for(3)
         pairs = sorted((a, b) for a in names for b in names if a != b)
-        self.assertEqual(sorted((e.here, e.there) for e in self.network.connections), pairs)
+        ends = [(end.here, end.there) for end in self.network.connections]
+        # Others may try.
+        self.assertEqual(sorted(end for end in ends if set(end) <= set(names)), pairs)
+        for name in names:
+            connected = self.nodes[name].transport.connected
+            self.assertEqual(
+                [each for each in self.nodes if connected(each)],
+                [each for each in self.nodes if each in names and each != name],
+            )
         leader = self.leader
         for name in names:
             status = self.nodes[name].status
@@ -281,6 +292,76 @@ class JoiningTests(SynchronousTestCase):
             self.run_for(2)
             self.done(self.nodes["c"].replica.add_member(member(name)))
             self.assert_whole("bcd")
+
+    def test_given_up_and_added_again(self) -> None:
+        """
+        Likewise, if it was not taken in the first time.
+        """
+        for name in "ae":
+            self.setUp()
+            self.cluster("bcd", "c")
+            self.add(name)
+            adding = Deferred.fromCoroutine(self.nodes["c"].replica.add_member(member(name)))
+            self.until(partial(self.nodes["c"].transport.connected, name))
+            self.stop(name)
+            self.failureResultOf(self.settled(adding), Refused)
+            self.run_for(5)
+            self.add(name)
+            self.done(self.nodes["c"].replica.add_member(member(name)))
+            self.assert_whole("".join(sorted(f"bcd{name}")))
+
+    def test_leader_was_started_again_meanwhile(self) -> None:
+        """
+        Likewise, if the leader stops before the new member is taken in.
+        """
+        for name in "ae":
+            self.setUp()
+            self.cluster("bcd", "c")
+            self.add(name)
+            adding = Deferred.fromCoroutine(self.nodes["c"].replica.add_member(member(name)))
+            self.until(partial(self.nodes["c"].transport.connected, name))
+            self.stop(name)
+            self.stop("c")
+            self.failureResultOf(adding, Refused, OutcomeUnknown)
+            self.nodes["c"].start()
+            self.let_lead("c")
+            self.add(name)
+            self.done(self.nodes["c"].replica.add_member(member(name)))
+            self.assert_whole("".join(sorted(f"bcd{name}")))
+
+    def test_removed_and_found_by_one_without_a_leader(self) -> None:
+        """
+        Likewise, if meanwhile a member has let it in, since it followed nobody.
+        """
+        for name in "be":
+            self.setUp()
+            self.cluster("".join(sorted(f"cd{name}")), "c")
+            self.done(self.nodes["c"].replica.remove_member(name))
+            self.stop("d")
+            self.until(partial(self.nodes["c"].transport.connected, name))
+            self.stop(name)
+            self.nodes["d"].start()
+            self.run_for(3)
+            self.add(name)
+            self.done(self.nodes["c"].replica.add_member(member(name)))
+            self.assert_whole("".join(sorted(f"cd{name}")))
+
+    def test_came_back_with_an_empty_disk(self) -> None:
+        """
+        A member whose files are gone is refused, also by one that it has never talked
+        with as a member but when it was about to be one.
+        """
+        for name in "ae":
+            self.setUp()
+            self.cluster("bcd", "c")
+            self.add(name)
+            self.done(self.nodes["c"].replica.add_member(member(name)))
+            self.run_for(1)
+            self.stop(name)
+            again = self.add(name)
+            self.run_for(30)
+            self.assertTrue(again.is_a("joining"))
+            self.assertFalse(any(again.transport.connected(other) for other in "bcd"))
 
     def test_a_leader_that_a_member_does_not_know(self) -> None:
         """

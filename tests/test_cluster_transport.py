@@ -37,6 +37,7 @@ class Peer:
     A node: its transport, and what the engine is told.
 
     @ivar strangers: whom it does not know.
+    @ivar addresses: whether it knows the addresses of the others.
     """
 
     def __init__(
@@ -54,12 +55,20 @@ class Peer:
         self.host = host or name
         self.told: list[Any] = []
         self.strangers = set(strangers)
+        self.addresses = True
         self.storage = Storage.open(FakeFiles())
         self.transport = PeerTransport(
             Member(name, f"{self.host}:{PORT}"),
             incarnation or self.storage.incarnation,
             secret,
-            Acquaintances(lambda n: None if n in self.strangers else Member(n, ""), self.storage),
+            Acquaintances(
+                lambda n: (
+                    None
+                    if n in self.strangers
+                    else Member(n, f"{n}:{PORT}" if self.addresses else "")
+                ),
+                self.storage,
+            ),
             [network.server(self.host, PORT)],
             network.connector(self.host),
             network.clock,
@@ -812,6 +821,39 @@ class RefusedTests(Base):
         self.assertEqual(a.storage.peers, {"b": b.storage.incarnation})
         self.assertEqual(b.storage.peers, {"a": a.storage.incarnation})
 
+    def test_refused_once_it_is_added(self) -> None:
+        """
+        One that was let in when it could not be told from the member.
+        """
+        for knowing, other in (("a", "b"), ("b", "a")):
+            self.setUp()
+            one, two = self.peer(knowing), self.peer(other, knowing)
+            one.addresses = False
+            one.start()
+            two.start()
+            self.run_for(1)
+            self.assertEqual(one.told, [("+", other)])
+            one.addresses = True
+            one.storage.remember_peer(other, "0" * 32)
+            with capturedLogs() as logs:
+                one.add(other)
+                self.run_for(5)
+            self.assertEqual(one.told, [("+", other), ("-", other)])
+            self.assertFalse(two.transport.connected(knowing))
+            self.assertIn("came back with an empty disk", "".join(map(formatEvent, logs)))
+
+    def test_incarnation_is_remembered_once_it_is_added(self) -> None:
+        a, b = self.peer("a"), self.peer("b", "a")
+        a.addresses = False
+        a.start()
+        b.start()
+        self.run_for(1)
+        self.assertEqual(a.storage.peers, {})
+        a.addresses = True
+        a.add("b")
+        self.assertEqual(a.storage.peers, {"b": b.storage.incarnation})
+        self.assertTrue(a.transport.connected("b"))
+
     def test_somebody_else_is_there(self) -> None:
         c = self.peer("c", host="a")
         c.add("b")
@@ -1061,8 +1103,18 @@ class AcquaintancesTests(SynchronousTestCase):
         A member that was removed and added again may come with an empty disk.
         """
         storage = Storage.open(FakeFiles())
-        acquaintances = Acquaintances(lambda name: Member(name, ""), storage)
+        acquaintances = Acquaintances(lambda name: Member(name, f"{name}:1"), storage)
         self.assertIsNone(acquaintances(Identity("b", "1" * 32)))
         self.assertIsNotNone(acquaintances(Identity("b", "2" * 32)))
         storage.forget_peer("b")
         self.assertIsNone(acquaintances(Identity("b", "2" * 32)))
+
+    def test_not_remembered(self) -> None:
+        """
+        One that may be no member is let in under whatever incarnation.
+        """
+        storage = Storage.open(FakeFiles())
+        acquaintances = Acquaintances(lambda name: Member(name, ""), storage)
+        self.assertIsNone(acquaintances(Identity("b", "1" * 32)))
+        self.assertIsNone(acquaintances(Identity("b", "2" * 32)))
+        self.assertEqual(storage.peers, {})

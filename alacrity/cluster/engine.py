@@ -743,6 +743,13 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
             self._probe(node, match + 1 if match else self.last_index + 1)
             self._replicate(node)
 
+    def _SyncObj__onNodeDisconnected(self, node: Peer) -> None:
+        super()._SyncObj__onNodeDisconnected(node)
+        if self._learners.pop(node, None) is not None:
+            # It may come back with an empty disk, which is no fault yet, but what it has
+            # confirmed would be wrong then. If it is asked for again, it begins anew.
+            self._configure()
+
     # Messages
 
     def _SyncObj__onMessageReceived(self, node: Peer, message: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ What the engine sends, held back until what it depends on is on disk.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from pysyncobj.transport import Transport
@@ -21,12 +22,15 @@ class Outbox(Transport):  # type: ignore[misc] # it is not annotated
     on the order that a connection keeps.
     """
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, dropped: Callable[[str], object]) -> None:
         """
         @param transport: the real one.
+        @param dropped: called with the name of a node that the engine has nothing to do
+            with any more, within the step.
         """
         super().__init__(None, None, [])
         self._transport = transport
+        self._dropped = dropped
         self._sent: list[_Sent] = []
         self._happened: dict[str, int] = {}
         self._handled: dict[str, int] = {}
@@ -40,6 +44,7 @@ class Outbox(Transport):  # type: ignore[misc] # it is not annotated
         self._sent.append(("add", node, None, 0))
 
     def dropNode(self, node: Peer) -> None:
+        self._dropped(node.id)
         self._sent.append(("drop", node, None, 0))
 
     def send(self, node: Peer, message: dict[str, Any]) -> bool:

@@ -206,7 +206,7 @@ class Replica:
         self._recovering = False
         self._members: tuple[Member, ...] = ()
         self._done: list[Deferred[None]] = []
-        self._outbox = Outbox(transport)
+        self._outbox = Outbox(transport, storage.forget_peer)
         self._engine = engine(
             member,
             storage,
@@ -217,6 +217,10 @@ class Replica:
             settings.limits,
         )
         self._members = self._engine.configuration
+        if self._engine.halted is None:
+            # Those that were about to be members when the node stopped.
+            for name in set(storage.peers) - {peer.id for peer in self._engine.peers}:
+                storage.forget_peer(name)
         # What came from the disk is no news.
         self._publish()
         transport.setOnMessageReceivedCallback(self._received)
@@ -655,7 +659,8 @@ class Replica:
         """See L{Machine <alacrity.cluster.engine.Machine>}."""
         joined = {each.name: each.joined for each in members}
         for each in self._members:
-            # One that was removed and added again may have new files.
+            # One that is added again may have new files, though it was not dropped: its
+            # removal and its addition may have come at once.
             if joined.get(each.name) != each.joined:
                 self._storage.forget_peer(each.name)
         self._members = members

@@ -84,7 +84,8 @@ _decode: Final = msgspec.msgpack.Decoder(dict[str, Any], ext_hook=_no_extensions
 class Acquaintances:
     """
     Who may talk to this node: members, each under the incarnation in which it was
-    first met.
+    first met. One without an address may be a member or not: it is let in, and not
+    remembered.
     """
 
     def __init__(self, known: Callable[[str], Member | None], storage: Storage) -> None:
@@ -98,8 +99,11 @@ class Acquaintances:
         """
         Why a node is refused that has the secret; L{None}: it is not.
         """
-        if self._known(peer.name) is None:
+        member = self._known(peer.name)
+        if member is None:
             return f"{peer.name!a} is not a member of the cluster"
+        if not member.address:
+            return None
         before = self._storage.peers.get(peer.name)
         if before is not None and before != peer.incarnation:
             return (
@@ -137,7 +141,8 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         @param secret: what all members have. Empty: whoever can connect may be a
             member.
         @param accept: why a node is refused, though it has the secret; L{None}: it is
-            not. See L{Acquaintances}.
+            not. Asked in each handshake, and when a node is added that is connected
+            already. See L{Acquaintances}.
         @param random_bytes: nobody may foresee them; deterministic in simulations only.
         """
         super().__init__(None, None, ())
@@ -249,6 +254,12 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         if known is not None and known.address != node.address:
             self.dropNode(known)
         self._nodes[node.id] = node
+        link = self._links.get(node.id)
+        if link is not None and link.session is not None:
+            # It was let in when less was known of it.
+            reason = self._accept(link.session.peer)
+            if reason is not None:
+                link.refuse(reason)
         if self.ready:
             self._dial(node.id)
 
