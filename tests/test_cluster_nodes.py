@@ -131,7 +131,7 @@ class ThreeNodesTests(ClusterTestCase):
         cluster = self.cluster()
         cluster.start(0, 1, 2)
         self.serve(cluster, 0, 1, 2)
-        writes = [Writes(cluster.nodes[each].management, f"10.0.{each}") for each in range(3)]
+        writes = [Writes(cluster.nodes[each].management, f"127.0.{1 + each}") for each in range(3)]
         wait_until(lambda: all(len(each.acknowledged) > 10 for each in writes), "writes")
         cluster.kill(0, 1, 2)
         for each in writes:
@@ -144,13 +144,13 @@ class ThreeNodesTests(ClusterTestCase):
         cluster.kill(1, 2)
         last = cluster.nodes[0]
         wait_until(lambda: cluster.ask(0, "/cluster")["leader"] is None, "no leader")
-        new = {"ip": "10.0.3.1", "port": 1}
+        new = {"ip": "127.0.9.1", "port": 1}
         with ThreadPoolExecutor() as callers:
             refusals = [
                 callers.submit(call, last.management, *each)
                 for each in (
                     ("POST", "/servers", new),
-                    ("DELETE", "/servers/10.0.0.1:1"),
+                    ("DELETE", "/servers/127.0.1.1:1"),
                     ("GET", "/servers?consistent=1"),
                 )
             ]
