@@ -170,6 +170,9 @@ def _settle(
                 names=names,
             )
         make_alone(storage, me)
+        # The former members may come back with new files, and cannot be removed first.
+        for name in storage.peers:
+            storage.forget_peer(name)
     elif me not in kept:
         same = [member for member in kept if member.name == me.name]
         if same or len(kept) == 1:
