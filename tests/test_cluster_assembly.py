@@ -7,14 +7,52 @@ from __future__ import annotations
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.cluster.assembly import _settle
+from alacrity.cluster.assembly import _open, _settle
 from alacrity.cluster.engine import bootstrap, members_of
 from alacrity.cluster.members import Member
 from alacrity.cluster.state import Replicated, encode_state
-from alacrity.cluster.storage import Storage
+from alacrity.cluster.storage import NAME, DamagedLog, Storage
 from tests.fake_files import FakeFiles
 
 A, B, C = (Member(f"10.0.0.{n}:8688", f"10.0.0.{n}:8688") for n in (1, 2, 3))
+
+
+class DamageTests(SynchronousTestCase):
+    """
+    A log that cannot be understood.
+    """
+
+    def setUp(self) -> None:
+        files = FakeFiles()
+        storage = Storage.open(files)
+        bootstrap(storage, (A,), encode_state(Replicated()))
+        storage.sync()
+        self.damaged = b"x" + files.content()[NAME][1:]
+        self.files = FakeFiles({NAME: self.damaged})
+
+    def test_alone(self) -> None:
+        """
+        A node that is alone puts it aside, and begins with nothing; each time under
+        another name.
+        """
+        for count in (1, 2, 3):
+            with capturedLogs() as events:
+                storage = _open(self.files, fsync=True, first=None, set_aside=True)
+            self.assertEqual(len(storage), 0)
+            self.assertEqual(len(events), 1)
+            self.assertIn("set aside", events[0]["log_format"])
+            aside = [name for name in self.files.content() if ".damaged-" in name]
+            self.assertEqual(len(aside), count)
+            self.assertEqual({self.files.content()[name] for name in aside}, {self.damaged})
+            self.files = FakeFiles({**self.files.content(), NAME: self.damaged})
+
+    def test_in_a_cluster(self) -> None:
+        """
+        One that others may count on, does not start, and leaves it as it is.
+        """
+        with self.assertRaises(DamagedLog):
+            _open(self.files, fsync=True, first=None, set_aside=False)
+        self.assertEqual(self.files.content(), {NAME: self.damaged})
 
 
 class ForceTests(SynchronousTestCase):

@@ -23,8 +23,9 @@ from alacrity.cluster.records import HEADER_SIZE, Append, Damage, Term, frame, h
 from alacrity.cluster.storage import NAME, TAKEN_OVER, DamagedLog, Entry, Snapshot, Storage
 from alacrity.pool import Pool
 from alacrity.pool.store import NAME as POOL_NAME
-from alacrity.pool.store import StateError, encode
+from alacrity.pool.store import StateError
 from tests.fake_files import Crashed, FakeFiles
+from tests.test_pool_store import GOLDEN as GOLDEN_POOL
 from tests.test_pool_store import POOL
 
 GOLDEN = Path(__file__).parent / "golden" / "raft-log-1.bin"
@@ -662,7 +663,7 @@ class TakeOverTests(SynchronousTestCase):
         return snapshot, [(b"\1", 1, 0), (b"\1", 2, 0)]
 
     def test_taken_over(self) -> None:
-        content = encode(POOL)
+        content = GOLDEN.read_bytes()
         files = FakeFiles({POOL_NAME: content})
         with capturedLogs() as logs:
             storage = opened(files, first=self.first)
@@ -679,7 +680,7 @@ class TakeOverTests(SynchronousTestCase):
         The pool is in one of the two files, whenever the machine stops.
         """
         for crash_at in range(8):
-            files = FakeFiles({POOL_NAME: encode(POOL)})
+            files = FakeFiles({POOL_NAME: GOLDEN_POOL.read_bytes()})
             files.crash_at = crash_at
             with capturedLogs():
                 try:
@@ -691,7 +692,7 @@ class TakeOverTests(SynchronousTestCase):
             self.assertIsNotNone(storage.snapshot)
 
     def test_not_asked_for(self) -> None:
-        files = FakeFiles({POOL_NAME: encode(POOL)})
+        files = FakeFiles({POOL_NAME: GOLDEN_POOL.read_bytes()})
         self.assertIsNone(opened(files).snapshot)
         self.assertIn(POOL_NAME, files.content())
 
@@ -711,7 +712,7 @@ class TakeOverTests(SynchronousTestCase):
 
     def test_log_wins(self) -> None:
         files = filled()
-        disk = FakeFiles({**files.content(), POOL_NAME: encode(POOL)})
+        disk = FakeFiles({**files.content(), POOL_NAME: GOLDEN_POOL.read_bytes()})
         with capturedLogs() as logs:
             storage = opened(disk, first=self.first)
         self.assertEqual(len(storage), 3)

@@ -5,6 +5,7 @@ A node's part in the cluster, put together from its configuration and its files.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -15,11 +16,11 @@ from twisted.logger import Logger
 
 from alacrity.cluster.addresses import peer_endpoint
 from alacrity.cluster.engine import CannotApply, bootstrap, first_snapshot, make_alone, members_of
-from alacrity.cluster.files import DirectoryFiles
+from alacrity.cluster.files import DirectoryFiles, Files
 from alacrity.cluster.members import Member
 from alacrity.cluster.replica import Replica
 from alacrity.cluster.state import Replicated, encode_state
-from alacrity.cluster.storage import NAME, Storage
+from alacrity.cluster.storage import NAME, DamagedLog, First, Storage
 from alacrity.cluster.transport import Acquaintances, PeerTransport
 from alacrity.endpoints import server_endpoint
 from alacrity.pool import PoolView
@@ -86,10 +87,12 @@ class Part:
         try:
             if not alone and not join:
                 _refuse_pool_of_one(self._files)
-            storage = Storage.open(
+            storage = _open(
                 self._files,
                 fsync=settings.fsync,
                 first=partial(_first, me) if alone else None,
+                # Who has nobody to vote for, breaks no promise by starting anew.
+                set_aside=not settings.listen,
             )
             _settle(storage, me, settings.members, join=join, force=force)
             rng = Random()
@@ -128,6 +131,39 @@ class Part:
         """
         await self.replica.stop()
         self._files.close()
+
+
+def _open(files: Files, *, fsync: bool, first: First | None, set_aside: bool) -> Storage:
+    """
+    Read what is kept.
+
+    @param set_aside: if that is damaged, put it aside and begin with nothing.
+    @raise StateError: it cannot be used.
+    """
+    try:
+        return Storage.open(files, fsync=fsync, first=first)
+    except DamagedLog as damage:
+        if not set_aside:
+            raise
+        aside = f"{NAME}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        number = 1
+        while files.read(aside) is not None:
+            number += 1
+            aside = f"{aside.partition('Z')[0]}Z-{number}"
+        try:
+            files.rename(NAME, aside)
+            files.sync_names()
+        except OSError as error:
+            raise StateError(f"{files.directory}/{NAME} cannot be put aside: {error}") from damage
+        _log.error(
+            "{directory}/{name} cannot be used: {fault}. It is set aside as {aside}; no servers "
+            "are known",
+            directory=files.directory,
+            name=NAME,
+            fault=str(damage.__cause__),
+            aside=aside,
+        )
+        return Storage.open(files, fsync=fsync, first=first)
 
 
 def _refuse_pool_of_one(files: DirectoryFiles) -> None:
