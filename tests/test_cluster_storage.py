@@ -663,7 +663,7 @@ class TakeOverTests(SynchronousTestCase):
         return snapshot, [(b"\1", 1, 0), (b"\1", 2, 0)]
 
     def test_taken_over(self) -> None:
-        content = GOLDEN.read_bytes()
+        content = GOLDEN_POOL.read_bytes()
         files = FakeFiles({POOL_NAME: content})
         with capturedLogs() as logs:
             storage = opened(files, first=self.first)
