@@ -501,6 +501,20 @@ class ScheduleTests(SynchronousTestCase):
         self.assertEqual(len(bench.begun), 2)
         self.assertFalse(bench.overlapped)
 
+    def test_it_rests_while_nothing_is_due(self) -> None:
+        bench = Bench(health=Health(jitter=0.0))
+        bench.monitor.startService()
+        bench.clock.advance(TICK)
+        self.assertEqual(bench.clock.getDelayedCalls(), [])
+        bench.register()
+        bench.clock.advance(TICK)
+        (look,) = bench.clock.getDelayedCalls()
+        self.assertGreater(look.getTime() - bench.clock.seconds(), 0.9)
+        bench.register(8081)
+        self.assertEqual(len(bench.begun), 2)
+        bench.monitor.stopService()
+        self.assertEqual(bench.clock.getDelayedCalls(), [])
+
     def test_intervals_are_jittered(self) -> None:
         bench = Bench(health=Health(jitter=0.1))
         bench.monitor.startService()

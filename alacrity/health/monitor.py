@@ -24,8 +24,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, fail
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -42,7 +41,7 @@ from alacrity.pool import (
 )
 
 TICK: Final = 0.002
-"""Seconds between two looks at what is due."""
+"""Seconds between two looks at what is due, at least."""
 
 STARTS: Final = 10
 """How many checks one tick starts at most."""
@@ -233,8 +232,8 @@ class Monitor(Service):
         self._complained: dict[str, float] = {}
         self._restoring = False
         self._unsubscribe: Callable[[], None] = _nothing
-        self._looping = LoopingCall(self._tick)
-        self._looping.clock = clock
+        self._look: IDelayedCall | None = None
+        self._is_broken = False
 
     def startService(self) -> None:
         """
@@ -242,10 +241,11 @@ class Monitor(Service):
         those that are pending are checked at once.
         """
         super().startService()  # type: ignore[no-untyped-call]
+        self._is_broken = False
         self._restoring = True
         self._unsubscribe = self._view.subscribe(self._changed)
         self._restoring = False
-        self._looping.start(TICK, now=False).addErrback(self._broken)
+        self._look_in(0.0)
 
     def stopService(self) -> Deferred[None]:
         """
@@ -257,8 +257,9 @@ class Monitor(Service):
         super().stopService()  # type: ignore[no-untyped-call]
         unsubscribe, self._unsubscribe = self._unsubscribe, _nothing
         unsubscribe()
-        if self._looping.running:
-            self._looping.stop()
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
         for id in list(self._watches):
             self._drop(id)
         self._due.clear()
@@ -306,6 +307,7 @@ class Monitor(Service):
             self._check(watch)
         else:
             self._new.append(watch)
+            self._look_in(0.0)
 
     def _drop(self, id: str) -> None:
         watch = self._watches.pop(id, None)
@@ -354,8 +356,32 @@ class Monitor(Service):
                 entry for entry in self._due if entry[0] == entry[2].due and not entry[2].gone
             ]
             heapify(self._due)
+        self._look_in(due - self._clock.seconds())
+
+    def _look_in(self, seconds: float) -> None:
+        """
+        Look at what is due by then, if not before; a tick from now at the earliest.
+        """
+        seconds = max(TICK, seconds)
+        if self._look is None:
+            if self.running and not self._is_broken:
+                self._look = self._clock.callLater(seconds, self._tick)
+        elif self._clock.seconds() + seconds < self._look.getTime():
+            self._look.reset(seconds)
 
     def _tick(self) -> None:
+        self._look = None
+        try:
+            self._start_due()
+        except Exception:
+            self._broken(Failure())
+            return
+        if self._new or self._ready:
+            self._look_in(0.0)
+        elif self._due:
+            self._look_in(self._due[0][0] - self._clock.seconds())
+
+    def _start_due(self) -> None:
         now = self._clock.seconds()
         while self._due and self._due[0][0] <= now:
             due, _, watch = heappop(self._due)
@@ -505,6 +531,7 @@ class Monitor(Service):
             self._complain("a check is at fault", log_failure=failure)
 
     def _broken(self, failure: Failure) -> None:
+        self._is_broken = True
         self._log.failure("servers are checked no more, until the next start", failure)
 
     def _complain(self, format: str, **values: object) -> None:
