@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections import Counter
+from random import Random
 
 from twisted.internet.error import ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.pool import Change, State
+from alacrity.pool import Change, Server, State
+from alacrity.proxy.balancer import Balancer
 from tests.wire import Proxy, Wire, server
 
 GET = b"GET /a HTTP/1.1\r\nHost: example.org\r\n\r\n"
@@ -350,6 +353,32 @@ class ServerChoiceTests(SynchronousTestCase):
         self.assertIn(b"\r\nRetry-After: ", client.sent)
         self.assertEqual(status(client), 503)
         self.assertFalse(client.closing)
+
+    def test_any_changes(self) -> None:
+        """
+        Whoever comes, goes and changes its weight: those that are up, and they alone,
+        get their shares.
+        """
+        rng = Random(0)
+        balancer = Balancer()
+        pool: dict[int, Server] = {}
+        for _ in range(2000):
+            port = rng.randrange(8)
+            before = pool.pop(port, None)
+            after = None
+            if before is None or rng.random() < 0.7:
+                state = rng.choice([State.UP, State.UP, State.DOWN])
+                after = pool[port] = server(port, state=state, weight=rng.choice([1, 1, 1, 1, 2]))
+            balancer.changed(Change(before, after))
+            up = {each.port: each.weight for each in pool.values() if each.state is State.UP}
+            if rng.random() < 0.5:
+                balancer.choose()
+            if rng.random() < 0.2:
+                rounds = [balancer.choose() for _ in range(2 * sum(up.values()))]
+                counts = Counter(each.port for each in rounds if each is not None)
+                for port, weight in up.items():
+                    self.assertLessEqual(abs(counts[port] - 2 * weight), 1, (up, counts))
+                self.assertLessEqual(set(counts), set(up))
 
     def test_another_server(self) -> None:
         """

@@ -115,7 +115,7 @@ class Limits(msgspec.Struct, frozen=True):
     slice: int = 1 << 16
     ahead: int = 1024
     backlog: int = 2048
-    applied: int = 256
+    applied: int = 32
 
 
 class MemberChange(msgspec.Struct, frozen=True, array_like=True):

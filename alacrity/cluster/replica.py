@@ -69,7 +69,7 @@ __all__ = [
 RunInThread: TypeAlias = Callable[[Callable[[], object]], Deferred[Any]]
 """Calls a function where it may block; fires with what comes of it."""
 
-_EVENTS: Final = 256
+_EVENTS: Final = 64
 """How many messages one step takes, so that one sync does not wait for endless many."""
 
 

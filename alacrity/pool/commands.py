@@ -18,7 +18,7 @@ import msgspec
 from alacrity.pool.model import Check, Pool, Server, State, server_id
 
 
-class Register(msgspec.Struct, frozen=True, tag="register"):
+class Register(msgspec.Struct, frozen=True, gc=False, tag="register"):
     """
     Add the server at an address, or update its check and weight.
 
@@ -32,7 +32,7 @@ class Register(msgspec.Struct, frozen=True, tag="register"):
     time: float
 
 
-class Deregister(msgspec.Struct, frozen=True, tag="deregister"):
+class Deregister(msgspec.Struct, frozen=True, gc=False, tag="deregister"):
     """
     Remove a server.
 
@@ -47,7 +47,7 @@ class Deregister(msgspec.Struct, frozen=True, tag="deregister"):
     revision: int | None = None
 
 
-class Report(msgspec.Struct, frozen=True, tag="report"):
+class Report(msgspec.Struct, frozen=True, gc=False, tag="report"):
     """
     A server's checks have brought it into another state.
 
@@ -64,7 +64,7 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
 Command: TypeAlias = Register | Deregister | Report
 
 
-class Registered(msgspec.Struct, frozen=True, tag="registered"):
+class Registered(msgspec.Struct, frozen=True, gc=False, tag="registered"):
     """
     @ivar created: whether the server is new, rather than updated.
     """
@@ -73,7 +73,7 @@ class Registered(msgspec.Struct, frozen=True, tag="registered"):
     created: bool
 
 
-class Deregistered(msgspec.Struct, frozen=True, tag="deregistered"):
+class Deregistered(msgspec.Struct, frozen=True, gc=False, tag="deregistered"):
     """
     @ivar server: as it was last.
     """
@@ -81,7 +81,7 @@ class Deregistered(msgspec.Struct, frozen=True, tag="deregistered"):
     server: Server
 
 
-class Reported(msgspec.Struct, frozen=True, tag="reported"):
+class Reported(msgspec.Struct, frozen=True, gc=False, tag="reported"):
     """
     The server is in the reported state now.
     """
@@ -89,7 +89,7 @@ class Reported(msgspec.Struct, frozen=True, tag="reported"):
     server: Server
 
 
-class Stale(msgspec.Struct, frozen=True, tag="stale"):
+class Stale(msgspec.Struct, frozen=True, gc=False, tag="stale"):
     """
     Nothing changed: the server was registered anew since the command was made.
     """
@@ -97,7 +97,7 @@ class Stale(msgspec.Struct, frozen=True, tag="stale"):
     server: Server
 
 
-class Unknown(msgspec.Struct, frozen=True, tag="unknown"):
+class Unknown(msgspec.Struct, frozen=True, gc=False, tag="unknown"):
     """
     Nothing changed: there is no such server.
     """

@@ -1,5 +1,8 @@
 """
 What a pool is made of: servers, their checks, their states. Frozen values only.
+
+Python's collector of cycles is kept from looking at them (C{gc=False}): there may be
+many, and values that never change are in no cycles.
 """
 
 from __future__ import annotations
@@ -26,7 +29,9 @@ class State(StrEnum):
     """Its checks failed C{fall} times in a row."""
 
 
-class TcpCheck(msgspec.Struct, frozen=True, tag_field="type", tag="tcp", omit_defaults=True):
+class TcpCheck(
+    msgspec.Struct, frozen=True, tag_field="type", tag="tcp", omit_defaults=True, gc=False
+):
     """
     Passes when a TCP connection can be opened.
 
@@ -44,7 +49,9 @@ class TcpCheck(msgspec.Struct, frozen=True, tag_field="type", tag="tcp", omit_de
     port: int | None = None
 
 
-class HttpCheck(msgspec.Struct, frozen=True, tag_field="type", tag="http", omit_defaults=True):
+class HttpCheck(
+    msgspec.Struct, frozen=True, tag_field="type", tag="http", omit_defaults=True, gc=False
+):
     """
     Passes when C{GET path} is answered with a status in a range.
 
@@ -80,7 +87,7 @@ def server_id(ip: str, port: int) -> str:
     return f"{ip}:{port}"
 
 
-class Server(msgspec.Struct, frozen=True):
+class Server(msgspec.Struct, frozen=True, gc=False):
     """
     One registered server.
 

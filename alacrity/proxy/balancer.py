@@ -46,14 +46,22 @@ class Upstream:
             connection.close()
 
 
+def _share(server: Server | None) -> int:
+    """
+    How much of the requests a server gets, relative to others.
+    """
+    return server.weight if server is not None and server.state is State.UP else 0
+
+
 class Balancer:
     """
     Deals requests out among the servers that are up: in turn while their weights
     are equal, else earliest virtual deadline first, so that each gets its share,
     evenly spread, at the cost of a heap operation.
 
-    Changes of the pool come through L{changed}; the rotation is made anew at the
-    next choice after one.
+    Changes of the pool come through L{changed}. While weights are equal, who comes or
+    goes is put into the rotation or taken from it; else it is made anew at the next
+    choice.
     """
 
     def __init__(self) -> None:
@@ -68,22 +76,42 @@ class Balancer:
         """
         A server of the pool has changed. To be subscribed to the pool's view.
         """
-        if change.after is not None:
-            upstream = self._upstreams.get(change.after.id)
+        before, after = change.before, change.after
+        if after is not None:
+            upstream = self._upstreams.get(after.id)
             if upstream is None:
-                self._upstreams[change.after.id] = Upstream(change.after)
-            else:
-                upstream.server = change.after
-                if change.after.state is not State.UP:
-                    upstream.close_idle()
-        elif change.before is not None:
-            upstream = self._upstreams.pop(change.before.id, None)
-            if upstream is not None:
-                upstream.retired = True
+                upstream = self._upstreams[after.id] = Upstream(after)
+            upstream.server = after
+            if after.state is not State.UP:
                 upstream.close_idle()
-                if upstream.active:
-                    self._leaving.add(upstream)
-        self._ring = None
+        else:
+            assert before is not None
+            upstream = self._upstreams.pop(before.id)
+            upstream.retired = True
+            upstream.close_idle()
+            if upstream.active:
+                self._leaving.add(upstream)
+        self._rotate(upstream, _share(before), _share(after))
+
+    def _rotate(self, upstream: Upstream, before: int, after: int) -> None:
+        """
+        A server's share has changed. To make the rotation anew takes a while when there
+        are many servers, and they may come and go many times a second.
+        """
+        ring = self._ring
+        if before == after or ring is None:
+            return
+        if self._heap or not self._serving:
+            self._ring = None
+        elif before == 0 and (not ring or ring[0].server.weight == after):
+            ring.append(upstream)
+        elif after == 0:
+            at = ring.index(upstream)
+            del ring[at]
+            if at < self._next:
+                self._next -= 1
+        else:
+            self._ring = None
 
     def serve(self, serving: bool) -> None:
         """
