@@ -7,8 +7,8 @@ from __future__ import annotations
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.cluster.assembly import _open, _settle
-from alacrity.cluster.engine import bootstrap, members_of
+from alacrity.cluster.assembly import _ever_members, _open, _settle
+from alacrity.cluster.engine import bootstrap, make_alone, members_of
 from alacrity.cluster.members import Member
 from alacrity.cluster.state import Replicated, encode_state
 from alacrity.cluster.storage import NAME, DamagedLog, Storage
@@ -87,3 +87,21 @@ class ForceTests(SynchronousTestCase):
         with capturedLogs():
             _settle(self.storage, A, (A, B, C), join=False, force=False)
         self.assertEqual(self.storage.peers, {B.name: "b" * 32, C.name: "c" * 32})
+
+
+class BelongingTests(SynchronousTestCase):
+    """
+    Who was a member at some time. Others are to be taken in still, though they have the
+    log: a leader that stops may leave a node behind that has caught up and is not in.
+    """
+
+    def test_ever(self) -> None:
+        """
+        Members of the snapshot, and those of any entry, but nobody else.
+        """
+        storage = Storage.open(FakeFiles())
+        self.assertEqual(_ever_members(storage), set())
+        bootstrap(storage, (A, B), encode_state(Replicated()))
+        self.assertEqual(_ever_members(storage), {A.name, B.name})
+        make_alone(storage, C)
+        self.assertEqual(_ever_members(storage), {A.name, B.name, C.name})

@@ -11,11 +11,20 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final, Protocol
 
+import msgspec
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from alacrity.cluster.addresses import peer_endpoint
-from alacrity.cluster.engine import CannotApply, bootstrap, first_snapshot, make_alone, members_of
+from alacrity.cluster.engine import (
+    MEMBERSHIP,
+    CannotApply,
+    Members,
+    bootstrap,
+    first_snapshot,
+    make_alone,
+    members_of,
+)
 from alacrity.cluster.files import DirectoryFiles, Files
 from alacrity.cluster.members import Member
 from alacrity.cluster.replica import Replica
@@ -95,6 +104,7 @@ class Part:
                 set_aside=not settings.listen,
             )
             _settle(storage, me, settings.members, join=join, force=force)
+            self._belonged = me.name in _ever_members(storage)
             rng = Random()
             self.transport = PeerTransport(
                 me,
@@ -121,9 +131,11 @@ class Part:
     @property
     def waiting(self) -> bool:
         """
-        Whether this node is to be taken in, and is not yet.
+        Whether this node is to be taken in, and is not yet. One that got the log, and
+        was not taken in then, still is; one that was removed is not.
         """
-        return self.replica.status().role == "joining"
+        role = self.replica.status().role
+        return role == "joining" or (role == "removed" and not self._belonged)
 
     async def stop(self) -> None:
         """
@@ -172,6 +184,17 @@ def _refuse_pool_of_one(files: DirectoryFiles) -> None:
     """
     if files.read(NAME) is None and files.read(POOL_NAME) is not None:
         raise StateError(f"{files.directory}/{POOL_NAME} is {_WAS_ALONE}")
+
+
+def _ever_members(storage: Storage) -> set[str]:
+    """
+    The names of all who were members at some time that the log knows of.
+    """
+    kept = [] if storage.snapshot is None else list(storage.snapshot.members)
+    for command, _, _ in storage[:]:
+        if command[:1] == MEMBERSHIP:
+            kept += msgspec.msgpack.decode(command[1:], type=Members).members
+    return {member.name for member in kept}
 
 
 def _first(me: Member, pool: Any) -> Any:

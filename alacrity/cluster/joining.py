@@ -63,6 +63,8 @@ async def join(
     while waiting():
         try:
             await _ask(http, url.rstrip("/"), me, transport, headers)
+            # It is in, though it may not know yet. Whoever removes it now, means it.
+            break
         except Refused as refusal:
             _log.critical(
                 "{url} does not take this node into the cluster: {why}", url=url, why=str(refusal)
