@@ -285,8 +285,10 @@ def visitors(nodes: list[Node]) -> None:
         ),
     }
     loads = {node.number: traffic(address(node.number)) for node in nodes}
-    writes = Registrations(victim)
-    _visit(victim, kinds["random bytes"], 2)
+    before = Watch(victim)
+    time.sleep(5)
+    usual = before.core()
+    print(f"before: {usual:.1%} of a core for traffic")
     for name, act in kinds.items():
         watch = Watch(victim)
         made, error = _visit(victim, act, 8)
@@ -298,8 +300,13 @@ def visitors(nodes: list[Node]) -> None:
     time.sleep(5)
     print("calm again:")
     watch.tell()
-    if leader(nodes) is not victim:
-        fail("it does not lead any more")
+    if watch.core() > usual + CALM:
+        fail("it is not calm")
+    print(f"in all: {before.grown():+} KiB of memory, {len(before.said())} lines")
+    if leader(nodes) is not victim or victim.cluster()["term"] != 1:
+        fail("the cluster was disturbed")
+    writes = Registrations(victim)
+    time.sleep(1)
     _account(nodes, writes, loads)
 
 

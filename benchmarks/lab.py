@@ -39,11 +39,11 @@ PAUSE = 0.02
 _CLONE_NEWNET = 0x40000000
 
 
-def ip(*arguments: str) -> None:
+def ip(arguments: str) -> None:
     """
     Run C{ip}.
     """
-    run(["ip", *arguments], 10)
+    run(["ip", *arguments.split()], 10)
 
 
 def inside(number: int, *command: str | Path) -> list[str]:
@@ -70,17 +70,17 @@ def network() -> Iterator[None]:
     own = os.open("/proc/self/ns/net", os.O_RDONLY)
     try:
         for name in names:
-            ip("netns", "add", name)
-            ip("-n", name, "link", "set", "lo", "up")
-        ip("-n", HUB, "link", "add", "br0", "type", "bridge")
-        ip("-n", HUB, "address", "add", f"{HUB_ADDRESS}/24", "dev", "br0")
-        ip("-n", HUB, "link", "set", "br0", "up")
+            ip(f"netns add {name}")
+            ip(f"-n {name} link set lo up")
+        ip(f"-n {HUB} link add br0 type bridge")
+        ip(f"-n {HUB} address add {HUB_ADDRESS}/24 dev br0")
+        ip(f"-n {HUB} link set br0 up")
         for number in NODES:
             peer = namespace(number)
-            ip("-n", HUB, "link", "add", f"n{number}", "type", "veth", "peer", "eth0", "netns", peer)
-            ip("-n", HUB, "link", "set", f"n{number}", "master", "br0", "up")
-            ip("-n", peer, "address", "add", f"{address(number)}/24", "dev", "eth0")
-            ip("-n", peer, "link", "set", "eth0", "up")
+            ip(f"-n {HUB} link add n{number} type veth peer eth0 netns {peer}")
+            ip(f"-n {HUB} link set n{number} master br0 up")
+            ip(f"-n {peer} address add {address(number)}/24 dev eth0")
+            ip(f"-n {peer} link set eth0 up")
         hub = os.open(f"/run/netns/{HUB}", os.O_RDONLY)
         _enter(hub)
         os.close(hub)
@@ -90,7 +90,7 @@ def network() -> Iterator[None]:
         os.close(own)
         for name in names:
             with contextlib.suppress(Broken):
-                ip("netns", "delete", name)
+                ip(f"netns delete {name}")
 
 
 def _enter(descriptor: int) -> None:
@@ -105,7 +105,13 @@ class Node:
     @ivar pid: of its process, while it runs.
     """
 
-    def __init__(self, directory: Path, number: int, *, alone: bool = False) -> None:
+    def __init__(
+        self, directory: Path, number: int, *, alone: bool = False, extra: str = ""
+    ) -> None:
+        """
+        @param alone: it is no cluster's.
+        @param extra: lines for C{[cluster]}.
+        """
         self.number = number
         self.directory = directory / f"n{number}"
         self.state = self.directory / "state"
@@ -115,12 +121,11 @@ class Node:
         members = [f"{address(each)}:{CLUSTER}" for each in NODES]
         cluster = (
             f'[cluster]\nlisten = ["tcp:{CLUSTER}:interface={address(number)}"]\n'
-            f'members = {json.dumps(members)}\nsecret_file = "{directory / "secret"}"\n'
+            f'members = {json.dumps(members)}\nsecret_file = "{directory / "secret"}"\n{extra}\n'
         )
         (self.directory / "alacrity.toml").write_text(
             f'[proxy]\nlisten = ["tcp:{PROXY}"]\n[management]\ninsecure = true\n'
-            f'listen = ["tcp:{MANAGEMENT}"]\n'
-            + ("" if alone else cluster)
+            f'listen = ["tcp:{MANAGEMENT}"]\n' + ("" if alone else cluster)
         )
 
     @property
@@ -128,7 +133,12 @@ class Node:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
+        """
+        Start it.
+
+        @param options: after the usual ones.
+        """
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 inside(
@@ -136,6 +146,7 @@ class Node:
                     *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
                     *("-n", "--pidfile="),
                     *("alacrity", "--config", "alacrity.toml", "--state-dir", self.state),
+                    *options,
                 ),
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
@@ -153,6 +164,19 @@ class Node:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+    def stop(self) -> float:
+        """
+        Ask it to stop, and wait until it has.
+
+        @return: the seconds that it took.
+        """
+        assert self._process is not None
+        begun = time.monotonic()
+        self._process.terminate()
+        self._process.wait(60)
+        self._process = None
+        return time.monotonic() - begun
 
     def wait(self, timeout: float) -> int:
         """
@@ -231,13 +255,13 @@ def call(
 
 
 @contextlib.contextmanager
-def three(directory: Path) -> Iterator[list[Node]]:
+def three(directory: Path, extra: str = "") -> Iterator[list[Node]]:
     """
     Three nodes that have just begun a cluster, and a server behind them.
     """
     secret = directory / "secret"
     run([sys.executable, "-m", "alacrity.cluster.secret", secret], 10)
-    nodes = [Node(directory, number) for number in NODES]
+    nodes = [Node(directory, number, extra=extra) for number in NODES]
     with running(nodes):
         until(lambda: all(node.cluster()["has_quorum"] for node in nodes), "a leader", 20)
         with served(nodes):
@@ -273,7 +297,8 @@ def served(nodes: list[Node]) -> Iterator[None]:
         if status != 201:
             raise Broken(f"the server was not registered: {status} {document}")
         for node in nodes:
-            until(lambda node=node: call(address(node.number), PROXY, "/")[0] == 200, "traffic", 10)  # type: ignore[misc]
+            if "serve" not in (node.directory / "alacrity.toml").read_text():
+                until(lambda node=node: call(address(node.number), PROXY, "/")[0] == 200, "it", 10)  # type: ignore[misc]
         yield
     finally:
         process.kill()
