@@ -756,6 +756,15 @@ class ElectionTests(EngineTests):
         engine.doTick(0)
         self.assertEqual((engine.role, engine.term), (FOLLOWER, 0))
 
+    def test_nor_does_it_vote(self) -> None:
+        """
+        It may have been a member that has lost its files, and have voted already.
+        """
+        engine = self.make()
+        self.assertEqual(self.give("b", PreVote(5, 9, 4)), [PreVoteReply(5, 0, granted=False)])
+        self.assertEqual(self.give("b", RequestVote(5, 9, 4)), [])
+        self.assertEqual((engine.term, self.storage.getVotedForNodeId()), (0, None))
+
     def test_a_proposal_comes_no_further_than_to_who_was_taken_for_the_leader(self) -> None:
         engine = self.make(A, B, C)
         self.append("b", 1, [])

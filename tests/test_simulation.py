@@ -31,6 +31,8 @@ which takes its time.)
 
 ONCE_FAILED: Final = {
     "a leader that a member does not know": (10, "hasty"),
+    "a vote of a node that has lost its files": (11698, "hasty"),
+    "two leaders by a vote of a node that has lost its files": (11988, "members"),
 }
 
 

@@ -669,6 +669,15 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
             self._standing = True
             self._SyncObj__raftElectionDeadline = float("-inf")
 
+    @property
+    def _votes_count(self) -> bool:
+        """
+        Whether this node may vote: not while it waits to be taken in. It counts nowhere
+        yet, unless somebody who is behind takes it for its former self, whose files are
+        gone, and with them whom that one has voted for.
+        """
+        return self.configuration != ()
+
     def _on_pre_vote(self, peer: Peer, message: PreVote) -> None:
         log = self._SyncObj__raftLog
         followed = self.role == LEADER or (
@@ -677,7 +686,8 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
             and self._heard + self._timing.election[0] > self._now()
         )
         granted = (
-            message.term > self.term
+            self._votes_count
+            and message.term > self.term
             and not followed
             and (message.last_log_term, message.last_log_index) >= (log[-1][2], log[-1][1])
         )
@@ -775,7 +785,7 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
                 self._on_pre_vote(node, parsed)
             case PreVoteReply():
                 self._on_pre_vote_reply(node, parsed)
-            case RequestVote():
+            case RequestVote() if self._votes_count:
                 led = self.role == LEADER
                 super()._SyncObj__onMessageReceived(node, message)
                 if led and self.role != LEADER:
