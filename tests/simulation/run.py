@@ -90,6 +90,8 @@ class Run:
         }
         self._changing = 0
         self._removed: set[str] = set(names) - set(founders)
+        # Who was asked for since it was removed: it may have been taken in.
+        self._asked: set[str] = set()
         for name in founders:
             self.nodes[name].start()
         self.clients = [
@@ -297,8 +299,11 @@ class Run:
         node = self.nodes[name]
         if not node.running:
             node.founders = ()
-            node.wipe()
+            if name not in self._asked:
+                # It may be a member else, whose files nobody may take.
+                node.wipe()
             node.start()
+        self._asked.add(name)
         self.world.note(f"add {name} through {through.name}")
         self._change(
             "add",
@@ -317,6 +322,7 @@ class Run:
 
         def gone() -> None:
             self._removed.add(name)
+            self._asked.discard(name)
             world = self.world
             # It goes on for a while, as if nobody had told it.
             world.schedule(
