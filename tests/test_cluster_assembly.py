@@ -8,8 +8,8 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.assembly import _ever_members, _open, _settle
-from alacrity.cluster.engine import bootstrap, make_alone, members_of
 from alacrity.cluster.members import Member
+from alacrity.cluster.membership import bootstrap, make_alone, members_of
 from alacrity.cluster.state import Replicated, encode_state
 from alacrity.cluster.storage import NAME, DamagedLog, Storage
 from tests.fake_files import FakeFiles

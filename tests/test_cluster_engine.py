@@ -4,6 +4,7 @@ The engine's guards, one by one; what the simulation cannot show for sure.
 
 from __future__ import annotations
 
+from inspect import get_annotations
 from random import Random
 from typing import Any
 
@@ -12,24 +13,10 @@ from pysyncobj import SyncObj
 from pysyncobj.transport import Transport
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.cluster.engine import (
-    FOLLOWER,
-    LEADER,
-    MEMBERSHIP,
-    NO_OP,
-    REGULAR,
-    CannotApply,
-    Engine,
-    Limits,
-    MemberChange,
-    Members,
-    Peer,
-    Timing,
-    bootstrap,
-    make_alone,
-    members_of,
-)
+from alacrity.cluster.engine import Engine
+from alacrity.cluster.entries import MEMBERSHIP, NO_OP, REGULAR
 from alacrity.cluster.members import Member
+from alacrity.cluster.membership import MemberChange, Members, bootstrap, make_alone, members_of
 from alacrity.cluster.messages import (
     AppendEntries,
     Denial,
@@ -46,8 +33,10 @@ from alacrity.cluster.messages import (
     parse,
     plain,
 )
+from alacrity.cluster.raft import FOLLOWER, LEADER
 from alacrity.cluster.records import Snapshot
 from alacrity.cluster.storage import Storage
+from alacrity.cluster.surroundings import CannotApply, Limits, Peer, Surroundings, Timing
 from tests.fake_files import FakeFiles
 from tests.simulation.clock import patched, use
 from tests.simulation.variants import (
@@ -154,13 +143,9 @@ class EngineTests(SynchronousTestCase):
         self.notes = Notes()
         self.storage = storage
         made = engine(
-            me,
-            storage,
-            self.sent,
-            self.notes,
-            Random(1),
-            Timing(),
-            limits or Limits(),
+            Surroundings(
+                me, storage, self.sent, self.notes, Random(1), Timing(), limits or Limits()
+            )
         )
         for name in self.sent.nodes:
             self.sent._onNodeConnected(PEERS[name])
@@ -217,23 +202,42 @@ class EngineTests(SynchronousTestCase):
         return self.give(name, AppendEntries(term, commit, *prev, entries, probe))
 
 
+OURS = Engine.__mro__[: Engine.__mro__.index(SyncObj)]
+"""The classes that the engine is put together from."""
+
+
 class NamesTests(SynchronousTestCase):
+    def test_all_rooms_are_looked_into(self) -> None:
+        self.assertEqual(
+            {each.__name__ for each in OURS},
+            {
+                "Commands",
+                "Elections",
+                "Engine",
+                "Following",
+                "Raft",
+                "Reconfiguration",
+                "Replication",
+            },
+        )
+
     def test_what_is_overridden_is_there(self) -> None:
         """
         PySyncObj is pinned, since these names are its private ones.
         """
-        names = [name for name in vars(Engine) if name.startswith("_SyncObj__")]
+        names = {name for each in OURS for name in vars(each) if name.startswith("_SyncObj__")}
         self.assertGreater(len(names), 6)
         for name in [*names, "_onTick", "_checkCommandsToApply"]:
             self.assertTrue(callable(getattr(SyncObj, name, None)), name)
 
     def test_the_attributes_that_are_used_are_there(self) -> None:
-        conf = Engine.__mro__[1]
-        self.assertIs(conf, SyncObj)
         source = SyncObj.__init__.__code__.co_names
-        for name in Engine.__annotations__:
-            if name.startswith("_SyncObj__"):
-                self.assertIn(name, source)
+        names = [
+            name for each in OURS for name in get_annotations(each) if name.startswith("_SyncObj__")
+        ]
+        self.assertGreater(len(names), 6)
+        for name in names:
+            self.assertIn(name, source)
 
 
 class G1Tests(EngineTests):

@@ -15,8 +15,8 @@ from twisted.internet.task import Clock, deferLater
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.cluster.engine import bootstrap
 from alacrity.cluster.members import Member
+from alacrity.cluster.membership import bootstrap
 from alacrity.cluster.replica import ClusterStatus, OutcomeUnknown, Refused, Replica
 from alacrity.cluster.state import Replicated, encode_state
 from alacrity.cluster.storage import Storage

@@ -16,8 +16,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.cluster.engine import Limits, bootstrap
 from alacrity.cluster.members import Member
+from alacrity.cluster.membership import bootstrap
 from alacrity.cluster.messages import (
     AppendEntries,
     Denial,
@@ -37,6 +37,7 @@ from alacrity.cluster.state import (
     encode_state,
 )
 from alacrity.cluster.storage import Storage
+from alacrity.cluster.surroundings import Limits
 from alacrity.pool import Change, PoolView, Register, Registered, TcpCheck
 from tests.fake_files import FakeFiles
 from tests.simulation.clock import patched, use

@@ -16,20 +16,14 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from alacrity.cluster.addresses import peer_endpoint
-from alacrity.cluster.engine import (
-    MEMBERSHIP,
-    CannotApply,
-    Members,
-    bootstrap,
-    first_snapshot,
-    make_alone,
-    members_of,
-)
+from alacrity.cluster.entries import MEMBERSHIP
 from alacrity.cluster.files import DirectoryFiles, Files
 from alacrity.cluster.members import Member
+from alacrity.cluster.membership import Members, bootstrap, first_snapshot, make_alone, members_of
 from alacrity.cluster.replica import Replica
 from alacrity.cluster.state import Replicated, encode_state
 from alacrity.cluster.storage import NAME, DamagedLog, First, Storage
+from alacrity.cluster.surroundings import CannotApply
 from alacrity.cluster.transport import Acquaintances, PeerTransport
 from alacrity.endpoints import server_endpoint
 from alacrity.pool import PoolView

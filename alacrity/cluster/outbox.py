@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from pysyncobj.transport import Transport
 
-from alacrity.cluster.engine import Peer
+from alacrity.cluster.surroundings import Peer
 
 _Sent: TypeAlias = tuple[str, Peer, dict[str, Any] | None, int]
 

@@ -22,20 +22,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
-from alacrity.cluster.engine import (
-    LEADER,
-    MEMBERSHIP,
-    REGULAR,
-    CannotApply,
-    Engine,
-    Limits,
-    MemberChange,
-    Peer,
-    Timing,
-)
+from alacrity.cluster.engine import Engine
+from alacrity.cluster.entries import MEMBERSHIP, REGULAR
 from alacrity.cluster.members import Member
+from alacrity.cluster.membership import MemberChange
 from alacrity.cluster.outbox import Outbox
 from alacrity.cluster.proposals import OutcomeUnknown, Proposals, Refused, Route
+from alacrity.cluster.raft import LEADER
 from alacrity.cluster.records import Snapshot
 from alacrity.cluster.state import (
     VERSION,
@@ -54,6 +47,7 @@ from alacrity.cluster.state import (
     version_of,
 )
 from alacrity.cluster.storage import Storage
+from alacrity.cluster.surroundings import CannotApply, Limits, Peer, Surroundings, Timing
 from alacrity.pool import Command, Outcome, PoolView
 
 __all__ = [
@@ -208,13 +202,7 @@ class Replica:
         self._done: list[Deferred[None]] = []
         self._outbox = Outbox(transport, storage.forget_peer)
         self._engine = engine(
-            member,
-            storage,
-            self._outbox,
-            self,
-            rng,
-            settings.timing,
-            settings.limits,
+            Surroundings(member, storage, self._outbox, self, rng, settings.timing, settings.limits)
         )
         self._members = self._engine.configuration
         if self._engine.halted is None:
@@ -610,7 +598,7 @@ class Replica:
     # The engine's machine
 
     def apply(self, command: bytes) -> None:
-        """See L{Machine <alacrity.cluster.engine.Machine>}."""
+        """See L{Machine <alacrity.cluster.surroundings.Machine>}."""
         state, result = apply(self.state, command)
         match result:
             case Unreadable(reason):
@@ -628,11 +616,11 @@ class Replica:
                 self._publications.append(publish)
 
     def encode(self) -> bytes:
-        """See L{Machine <alacrity.cluster.engine.Machine>}."""
+        """See L{Machine <alacrity.cluster.surroundings.Machine>}."""
         return encode_state(self.state)
 
     def restore(self, state: bytes) -> None:
-        """See L{Machine <alacrity.cluster.engine.Machine>}."""
+        """See L{Machine <alacrity.cluster.surroundings.Machine>}."""
         try:
             restored = decode_state(state)
         except NotReadable as error:
@@ -651,12 +639,12 @@ class Replica:
         self._publications.append(publish)
 
     def readable(self, command: bytes, version: int) -> bool:
-        """See L{Machine <alacrity.cluster.engine.Machine>}."""
+        """See L{Machine <alacrity.cluster.surroundings.Machine>}."""
         own = envelope_version(command)
         return own is not None and 1 <= own <= min(version, self.version)
 
     def members_applied(self, request_id: str | None, members: tuple[Member, ...]) -> None:
-        """See L{Machine <alacrity.cluster.engine.Machine>}."""
+        """See L{Machine <alacrity.cluster.surroundings.Machine>}."""
         joined = {each.name: each.joined for each in members}
         for each in self._members:
             # One that is added again may have new files, though it was not dropped: its
@@ -668,11 +656,11 @@ class Replica:
             self._publications.append(lambda: self._proposals.resolve(request_id, None))
 
     def denied(self, request_id: str, reason: str, *, final: bool) -> None:
-        """See L{Machine <alacrity.cluster.engine.Machine>}."""
+        """See L{Machine <alacrity.cluster.surroundings.Machine>}."""
         self._publications.append(lambda: self._proposals.denied(request_id, reason, final=final))
 
     def compact(self, snapshot: Snapshot) -> None:
-        """See L{Machine <alacrity.cluster.engine.Machine>}."""
+        """See L{Machine <alacrity.cluster.surroundings.Machine>}."""
         if not self._compacting:
             self._compacting = True
             Deferred.fromCoroutine(self._compact(snapshot)).addErrback(self._broken)

@@ -16,11 +16,14 @@ from pysyncobj.journal import MemoryJournal
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
-from alacrity.cluster.engine import LEADER, Engine, Peer, bootstrap
+from alacrity.cluster.engine import Engine
 from alacrity.cluster.members import Member
+from alacrity.cluster.membership import bootstrap
+from alacrity.cluster.raft import LEADER
 from alacrity.cluster.replica import OutcomeUnknown, Refused, Replica, Settings
 from alacrity.cluster.state import Replicated, decode_envelope, encode_state
 from alacrity.cluster.storage import Storage
+from alacrity.cluster.surroundings import Peer
 from alacrity.pool import Command, Outcome, Pool, PoolView
 from tests.fake_files import Crashed, FakeFiles
 from tests.simulation.ledger import Ledger

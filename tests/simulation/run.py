@@ -11,9 +11,10 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from alacrity.cluster.engine import Engine, Limits, Timing
+from alacrity.cluster.engine import Engine
 from alacrity.cluster.replica import OutcomeUnknown, Refused, Settings
 from alacrity.cluster.storage import Storage
+from alacrity.cluster.surroundings import Limits, Timing
 from tests.simulation.clients import Client
 from tests.simulation.clock import use
 from tests.simulation.ledger import Ledger

@@ -9,11 +9,13 @@ from typing import Any, Final
 
 import msgspec
 
-from alacrity.cluster.engine import LEADER, CannotApply, Engine, Peer
+from alacrity.cluster.engine import Engine
 from alacrity.cluster.files import Files
 from alacrity.cluster.messages import AppendEntries, InstallSnapshot
+from alacrity.cluster.raft import LEADER
 from alacrity.cluster.records import frame, header
 from alacrity.cluster.storage import NAME, DamagedLog, Storage
+from alacrity.cluster.surroundings import CannotApply, Peer
 from tests.simulation.nodes import Node, StockNode
 
 

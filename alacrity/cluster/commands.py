@@ -1,0 +1,99 @@
+"""
+Commands: to the leader, into its log, and, once they are applied, out of it into a
+snapshot.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+
+from alacrity.cluster.entries import MEMBERSHIP, REGULAR
+from alacrity.cluster.membership import MemberChange, members_at
+from alacrity.cluster.messages import Denial, Propose
+from alacrity.cluster.raft import LEADER
+from alacrity.cluster.reconfiguration import Reconfiguration
+from alacrity.cluster.records import Snapshot
+from alacrity.cluster.surroundings import Peer, Surroundings
+
+
+class Commands(Reconfiguration):
+    """
+    What becomes of commands.
+    """
+
+    def __init__(self, around: Surroundings) -> None:
+        self._submitted: deque[tuple[Peer | None, str, bytes]] = deque()
+        snapshot = around.storage.snapshot
+        self._compacted = 0 if snapshot is None else snapshot.last_index
+        super().__init__(around)
+
+    def submit(self, request_id: str, command: bytes) -> None:
+        """
+        Have a command appended by the leader, if there is one. That it was, its
+        application says; that it was not, may be told by L{Machine.denied}.
+        """
+        self._submitted.append((None, request_id, command))
+
+    def _checkCommandsToApply(self) -> None:
+        appended = self.last_index
+        while self._submitted:
+            origin, request_id, command = self._submitted.popleft()
+            if self.role == LEADER:
+                self._lead(origin, request_id, command)
+            elif origin is not None:
+                self._deny(origin, Denial(request_id, "this node does not lead", final=False))
+            elif self.leader is not None and self.leader in self._SyncObj__connectedNodes:
+                self._send(self.leader, Propose(request_id, command))
+            else:
+                self._deny(None, Denial(request_id, "there is no leader", final=False))
+        if self.last_index > appended:
+            self._SyncObj__sendAppendEntries()
+
+    def _lead(self, origin: Peer | None, request_id: str, command: bytes) -> None:
+        kind = command[:1]
+        if self.last_index - self.commit_index > self._limits.backlog:
+            self._deny(origin, Denial(request_id, "too many commands wait", final=False))
+        elif kind == MEMBERSHIP:
+            try:
+                change = msgspec.msgpack.decode(command[1:], type=MemberChange)
+            except msgspec.MsgspecError:
+                self._deny(origin, Denial(request_id, "it is not understood", final=True))
+            else:
+                self._change_members(origin, change)
+        elif kind != REGULAR or not self._machine.readable(command[1:], self._common_version()):
+            self._deny(origin, Denial(request_id, "not all members understand it", final=True))
+        else:
+            self._append(command)
+
+    def _common_version(self) -> int:
+        """
+        The newest version of commands that all members understand.
+        """
+        return min(
+            (self._versions.get(peer, 1) for peer in self._SyncObj__otherNodes),
+            default=self._machine.version,
+        )
+
+    def apply_kept(self) -> None:
+        """
+        Apply what is known to be committed, without a tick.
+        """
+        while self.halted is None and self.applied_index < self.commit_index:
+            self._SyncObj__applyLogEntries()
+
+    def _SyncObj__tryLogCompaction(self) -> None:
+        log = self._SyncObj__raftLog
+        applied = self.applied_index
+        # Not while a follower gets a snapshot: it would be too old once it is there.
+        limit = self._limits.log * (4 if self._transfers else 1)
+        if len(log) <= limit or applied - self._compacted < self._limits.log // 2:
+            return
+        self._compacted = applied
+        term = log[applied - log[0][1]][2]
+        self._machine.compact(
+            Snapshot(
+                self._machine.encode(), applied, term, members_at(self._SyncObj__raftLog, applied)
+            )
+        )
