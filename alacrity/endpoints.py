@@ -152,6 +152,7 @@ class StreamTransport:
         "__weakref__",
         "_aborting",
         "_build",
+        "_error",
         "_full",
         "_loop",
         "_peer",
@@ -177,6 +178,7 @@ class StreamTransport:
         self._build = build
         self._uv: Any = None
         self._peer: Any = None
+        self._error: OSError | None = None
         self._protocol: Any = None
         self._producer: Any = None
         self._pull = False
@@ -206,6 +208,12 @@ class StreamTransport:
         uv.set_protocol(self)
 
     def eof_received(self) -> bool:
+        # libuv tells of an end where there are bytes and a reset at once, and looks no
+        # further. What came before a reset may not be all that there was.
+        code = self._socket().getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self._error = OSError(code, os.strerror(code))
+            return False
         half_closeable = IHalfCloseableProtocol(self._protocol, None)
         if half_closeable is None:
             return False
@@ -216,6 +224,7 @@ class StreamTransport:
         # What holds us, we hold no longer: a connection that has ended is not to wait
         # for Python's collector of cycles, which would stop all others meanwhile.
         self._uv = None
+        error = error or self._error
         self.write = self.writeSequence = self.data_received = _discard
         self.disconnecting = True
         producer, self._producer = self._producer, None

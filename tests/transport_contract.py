@@ -11,6 +11,7 @@ import asyncio
 import gc
 import os
 import socket
+import struct
 import sys
 import tempfile
 import weakref
@@ -521,6 +522,27 @@ class TCPContract(Contract):
 
         factory.noisy = False
         return client_endpoint(self.reactor, self.interface, host.port, 5.0).connect(factory)
+
+    @inlineCallbacks
+    def test_reset_after_data(self) -> Any:
+        """
+        A reset that comes together with the last bytes is not taken for an end.
+        """
+        for kind in (Peer, HalfPeer):
+            peer = kind()
+            factory = Factory()
+            factory.noisy = False
+            factory.buildProtocol = lambda addr, peer=peer: peer  # type: ignore[method-assign,misc]
+            port = yield self.listen().listen(factory)
+            self.addCleanup(port.stopListening)
+            host = port.getHost()
+            with socket.create_connection((host.host, host.port)) as client:
+                yield peer.until(lambda peer=peer: peer.connections == 1)  # type: ignore[misc]
+                client.sendall(b"hello")
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            yield peer.lost()
+            peer.reason.trap(ConnectionLost)
+            self.assertNotIn("read", peer.happened)
 
     @inlineCallbacks
     def test_options(self) -> Any:
