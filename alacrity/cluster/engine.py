@@ -730,6 +730,7 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
             self._SyncObj__raftMatchIndex[peer] = 0
             self._probe(peer, self.last_index + 1)
         self._transfers.clear()
+        self._versions.clear()
         self._change_index = 0
         self._wanted = None
         super()._SyncObj__onBecomeLeader()
@@ -737,6 +738,8 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
     def _SyncObj__onNodeConnected(self, node: Peer) -> None:
         super()._SyncObj__onNodeConnected(node)
         self._transfers.pop(node, None)
+        # It may have been restarted as another version.
+        self._versions.pop(node, None)
         if self.role == LEADER and node in self._peers:
             # What was sent on the connection before may be lost.
             match = self._SyncObj__raftMatchIndex[node]
@@ -1115,17 +1118,26 @@ class Engine(SyncObj):  # type: ignore[misc] # it is not annotated
                 self._change_members(origin, change)
         elif kind != REGULAR or not self._machine.readable(command[1:], self._common_version()):
             self._deny(origin, Denial(request_id, "not all members understand it", final=True))
+        elif not (self._all_heard() or self._machine.readable(command[1:], 1)):
+            unheard = "not all members have said yet whether they understand it"
+            self._deny(origin, Denial(request_id, unheard, final=False))
         else:
             self._append(command)
 
     def _common_version(self) -> int:
         """
-        The newest version of commands that all members understand.
+        The newest version of commands that all members understand that have said so: to
+        this leadership, on the present connection. What they said before may have been
+        said by another program.
         """
+        others = self._SyncObj__otherNodes
         return min(
-            (self._versions.get(peer, 1) for peer in self._SyncObj__otherNodes),
+            (self._versions[peer] for peer in others if peer in self._versions),
             default=self._machine.version,
         )
+
+    def _all_heard(self) -> bool:
+        return self._SyncObj__otherNodes <= self._versions.keys()
 
     def _append(self, command: bytes) -> None:
         self._SyncObj__raftLog.add(command, self.last_index + 1, self.term)

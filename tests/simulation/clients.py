@@ -77,9 +77,7 @@ class Client:
             return Deregister(id, at, "asked")
         return Report(id, rng.randint(0, 30), rng.choice(list(State)), "said", at)
 
-    def _ask(
-        self, request_id: str, command: Command | Touch, attempt: int, *, doubt: bool
-    ) -> None:
+    def _ask(self, request_id: str, command: Command | Touch, attempt: int, *, doubt: bool) -> None:
         world = self._world
         rng = world.rng
         nodes = [node for node in self._nodes() if not node.time.paused]

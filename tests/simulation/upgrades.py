@@ -47,7 +47,8 @@ class Upgrade:
         self._plan.insert(rng.randint(again + 1, len(self._plan)), (back, VERSION))
         # The last step is sometimes left to peaceful times.
         self._left = rng.randint(0, 1)
-        self._restarting: Node | None = None
+        self._restarting = False
+        self._mark = 0
         self._probes = 0
 
     def step(self) -> None:
@@ -62,34 +63,39 @@ class Upgrade:
         name, version = self._plan.pop(0)
         node = self._nodes[name]
         world.note(f"{name} gets version {version}")
+        self._mark = max(
+            node.replica.status().applied_index
+            for node in self._nodes.values()
+            if node.replica is not None
+        )
         node.kill()
         node.version = version
         if version == 1:
             self._ledger.older.add(name)
         else:
             self._ledger.older.discard(name)
-        self._restarting = node
+        self._restarting = True
 
         def start() -> None:
             if not node.running:
                 node.start()
-            self._restarting = None
+            self._restarting = False
 
         world.schedule(world.rng.uniform(0.01, 1.0), world.outside, start)
 
     def _ready(self) -> bool:
         """
-        Whether all nodes say that all is well.
+        Whether all nodes say that all is well, and have caught up since the last step.
         """
         leaders = set()
         for node in self._nodes.values():
             if not node.running or node.time.paused or node.replica is None:
                 return False
             status = node.replica.status()
-            if status.stale or status.leader is None:
+            if status.stale or status.applied_index < self._mark:
                 return False
             leaders.add((status.leader, status.term))
-        return self._restarting is None and len(leaders) == 1
+        return not self._restarting and len(leaders) == 1
 
     def finish(self, over: Callable[[], bool]) -> None:
         """
@@ -98,6 +104,7 @@ class Upgrade:
         """
         while not over() and self._wait(over):
             if not self._plan:
+                self._world.run(self._world.now + 1.0, over)
                 for name in sorted(self._nodes):
                     self._ask(name, Touch(1, self._world.now), over)
                 return
@@ -146,4 +153,8 @@ class Upgrade:
             ledger.refuse(request_id)
         was = isinstance(result, Failure) and result.check(Refused) is not None
         if was != refused or result is None or (isinstance(result, Failure) and not was):
-            ledger.violate(f"{command} through {name} came to {result}")
+            ledger.violate(f"{command} through {name} came to {_said(result)}")
+
+
+def _said(result: Any) -> str:
+    return result.getErrorMessage() if isinstance(result, Failure) else str(result)
