@@ -649,12 +649,46 @@ class G7Tests(EngineTests):
         before = engine.last_index
         engine.submit("x", REGULAR + b"v2")
         engine.doTick(0)
-        self.assertEqual(self.notes.denials, [("not all members understand it", True)])
+        unheard = ("not all members have said yet whether they understand it", False)
+        self.assertEqual(self.notes.denials, [unheard])
+        self.give("b", Reply(1, before + 1, True, 1 << 30))
+        engine.submit("x", REGULAR + b"v2")
+        engine.doTick(0)
+        self.assertEqual(self.notes.denials, [unheard, ("not all members understand it", True)])
         self.assertEqual(engine.last_index, before)
         self.give("b", Reply(1, before + 1, True, 1 << 30, version=2))
         engine.submit("x", REGULAR + b"v2")
         engine.doTick(0)
         self.assertEqual(engine.last_index, before + 1)
+
+    def test_what_a_member_understood_before_is_asked_again(self) -> None:
+        """
+        Who connects anew, or has a new leader, may be another program by now.
+        """
+        engine = self.lead(A, B)
+        self.notes.version = 2
+
+        def appended() -> bool:
+            before = engine.last_index
+            engine.submit("x", REGULAR + b"v2")
+            engine.doTick(0)
+            return engine.last_index > before
+
+        def said() -> None:
+            reply = Reply(engine.term, engine.last_index + 1, True, 1 << 30, version=2)
+            self.give("b", reply)
+
+        said()
+        self.assertTrue(appended())
+        self.sent._onNodeConnected(PEERS["b"])
+        self.assertFalse(appended())
+        said()
+        self.assertTrue(appended())
+        self.give("b", AppendEntries(engine.term + 1, 2, 2, 0, [], 1))
+        self.elect(engine)
+        self.assertFalse(appended())
+        said()
+        self.assertTrue(appended())
 
     def test_what_is_no_message_is_passed_over(self) -> None:
         engine = self.make(A, B, C)

@@ -14,6 +14,7 @@ import pysyncobj.pickle
 from pysyncobj.node import Node as PlainNode
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.members import Member
@@ -369,8 +370,12 @@ class FollowerTests(ReplicaTests):
         replica = self.make(A, B, C)
         self.follow(self.entry("x", 3), commit=3)
         newer = b"\0" + msgspec.msgpack.encode({"version": 2})
-        self.give("b", AppendEntries(1, 4, 3, 1, [(newer, 4, 1)], 1))
-        self.pass_time(0.2)
+        with capturedLogs() as logs:
+            self.give("b", AppendEntries(1, 4, 3, 1, [(newer, 4, 1)], 1))
+            self.pass_time(0.2)
+        (said,) = [eventAsText(each) for each in logs]
+        self.assertIn("stops serving the cluster, and goes on with the pool it has", said)
+        self.assertIn("entry 4 is committed, and not understood", said)
         status = replica.status()
         self.assertEqual(
             status.suspended,

@@ -33,6 +33,8 @@ ONCE_FAILED: Final = {
     "a leader that a member does not know": (10, "hasty"),
     "a vote of a node that has lost its files": (11698, "hasty"),
     "two leaders by a vote of a node that has lost its files": (11988, "members"),
+    "a member that said its version before it was downgraded": (368, "mixed"),
+    "a member that has not said its version to this leader": (38, "mixed"),
 }
 
 

@@ -64,17 +64,26 @@ class Commands(Reconfiguration):
                 self._change_members(origin, change)
         elif kind != REGULAR or not self._machine.readable(command[1:], self._common_version()):
             self._deny(origin, Denial(request_id, "not all members understand it", final=True))
+        elif not (self._all_heard() or self._machine.readable(command[1:], 1)):
+            unheard = "not all members have said yet whether they understand it"
+            self._deny(origin, Denial(request_id, unheard, final=False))
         else:
             self._append(command)
 
     def _common_version(self) -> int:
         """
-        The newest version of commands that all members understand.
+        The newest version of commands that all members understand that have said so: to
+        this leadership, on the present connection. What they said before may have been
+        said by another program.
         """
+        others = self._SyncObj__otherNodes
         return min(
-            (self._versions.get(peer, 1) for peer in self._SyncObj__otherNodes),
+            (self._versions[peer] for peer in others if peer in self._versions),
             default=self._machine.version,
         )
+
+    def _all_heard(self) -> bool:
+        return self._SyncObj__otherNodes <= self._versions.keys()
 
     def apply_kept(self) -> None:
         """

@@ -71,11 +71,14 @@ class Replication(Raft):
             self._SyncObj__raftMatchIndex[peer] = 0
             self._probe(peer, self.last_index + 1)
         self._transfers.clear()
+        self._versions.clear()
         super()._SyncObj__onBecomeLeader()
 
     def _SyncObj__onNodeConnected(self, node: Peer) -> None:
         super()._SyncObj__onNodeConnected(node)
         self._transfers.pop(node, None)
+        # It may have been restarted as another version.
+        self._versions.pop(node, None)
         if self.role == LEADER and node in self._peers:
             # What was sent on the connection before may be lost.
             match = self._SyncObj__raftMatchIndex[node]

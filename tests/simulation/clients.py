@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from alacrity.cluster.replica import OutcomeUnknown, Refused
 from alacrity.pool import Command, Deregister, HttpCheck, Register, Report, State, server_id
 from tests.simulation.ledger import Ledger
+from tests.simulation.newer import VERSION, Touch
 from tests.simulation.world import World
 
 
@@ -28,10 +29,12 @@ class Client:
         nodes: Callable[[], list[Any]],
         pause: tuple[float, float],
         barriers: float,
+        newer: float,
     ) -> None:
         """
         @param nodes: those that run.
         @param barriers: the share of consistent reads.
+        @param newer: the share of commands that only newer nodes understand.
         """
         self._world = world
         self._ledger = ledger
@@ -39,6 +42,7 @@ class Client:
         self._nodes = nodes
         self._pause = pause
         self._barriers = barriers
+        self._newer = newer
         self._count = 0
         self.stopped = False
         self.idle = True
@@ -59,10 +63,12 @@ class Client:
         self._count += 1
         self._ask(f"{self._name}-{self._count}", self._command(), 0, doubt=False)
 
-    def _command(self) -> Command:
+    def _command(self) -> Command | Touch:
         rng = self._world.rng
         port = rng.randint(1, 6)
         at = self._world.now
+        if self._newer and rng.random() < self._newer:
+            return Touch(port, at)
         kind = rng.random()
         if kind < 0.6:
             return Register("10.0.0.1", port, HttpCheck(path=f"/{self._count}"), 1, at)
@@ -71,10 +77,14 @@ class Client:
             return Deregister(id, at, "asked")
         return Report(id, rng.randint(0, 30), rng.choice(list(State)), "said", at)
 
-    def _ask(self, request_id: str, command: Command, attempt: int, *, doubt: bool) -> None:
+    def _ask(self, request_id: str, command: Command | Touch, attempt: int, *, doubt: bool) -> None:
         world = self._world
         rng = world.rng
         nodes = [node for node in self._nodes() if not node.time.paused]
+        if isinstance(command, Touch):
+            # An old node has no way to ask for it.
+            nodes = [node for node in nodes if node.version == VERSION]
+            self._ledger.newer.add(request_id)
         if not nodes:
             self._over(request_id, doubt=doubt)
             return

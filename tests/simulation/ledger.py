@@ -16,6 +16,8 @@ class Ledger:
     @ivar violations: what must never happen, and did.
     @ivar history: for each index of the pool, the request that led there, and what the
         pool was then.
+    @ivar older: the nodes that are of the older version.
+    @ivar newer: the requests that these do not understand.
     """
 
     def __init__(self, world: World) -> None:
@@ -28,6 +30,8 @@ class Ledger:
         self.refused: dict[str, None] = {}
         self.unknown: dict[str, None] = {}
         self.barriers = 0
+        self.older: set[str] = set()
+        self.newer: set[str] = set()
 
     def violate(self, text: str) -> None:
         self._world.note(f"VIOLATION: {text}")
@@ -49,6 +53,8 @@ class Ledger:
             self.violate(f"twice: {request_id} is applied at {first} and at {index}, on {node}")
         if request_id in self.refused:
             self.violate(f"refused, and applied: {request_id} on {node}")
+        if request_id in self.newer and self.older:
+            self.violate(f"applied, while {sorted(self.older)} are older: {request_id} on {node}")
 
     def restored(self, node: str, index: int, digest: int) -> None:
         known = self.history.get(index)

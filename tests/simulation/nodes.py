@@ -21,13 +21,14 @@ from alacrity.cluster.members import Member
 from alacrity.cluster.membership import bootstrap
 from alacrity.cluster.raft import LEADER
 from alacrity.cluster.replica import OutcomeUnknown, Refused, Replica, Settings
-from alacrity.cluster.state import Replicated, decode_envelope, encode_state
+from alacrity.cluster.state import Replicated, encode_state
 from alacrity.cluster.storage import Storage
 from alacrity.cluster.surroundings import Peer
 from alacrity.pool import Command, Outcome, Pool, PoolView
 from tests.fake_files import Crashed, FakeFiles
 from tests.simulation.ledger import Ledger
 from tests.simulation.network import Network, SimulatedTransport
+from tests.simulation.newer import NewerReplica, request_id_of
 from tests.simulation.world import Time, World
 
 
@@ -55,7 +56,7 @@ class _Recording(Replica):
         super().apply(command)
         state = self.state
         if state.pool is not before.pool:
-            request_id = decode_envelope(command).request_id
+            request_id = request_id_of(command)
             self._publications.insert(
                 len(self._publications) - 1,
                 lambda: self.node.ledger.applied(
@@ -77,11 +78,18 @@ class _Recording(Replica):
         super()._release()
 
 
+class _RecordingNewer(_Recording, NewerReplica):
+    pass
+
+
 class Node:
     """
     One node: its disk, and its process while that runs.
+
+    @ivar version: of the program that runs when it is started the next time.
     """
 
+    version = 1
     knows_requests = True
     patience = 3.0
 
@@ -134,7 +142,8 @@ class Node:
                 bootstrap(storage, members, encode_state(Replicated()))
                 storage.sync()
             view = PoolView()
-            self.replica = replica = _Recording(
+            made = _Recording if self.version == 1 else _RecordingNewer
+            self.replica = replica = made(
                 member(self.name),
                 storage,
                 self.transport,
@@ -212,7 +221,7 @@ class Node:
         assert self.replica is not None
         return self.view.pool
 
-    def propose(self, command: Command, request_id: str) -> Deferred[Outcome]:
+    def propose(self, command: Any, request_id: str) -> Deferred[Outcome]:
         assert self.replica is not None
         return Deferred.fromCoroutine(
             self.replica.propose(command, timeout=self.patience, request_id=request_id)
@@ -228,7 +237,7 @@ class Node:
         engine = self.replica._engine
         log = self.replica._storage
         return (
-            f"{self.name}: role {engine.role} term {engine.term} log {log[0][1]}-{log[-1][1]} "
+            f"{self.name}: version {self.version} role {engine.role} term {engine.term} log {log[0][1]}-{log[-1][1]} "
             f"commit {engine.commit_index} applied {engine.applied_index} "
             f"pool {self.view.pool.index} leader {engine.leader} "
             f"members {[each.name for each in engine.configuration]} "

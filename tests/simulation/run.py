@@ -21,6 +21,7 @@ from tests.simulation.ledger import Ledger
 from tests.simulation.network import Network
 from tests.simulation.nodes import Node, member
 from tests.simulation.scenarios import SCENARIOS, Scenario
+from tests.simulation.upgrades import Upgrade
 from tests.simulation.world import World
 
 _MOST_EVENTS: Final = 200_000
@@ -93,6 +94,7 @@ class Run:
         self._removed: set[str] = set(names) - set(founders)
         # Who was asked for since it was removed: it may have been taken in.
         self._asked: set[str] = set()
+        self._upgrades = Upgrade(world, self.ledger, self.nodes) if scenario.newer else None
         for name in founders:
             self.nodes[name].start()
         self.clients = [
@@ -103,6 +105,7 @@ class Run:
                 self._running,
                 scenario.pause,
                 scenario.barriers,
+                scenario.newer,
             )
             for number in range(scenario.clients)
         ]
@@ -260,6 +263,10 @@ class Run:
             self.world.note(f"a write of {node.name} fails")
             node.files.fail_at = {node.files.operations + self.world.rng.randint(0, 5)}
 
+    def _upgrade(self) -> None:
+        if self._upgrades is not None:
+            self._upgrades.step()
+
     # Members
 
     def _change(
@@ -406,9 +413,11 @@ class Run:
             if not self.nodes[name].running:
                 self.nodes[name].start()
         world.run(start + 12.0, self._over)
+        if self._upgrades is not None:
+            self._upgrades.finish(self._over)
         for client in self.clients:
             client.stopped = True
-        settled = world.run(start + 30.0, lambda: self._over() or self._settled())
+        settled = world.run(world.now + 18.0, lambda: self._over() or self._settled())
         self._too_much()
         if broken:
             return

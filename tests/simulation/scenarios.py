@@ -18,6 +18,8 @@ class Scenario(msgspec.Struct, frozen=True):
     @ivar trouble: seconds of faults.
     @ivar log: entries, beyond which logs are compacted.
     @ivar batch: bytes in a message.
+    @ivar newer: the share of commands that only newer nodes understand; if there are
+        any, some nodes are of an older version, and are upgraded.
     """
 
     nodes: int = 3
@@ -35,6 +37,7 @@ class Scenario(msgspec.Struct, frozen=True):
     disorder: float = 0.0
     late: float = 0.5
     barriers: float = 0.05
+    newer: float = 0.0
 
 
 _NETWORK: Final = {
@@ -108,5 +111,13 @@ SCENARIOS: Final = {
     ),
     "grow": Scenario(
         nodes=1, spare=4, faults=_MEMBERS | {"kill": 1, "heal": 1, "lose_connection": 1}, log=20
+    ),
+    "mixed": Scenario(
+        faults=_NETWORK | _CRASHES | {"upgrade": 14},
+        pace=(0.1, 1.0),
+        trouble=20.0,
+        log=12,
+        slice=300,
+        newer=0.15,
     ),
 }

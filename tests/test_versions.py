@@ -1,0 +1,123 @@
+"""
+Two versions: what the one that is shipped has written, a newer one reads; what is new,
+the one that is shipped refuses.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import msgspec
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from alacrity.cluster.members import Member
+from alacrity.cluster.replica import Replica
+from alacrity.cluster.state import Replicated, apply, decode_state
+from alacrity.cluster.storage import NAME, Storage
+from alacrity.cluster.surroundings import CannotApply
+from alacrity.pool import Pool, PoolView
+from tests.fake_files import FakeFiles
+from tests.simulation.clock import patched, use
+from tests.simulation.newer import NewEnvelope, NewerReplica, Touch
+from tests.simulation.world import World
+from tests.test_cluster_engine import Sent
+
+GOLDEN = Path(__file__).parent / "golden"
+MEMBER = Member("a", "10.0.0.1:8688")
+TOUCH = msgspec.msgpack.encode(NewEnvelope(2, "t", 0, Touch(8080, 9.0)))
+
+
+class _Alone(Sent):
+    """
+    A transport of a node without peers.
+    """
+
+    def start(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+
+class VersionsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        patching = patched()
+        patching.__enter__()
+        self.addCleanup(patching.__exit__, None, None, None)
+        self.world = World(1)
+        use(self.world)
+        self.clock = Clock()
+        self.view = PoolView()
+
+    def make(self, replica: type[Replica], files: FakeFiles) -> Replica:
+        return replica(
+            MEMBER,
+            Storage.open(files),
+            _Alone(),
+            self.view,
+            self.clock,
+            maybeDeferred,
+            Random(1),
+        )
+
+    def envelopes(self) -> list[bytes]:
+        golden = (GOLDEN / "envelopes-v1.msgpack").read_bytes()
+        return msgspec.msgpack.decode(golden, type=list[bytes])
+
+    def pool(self) -> Pool:
+        state = Replicated()
+        for each in self.envelopes():
+            state, _ = apply(state, each)
+        return state.pool
+
+    def test_a_newer_version_applies_the_commands_of_the_first(self) -> None:
+        replica = self.make(NewerReplica, FakeFiles())
+        for each in self.envelopes():
+            self.assertTrue(replica.readable(each, 1))
+            replica.apply(each)
+        self.assertEqual(replica.state.pool, self.pool())
+        self.assertEqual(replica.encode(), (GOLDEN / "state-v1.msgpack").read_bytes())
+
+    def test_a_newer_version_takes_the_state_of_the_first(self) -> None:
+        golden = (GOLDEN / "state-v1.msgpack").read_bytes()
+        replica = self.make(NewerReplica, FakeFiles())
+        replica.restore(golden)
+        self.assertEqual(replica.state, decode_state(golden))
+
+    def test_both_start_with_the_file_of_the_first(self) -> None:
+        """
+        The only member of a cluster, with a snapshot after the first two of the golden
+        envelopes, and the others as entries 6 to 8, the last not known to be committed.
+        (Written by the first version; leave the file alone.)
+        """
+        golden = (GOLDEN / "node-1.bin").read_bytes()
+        for version in (Replica, NewerReplica):
+            with self.subTest(version.__name__):
+                self.view = PoolView()
+                replica = self.make(version, FakeFiles({NAME: golden}))
+                self.successResultOf(Deferred.fromCoroutine(replica.start()))
+                for _ in range(60):
+                    self.world.now += 0.05
+                    self.clock.advance(0.05)
+                self.assertTrue(replica.leading)
+                self.assertEqual(self.view.pool, self.pool())
+                self.successResultOf(Deferred.fromCoroutine(replica.stop()))
+
+    def test_the_first_version_does_not_take_what_is_new(self) -> None:
+        newer = self.make(NewerReplica, FakeFiles())
+        newer.apply(TOUCH)
+        first = self.make(Replica, FakeFiles())
+        self.assertTrue(newer.readable(TOUCH, 2))
+        self.assertFalse(newer.readable(TOUCH, 1))
+        self.assertFalse(first.readable(TOUCH, 2))
+        error = self.assertRaises(CannotApply, first.apply, TOUCH)
+        self.assertEqual(str(error), "the command has version 2; known here: up to 1")
+        error = self.assertRaises(CannotApply, first.restore, newer.encode())
+        self.assertEqual(str(error), "the snapshot has format 2; known here: up to 1")
+        self.assertEqual(first.state, Replicated())
+        again = self.make(NewerReplica, FakeFiles())
+        again.restore(newer.encode())
+        self.assertEqual(again.state, newer.state)
