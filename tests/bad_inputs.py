@@ -315,6 +315,8 @@ REQUESTS: Final[dict[str, list[Case]]] = {
         *refused("GET / http/1.1|Host: a", "GET / HTTPS/1.1|Host: a", body=b""),
         *refused(*(f"GET / HTTP/{v}|Host: a" for v in ("9.9", "1.2", "3.0")), body=b""),
         *refused("GET / HTTP/2.0|Host: a", "GET / HTTP/0.9|Host: a", body=b"", status=505),
+        # One that ends before its empty line: what follows would go unseen.
+        Case(b"CONNECT \n\r\n\rGET /\r\n"),
         Case(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", (505,)),
         Case(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
     ],

@@ -315,6 +315,7 @@ class BadRequestTests(SynchronousTestCase):
         self.refused(b"GET / HTTP/1.1\nHost: a\n\n", 400)
         self.refused(b"GET / HTTP/1.1\r\nHost: a\n\r\n", 400)
         self.refused(b"GET / HTTP/1.1\r\nHost: a\r\n\rX\r\n\r\n", 400)
+        self.refused(b"\rCONNECT \n\r\n\rGET /\r\n", 400)
 
     def test_methods(self) -> None:
         """

@@ -161,9 +161,11 @@ class MessageParser:
         llhttp = self._llhttp or self._grammar(None)
         try:
             llhttp.feed_data(piece)
-        except HttpParserUpgrade:
-            # The head is well-formed; what an upgrade means, is read below.
-            pass
+        except HttpParserUpgrade as upgrade:
+            # The head is well-formed; what an upgrade means, is read below. But a CONNECT
+            # of HTTP/0.9 would end at a bare line feed, and all that follows go unseen.
+            if self._tail or upgrade.args[0] != len(piece):
+                raise ProtocolError("the head does not end with an empty line") from None
         except HttpParserError as error:
             raise self._malformed(error, head) from None
         if self._tail:
