@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 from twisted.trial.unittest import TestCase
 
+from alacrity.cluster.handshake import Identity
 from alacrity.cluster.members import Member
 from alacrity.cluster.transport import PeerTransport
 from tests.transport_contract import Peer, main
@@ -39,7 +40,7 @@ class SocketTests(TestCase):
 
         transport = PeerTransport(
             Member(name, "127.0.0.1:1"),
-            f"{ord(name):032x}",
+            lambda: Identity(name, f"{ord(name):032x}"),
             SECRET,
             lambda peer: None,
             [server_endpoint(reactor, "tcp:0:interface=127.0.0.1")],

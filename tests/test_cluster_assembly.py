@@ -4,6 +4,7 @@ Who is in the cluster, when a node starts.
 
 from __future__ import annotations
 
+import msgspec
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -79,6 +80,19 @@ class ForceTests(SynchronousTestCase):
         self.assertEqual(self.storage.peers, {})
         self.storage.sync()
         self.assertEqual(Storage.open(self.files.crash()).peers, {})
+
+    def test_one_that_was_taken_in_starts_again(self) -> None:
+        """
+        What its entry says of it beside name and address, it is not configured with.
+        """
+        taken_in = msgspec.structs.replace(B, joined=7, incarnation="b" * 32)
+        storage = Storage.open(FakeFiles())
+        bootstrap(storage, (A, taken_in), encode_state(Replicated()))
+        with capturedLogs() as logs:
+            for members in ((), (A, B)):
+                _settle(storage, B, members, join=True, force=False)
+        self.assertEqual(members_of(storage), (A, taken_in))
+        self.assertEqual(logs, [])
 
     def test_remembers_them_otherwise(self) -> None:
         """

@@ -16,7 +16,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from alacrity.cluster.engine import Engine
 from alacrity.cluster.entries import MEMBERSHIP, NO_OP, REGULAR
 from alacrity.cluster.members import Member
-from alacrity.cluster.membership import MemberChange, Members, bootstrap, make_alone, members_of
+from alacrity.cluster.membership import (
+    MemberChange,
+    Members,
+    bootstrap,
+    encode_members,
+    make_alone,
+    members_of,
+)
 from alacrity.cluster.messages import (
     AppendEntries,
     Denial,
@@ -374,6 +381,7 @@ class G3Tests(EngineTests):
     def test_a_new_member_catches_up_before_it_counts(self) -> None:
         engine = self.lead(A, B, C)
         self.confirm(engine, "b", "c")
+        self.storage.remember_peer("d", "dd" * 16)
         command = MEMBERSHIP + msgspec.msgpack.encode(MemberChange("x", D, None))
         engine.submit("x", command)
         engine.doTick(0)
@@ -384,7 +392,25 @@ class G3Tests(EngineTests):
         engine.submit("x", command)
         engine.doTick(0)
         self.assertEqual([each.name for each in engine.configuration], ["a", "b", "c", "d"])
-        self.assertEqual(engine.configuration[-1].joined, engine.last_index)
+        added = msgspec.structs.replace(D, joined=engine.last_index, incarnation="dd" * 16)
+        self.assertEqual(engine.configuration[-1], added)
+        self.assertEqual(self.sent.nodes.count("d"), 1)
+        self.assertIn("d", [peer.id for peer in engine._SyncObj__connectedNodes])
+
+    def test_another_member_of_the_same_name_is_met_anew(self) -> None:
+        """
+        Whoever is connected when its entry comes may be the one that was removed.
+        """
+        engine = self.make(A, B, C)
+        again = msgspec.structs.replace(C, joined=4, incarnation="cc" * 16)
+        entries = [
+            (encode_members(Members("x", (A, B))), 3, 1),
+            (encode_members(Members("y", (A, B, again))), 4, 1),
+        ]
+        self.append("b", 1, entries)
+        self.assertEqual(sorted(self.sent.nodes), ["b", "c"])
+        self.assertEqual([peer.id for peer in engine._SyncObj__connectedNodes], ["b"])
+        self.assertIn(again, [peer.member for peer in engine.peers])
 
     def test_a_new_member_that_is_lost_begins_anew(self) -> None:
         """

@@ -22,7 +22,7 @@ from alacrity.cluster.handshake import (
 
 SECRET = b"s" * 32
 A = Identity("a", "aa" * 16)
-B = Identity("b", "bb" * 16)
+B = Identity("b", "bb" * 16, 1 << 40)
 
 
 def everybody(peer: Identity) -> str | None:

@@ -59,7 +59,7 @@ class Node:
             storage.sync()
         self.transport = PeerTransport(
             member(name),
-            storage.incarnation,
+            lambda: self.replica.identity,
             b"s" * 32,
             Acquaintances(self._known, storage),
             [network.server(name, PORT)],
@@ -362,6 +362,45 @@ class JoiningTests(SynchronousTestCase):
             self.run_for(30)
             self.assertTrue(again.is_a("joining"))
             self.assertFalse(any(again.transport.connected(other) for other in "bcd"))
+
+    def test_came_back_with_an_empty_disk_after_the_others_were_started_again(self) -> None:
+        """
+        Likewise: those that read in their logs again that it was removed and added do
+        not forget with which disk that was.
+        """
+        self.cluster("bcd", "c")
+        self.done(self.nodes["c"].replica.remove_member("d"))
+        self.stop("d")
+        self.add("d")
+        self.done(self.nodes["c"].replica.add_member(member("d")))
+        self.run_for(2)
+        for name in "bcd":
+            self.stop(name)
+        again = self.add("d", "bcd")
+        for name in "bc":
+            self.nodes[name].start()
+        self.run_for(30)
+        self.assertFalse(any(again.transport.connected(other) for other in "bc"))
+        self.assertTrue(self.nodes["b"].transport.connected("c"))
+
+    def test_another_one_that_a_member_does_not_know(self) -> None:
+        """
+        One that was removed and added again, with an empty disk, is let in by a member
+        that missed both, when nobody else can tell it.
+        """
+        self.cluster("bcde", "b")
+        self.stop("d")
+        self.done(self.nodes["b"].replica.remove_member("c"))
+        self.stop("c")
+        self.add("c")
+        self.done(self.nodes["b"].replica.add_member(member("c")))
+        self.let_lead("c")
+        self.nodes["d"].start()
+        self.stop("b")
+        self.until(partial(self.nodes["d"].follows, "c"), 5)
+        self.done(self.nodes["d"].replica.barrier())
+        self.nodes["b"].start()
+        self.assert_whole("bcde")
 
     def test_a_leader_that_a_member_does_not_know(self) -> None:
         """

@@ -220,6 +220,12 @@ class MembershipTests(ClusterTestCase):
         self.assertEqual(self.register(cluster.nodes[1], 1, check=QUIET).status, 201)
         self.assertEqual(cluster.nodes[0].get().status, 200)
 
+        cluster.kill(1, 2)
+        # Who joined, starts again without being told to join.
+        cluster.start(1, 2, members=False)
+        self.assertIn(cluster.leader(1, 2), {1, 2})
+        self.assertEqual(len(cluster.equal(1, 2)), 2)
+
     def test_from_the_former_format(self) -> None:
         """
         The pool of a node that kept it by itself is taken over.

@@ -280,6 +280,20 @@ class FollowerTests(ReplicaTests):
         error = self.failureResultOf(waiting, Refused)
         self.assertEqual(str(error.value), "there is no leader")
 
+    def test_without_a_leader_for_long_it_is_refused_at_once(self) -> None:
+        replica = self.make(A, B, C)
+        self.pass_time(4.9)
+        waiting = self.propose(replica, timeout=5.0)
+        self.assertNoResult(waiting)
+        self.pass_time(0.2)
+        at_once = self.failureResultOf(self.propose(replica), Refused)
+        self.assertIn("no leader with a majority", str(at_once.value))
+        # Whoever waits already, waits for the leader that may come.
+        self.follow(commit=2)
+        self.assertNoResult(waiting)
+        self.assertNoResult(self.propose(replica))
+        self.assertEqual(len(self.sent(Propose)), 2)
+
     def test_what_was_sent_and_not_heard_of_is_unknown(self) -> None:
         replica = self.make(A, B, C)
         self.follow(commit=2)

@@ -59,7 +59,7 @@ class Peer:
         self.storage = Storage.open(FakeFiles())
         self.transport = PeerTransport(
             Member(name, f"{self.host}:{PORT}"),
-            incarnation or self.storage.incarnation,
+            lambda: Identity(name, incarnation or self.storage.incarnation),
             secret,
             Acquaintances(
                 lambda n: (
@@ -1108,6 +1108,20 @@ class AcquaintancesTests(SynchronousTestCase):
         self.assertIsNotNone(acquaintances(Identity("b", "2" * 32)))
         storage.forget_peer("b")
         self.assertIsNone(acquaintances(Identity("b", "2" * 32)))
+
+    def test_taken_in(self) -> None:
+        """
+        A member that was taken in is known by its entry; one that was taken in again
+        says so, to those that do not know yet.
+        """
+        storage = Storage.open(FakeFiles())
+        acquaintances = Acquaintances(lambda name: Member(name, "b:1", 7, "1" * 32), storage)
+        self.assertIsNone(acquaintances(Identity("b", "1" * 32, 7)))
+        self.assertIsNone(acquaintances(Identity("b", "1" * 32)))
+        for joined in (0, 7):
+            self.assertIsNotNone(acquaintances(Identity("b", "2" * 32, joined)))
+        self.assertIsNone(acquaintances(Identity("b", "2" * 32, 9)))
+        self.assertEqual(storage.peers, {})
 
     def test_not_remembered(self) -> None:
         """

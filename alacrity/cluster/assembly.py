@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from alacrity.cluster.addresses import peer_endpoint
 from alacrity.cluster.entries import MEMBERSHIP
 from alacrity.cluster.files import DirectoryFiles, Files
+from alacrity.cluster.handshake import Identity
 from alacrity.cluster.members import Member
 from alacrity.cluster.membership import Members, bootstrap, first_snapshot, make_alone, members_of
 from alacrity.cluster.replica import Replica
@@ -102,7 +103,7 @@ class Part:
             rng = Random()
             self.transport = PeerTransport(
                 me,
-                storage.incarnation,
+                self._identity,
                 secret,
                 Acquaintances(self._known, storage),
                 [server_endpoint(reactor, description) for description in settings.listen],
@@ -121,6 +122,9 @@ class Part:
 
     def _known(self, name: str) -> Member | None:
         return self.replica.known(name)
+
+    def _identity(self) -> Identity:
+        return self.replica.identity
 
     @property
     def waiting(self) -> bool:
@@ -212,7 +216,8 @@ def _settle(
     if not kept:
         return  # It waited to be taken in, and does so still.
     names = ", ".join(f"{member.name} at {member.address or 'no address'}" for member in kept)
-    was_alone = len(kept) == 1 and kept[0] != me and kept[0].address == ""
+    contacts = {member.contact for member in kept}
+    was_alone = len(kept) == 1 and me.contact not in contacts and kept[0].address == ""
     if was_alone and not force and set(members) > {me}:
         raise StateError(f"the state is {_WAS_ALONE}")
     if force or was_alone:
@@ -226,7 +231,7 @@ def _settle(
         # The former members may come back with new files, and cannot be removed first.
         for name in storage.peers:
             storage.forget_peer(name)
-    elif me not in kept:
+    elif me.contact not in contacts:
         same = [member for member in kept if member.name == me.name]
         if same or len(kept) == 1:
             raise StateError(
@@ -236,7 +241,7 @@ def _settle(
                 "state directory"
             )
         _log.warn("this node, {name}, is not among the members: {names}", name=me.name, names=names)
-    elif members and set(members) != set(kept):
+    elif members and {member.contact for member in members} != contacts:
         _log.info(
             "cluster.members is for the beginning of a cluster, and does not count any more; "
             "its members are {names}",

@@ -7,8 +7,9 @@ send, are sent the body of the frame that came in, and return a L{Session}::
     initiator                               responder
     H, versions, nonce             ->
                                    <-       C, versions, nonce
-    I, own name and incarnation,
-      the other's name, proof      ->
+    I, own name, incarnation and
+      entry, the other's name,
+      proof                        ->
                                    <-       R, the same, proof
     A, proof                       ->
 
@@ -44,6 +45,7 @@ LONGEST_NAME: Final = 255
 
 _MAGIC: Final = b"alacrity"
 _OPENING: Final = Struct(f">c8sHH{NONCE_SIZE}s")
+_SELF: Final = Struct(">16sQ")
 _LONGEST_REASON: Final = 300
 
 
@@ -64,10 +66,12 @@ class Identity(msgspec.Struct, frozen=True):
     Who a node is.
 
     @ivar incarnation: of its files, 32 hexadecimal digits.
+    @ivar joined: the index of the entry that took it in, by its own log; 0: none did.
     """
 
     name: str
     incarnation: str
+    joined: int = 0
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -197,7 +201,8 @@ def _prove(
     @param so_far: both openings.
     @param seen: what was sent after them.
     """
-    statement = kind + _text(me.name) + bytes.fromhex(me.incarnation) + _text(other)
+    statement = kind + _text(me.name) + _SELF.pack(bytes.fromhex(me.incarnation), me.joined)
+    statement += _text(other)
     return statement + _proof(secret, kind, so_far, seen + statement)
 
 
@@ -215,13 +220,13 @@ def _check(
         if statement[:1] != kind:
             raise ValueError(statement[:1])
         name, rest = _read_text(statement[1:])
-        incarnation, rest = rest[:16], rest[16:]
-        other, rest = _read_text(rest)
-        if rest or len(incarnation) != 16:
+        incarnation, joined = _SELF.unpack_from(rest)
+        other, rest = _read_text(rest[_SELF.size :])
+        if rest:
             raise ValueError(rest)
-    except ValueError:
+    except (ValueError, error):
         raise Refused("it does not speak this protocol, though it has the secret") from None
-    return Identity(name, incarnation.hex()), other
+    return Identity(name, incarnation.hex(), joined), other
 
 
 def _text(text: str) -> bytes:

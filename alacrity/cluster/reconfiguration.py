@@ -25,6 +25,8 @@ class Reconfiguration(Elections, Replication):
 
     def __init__(self, around: Surroundings) -> None:
         self._learners: dict[Peer, float] = {}
+        # Members, and by which entries they are.
+        self._seats: dict[Peer, int] = {}
         self._change_index = 0
         super().__init__(around)
 
@@ -55,16 +57,21 @@ class Reconfiguration(Elections, Replication):
             self._learners.pop(peer, None)
         wanted = self._SyncObj__otherNodes | {Peer(each) for each in before} - {own}
         wanted |= set(self._learners)
-        for peer in sorted(wanted - self._peers, key=name_of):
-            self._transport.addNode(peer)
-            self._begin_with(peer)
-        for peer in sorted(self._peers - wanted, key=name_of):
+        seats = {Peer(each): each.joined for each in (*before, *self.configuration)}
+        # Of one name, and not the same: whoever is connected is the former one, it may be.
+        others = {peer for peer, joined in self._seats.items() if seats.get(peer, joined) != joined}
+        self._seats = seats
+        for peer in sorted(self._peers - (wanted - others), key=name_of):
             if self.role == LEADER and peer in self._SyncObj__connectedNodes:
                 # So that it learns that it was removed.
                 self._replicate(peer)
             self._transport.dropNode(peer)
             self._SyncObj__connectedNodes.discard(peer)
             self._end_with(peer)
+            self._peers.discard(peer)
+        for peer in sorted(wanted - self._peers, key=name_of):
+            self._transport.addNode(peer)
+            self._begin_with(peer)
         self._peers = wanted
 
     # Into the log
@@ -97,14 +104,18 @@ class Reconfiguration(Elections, Replication):
                 return Denial(id, "the leader is to be removed, and hands over first", final=False)
             return left
         for each in members:
-            if (each.name, each.address) == (added.name, added.address):
+            if each.contact == added.contact:
                 return members
             if added.name == each.name or added.address == each.address:
                 taken = f"{each.name} at {each.address} is a member already"
                 return Denial(id, taken, final=True)
         if not self._caught_up(Peer(added)):
             return Denial(id, f"{added.name} has not caught up yet", final=False)
-        joined = msgspec.structs.replace(added, joined=self.last_index + 1)
+        joined = msgspec.structs.replace(
+            added,
+            joined=self.last_index + 1,
+            incarnation=self._SyncObj__raftLog.peers.get(added.name, ""),
+        )
         return tuple(sorted((*members, joined)))
 
     # Learners

@@ -24,6 +24,7 @@ from twisted.logger import Logger
 
 from alacrity.cluster.engine import Engine
 from alacrity.cluster.entries import MEMBERSHIP, REGULAR
+from alacrity.cluster.handshake import Identity
 from alacrity.cluster.members import Member
 from alacrity.cluster.membership import MemberChange
 from alacrity.cluster.outbox import Outbox
@@ -87,7 +88,8 @@ class Settings(msgspec.Struct, frozen=True):
     How a replica behaves. Seconds.
 
     @ivar tick: the engine's clock ticks so often.
-    @ivar timeout: a proposal that has no outcome by then fails.
+    @ivar timeout: a proposal that has no outcome by then fails; where there was no leader
+        for so long, it fails at once.
     @ivar member_timeout: likewise for a change of the members; a new one first has to
         be reached, and to catch up.
     @ivar retry: a proposal that was denied is tried again.
@@ -198,13 +200,13 @@ class Replica:
         self._suspended: str | None = None
         self._compacting = False
         self._recovering = False
-        self._members: tuple[Member, ...] = ()
+        # When a leader with a majority was there last.
+        self._led_at = 0.0
         self._done: list[Deferred[None]] = []
         self._outbox = Outbox(transport, storage.forget_peer)
         self._engine = engine(
             Surroundings(member, storage, self._outbox, self, rng, settings.timing, settings.limits)
         )
-        self._members = self._engine.configuration
         if self._engine.halted is None:
             # Those that were about to be members when the node stopped.
             for name in set(storage.peers) - {peer.id for peer in self._engine.peers}:
@@ -230,6 +232,7 @@ class Replica:
             return
         self._publish()
         self._outbox.release()
+        self._led_at = self._clock.seconds()
         await maybeDeferred(self._transport.start)
         self._ticks.start(self._settings.tick)
 
@@ -350,6 +353,21 @@ class Replica:
                 return peer.member
         return None if self._engine.has_quorum else Member(name, "")
 
+    @property
+    def identity(self) -> Identity:
+        """
+        Who this node is, to its peers.
+        """
+        joined = max(
+            (
+                each.joined
+                for each in self._engine.configuration
+                if (each.name, each.incarnation) == (self._member.name, self._storage.incarnation)
+            ),
+            default=0,
+        )
+        return Identity(self._member.name, self._storage.incarnation, joined)
+
     def status(self) -> ClusterStatus:
         """
         The cluster as this node sees it now.
@@ -417,6 +435,9 @@ class Replica:
 
     async def _wait(self, request_id: str, data: bytes, timeout: float) -> Any:
         refusal = self._refusal()
+        if refusal is None and self._clock.seconds() - self._led_at > self._settings.timeout:
+            # Waiting would be in vain: those that waited before had no success.
+            refusal = "there has been no leader with a majority for a while"
         if refusal is not None:
             raise Refused(refusal)
         return await self._proposals.add(request_id, data, timeout)
@@ -472,6 +493,8 @@ class Replica:
                         self._suspend(error)
                         break
                 self._release()
+                if self._engine.has_quorum:
+                    self._led_at = self._clock.seconds()
                 if self._engine.applied_index < self._engine.commit_index or self._events:
                     # There is more to do. Others come first.
                     self._due = True
@@ -555,6 +578,7 @@ class Replica:
         if self._stopped:
             return
         self._suspended = None
+        self._led_at = self._clock.seconds()
         self._log.info("this node can write its log again, and takes part in the cluster")
         self._release()
         self._proposals.send_again()
@@ -645,13 +669,6 @@ class Replica:
 
     def members_applied(self, request_id: str | None, members: tuple[Member, ...]) -> None:
         """See L{Machine <alacrity.cluster.surroundings.Machine>}."""
-        joined = {each.name: each.joined for each in members}
-        for each in self._members:
-            # One that is added again may have new files, though it was not dropped: its
-            # removal and its addition may have come at once.
-            if joined.get(each.name) != each.joined:
-                self._storage.forget_peer(each.name)
-        self._members = members
         if request_id is not None:
             self._publications.append(lambda: self._proposals.resolve(request_id, None))
 

@@ -109,6 +109,8 @@ class Machine(Protocol):
 class Peer(Node):  # type: ignore[misc] # it is not annotated
     """
     A member as PySyncObj knows it.
+
+    @ivar member: as it is written down.
     """
 
     id: str
@@ -116,6 +118,7 @@ class Peer(Node):  # type: ignore[misc] # it is not annotated
 
     def __init__(self, member: Member) -> None:
         super().__init__(member.name, address=member.address)
+        self.member = member
         # Not the string's: sets of peers have the same order in each process.
         self._hash = crc32(member.name.encode())
 
@@ -124,11 +127,6 @@ class Peer(Node):  # type: ignore[misc] # it is not annotated
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Peer) and self.id == other.id
-
-    @property
-    def member(self) -> Member:
-        """As it is written down."""
-        return Member(self.id, self.address)
 
 
 def name_of(peer: Peer) -> str:

@@ -84,8 +84,8 @@ _decode: Final = msgspec.msgpack.Decoder(dict[str, Any], ext_hook=_no_extensions
 class Acquaintances:
     """
     Who may talk to this node: members, each under the incarnation in which it was
-    first met. One without an address may be a member or not: it is let in, and not
-    remembered.
+    taken in, or, of those that began the cluster, first met. One without an address
+    may be a member or not: it is let in, and not remembered.
     """
 
     def __init__(self, known: Callable[[str], Member | None], storage: Storage) -> None:
@@ -104,13 +104,16 @@ class Acquaintances:
             return f"{peer.name!a} is not a member of the cluster"
         if not member.address:
             return None
-        before = self._storage.peers.get(peer.name)
-        if before is not None and before != peer.incarnation:
+        expected = member.incarnation or self._storage.peers.get(peer.name)
+        if expected is None:
+            self._storage.remember_peer(peer.name, peer.incarnation)
+        elif expected != peer.incarnation and peer.joined <= member.joined:
             return (
                 f"{peer.name!a} came back with an empty disk, or two nodes have this name: "
                 f"remove it from the cluster and add it again"
             )
-        self._storage.remember_peer(peer.name, peer.incarnation)
+        # Else it was taken in again, by an entry that this node does not have yet, and
+        # may get from nobody else.
         return None
 
 
@@ -127,7 +130,7 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
     def __init__(
         self,
         me: Member,
-        incarnation: str,
+        identity: Callable[[], Identity],
         secret: bytes,
         accept: Accept,
         listen: Sequence[IStreamServerEndpoint],
@@ -137,7 +140,7 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         """
-        @param incarnation: of this node's files.
+        @param identity: of this node, at present.
         @param secret: what all members have. Empty: whoever can connect may be a
             member.
         @param accept: why a node is refused, though it has the secret; L{None}: it is
@@ -147,7 +150,7 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         """
         super().__init__(None, None, ())
         self._me = me
-        self._identity = Identity(me.name, incarnation)
+        self._identity = identity
         self._secret = secret
         self._accept = accept
         self._listen = listen
@@ -310,7 +313,7 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         if len(unknown) >= MOST_UNKNOWN:
             unknown[0].transport.abortConnection()
         nonce = self._random_bytes(NONCE_SIZE)
-        return self._link(respond(self._secret, self._identity, self._accept, nonce), None)
+        return self._link(respond(self._secret, self._identity(), self._accept, nonce), None)
 
     def _dial(self, name: str) -> None:
         """
@@ -346,7 +349,7 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
     def _try(self, name: str) -> Deferred[Any]:
         host, port = split_address(self._nodes[name].address)
         nonce = self._random_bytes(NONCE_SIZE)
-        shake = initiate(self._secret, self._identity, name, self._accept, nonce)
+        shake = initiate(self._secret, self._identity(), name, self._accept, nonce)
         factory = _LinkFactory(lambda: self._link(shake, name))
         trying: Deferred[Any] = self._connect(host, port, CONNECT).connect(factory)
         return trying

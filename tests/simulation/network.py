@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from pysyncobj.transport import Transport
 
+from alacrity.cluster.handshake import Accept, Identity
 from tests.simulation.world import Time, World
 
 _ONCE: Final = {"apply_command", "apply_command_response"}
@@ -215,8 +216,8 @@ class Network:
                 for host in (first, second)
             )
             and (first.transport.wants(b) or second.transport.wants(a))
-            and first.transport.accepts(b)
-            and second.transport.accepts(a)
+            and first.transport.accept(second.transport.identity()) is None
+            and second.transport.accept(first.transport.identity()) is None
         )
 
     def _connect(self, a: str, b: str) -> None:
@@ -233,6 +234,9 @@ class Network:
 class SimulatedTransport(Transport):  # type: ignore[misc] # it is not annotated
     """
     One run of a process has one.
+
+    @ivar identity: gives that of the process.
+    @ivar accept: why somebody is refused; L{None}: it is not.
     """
 
     def __init__(self, network: Network, name: str, make_node: Callable[[str], Any]) -> None:
@@ -243,7 +247,8 @@ class SimulatedTransport(Transport):  # type: ignore[misc] # it is not annotated
         self._peers: set[str] = set()
         self._connections: dict[str, Connection] = {}
         self.running = False
-        self.accepts: Callable[[str], bool] = self.wants
+        self.identity = lambda: Identity(name, "")
+        self.accept: Accept = lambda peer: None if self.wants(peer.name) else "it is unknown"
 
     ready = True
 

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from alacrity.cluster.engine import Engine
+from alacrity.cluster.handshake import Accept
 from alacrity.cluster.members import Member
 from alacrity.cluster.membership import bootstrap
 from alacrity.cluster.raft import LEADER
@@ -24,6 +25,7 @@ from alacrity.cluster.replica import OutcomeUnknown, Refused, Replica, Settings
 from alacrity.cluster.state import Replicated, encode_state
 from alacrity.cluster.storage import Storage
 from alacrity.cluster.surroundings import Peer
+from alacrity.cluster.transport import Acquaintances
 from alacrity.pool import Command, Outcome, Pool, PoolView
 from tests.fake_files import Crashed, FakeFiles
 from tests.simulation.ledger import Ledger
@@ -92,6 +94,7 @@ class Node:
     version = 1
     knows_requests = True
     patience = 3.0
+    acquaintances: Callable[..., Accept] = Acquaintances
 
     def __init__(
         self,
@@ -159,7 +162,8 @@ class Node:
             return
         replica.node = self
         self.view = view
-        self.transport.accepts = lambda name: replica.known(name) is not None
+        self.transport.identity = lambda: replica.identity
+        self.transport.accept = self.acquaintances(replica.known, storage)
         Deferred.fromCoroutine(replica.start())
 
     def _run_in_thread(self, what: Callable[[], object]) -> Deferred[Any]:

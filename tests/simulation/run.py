@@ -20,6 +20,7 @@ from tests.simulation.clock import use
 from tests.simulation.ledger import Ledger
 from tests.simulation.network import Network
 from tests.simulation.nodes import Node, member
+from tests.simulation.replacement import Replacement
 from tests.simulation.scenarios import SCENARIOS, Scenario
 from tests.simulation.upgrades import Upgrade
 from tests.simulation.world import World
@@ -94,6 +95,7 @@ class Run:
         self._removed: set[str] = set(names) - set(founders)
         # Who was asked for since it was removed: it may have been taken in.
         self._asked: set[str] = set()
+        self._replacement = Replacement(world, self.network, self.nodes, self._change)
         self._upgrades = Upgrade(world, self.ledger, self.nodes) if scenario.newer else None
         for name in founders:
             self.nodes[name].start()
@@ -269,8 +271,16 @@ class Run:
 
     # Members
 
+    def _lose_files(self) -> None:
+        self._replacement.lose()
+
     def _change(
-        self, what: str, name: str, deferred: Deferred[None], then: Callable[[], None]
+        self,
+        what: str,
+        name: str,
+        deferred: Deferred[None],
+        then: Callable[[], None],
+        otherwise: Callable[[], None] = lambda: None,
     ) -> None:
         self._changing += 1
         world = self.world
@@ -286,6 +296,7 @@ class Run:
                 world.note(f"{what} {name}: {result.getErrorMessage()}")
                 if result.check(Refused, OutcomeUnknown) is None:
                     self.ledger.violate(result.getTraceback())
+                otherwise()
             else:
                 world.note(f"{what} {name}: done")
                 then()
@@ -395,6 +406,7 @@ class Run:
             return
         world.note("peace")
         self._in_trouble = False
+        self._replacement.make_peace()
         self.network.cut(set())
         for node in self.nodes.values():
             if isinstance(node, Node):

@@ -112,6 +112,12 @@ SCENARIOS: Final = {
     "grow": Scenario(
         nodes=1, spare=4, faults=_MEMBERS | {"kill": 1, "heal": 1, "lose_connection": 1}, log=20
     ),
+    "replaced": Scenario(
+        faults={"isolate_leader": 1, "heal": 2, "lose_files": 8, "kill": 1},
+        pace=(0.5, 4.0),
+        trouble=25.0,
+        log=60,
+    ),
     "mixed": Scenario(
         faults=_NETWORK | _CRASHES | {"upgrade": 14},
         pace=(0.1, 1.0),

@@ -5,17 +5,21 @@ one does not. What stands here is how PySyncObj does it, in the guarded engine's
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
 from alacrity.cluster.engine import Engine
 from alacrity.cluster.files import Files
+from alacrity.cluster.handshake import Accept, Identity
+from alacrity.cluster.members import Member
 from alacrity.cluster.messages import AppendEntries, InstallSnapshot
 from alacrity.cluster.raft import LEADER
 from alacrity.cluster.records import frame, header
 from alacrity.cluster.storage import NAME, DamagedLog, Storage
 from alacrity.cluster.surroundings import CannotApply, Peer
+from alacrity.cluster.transport import Acquaintances
 from tests.simulation.nodes import Node, StockNode
 
 
@@ -156,6 +160,22 @@ class WithoutG8(Node):
     patience = 1e9
 
 
+class WithoutIncarnations(Node):
+    """
+    Whoever has a member's name is that member, whatever became of its files.
+    """
+
+    @staticmethod
+    def acquaintances(known: Callable[[str], Member | None], storage: Storage) -> Accept:
+        acquaintances = Acquaintances(known, storage)
+
+        def accept(peer: Identity) -> str | None:
+            refusal = acquaintances(peer)
+            return refusal if known(peer.name) is None else None
+
+        return accept
+
+
 VARIANTS: Final[dict[str, dict[str, Any]]] = {
     "guarded": {},
     "stock": {"node": StockNode},
@@ -167,4 +187,5 @@ VARIANTS: Final[dict[str, dict[str, Any]]] = {
     "without-G6": {"storage": InPlace},
     "without-G7": {"engine": WithoutG7},
     "without-G8": {"node": WithoutG8},
+    "without-incarnations": {"node": WithoutIncarnations},
 }
