@@ -6,11 +6,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from alacrity import service
 from alacrity.clocks import steady
+from alacrity.logs import AccessRecord
 from tests.node import HERE, PATIENCE
+from tests.wire import Proxy
 
 _DAY = 86400.0
 
@@ -99,3 +103,25 @@ class ReactorTests(SynchronousTestCase):
                         (f"{name}Reactor [] True\n", 0),
                         process.stderr,
                     )
+
+
+class AccessLogTests(SynchronousTestCase):
+    """
+    What the access log says of times.
+    """
+
+    def test_clock_is_set(self) -> None:
+        """
+        How long a request took does not depend on the time of day, which is that of its
+        end.
+        """
+        proxy = Proxy()
+        records: list[AccessRecord] = []
+        proxy.frontend.record = lambda *ended: records.append(service._record(*ended))
+        client = proxy.client()
+        client.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        proxy.clock.advance(2.5)
+        self.patch(time, "time", lambda: _DAY)
+        proxy.servers[0].receive(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        (record,) = records
+        self.assertEqual((record.time, record.duration), (_DAY, 2.5))
