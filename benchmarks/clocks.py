@@ -32,6 +32,9 @@ HOUR = 3600
 
 CLOCKS = ("CLOCK_REALTIME", "CLOCK_MONOTONIC", "CLOCK_MONOTONIC_RAW", "CLOCK_BOOTTIME")
 
+KEEP = "[health]\nderegister_after = 0"
+"""The servers are down: a leader by whose clock they are so for an hour would remove them."""
+
 LOOK = 6.0
 """Seconds for which a node is watched after a jump."""
 
@@ -253,7 +256,7 @@ def main() -> int:
             if options.only in {None, name}:
                 directory = (options.keep or Path(temporary)) / name
                 directory.mkdir(parents=True)
-                with three(directory) as nodes:
+                with three(directory, KEEP) as nodes:
                     play(nodes, library, monotonic=name == "monotonic")
     return int(Outcome.failed)
 
