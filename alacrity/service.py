@@ -395,14 +395,13 @@ def _record(client: ClientConnection, exchange: Exchange | None, status: int) ->
     """
     What the access log says of a request.
     """
-    now = time.time()
     address = client.forwarder.client.decode()
     if exchange is None:
-        return AccessRecord(client=address, time=now, status=status)
+        return AccessRecord(client=address, time=time.time(), status=status)
     head = exchange.head
     return AccessRecord(
         client=address,
-        time=now,
+        time=time.time(),
         status=status,
         method=head.method,
         target=head.target,
@@ -411,7 +410,7 @@ def _record(client: ClientConnection, exchange: Exchange | None, status: int) ->
         complete=exchange.answered,
         referer=find(head.lines, b"referer"),
         user_agent=find(head.lines, b"user-agent"),
-        duration=now - exchange.began,
+        duration=exchange.duration,
         server=None if exchange.upstream is None else exchange.upstream.server.id,
     )
 

@@ -141,7 +141,9 @@ def makeService(options: Options) -> IService:
     """
     from twisted.internet import reactor
 
+    from alacrity.clocks import keep_steady
     from alacrity.service import Entry, makeService
 
+    keep_steady(reactor)
     entry = Entry(options["join"], bool(options["force-new-cluster"]))
     return makeService(reactor, options.settings, Path(options["state-dir"]), entry)

@@ -1,5 +1,5 @@
 """
-A cluster of three nodes on the loopback interface: C{python benchmarks/cluster.py}.
+A cluster of three nodes, or more, on the loopback interface: C{python benchmarks/cluster.py}.
 
 Measures how soon writes are answered and registered servers get traffic; what the
 death, the absence and the return of nodes cost; and what a cluster costs that does
@@ -39,9 +39,10 @@ _UNKNOWN = "/servers/192.0.2.1:1"
 
 class Counts(NamedTuple):
     """
-    How often each is done; C{idle} in seconds.
+    How often each is done, and by how many nodes; C{idle} in seconds.
     """
 
+    nodes: int
     writes: int
     rotations: int
     failovers: int
@@ -97,7 +98,7 @@ def writes(directory: Path, port: int, counts: Counts, report: Report) -> None:
     """
     C{POST /servers}, and a commit alone.
     """
-    with trio(directory) as nodes:
+    with trio(directory, size=counts.nodes) as nodes:
         disk = directory / "disk"
         with disk.open("wb", buffering=0) as file:
 
@@ -139,7 +140,7 @@ def rotation(directory: Path, port: int, counts: Counts, report: Report) -> None
     """
     From a registration to traffic by all nodes.
     """
-    with trio(directory) as nodes:
+    with trio(directory, size=counts.nodes) as nodes:
         first = leader(nodes)
         for who in ("the leader", "a follower"):
             node = next(node for node in nodes if (node is first) == (who == "the leader"))
@@ -204,7 +205,7 @@ def failover(directory: Path, port: int, counts: Counts, report: Report) -> None
     The leader is killed, again and again.
     """
     times = []
-    with trio(directory) as nodes:
+    with trio(directory, size=counts.nodes) as nodes:
         _served(nodes, port)
         load = Load(nodes)
         try:
@@ -214,7 +215,7 @@ def failover(directory: Path, port: int, counts: Counts, report: Report) -> None
                 load.leave_out(dying)
                 dying.send(signal.SIGKILL)
                 began = time.perf_counter()
-                _accepted(survivors[number % 2], f"127.9.0.{1 + number % 250}")
+                _accepted(survivors[number % len(survivors)], f"127.9.0.{1 + number % 250}")
                 times.append(time.perf_counter() - began)
                 dying.wait()
                 dying.start()
@@ -241,7 +242,7 @@ def pause(directory: Path, port: int, counts: Counts, report: Report) -> None:
     """
     The leader stops for 5 s, and goes on.
     """
-    with trio(directory) as nodes:
+    with trio(directory, size=counts.nodes) as nodes:
         _served(nodes, port)
         load = Load(nodes)
         writer = Writer(9)
@@ -280,13 +281,13 @@ def crashes(directory: Path, port: int, counts: Counts, report: Report) -> None:
     rng = random.Random(1)
     lost = different = 0
     restarts = []
-    writers = [Writer(number) for number in range(1, 4)]
-    with trio(directory) as nodes:
+    writers = [Writer(number) for number in range(1, 1 + counts.nodes)]
+    with trio(directory, size=counts.nodes) as nodes:
         for number in range(counts.rounds):
             for writer, node in zip(writers, nodes, strict=True):
                 writer.start(node)
             time.sleep(rng.uniform(0.05, 0.6))
-            for node in rng.sample(nodes, 3):
+            for node in rng.sample(nodes, len(nodes)):
                 node.send(signal.SIGKILL)
             for writer in writers:
                 writer.stop()
@@ -301,7 +302,9 @@ def crashes(directory: Path, port: int, counts: Counts, report: Report) -> None:
             lost += missing
             different += equal != len(nodes)
             if missing or equal != len(nodes):
-                report.say(f"round {number + 1}: {missing} lost, {equal} of 3 states equal")
+                report.say(
+                    f"round {number + 1}: {missing} lost, {equal} of {len(nodes)} states equal"
+                )
             if (number + 1) % 20 == 0:
                 print(f"{number + 1} rounds", file=sys.stderr, flush=True)
     acknowledged = sum(writer.writes for writer in writers)
@@ -338,7 +341,7 @@ def idle(directory: Path, port: int, counts: Counts, report: Report) -> None:
     """
     What a cluster costs that does nothing.
     """
-    with trio(directory) as nodes:
+    with trio(directory, size=counts.nodes) as nodes:
         first = leader(nodes)
         time.sleep(3)
         before = [node.cpu_ticks() for node in nodes]
@@ -392,7 +395,7 @@ def many(directory: Path, port: int, counts: Counts, report: Report) -> None:
     """
     Many servers: snapshot, restart, join, and what they do to the requests meanwhile.
     """
-    with trio(directory, more=1) as (*nodes, fourth):
+    with trio(directory, more=1, size=counts.nodes) as (*nodes, newcomer):
         first = leader(nodes)
         began = time.perf_counter()
         _each(counts.servers, lambda to, number: _register(to, number, port), first)
@@ -433,8 +436,8 @@ def many(directory: Path, port: int, counts: Counts, report: Report) -> None:
 
             probe.slowest()
             began = time.perf_counter()
-            fourth.start("--join", f"http://{ADDRESS}:{first.management}")
-            _caught_up(fourth, first)
+            newcomer.start("--join", f"http://{ADDRESS}:{first.management}")
+            _caught_up(newcomer, first)
             report.bar(f"join with {counts.servers} servers", time.perf_counter() - began, 5, "s")
             _pauses(report, "a join", probe.slowest(), nodes)
 
@@ -500,9 +503,10 @@ def main() -> int:
     """
     Read the command line, do what it says, and return the exit status.
     """
-    parser = argparse.ArgumentParser(description="A cluster of three nodes on this machine.")
+    parser = argparse.ArgumentParser(description="A cluster on this machine.")
     parser.add_argument("--only", default=",".join(PARTS), help="of %(default)s")
     for name, default, what in (
+        ("nodes", 3, "with which the cluster begins"),
         ("writes", 500, "writes of each kind"),
         ("rotations", 50, "registrations until traffic, by each node"),
         ("failovers", 50, "deaths of the leader"),

@@ -79,14 +79,17 @@ class Watch:
             if "alacrity.health" not in line and line.strip()
         ]
 
-    def tell(self) -> None:
+    def tell(self, growth: int = GROWTH) -> None:
+        """
+        @param growth: the KiB that it may have grown by.
+        """
         print(f"        {self.core():.1%} of a core, {self.grown():+} KiB of memory, and its log:")
         said = self.said()
         for line in said[:12]:
             print(f"        | {line[:200]}")
         if len(said) > 12:
             print(f"        | and {len(said) - 12} lines more")
-        if self.grown() > GROWTH:
+        if self.grown() > growth:
             fail("it has grown")
 
 
@@ -108,12 +111,52 @@ def tmpfs(path: Path) -> Iterator[None]:
         run(["umount", "--lazy", path], 10)
 
 
-@contextlib.contextmanager
-def ext4(path: Path) -> Iterator[Path]:
+class Disk:
     """
-    A disk that becomes read-only after an error.
+    An ext4 file system that becomes read-only after an error, until it is repaired.
+    """
 
-    @return: what to write to, to have one.
+    def __init__(self, path: Path, device: Path) -> None:
+        """
+        @param path: where it is to be.
+        """
+        self._path = path
+        self._device = device
+        self._mount()
+
+    def _mount(self) -> None:
+        run(["mount", "-o", "errors=remount-ro", self._device, self._path], 10)
+
+    def fail(self) -> None:
+        """
+        Have an error.
+        """
+        Path("/sys/fs/ext4", self._device.name, "trigger_fs_error").write_text("by hand")
+
+    def repair(self) -> None:
+        """
+        Do what an operator does, once nobody uses it.
+        """
+        run(["umount", self._path], 10)
+        # 1: there was something to repair.
+        run(["sh", "-c", 'e2fsck -p "$0" || [ $? = 1 ]', self._device], 20)
+        self._mount()
+
+    def allow(self, *, writes: bool) -> None:
+        """
+        Let nobody change what is on it, not even files that are open; or let them again.
+        """
+        everything = [self._path, *self._path.glob("raft.log*")]
+        run(["chattr", "-i" if writes else "+i", *everything], 10)
+
+    def unmount(self) -> None:
+        run(["umount", "--lazy", self._path], 10)
+
+
+@contextlib.contextmanager
+def ext4(path: Path) -> Iterator[Disk]:
+    """
+    A disk of 16 MiB.
     """
     path.mkdir(parents=True, exist_ok=True)
     image = path.with_suffix(".img")
@@ -122,11 +165,11 @@ def ext4(path: Path) -> Iterator[Path]:
     run(["mkfs.ext4", "-q", image], 20)
     device = Path(run(["losetup", "--find", "--show", image], 10).strip())
     try:
-        run(["mount", "-o", "errors=remount-ro", device, path], 10)
+        disk = Disk(path, device)
         try:
-            yield Path("/sys/fs/ext4", device.name, "trigger_fs_error")
+            yield disk
         finally:
-            run(["umount", "--lazy", path], 10)
+            disk.unmount()
     finally:
         run(["losetup", "--detach", device], 10)
 
@@ -157,11 +200,7 @@ def full(nodes: list[Node]) -> None:
         filler = fill(victim.state)
         _without_disk(victim, rest)
         watch.tell()
-        watch = Watch(victim)
-        time.sleep(8)
-        watch.tell()
-        if watch.said():
-            fail("it says more than once that its disk is full")
+        _calm(victim)
         filler.unlink()
         back = until(lambda victim=victim: victim.cluster()["has_quorum"], "its return", 15)  # type: ignore[misc]
         print(f"    space again: it takes part after {back:.2f} s")
@@ -169,30 +208,64 @@ def full(nodes: list[Node]) -> None:
         _account(nodes, writes, loads)
 
 
-def read_only(nodes: list[Node], errors: dict[int, Path]) -> None:
+def unwritable(nodes: list[Node], disks: dict[int, Disk]) -> None:
     """
-    Have a follower's disk become read-only.
+    Have a follower's files, then the leader's, refuse all changes for a while.
+    """
+    for who in ("follower", "leader"):
+        victim, rest = _pick(nodes, who)
+        print(f"the files of the {who}, node {victim.number}, can be read only")
+        loads = {node.number: traffic(address(node.number)) for node in nodes}
+        writes = Registrations(rest[0], 3600)
+        watch = Watch(victim)
+        disks[victim.number].allow(writes=False)
+        _without_disk(victim, rest)
+        watch.tell()
+        _calm(victim)
+        disks[victim.number].allow(writes=True)
+        back = until(lambda victim=victim: victim.cluster()["has_quorum"], "its return", 15)  # type: ignore[misc]
+        print(f"    they can be written again: it takes part after {back:.2f} s, as it runs")
+        time.sleep(1)
+        _account(nodes, writes, loads)
+
+
+def read_only(nodes: list[Node], disks: dict[int, Disk]) -> None:
+    """
+    Have a follower's disk become read-only by an error; then repair it.
     """
     victim, rest = _pick(nodes, "follower")
     print(f"the disk of the follower, node {victim.number}, becomes read-only")
     loads = {node.number: traffic(address(node.number)) for node in nodes}
-    writes = Registrations(rest[0])
+    writes = Registrations(rest[0], 3600)
     watch = Watch(victim)
-    errors[victim.number].write_text("an error, made by hand")
+    disks[victim.number].fail()
     _without_disk(victim, rest)
     watch.tell()
-    watch = Watch(victim)
-    time.sleep(8)
-    watch.tell()
-    if watch.said():
-        fail("it says more than once that its disk is read-only")
+    _calm(victim)
     loads.pop(victim.number).stop()
     victim.kill()
     victim.start()
     status = victim.wait(15)
     print(f"    started again, it ends with status {status}:")
     print(f"        | {victim.lines()[-1][:200]}")
-    _account(rest, writes, loads)
+    victim.kill()
+    disks[victim.number].repair()
+    victim.start()
+    back = until(lambda: victim.cluster()["has_quorum"], "its return", 15)
+    print(f"    the disk is repaired and mounted: started, it takes part after {back:.2f} s")
+    time.sleep(1)
+    _account(nodes, writes, loads)
+
+
+def _calm(victim: Node) -> None:
+    """
+    See that a node has nothing more to say of its disk, while it cannot write.
+    """
+    watch = Watch(victim)
+    time.sleep(8)
+    watch.tell()
+    if watch.said():
+        fail("it says more than once that it cannot write")
 
 
 def _pick(nodes: list[Node], who: str) -> tuple[Node, list[Node]]:
@@ -228,6 +301,8 @@ def _account(nodes: list[Node], writes: Registrations, loads: dict[int, Load]) -
     print(f"    registrations on another node: {made}; lost: {lost}")
     if lost:
         fail("acknowledged registrations are lost")
+    if any(node.servers().keys() != nodes[0].servers().keys() for node in nodes):
+        fail("the nodes' servers differ")
     for number, load in loads.items():
         print(f"    traffic on node {number}: {load.stop()}")
         expect_only(load.outcomes, "200")
@@ -395,18 +470,19 @@ def main() -> int:
             if name == "alone":
                 alone(directory)
                 continue
-            errors: dict[int, Path] = {}
+            found: dict[int, Disk] = {}
             for number, state in states.items():
                 if name == "full":
                     disks.enter_context(tmpfs(state))
                 elif name == "read-only":
-                    errors[number] = disks.enter_context(ext4(state))
+                    found[number] = disks.enter_context(ext4(state))
             with three(directory) as nodes:
                 match name:
                     case "full":
                         full(nodes)
                     case "read-only":
-                        read_only(nodes, errors)
+                        unwritable(nodes, found)
+                        read_only(nodes, found)
                     case "visitors":
                         visitors(nodes)
                     case "impostors":

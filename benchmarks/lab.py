@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +62,14 @@ def address(number: int) -> str:
 
 
 @contextlib.contextmanager
-def network() -> Iterator[None]:
+def network(*more: int) -> Iterator[None]:
     """
     Make the namespaces, and move this process into the hub; remove them in the end.
+
+    @param more: numbers of further ones, beside those of the nodes.
     """
-    names = [HUB, *map(namespace, NODES)]
+    numbers = [*NODES, *more]
+    names = [HUB, *map(namespace, numbers)]
     own = os.open("/proc/self/ns/net", os.O_RDONLY)
     try:
         for name in names:
@@ -75,7 +78,7 @@ def network() -> Iterator[None]:
         ip(f"-n {HUB} link add br0 type bridge")
         ip(f"-n {HUB} address add {HUB_ADDRESS}/24 dev br0")
         ip(f"-n {HUB} link set br0 up")
-        for number in NODES:
+        for number in numbers:
             peer = namespace(number)
             ip(f"-n {HUB} link add n{number} type veth peer eth0 netns {peer}")
             ip(f"-n {HUB} link set n{number} master br0 up")
@@ -133,11 +136,12 @@ class Node:
         assert self._process is not None
         return self._process.pid
 
-    def start(self, *options: str) -> None:
+    def start(self, *options: str, environment: Mapping[str, str] | None = None) -> None:
         """
         Start it.
 
         @param options: after the usual ones.
+        @param environment: beside the usual one.
         """
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -149,6 +153,7 @@ class Node:
                     *options,
                 ),
                 cwd=self.directory,
+                env={**os.environ, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -389,14 +394,18 @@ class Registrations:
 
     last = 10000
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, interval: int = 5) -> None:
+        """
+        @param interval: seconds between two checks of each; they fail.
+        """
         self.acknowledged: list[str] = []
         self._node = node
+        self._check = {"type": "tcp", "interval": interval}
         self.load = Load(self._once)
 
     def _once(self) -> str:
         Registrations.last += 1
-        new = {"ip": HUB_ADDRESS, "port": Registrations.last, "check": {"type": "tcp"}}
+        new = {"ip": HUB_ADDRESS, "port": Registrations.last, "check": self._check}
         status, document, _ = self._node.ask("/servers", new)
         if status == 201:
             self.acknowledged.append(document["id"])

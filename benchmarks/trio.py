@@ -1,5 +1,5 @@
 """
-Three nodes of one cluster on the loopback interface, and clients that keep them busy.
+The nodes of one cluster, three or more, on the loopback interface, and clients that keep them busy.
 """
 
 from __future__ import annotations
@@ -153,27 +153,31 @@ def call(
 
 
 @contextlib.contextmanager
-def trio(directory: Path, more: int = 0) -> Iterator[list[Node]]:
+def trio(directory: Path, more: int = 0, size: int = 3) -> Iterator[list[Node]]:
     """
-    Three nodes with a leader.
+    Nodes with a leader.
 
     @param more: how many nodes there are beside, which do not run yet.
+    @param size: with how many the cluster begins.
     """
     secret = directory / "secret"
     secret.write_text("a secret for nodes on the loopback interface\n")
     secret.chmod(0o600)
     with contextlib.ExitStack() as stack:
         probes = [
-            stack.enter_context(socket.create_server((ADDRESS, 0))) for _ in range(9 + 3 * more)
+            stack.enter_context(socket.create_server((ADDRESS, 0)))
+            for _ in range(3 * (size + more))
         ]
         ports = [probe.getsockname()[1] for probe in probes]
-    nodes = [Node(directory / f"node-{at}", ports[3 * at : 3 * at + 3]) for at in range(3 + more)]
+    nodes = [
+        Node(directory / f"node-{at}", ports[3 * at : 3 * at + 3]) for at in range(size + more)
+    ]
     for at, node in enumerate(nodes):
-        node.configure(secret, nodes[:3] if at < 3 else [])
+        node.configure(secret, nodes[:size] if at < size else [])
     try:
-        for node in nodes[:3]:
+        for node in nodes[:size]:
             node.start()
-        leader(nodes[:3])
+        leader(nodes[:size])
         yield nodes
     finally:
         for node in nodes:

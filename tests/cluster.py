@@ -31,14 +31,18 @@ class Cluster:
     @ivar nodes: those that were started last, by number; also those that have ended.
     """
 
-    def __init__(self, directory: Path, configuration: str = "", more: int = 0) -> None:
+    def __init__(
+        self, directory: Path, configuration: str = "", more: int = 0, size: int = 3
+    ) -> None:
         """
         @param configuration: of each node, beside C{[cluster]}.
-        @param more: for how many nodes there is an address, beside the first three.
+        @param more: for how many nodes there is an address, beside the first ones.
+        @param size: how many nodes the cluster begins with.
         """
         self._directory = directory
         self._configuration = configuration
-        self.addresses = _free_addresses(3 + more)
+        self._size = size
+        self.addresses = _free_addresses(size + more)
         self.nodes: dict[int, Node] = {}
         secret.create(directory / "secret")
 
@@ -59,7 +63,7 @@ class Cluster:
             "[cluster]",
             f'listen = ["tcp:{port}:interface={host}"]',
             'secret_file = "../secret"',
-            f"members = {json.dumps(self.addresses[:3])}" if members else "",
+            f"members = {json.dumps(self.addresses[: self._size])}" if members else "",
             more,
         ]
         return "\n".join(lines) + "\n"

@@ -27,9 +27,9 @@ class ClusterTestCase(SynchronousTestCase):
         path.mkdir()
         return path.absolute()
 
-    def cluster(self, configuration: str = "", more: int = 0) -> Cluster:
+    def cluster(self, configuration: str = "", more: int = 0, size: int = 3) -> Cluster:
         """A cluster, of which no node runs yet."""
-        cluster = Cluster(self.directory(), configuration, more)
+        cluster = Cluster(self.directory(), configuration, more, size)
         self.addCleanup(cluster.stop)
         return cluster
 
@@ -169,6 +169,85 @@ class ThreeNodesTests(ClusterTestCase):
         self.assertEqual({server["id"] for server in cluster.equal(0)}, known)
         self.assertEqual(self.register(cluster.nodes[0], 2, check=QUIET).status, 201)
         self.assertIn("going on as the only member of the cluster, as told", cluster.nodes[0].log)
+
+
+class FiveNodesTests(ClusterTestCase):
+    """
+    Five nodes bear the loss of two, whichever these are.
+    """
+
+    ALL = (0, 1, 2, 3, 4)
+
+    def test_two_killed_then_three(self) -> None:
+        """
+        The death of the leader and of a follower at once costs no request that the others
+        proxy, and they take writes again. After a third one's they take none, say that they
+        may be behind, and proxy on. All is well once the three are back.
+        """
+        cluster = self.cluster(size=5)
+        cluster.start(*self.ALL)
+        self.serve(cluster, *self.ALL)
+        leader = cluster.leader(*self.ALL)
+        follower, third, one, other = sorted({*self.ALL} - {leader})
+        requests = Requests([cluster.nodes[each].proxy for each in (one, other)])
+        self.addCleanup(requests.stop)
+        last = cluster.nodes[one]
+        cluster.kill(leader, follower)
+        answer = self.register(last, 1, check=QUIET)
+        self.assertEqual(answer.status, 201, answer.body)
+        self.assertIn(cluster.leader(third, one, other), {third, one, other})
+        known = cluster.equal(third, one, other)
+
+        cluster.kill(third)
+        wait_until(lambda: cluster.ask(one, "/cluster")["leader"] is None, "no leader")
+        refused = self.register(last, 2, check=QUIET)
+        self.assertEqual(refused.status, 503, refused.body)
+        self.assertIn(refused.headers["Retry-After"], RETRY)
+        read = call(last.management, "GET", "/servers")
+        self.assertEqual((read.status, read.headers["X-Alacrity-Stale"]), (200, "true"))
+        before = requests.count
+        wait_until(lambda: requests.count > before + 10, "traffic without a quorum")
+
+        cluster.start(leader, follower, third)
+        cluster.leader(*self.ALL)
+        self.assertEqual(cluster.equal(*self.ALL), known)
+        self.assertEqual(self.register(last, 2, check=QUIET).status, 201)
+        requests.stop()
+        self.assertEqual(requests.faults, [])
+
+    def test_leader_stopped_then_all_killed(self) -> None:
+        """
+        The leader is stopped, and goes on when another leads: it follows. Then all are
+        killed while they take writes. Nothing that was acknowledged is lost.
+        """
+        cluster = self.cluster(size=5)
+        cluster.start(*self.ALL)
+        self.serve(cluster, *self.ALL)
+        leader = cluster.leader(*self.ALL)
+        rest = sorted({*self.ALL} - {leader})
+        requests = Requests([cluster.nodes[each].proxy for each in rest])
+        self.addCleanup(requests.stop)
+        paused = cluster.nodes[leader]
+        paused.send(signal.SIGSTOP)
+        self.addCleanup(paused.send, signal.SIGCONT)
+        answer = self.register(cluster.nodes[rest[0]], 1, check=QUIET)
+        self.assertEqual(answer.status, 201, answer.body)
+        paused.send(signal.SIGCONT)
+        self.assertIn(cluster.leader(*self.ALL), rest)
+        self.assertIn(answer.json()["id"], {each["id"] for each in cluster.equal(*self.ALL)})
+        requests.stop()
+        self.assertGreater(requests.count, 10)
+        self.assertEqual(requests.faults, [])
+
+        writes = [Writes(cluster.nodes[each].management, f"127.0.{1 + each}") for each in self.ALL]
+        wait_until(lambda: all(len(each.acknowledged) > 10 for each in writes), "writes")
+        cluster.kill(*self.ALL)
+        for each in writes:
+            each.stop()
+        cluster.start(*self.ALL)
+        acknowledged = {id for each in writes for id in each.acknowledged}
+        known = {server["id"] for server in cluster.equal(*self.ALL)}
+        self.assertEqual(acknowledged - known, set())
 
 
 class MembershipTests(ClusterTestCase):

@@ -73,7 +73,10 @@ class Bench:
     @ivar answer: gives the outcome of a check; L{None}: it stays open, in C{open}.
     @ivar begun: when each check began, and of which server.
     @ivar overlapped: whether a server had two checks in flight.
+    @ivar set_by: by how much the time of day was set, in seconds.
     """
+
+    set_by = 0.0
 
     def __init__(self, pool: Pool | None = None, health: Health | None = None) -> None:
         self.clock = Clock()
@@ -95,7 +98,7 @@ class Bench:
             health or Health(),
             Checks(tcp=self.check, http=self.check),
             clock=self.clock,
-            wall=lambda: EPOCH + self.clock.seconds(),
+            wall=lambda: EPOCH + self.set_by + self.clock.seconds(),
             rng=Random(1),
         )
 
@@ -450,6 +453,28 @@ class RemovalTests(SynchronousTestCase):
         self.assertEqual(
             event["log_format"].format(**event), f"server {ID} is removed: {command.reason}"
         )
+
+    def test_the_clock_is_set(self) -> None:
+        """
+        Neither the checks nor the removal go by the time of day, which is only told.
+        """
+        for by in (86400.0, -86400.0):
+            bench = Bench(health=Health(deregister_after=30.0))
+            bench.monitor.startService()
+            bench.answer = lambda server: FAIL
+            bench.register()
+            bench.advance(5.0)
+            checked = len(bench.begun)
+            bench.set_by = by
+            bench.advance(26.9)
+            self.assertIs(bench.state(), State.DOWN)
+            self.assertGreater(len(bench.begun), checked + 3)
+            result = bench.monitor.results(ID)
+            assert result is not None
+            self.assertEqual(result.duration, 0.0)
+            self.assertLess(abs(result.at - (EPOCH + by + bench.clock.seconds())), 6.0)
+            bench.advance(6.0)
+            self.assertEqual(bench.view.pool.servers, {})
 
     def test_the_time_runs_from_when_it_went_down(self) -> None:
         bench = Bench(health=Health(deregister_after=30.0))

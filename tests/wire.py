@@ -178,6 +178,7 @@ class Proxy:
             timeouts=self.timeouts,
             trusted=[ip_network(each) for each in trusted],
             record=lambda client, exchange, status: self.recorded.append((exchange, status)),
+            monotonic=self.clock.seconds,
         )
 
     def _connect(self, upstream: Upstream) -> Deferred[ServerConnection]:

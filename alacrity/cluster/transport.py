@@ -61,9 +61,6 @@ YIELD: Final = 0.5
 _LOOK: Final = 0.2
 """Seconds between two looks at the clock."""
 
-_ALIVE: Final = 0.5
-"""Seconds since it was heard, after which a connection may be dead already."""
-
 _LASTING: Final = 2.0
 """Seconds after which a connection was none that breaks again and again."""
 
@@ -313,7 +310,12 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         if len(unknown) >= MOST_UNKNOWN:
             unknown[0].transport.abortConnection()
         nonce = self._random_bytes(NONCE_SIZE)
-        return self._link(respond(self._secret, self._identity(), self._accept, nonce), None)
+
+        def accept(peer: Identity) -> str | None:
+            return self._accept(peer) or self._copied(peer.name, link)
+
+        link = self._link(respond(self._secret, self._identity(), accept, nonce), None)
+        return link
 
     def _dial(self, name: str) -> None:
         """
@@ -377,7 +379,6 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         name = session.peer.name
         older = self._links.get(name)
         if older is not None:
-            self._look_for_clone(older, link, name)
             if self._stays(older, link, name):
                 link.close()
                 return
@@ -408,18 +409,24 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
             and self._clock.seconds() - older.heard <= IDLE
         )
 
-    def _look_for_clone(self, older: Link, newer: Link, name: str) -> None:
+    def _copied(self, name: str, newer: Link) -> str | None:
         """
-        See whether two connections are with two nodes that have the same name and files.
+        Why a node is refused that comes from another host than one that is connected, with
+        the same name and files: both would vote, and acknowledge what the other has not.
+        L{None}: it may be the same one.
         """
+        older = self._links.get(name)
+        if older is None or older.host == newer.host:
+            return None
         now = self._clock.seconds()
         # When both sides connect at once, a node with two addresses shows both.
-        crossed = self._made_here(older) != self._made_here(newer) and now - older.begun < _LASTING
-        if older.host != newer.host and now - older.heard < _ALIVE and not crossed:
-            self._complaints.complain(
-                f"{name} at {newer.host}",
-                f"it is connected from {older.host} as well, with the same name and files",
-            )
+        crossed = self._made_here(older) and now - older.begun < _LASTING
+        if crossed or now - older.heard > IDLE:
+            return None
+        return (
+            f"{name!a} is connected from {older.host} already, with the same files: "
+            f"one of the two is a copy, which must not run"
+        )
 
     def _rest(self, name: str) -> None:
         """

@@ -49,7 +49,7 @@ class Exchange:
     @ivar upstream: the server that has it, or had it last.
     @ivar status: the response's, once there is one; else 0.
     @ivar sent: how many bytes of the response's body have been written.
-    @ivar began: when it did, by C{Frontend.wall}; 0 unless exchanges are recorded.
+    @ivar began: when it did, by C{Frontend.monotonic}; 0 unless exchanges are recorded.
     """
 
     started = False
@@ -85,7 +85,12 @@ class Exchange:
         self.keep_alive = head.keep_alive
         self.complete = head.length == 0
         if frontend.record is not None:
-            self.began = frontend.wall()
+            self.began = frontend.monotonic()
+
+    @property
+    def duration(self) -> float:
+        """Seconds since it began, where exchanges are recorded."""
+        return self._frontend.monotonic() - self.began
 
     # Towards the server
 

@@ -38,7 +38,7 @@ class Frontend(Factory):
     @ivar record: is told of each request that has ended: the client, its exchange
         (L{None}: it did not come to one), the status of the response (0: there was
         none); L{None}: nobody is told.
-    @ivar wall: the time, in seconds since the epoch.
+    @ivar monotonic: seconds since whenever, for how long an exchange takes.
     """
 
     noisy = False
@@ -56,7 +56,7 @@ class Frontend(Factory):
         pseudonym: str = "alacrity",
         trusted: Collection[IPv4Network | IPv6Network] = (),
         record: Recorder | None = None,
-        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """
         @param pseudonym: the proxy's name in C{Via}.
@@ -76,7 +76,7 @@ class Frontend(Factory):
         self.via = b"1.1 " + pseudonym.encode("ascii")
         self._trusted = tuple(trusted)
         self.record = record
-        self.wall = wall
+        self.monotonic = monotonic
         self._addresses = Addresses()
         self._connections: set[ClientConnection] = set()
         self._drained: Deferred[None] | None = None
