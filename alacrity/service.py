@@ -150,7 +150,8 @@ class Alacrity(Service):
         self.replica = replica = self.part.replica
         self.monitor = Monitor(
             self.view,
-            replica.propose,
+            # What a leader found that is one no more, the next one sees for itself.
+            replica.propose_as_leader,
             settings.health,
             standard_checks(
                 lambda host, port, timeout: client_endpoint(self._reactor, host, port, timeout),

@@ -24,7 +24,10 @@ from alacrity.cluster.messages import (
     Denial,
     InstallSnapshot,
     Message,
+    PreVote,
+    PreVoteReply,
     Propose,
+    Reply,
     RequestVote,
     ResponseVote,
     plain,
@@ -130,6 +133,26 @@ class ReplicaTests(SynchronousTestCase):
 
     def follow(self, *entries: tuple[bytes, int, int], commit: int, term: int = 1) -> None:
         self.give("b", AppendEntries(term, commit, 2, 0, list(entries), 1))
+
+    def lead(self, replica: Replica) -> int:
+        """
+        Have it elected; its term.
+        """
+        self.pass_time(1.0)
+        ask = self.sent(PreVote)[-1]
+        self.give("b", PreVoteReply(ask.term, ask.term - 1, granted=True))
+        self.give("b", ResponseVote(ask.term))
+        self.confirm("b", replica)
+        self.assertTrue(replica.leading)
+        return replica.status().term
+
+    def confirm(self, name: str, replica: Replica) -> None:
+        """
+        Let a follower have the whole log.
+        """
+        entries = self.sent(AppendEntries)[-1]
+        last = entries.prev_index + len(entries.entries)
+        self.give(name, Reply(replica.status().term, last + 1, True, entries.probe))
 
     def propose(self, replica: Replica, **options: Any) -> Deferred[Any]:
         return Deferred.fromCoroutine(replica.propose(REGISTER, **options))
@@ -293,6 +316,24 @@ class FollowerTests(ReplicaTests):
         self.assertNoResult(waiting)
         self.assertNoResult(self.propose(replica))
         self.assertEqual(len(self.sent(Propose)), 2)
+
+    def test_what_only_this_leader_may_ask_for(self) -> None:
+        """
+        The next leader is not asked, whether this one has sent it to others or not.
+        """
+        replica = self.make(A, B, C)
+        self.failureResultOf(Deferred.fromCoroutine(replica.propose_as_leader(REGISTER)), Refused)
+        term = self.lead(replica)
+        waiting = Deferred.fromCoroutine(replica.propose_as_leader(REGISTER))
+        self.confirm("b", replica)
+        self.assertIsInstance(self.successResultOf(waiting), Registered)
+
+        waiting = Deferred.fromCoroutine(replica.propose_as_leader(REGISTER))
+        lasting = self.propose(replica)
+        self.give("b", AppendEntries(term + 1, 2, 2, 0, [], 1))
+        self.failureResultOf(waiting, OutcomeUnknown)
+        self.assertNoResult(lasting)
+        self.assertEqual(len(self.sent(Propose)), 1)
 
     def test_what_was_sent_and_not_heard_of_is_unknown(self) -> None:
         replica = self.make(A, B, C)

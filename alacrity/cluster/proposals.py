@@ -29,12 +29,14 @@ class OutcomeUnknown(Exception):
 
 class _Waiting(msgspec.Struct):
     """
+    @ivar only_by: the one way that it may go; L{None}: any.
     @ivar attempts: how many of its copies may be, or come, in a log.
     @ivar fault: why the last attempt was denied.
     """
 
     command: bytes
     deferred: Deferred[Any]
+    only_by: Route | None = None
     attempts: int = 0
     fault: str = "there is no leader"
 
@@ -64,12 +66,16 @@ class Proposals:
         self._unsent: dict[str, None] = {}
         self._route: Route | None = None
 
-    def add(self, request_id: str, command: bytes, timeout: float) -> Deferred[Any]:
+    def add(
+        self, request_id: str, command: bytes, timeout: float, only_by: Route | None = None
+    ) -> Deferred[Any]:
         """
         Begin a proposal.
 
         @param command: an entry's.
         @param timeout: seconds, after which it fails.
+        @param only_by: fail rather than send it anywhere else; L{None}: send it to
+            whoever leads.
         @return: fires with the outcome; fails with L{OutcomeUnknown} or L{Refused}.
         @raise Refused: it was not begun.
         """
@@ -78,7 +84,7 @@ class Proposals:
         if request_id in self._waiting:
             raise Refused("the same request waits on this node already")
         deferred: Deferred[Any] = Deferred()
-        waiting = _Waiting(command, deferred)
+        waiting = _Waiting(command, deferred, only_by)
         self._waiting[request_id] = waiting
         self._unsent[request_id] = None
         deadline = self._clock.callLater(timeout, self._expire, request_id)
@@ -105,6 +111,7 @@ class Proposals:
             return []
         if route != self._route:
             self._route = route
+            self._fail_unless_by(route)
             self._unsent.update(dict.fromkeys(self._waiting))
         due = []
         for request_id in self._unsent:
@@ -113,6 +120,12 @@ class Proposals:
             due.append((request_id, waiting.command))
         self._unsent.clear()
         return due
+
+    def _fail_unless_by(self, route: Route) -> None:
+        for request_id, waiting in list(self._waiting.items()):
+            if waiting.only_by not in {None, route}:
+                waiting.fault = "this node leads no more"
+                self._fail(request_id)
 
     def send_again(self) -> None:
         """

@@ -252,6 +252,21 @@ class Replica:
             await done
         await self._run_in_thread(self._storage.close)
 
+    async def propose_as_leader(self, command: Command) -> Outcome:
+        """
+        Have a command applied that nobody but the leader may ask for: if this node leads
+        no more when it is proposed, the next leader is not asked.
+
+        @return: see L{propose}.
+        @raise Refused: nothing happened.
+        @raise OutcomeUnknown: it may have.
+        """
+        if not self.leading:
+            raise Refused("this node does not lead")
+        outcome = await self._propose(command, None, None, self._route())
+        assert outcome is not None
+        return outcome
+
     async def propose(
         self, command: Command, *, timeout: float | None = None, request_id: str | None = None
     ) -> Outcome:
@@ -280,13 +295,17 @@ class Replica:
         await self._propose(None, timeout, None)
 
     async def _propose(
-        self, command: Command | None, timeout: float | None, request_id: str | None
+        self,
+        command: Command | None,
+        timeout: float | None,
+        request_id: str | None,
+        only_by: Route | None = None,
     ) -> Outcome | None:
         request_id = request_id or self._new_id()
         envelope = Envelope(version_of(command), request_id, self.state.pool.index, command)
         data = REGULAR + encode_envelope(envelope)
         timeout = self._settings.timeout if timeout is None else timeout
-        outcome: Outcome | None = await self._wait(request_id, data, timeout)
+        outcome: Outcome | None = await self._wait(request_id, data, timeout, only_by)
         return outcome
 
     async def add_member(self, member: Member, *, timeout: float | None = None) -> None:
@@ -433,14 +452,16 @@ class Replica:
             return "this node is not a member of the cluster"
         return None
 
-    async def _wait(self, request_id: str, data: bytes, timeout: float) -> Any:
+    async def _wait(
+        self, request_id: str, data: bytes, timeout: float, only_by: Route | None = None
+    ) -> Any:
         refusal = self._refusal()
         if refusal is None and self._clock.seconds() - self._led_at > self._settings.timeout:
             # Waiting would be in vain: those that waited before had no success.
             refusal = "there has been no leader with a majority for a while"
         if refusal is not None:
             raise Refused(refusal)
-        return await self._proposals.add(request_id, data, timeout)
+        return await self._proposals.add(request_id, data, timeout, only_by)
 
     def _route(self) -> Route | None:
         leader = self._engine.leader

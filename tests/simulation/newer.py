@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from alacrity.cluster.entries import REGULAR
+from alacrity.cluster.proposals import Route
 from alacrity.cluster.replica import Replica
 from alacrity.cluster.state import Envelope, encode_envelope, envelope_version
 from alacrity.cluster.surroundings import CannotApply
@@ -64,10 +65,14 @@ class NewerReplica(Replica):
     version = VERSION
 
     async def _propose(
-        self, command: Command | Touch | None, timeout: float | None, request_id: str | None
+        self,
+        command: Command | Touch | None,
+        timeout: float | None,
+        request_id: str | None,
+        only_by: Route | None = None,
     ) -> Outcome | None:
         if not isinstance(command, Touch):
-            return await super()._propose(command, timeout, request_id)
+            return await super()._propose(command, timeout, request_id, only_by)
         request_id = request_id or self._new_id()
         envelope = NewEnvelope(VERSION, request_id, self.state.pool.index, command)
         data = REGULAR + msgspec.msgpack.encode(envelope)
