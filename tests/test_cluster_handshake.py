@@ -4,12 +4,14 @@ L{alacrity.cluster.handshake}: who may talk to whom.
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.frames import LONGEST_HANDSHAKE
 from alacrity.cluster.handshake import (
+    VERSIONS,
     Accept,
     Handshake,
     Identity,
@@ -22,7 +24,7 @@ from alacrity.cluster.handshake import (
 
 SECRET = b"s" * 32
 A = Identity("a", "aa" * 16)
-B = Identity("b", "bb" * 16, 1 << 40)
+B = Identity("b", "bb" * 16, (7, 1 << 40))
 
 
 def everybody(peer: Identity) -> str | None:
@@ -65,7 +67,7 @@ def initiator(
     target: str = "a",
     accept: Accept = everybody,
     nonce: bytes = b"1" * 32,
-    versions: Versions = (1, 1),
+    versions: Versions = VERSIONS,
 ) -> Side:
     return Side(initiate(secret, me, target, accept, nonce, versions))
 
@@ -75,7 +77,7 @@ def responder(
     me: Identity = A,
     accept: Accept = everybody,
     nonce: bytes = b"2" * 32,
-    versions: Versions = (1, 1),
+    versions: Versions = VERSIONS,
 ) -> Side:
     return Side(respond(secret, me, accept, nonce, versions))
 
@@ -168,6 +170,14 @@ class HandshakeTests(SynchronousTestCase):
         left = initiator(me=Identity("a", "cc" * 16), target="a")
         reason = "it has the name of this node, 'a', too"
         self.fails(left, responder(), f'it refuses: "{reason}"', reason)
+
+    def test_a_seat_is_not_told_in_the_first_version(self) -> None:
+        left, right = initiator(), responder(versions=(1, 1))
+        talk(left, right)
+        assert left.session is not None
+        assert right.session is not None
+        self.assertEqual((left.session.version, right.session.version), (1, 1))
+        self.assertEqual(right.session.peer, msgspec.structs.replace(B, seat=(0, 0)))
 
     def test_versions(self) -> None:
         """

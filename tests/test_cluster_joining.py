@@ -383,6 +383,19 @@ class JoiningTests(SynchronousTestCase):
         self.assertFalse(any(again.transport.connected(other) for other in "bc"))
         self.assertTrue(self.nodes["b"].transport.connected("c"))
 
+    def test_came_back_with_an_empty_disk_to_one_that_never_met_it(self) -> None:
+        """
+        Who was taken in meanwhile is told of it by the log.
+        """
+        self.cluster("bcd", "b")
+        self.stop("d")
+        self.add("e")
+        self.done(self.leader.replica.add_member(member("e")))
+        self.run_for(2)
+        again = self.add("d", "bcd")
+        self.run_for(10)
+        self.assertFalse(any(again.transport.connected(other) for other in "bce"))
+
     def test_another_one_that_a_member_does_not_know(self) -> None:
         """
         One that was removed and added again, with an empty disk, is let in by a member

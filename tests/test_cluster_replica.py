@@ -17,8 +17,9 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
+from alacrity.cluster.handshake import Identity
 from alacrity.cluster.members import Member
-from alacrity.cluster.membership import bootstrap
+from alacrity.cluster.membership import Members, bootstrap, encode_members
 from alacrity.cluster.messages import (
     AppendEntries,
     Denial,
@@ -173,6 +174,13 @@ class AloneTests(ReplicaTests):
         self.successResultOf(Deferred.fromCoroutine(replica.stop()))
         self.assertEqual(told, [False])
         self.assertFalse(self.transport.running)
+
+    def test_a_pause_is_no_time_without_a_leader(self) -> None:
+        replica = self.make(A)
+        self.pass_time(0.1)
+        self.world.now += 60.0
+        self.clock.rightNow += 60.0
+        self.assertIsInstance(self.successResultOf(self.propose(replica)), Registered)
 
     def test_nothing_is_seen_before_it_is_on_disk(self) -> None:
         replica = self.make(A)
@@ -335,6 +343,22 @@ class FollowerTests(ReplicaTests):
         self.assertNoResult(lasting)
         self.assertEqual(len(self.sent(Propose)), 1)
 
+    def test_what_only_a_leader_may_ask_for_that_is_deposed_by_a_step_under_way(self) -> None:
+        for last_index, message in (
+            (2, AppendEntries(9, 2, 2, 0, [], 1)),
+            (99, RequestVote(9, 99, 99)),
+        ):
+            with self.subTest(last_index):
+                replica = self.make(A, B, C)
+                self.lead(replica)
+                self.held = []
+                self.give("b", message)
+                self.assertTrue(replica.leading)
+                asked = Deferred.fromCoroutine(replica.propose_as_leader(REGISTER))
+                self.failureResultOf(asked, Refused)
+                self.let_go()
+                self.held = None
+
     def test_what_was_sent_and_not_heard_of_is_unknown(self) -> None:
         replica = self.make(A, B, C)
         self.follow(commit=2)
@@ -459,6 +483,20 @@ class FollowerTests(ReplicaTests):
         self.give("b", InstallSnapshot(3, 9, 2, [A, B], len(data), 0, data, 1))
         self.assertEqual(replica.status().role, "follower")
         self.assertEqual(self.transport.nodes, ["b"])
+
+    def test_a_node_tells_its_seat_once_that_is_certain(self) -> None:
+        replica = self.make(A, B, C)
+        incarnation = self.storage.incarnation
+        self.assertEqual(replica.identity, Identity("a", incarnation))
+        again = msgspec.structs.replace(A, joined=4, incarnation=incarnation, term=1)
+        entries = (
+            (encode_members(Members("x", (B, C))), 3, 1),
+            (encode_members(Members("y", (again, B, C))), 4, 1),
+        )
+        self.follow(*entries, commit=3)
+        self.assertEqual(replica.identity.seat, (0, 0))
+        self.follow(*entries, commit=4)
+        self.assertEqual(replica.identity.seat, (1, 4))
 
     def test_a_member_with_a_new_disk_is_met_anew(self) -> None:
         self.make(A, B, C)

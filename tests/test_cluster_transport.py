@@ -1149,12 +1149,13 @@ class AcquaintancesTests(SynchronousTestCase):
         says so, to those that do not know yet.
         """
         storage = Storage.open(FakeFiles())
-        acquaintances = Acquaintances(lambda name: Member(name, "b:1", 7, "1" * 32), storage)
-        self.assertIsNone(acquaintances(Identity("b", "1" * 32, 7)))
+        acquaintances = Acquaintances(lambda name: Member(name, "b:1", 7, "1" * 32, 3), storage)
+        self.assertIsNone(acquaintances(Identity("b", "1" * 32, (3, 7))))
         self.assertIsNone(acquaintances(Identity("b", "1" * 32)))
-        for joined in (0, 7):
-            self.assertIsNotNone(acquaintances(Identity("b", "2" * 32, joined)))
-        self.assertIsNone(acquaintances(Identity("b", "2" * 32, 9)))
+        for seat in ((0, 0), (3, 7), (2, 9)):
+            self.assertIsNotNone(acquaintances(Identity("b", "2" * 32, seat)))
+        for seat in ((3, 8), (4, 6)):
+            self.assertIsNone(acquaintances(Identity("b", "2" * 32, seat)))
         self.assertEqual(storage.peers, {})
 
     def test_not_remembered(self) -> None:

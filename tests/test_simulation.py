@@ -19,7 +19,7 @@ WITHOUT: Final = {
     "stock": (7, "compaction", "diverged"),
     "without-G1": (0, "compaction", "diverged"),
     "without-G2": (1, "disorder", "diverged"),
-    "without-G3": (14, "hasty", "diverged"),
+    "without-G3": (14, "hasty", "not all have caught up"),
     "without-G6": (168, "rewrites", "two leaders"),
     "without-G8": (3, "long_cuts", "no outcome in time"),
     "without-incarnations": (55, "replaced", "diverged"),

@@ -240,7 +240,6 @@ class Engine(Following, Commands):
         self._compacted = index
         self._commit(index)
         self._configure()
-        self._machine.members_applied(None, tuple(message.members))
         return True
 
     def _SyncObj__applyLogEntries(self) -> bool:
@@ -268,7 +267,7 @@ class Engine(Following, Commands):
             if kind == MEMBERSHIP:
                 self._configure()
                 change = decode_members(command)
-                self._machine.members_applied(change.request_id, change.members)
+                self._machine.members_changed(change.request_id)
         return self.role == LEADER and self.applied_index > before
 
     def _SyncObj__sendAppendEntries(self) -> None:

@@ -8,7 +8,7 @@ send, are sent the body of the frame that came in, and return a L{Session}::
     H, versions, nonce             ->
                                    <-       C, versions, nonce
     I, own name, incarnation and
-      entry, the other's name,
+      seat, the other's name,
       proof                        ->
                                    <-       R, the same, proof
     A, proof                       ->
@@ -34,18 +34,22 @@ from typing import Final, TypeAlias
 import msgspec
 
 from alacrity.cluster.frames import MAC_SIZE
+from alacrity.cluster.members import Seat
 
 NONCE_SIZE: Final = 32
 
-VERSIONS: Final = (1, 1)
-"""The lowest and the highest version of the messages that is spoken here."""
+VERSIONS: Final = (1, 2)
+"""
+The lowest and the highest version of the messages that is spoken here. In the first,
+nobody tells his seat.
+"""
 
 LONGEST_NAME: Final = 255
 """Bytes of a node's name, in UTF-8."""
 
 _MAGIC: Final = b"alacrity"
 _OPENING: Final = Struct(f">c8sHH{NONCE_SIZE}s")
-_SELF: Final = Struct(">16sQ")
+_SEAT: Final = Struct(">QQ")
 _LONGEST_REASON: Final = 300
 
 
@@ -66,12 +70,12 @@ class Identity(msgspec.Struct, frozen=True):
     Who a node is.
 
     @ivar incarnation: of its files, 32 hexadecimal digits.
-    @ivar joined: the index of the entry that took it in, by its own log; 0: none did.
+    @ivar seat: by which entry it is a member, as far as it knows for certain.
     """
 
     name: str
     incarnation: str
-    joined: int = 0
+    seat: Seat = (0, 0)
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -121,9 +125,9 @@ def initiate(
     challenge = yield opening
     version, _ = _read_opening(b"C", challenge, versions)
     so_far = opening + challenge
-    proof = _prove(secret, b"I", so_far, me, target)
+    proof = _prove(secret, b"I", version, so_far, me, target)
     answer = yield proof
-    peer, addressee = _check(secret, b"R", so_far, answer, seen=proof)
+    peer, addressee = _check(secret, b"R", version, so_far, answer, seen=proof)
     if addressee != me.name:
         raise _refusal(f"it answers {addressee!a}, and this is {me.name!a}")
     if peer.name != target:
@@ -151,7 +155,7 @@ def respond(
     challenge = _opening(b"C", versions, nonce)
     proof = yield challenge
     so_far = opening + challenge
-    peer, target = _check(secret, b"I", so_far, proof)
+    peer, target = _check(secret, b"I", version, so_far, proof)
     if target != me.name:
         raise _refusal(f"it looks for {target!a}, and this is {me.name!a}")
     if peer.name == me.name:
@@ -159,7 +163,7 @@ def respond(
     reason = accept(peer)
     if reason is not None:
         raise _refusal(reason)
-    answer = _prove(secret, b"R", so_far, me, peer.name, seen=proof)
+    answer = _prove(secret, b"R", version, so_far, me, peer.name, seen=proof)
     consent = yield answer
     _raise_refusal(consent)
     expected = b"A" + _proof(secret, b"A", so_far, proof + answer)
@@ -193,7 +197,14 @@ def _read_opening(kind: bytes, body: bytes, versions: Versions) -> tuple[int, by
 
 
 def _prove(
-    secret: bytes, kind: bytes, so_far: bytes, me: Identity, other: str, *, seen: bytes = b""
+    secret: bytes,
+    kind: bytes,
+    version: int,
+    so_far: bytes,
+    me: Identity,
+    other: str,
+    *,
+    seen: bytes = b"",
 ) -> bytes:
     """
     A statement of who talks to whom, with a proof of having the secret.
@@ -201,13 +212,15 @@ def _prove(
     @param so_far: both openings.
     @param seen: what was sent after them.
     """
-    statement = kind + _text(me.name) + _SELF.pack(bytes.fromhex(me.incarnation), me.joined)
+    statement = kind + _text(me.name) + bytes.fromhex(me.incarnation)
+    if version > 1:
+        statement += _SEAT.pack(*me.seat)
     statement += _text(other)
     return statement + _proof(secret, kind, so_far, seen + statement)
 
 
 def _check(
-    secret: bytes, kind: bytes, so_far: bytes, body: bytes, *, seen: bytes = b""
+    secret: bytes, kind: bytes, version: int, so_far: bytes, body: bytes, *, seen: bytes = b""
 ) -> tuple[Identity, str]:
     """
     Who has made a statement to whom, once it is proven.
@@ -220,13 +233,17 @@ def _check(
         if statement[:1] != kind:
             raise ValueError(statement[:1])
         name, rest = _read_text(statement[1:])
-        incarnation, joined = _SELF.unpack_from(rest)
-        other, rest = _read_text(rest[_SELF.size :])
-        if rest:
+        incarnation, rest = rest[:16], rest[16:]
+        seat: Seat = (0, 0)
+        if version > 1:
+            seat = _SEAT.unpack_from(rest)
+            rest = rest[_SEAT.size :]
+        other, rest = _read_text(rest)
+        if rest or len(incarnation) != 16:
             raise ValueError(rest)
     except (ValueError, error):
         raise Refused("it does not speak this protocol, though it has the secret") from None
-    return Identity(name, incarnation.hex(), joined), other
+    return Identity(name, incarnation.hex(), seat), other
 
 
 def _text(text: str) -> bytes:

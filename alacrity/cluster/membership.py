@@ -58,6 +58,7 @@ def make_alone(storage: Storage, member: Member) -> None:
     last.
     """
     term = max(storage.getCurrentTerm(), storage[-1][2])
+    member = msgspec.structs.replace(member, incarnation=storage.incarnation)
     command = encode_members(Members("", (member,)))
     storage.add(command, storage[-1][1] + 1, term)
 

@@ -43,6 +43,7 @@ class Raft(SyncObj, metaclass=ABCMeta):  # type: ignore[misc] # it is not annota
 
     @ivar halted: why it does nothing any more, and must not; L{None}: it goes on.
     @ivar configuration: the members by the log, committed or not.
+    @ivar settled_configuration: the members by what is applied of it.
     """
 
     _log = Logger()
@@ -72,6 +73,7 @@ class Raft(SyncObj, metaclass=ABCMeta):  # type: ignore[misc] # it is not annota
         """
         self.halted: str | None = None
         self.configuration: tuple[Member, ...] = ()
+        self.settled_configuration: tuple[Member, ...] = ()
         self._member = around.member
         self._transport = around.transport
         self._machine = around.machine

@@ -10,7 +10,7 @@ from abc import abstractmethod
 import msgspec
 
 from alacrity.cluster.elections import Elections
-from alacrity.cluster.members import Member
+from alacrity.cluster.members import Member, Seat
 from alacrity.cluster.membership import MemberChange, Members, encode_members, members_at
 from alacrity.cluster.messages import Denial
 from alacrity.cluster.raft import LEADER
@@ -25,8 +25,7 @@ class Reconfiguration(Elections, Replication):
 
     def __init__(self, around: Surroundings) -> None:
         self._learners: dict[Peer, float] = {}
-        # Members, and by which entries they are.
-        self._seats: dict[Peer, int] = {}
+        self._seats: dict[Peer, Seat] = {}
         self._change_index = 0
         super().__init__(around)
 
@@ -47,7 +46,9 @@ class Reconfiguration(Elections, Replication):
         """
         try:
             self.configuration = members_at(self._SyncObj__raftLog, self.last_index)
-            before = members_at(self._SyncObj__raftLog, self.applied_index)
+            self.settled_configuration = before = members_at(
+                self._SyncObj__raftLog, self.applied_index
+            )
         except msgspec.MsgspecError as error:
             self.halt(f"an entry about the members is not understood: {error}")
             return
@@ -57,16 +58,19 @@ class Reconfiguration(Elections, Replication):
             self._learners.pop(peer, None)
         wanted = self._SyncObj__otherNodes | {Peer(each) for each in before} - {own}
         wanted |= set(self._learners)
-        seats = {Peer(each): each.joined for each in (*before, *self.configuration)}
-        # Of one name, and not the same: whoever is connected is the former one, it may be.
-        others = {peer for peer, joined in self._seats.items() if seats.get(peer, joined) != joined}
+        seats = {Peer(each): each.seat for each in (*before, *self.configuration)}
+        # Taken in by another entry than before: who is connected may be the former one.
+        others = {peer for peer, seat in self._seats.items() if seats.get(peer, seat) != seat}
         self._seats = seats
-        for peer in sorted(self._peers - (wanted - others), key=name_of):
+        for peer in sorted(self._peers - wanted, key=name_of):
             if self.role == LEADER and peer in self._SyncObj__connectedNodes:
                 # So that it learns that it was removed.
                 self._replicate(peer)
             self._transport.dropNode(peer)
             self._SyncObj__connectedNodes.discard(peer)
+            self._end_with(peer)
+        for peer in sorted(wanted & self._peers & others, key=name_of):
+            self._SyncObj__raftLog.forget_peer(peer.id)
             self._end_with(peer)
             self._peers.discard(peer)
         for peer in sorted(wanted - self._peers, key=name_of):
@@ -82,12 +86,23 @@ class Reconfiguration(Elections, Replication):
         """
         denial = self._members_after(change)
         if isinstance(denial, tuple):
-            members = Members(change.request_id, denial)
-            self._append(encode_members(members))
+            members = tuple(map(self._identified, denial))
+            self._append(encode_members(Members(change.request_id, members)))
             self._change_index = self.last_index
             self._configure()
         else:
             self._deny(origin, denial)
+
+    def _identified(self, member: Member) -> Member:
+        """
+        A member as the log has it from now on, for those that have not met it.
+        """
+        storage = self._SyncObj__raftLog
+        if member.incarnation:
+            return member
+        own = member.name == self._member.name
+        incarnation = storage.incarnation if own else storage.peers.get(member.name, "")
+        return msgspec.structs.replace(member, incarnation=incarnation)
 
     def _members_after(self, change: MemberChange) -> tuple[Member, ...] | Denial:
         members = self.configuration
@@ -112,9 +127,7 @@ class Reconfiguration(Elections, Replication):
         if not self._caught_up(Peer(added)):
             return Denial(id, f"{added.name} has not caught up yet", final=False)
         joined = msgspec.structs.replace(
-            added,
-            joined=self.last_index + 1,
-            incarnation=self._SyncObj__raftLog.peers.get(added.name, ""),
+            added, joined=self.last_index + 1, term=self.term, incarnation=""
         )
         return tuple(sorted((*members, joined)))
 

@@ -64,6 +64,9 @@ __all__ = [
 RunInThread: TypeAlias = Callable[[Callable[[], object]], Deferred[Any]]
 """Calls a function where it may block; fires with what comes of it."""
 
+_LOOK: Final = 1.0
+"""Seconds at most that count between two looks for a leader."""
+
 _EVENTS: Final = 64
 """How many messages one step takes, so that one sync does not wait for endless many."""
 
@@ -200,8 +203,9 @@ class Replica:
         self._suspended: str | None = None
         self._compacting = False
         self._recovering = False
-        # When a leader with a majority was there last.
-        self._led_at = 0.0
+        # For how long there has been no leader with a majority, and when that was seen.
+        self._unled = 0.0
+        self._looked_at = 0.0
         self._done: list[Deferred[None]] = []
         self._outbox = Outbox(transport, storage.forget_peer)
         self._engine = engine(
@@ -232,7 +236,7 @@ class Replica:
             return
         self._publish()
         self._outbox.release()
-        self._led_at = self._clock.seconds()
+        self._looked_at = self._clock.seconds()
         await maybeDeferred(self._transport.start)
         self._ticks.start(self._settings.tick)
 
@@ -261,9 +265,11 @@ class Replica:
         @raise Refused: nothing happened.
         @raise OutcomeUnknown: it may have.
         """
-        if not self.leading:
+        route = self._route()
+        # A step may have deposed it that is not on disk yet.
+        if not self.leading or self._engine.role != LEADER or route is None:
             raise Refused("this node does not lead")
-        outcome = await self._propose(command, None, None, self._route())
+        outcome = await self._propose(command, None, None, route)
         assert outcome is not None
         return outcome
 
@@ -377,15 +383,14 @@ class Replica:
         """
         Who this node is, to its peers.
         """
-        joined = max(
-            (
-                each.joined
-                for each in self._engine.configuration
-                if (each.name, each.incarnation) == (self._member.name, self._storage.incarnation)
-            ),
-            default=0,
-        )
-        return Identity(self._member.name, self._storage.incarnation, joined)
+        name, incarnation = self._member.name, self._storage.incarnation
+        # An entry that is not committed may go again, and another one stay.
+        seats = [
+            each.seat
+            for each in self._engine.settled_configuration
+            if (each.name, each.incarnation) == (name, incarnation)
+        ]
+        return Identity(name, incarnation, *seats)
 
     def status(self) -> ClusterStatus:
         """
@@ -456,8 +461,7 @@ class Replica:
         self, request_id: str, data: bytes, timeout: float, only_by: Route | None = None
     ) -> Any:
         refusal = self._refusal()
-        if refusal is None and self._clock.seconds() - self._led_at > self._settings.timeout:
-            # Waiting would be in vain: those that waited before had no success.
+        if refusal is None and self._unled > self._settings.timeout:
             refusal = "there has been no leader with a majority for a while"
         if refusal is not None:
             raise Refused(refusal)
@@ -514,8 +518,7 @@ class Replica:
                         self._suspend(error)
                         break
                 self._release()
-                if self._engine.has_quorum:
-                    self._led_at = self._clock.seconds()
+                self._look_for_leader()
                 if self._engine.applied_index < self._engine.commit_index or self._events:
                     # There is more to do. Others come first.
                     self._due = True
@@ -523,6 +526,16 @@ class Replica:
         finally:
             self._busy = False
             self._ended()
+
+    def _look_for_leader(self) -> None:
+        """
+        Count the time without a leader that was heard. While this process was stopped, or
+        its disk was slow, it could hear nobody.
+        """
+        now = self._clock.seconds()
+        passed = min(now - self._looked_at, _LOOK)
+        self._unled = 0.0 if self._engine.has_quorum else self._unled + passed
+        self._looked_at = now
 
     def _ended(self) -> None:
         """
@@ -599,7 +612,6 @@ class Replica:
         if self._stopped:
             return
         self._suspended = None
-        self._led_at = self._clock.seconds()
         self._log.info("this node can write its log again, and takes part in the cluster")
         self._release()
         self._proposals.send_again()
@@ -688,10 +700,9 @@ class Replica:
         own = envelope_version(command)
         return own is not None and 1 <= own <= min(version, self.version)
 
-    def members_applied(self, request_id: str | None, members: tuple[Member, ...]) -> None:
+    def members_changed(self, request_id: str) -> None:
         """See L{Machine <alacrity.cluster.surroundings.Machine>}."""
-        if request_id is not None:
-            self._publications.append(lambda: self._proposals.resolve(request_id, None))
+        self._publications.append(lambda: self._proposals.resolve(request_id, None))
 
     def denied(self, request_id: str, reason: str, *, final: bool) -> None:
         """See L{Machine <alacrity.cluster.surroundings.Machine>}."""

@@ -183,7 +183,8 @@ class Storage(Journal):  # type: ignore[misc] # it is not annotated
     @property
     def peers(self) -> dict[str, str]:
         """
-        The incarnation of each member that was ever met, by its name.
+        The incarnations of members that the log does not tell, and of who is about to be
+        one, as they were first met, by name.
         """
         return dict(self._kept.peers)
 

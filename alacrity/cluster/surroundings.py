@@ -92,12 +92,8 @@ class Machine(Protocol):
     def readable(self, command: bytes, version: int) -> bool:
         """Whether nodes that understand commands up to a version understand this one."""
 
-    def members_applied(self, request_id: str | None, members: tuple[Member, ...]) -> None:
-        """
-        These are the members for certain.
-
-        @param request_id: who asked for it; L{None}: a snapshot says so.
-        """
+    def members_changed(self, request_id: str) -> None:
+        """A change of the members that was asked for is certain."""
 
     def denied(self, request_id: str, reason: str, *, final: bool) -> None:
         """A command of this node was not appended, by this attempt."""

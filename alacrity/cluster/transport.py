@@ -104,7 +104,7 @@ class Acquaintances:
         expected = member.incarnation or self._storage.peers.get(peer.name)
         if expected is None:
             self._storage.remember_peer(peer.name, peer.incarnation)
-        elif expected != peer.incarnation and peer.joined <= member.joined:
+        elif expected != peer.incarnation and peer.seat <= member.seat:
             return (
                 f"{peer.name!a} came back with an empty disk, or two nodes have this name: "
                 f"remove it from the cluster and add it again"
@@ -312,7 +312,7 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         nonce = self._random_bytes(NONCE_SIZE)
 
         def accept(peer: Identity) -> str | None:
-            return self._accept(peer) or self._copied(peer.name, link)
+            return self._accept(peer) or self._copied(peer, link)
 
         link = self._link(respond(self._secret, self._identity(), accept, nonce), None)
         return link
@@ -409,14 +409,16 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
             and self._clock.seconds() - older.heard <= IDLE
         )
 
-    def _copied(self, name: str, newer: Link) -> str | None:
+    def _copied(self, peer: Identity, newer: Link) -> str | None:
         """
         Why a node is refused that comes from another host than one that is connected, with
         the same name and files: both would vote, and acknowledge what the other has not.
         L{None}: it may be the same one.
         """
-        older = self._links.get(name)
-        if older is None or older.host == newer.host:
+        older = self._links.get(peer.name)
+        if older is None or older.session is None or older.host == newer.host:
+            return None
+        if older.session.peer.incarnation != peer.incarnation:
             return None
         now = self._clock.seconds()
         # When both sides connect at once, a node with two addresses shows both.
@@ -424,7 +426,7 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         if crossed or now - older.heard > IDLE:
             return None
         return (
-            f"{name!a} is connected from {older.host} already, with the same files: "
+            f"{peer.name!a} is connected from {older.host} already, with the same files: "
             f"one of the two is a copy, which must not run"
         )
 

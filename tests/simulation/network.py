@@ -32,11 +32,14 @@ class Host(Protocol):
 class Connection:
     """
     Between two processes.
+
+    @ivar identities: of both, when it was made.
     """
 
     def __init__(self, network: Network, a: Host, b: Host) -> None:
         self._network = network
         self._ends = {a.name: a, b.name: b}
+        self.identities = {host.name: host.transport.identity() for host in (a, b)}
         self._open = {a.name: True, b.name: True}
         self._last = {a.name: 0.0, b.name: 0.0}
         self._held: dict[str, list[bytes]] = {a.name: [], b.name: []}
@@ -271,6 +274,10 @@ class SimulatedTransport(Transport):  # type: ignore[misc] # it is not annotated
 
     def addNode(self, node: Any) -> None:
         self._peers.add(node.id)
+        connection = self._connections.get(node.id)
+        # It was let in when less was known of it.
+        if connection is not None and self.accept(connection.identities[node.id]) is not None:
+            self._network.drop(self._name, node.id)
 
     def dropNode(self, node: Any) -> None:
         self._peers.discard(node.id)

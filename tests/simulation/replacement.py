@@ -52,6 +52,13 @@ class Replacement:
         self._lost: str | None = None
         self._peace = False
 
+    @property
+    def under_way(self) -> bool:
+        """
+        Whether a node has lost its files, and is not replaced yet.
+        """
+        return self._lost is not None
+
     def make_peace(self) -> None:
         """
         Let no more files be lost.
@@ -101,10 +108,10 @@ class Replacement:
         content = one.files.read(NAME)
         if content is None or node.replica is None:
             return False
-        if node.replica.identity.joined:
-            return True
-        met = replay(parse(content)).peers.get(node.name)
-        return met == node.replica._storage.incarnation
+        incarnation = node.replica.identity.incarnation
+        settled = () if one.replica is None else one.replica._engine.settled_configuration
+        taken_in = any(each.incarnation == incarnation for each in settled)
+        return taken_in or replay(parse(content)).peers.get(node.name) == incarnation
 
     def _later(self, least: float, most: float, what: Callable[[], object]) -> None:
         world = self._world

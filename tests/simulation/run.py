@@ -385,6 +385,7 @@ class Run:
             any(node.leads for node in members)
             and len({node.pool.index for node in members}) == 1
             and all(client.idle for client in self.clients)
+            and not self._replacement.under_way
         )
 
     def _over(self) -> bool:
