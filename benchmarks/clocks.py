@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from faults import Watch, fail
-from lab import Load, Node, Registrations, address, network, three, traffic, until
+from lab import Load, Node, Registrations, address, exit_with, network, three, traffic, until
 from namespaces import Outcome
 from processes import Broken, end_on_sigterm
 
@@ -268,8 +268,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Broken as broken:
-        print(broken, file=sys.stderr)
-        sys.exit(1)
+    exit_with(main)

@@ -27,6 +27,7 @@ from lab import (
     Node,
     Registrations,
     address,
+    exit_with,
     leader,
     network,
     running,
@@ -36,7 +37,7 @@ from lab import (
     until,
 )
 from namespaces import Outcome, expect_only
-from processes import Broken, end_on_sigterm, run
+from processes import end_on_sigterm, run
 
 CALM = 0.05
 """Of a core, beyond what traffic and checks take: so much may a faulty node use."""
@@ -491,8 +492,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Broken as broken:
-        print(broken, file=sys.stderr)
-        sys.exit(1)
+    exit_with(main)

@@ -21,7 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from processes import Broken, run
 
@@ -440,3 +440,15 @@ def cut_off(number: int, *chains: str) -> None:
 
 def heal(number: int) -> None:
     run(inside(number, "iptables", "-F"), 10)
+
+
+def exit_with(main: Callable[[], int]) -> NoReturn:
+    """
+    End the process with the status that C{main} returns, or with 1 and a line that says
+    what is broken.
+    """
+    try:
+        sys.exit(main())
+    except Broken as broken:
+        print(broken, file=sys.stderr)
+        sys.exit(1)

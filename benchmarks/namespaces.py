@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +24,7 @@ from lab import (
     Registrations,
     address,
     cut_off,
+    exit_with,
     heal,
     inside,
     leader,
@@ -34,7 +34,7 @@ from lab import (
     traffic,
     until,
 )
-from processes import Broken, end_on_sigterm, run
+from processes import end_on_sigterm, run
 
 KEEPALIVED = """\
 global_defs {
@@ -264,8 +264,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Broken as broken:
-        print(broken, file=sys.stderr)
-        sys.exit(1)
+    exit_with(main)

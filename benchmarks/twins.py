@@ -12,15 +12,25 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from faults import GROWTH, Watch, fail
-from lab import CLUSTER, Node, Registrations, address, leader, network, three, traffic, until
+from lab import (
+    CLUSTER,
+    Node,
+    Registrations,
+    address,
+    exit_with,
+    leader,
+    network,
+    three,
+    traffic,
+    until,
+)
 from namespaces import Outcome, expect_only
-from processes import Broken, end_on_sigterm
+from processes import end_on_sigterm
 
 TWIN = 4
 """The number of its namespace and address."""
@@ -121,8 +131,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Broken as broken:
-        print(broken, file=sys.stderr)
-        sys.exit(1)
+    exit_with(main)

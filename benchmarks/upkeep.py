@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +23,7 @@ from lab import (
     Registrations,
     address,
     call,
+    exit_with,
     leader,
     network,
     three,
@@ -31,7 +31,7 @@ from lab import (
     until,
 )
 from namespaces import Outcome, expect_only
-from processes import Broken, end_on_sigterm
+from processes import end_on_sigterm
 
 
 def rolling(nodes: list[Node]) -> None:
@@ -181,8 +181,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Broken as broken:
-        print(broken, file=sys.stderr)
-        sys.exit(1)
+    exit_with(main)
