@@ -4,6 +4,7 @@ One run of a scenario: trouble, then peace, then the reckoning.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -95,6 +96,7 @@ class Run:
         self._removed: set[str] = set(names) - set(founders)
         # Who was asked for since it was removed: it may have been taken in.
         self._asked: set[str] = set()
+        self._adding: Counter[str] = Counter()
         self._replacement = Replacement(world, self.network, self.nodes, self._change)
         self._upgrades = Upgrade(world, self.ledger, self.nodes) if scenario.newer else None
         for name in founders:
@@ -323,12 +325,22 @@ class Run:
                 node.wipe()
             node.start()
         self._asked.add(name)
+        self._adding[name] += 1
         self.world.note(f"add {name} through {through.name}")
+
+        def not_added() -> None:
+            self._adding[name] -= 1
+
+        def added() -> None:
+            self._adding[name] -= 1
+            self._removed.discard(name)
+
         self._change(
             "add",
             name,
             Deferred.fromCoroutine(through.replica.add_member(member(name), timeout=8.0)),
-            lambda: self._removed.discard(name),
+            added,
+            not_added,
         )
 
     def _remove(self) -> None:
@@ -341,7 +353,8 @@ class Run:
 
         def gone() -> None:
             self._removed.add(name)
-            self._asked.discard(name)
+            if not self._adding[name]:
+                self._asked.discard(name)
             world = self.world
             # It goes on for a while, as if nobody had told it.
             world.schedule(
