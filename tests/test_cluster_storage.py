@@ -495,6 +495,7 @@ class StorageTests(SynchronousTestCase):
             ),
             lambda: self.storage.prepare(snapshot_of(self.storage, 4)),
             lambda: self.storage.deleteEntriesFrom(2),
+            self.write_anew,
         ):
             self.setUp()
             rewrite = self.prepared()
@@ -519,6 +520,15 @@ class StorageTests(SynchronousTestCase):
         snapshot = self.storage.snapshot
         assert snapshot is not None
         self.assertEqual(snapshot.state, b"second")
+
+    def write_anew(self) -> None:
+        """
+        Have other entries in the place of the latest, of the same terms.
+        """
+        entries = self.storage[1:]
+        self.storage.deleteEntriesFrom(1)
+        for command, index, term in entries:
+            self.storage.add(command + b"!", index, term)
 
     def prepared(self) -> Any:
         self.fill()

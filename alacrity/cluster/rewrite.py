@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Final
 
 from alacrity.cluster.files import File, Files
-from alacrity.cluster.records import Record, Snapshot, frame, header
+from alacrity.cluster.records import Record, Snapshot, TruncateFrom, frame, header
 
 NAME: Final = "raft.log"
 
@@ -49,6 +49,9 @@ class Rewrite:
         For the storage: there is another change.
         """
         self._since.append(record)
+        if isinstance(record, TruncateFrom) and record.index <= self.snapshot.last_index:
+            # Of what the snapshot contains; others may stand in its place.
+            self.abandoned = True
 
     @property
     def is_written(self) -> bool:

@@ -293,14 +293,15 @@ class Storage(Journal):  # type: ignore[misc] # it is not annotated
 
         @param rewrite: its L{Rewrite.write} has returned.
         @return: whether it is taken; it is not, if L{replace} or another L{prepare} came
-            between.
+            between, or what it contains was truncated.
         """
         with self._lock:
             kept = self._kept
             current = self._rewrite is rewrite
             if current:
                 self._rewrite = None
-            if not current or not rewrite.is_written or not fits(rewrite.snapshot, kept.log):
+            taken = current and rewrite.is_written and not rewrite.abandoned
+            if not taken or not fits(rewrite.snapshot, kept.log):
                 rewrite.abandon()
                 return False
             self._adopted = rewrite
