@@ -14,6 +14,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.members import Member
+from alacrity.cluster.membership import Members, decode_members, encode_members
 from alacrity.cluster.replica import Replica
 from alacrity.cluster.state import Replicated, apply, decode_state
 from alacrity.cluster.storage import NAME, Storage
@@ -105,6 +106,20 @@ class VersionsTests(SynchronousTestCase):
                 self.assertTrue(replica.leading)
                 self.assertEqual(self.view.pool, self.pool())
                 self.successResultOf(Deferred.fromCoroutine(replica.stop()))
+
+    def test_an_entry_about_the_members(self) -> None:
+        """
+        What stands in the log, as it is written, and as it was before it told of files.
+        """
+        written = bytes.fromhex(
+            "0292a1789295a161a3613a3100a00095a162a3623a3107d920" + "6162" * 16 + "03"
+        )
+        members = (Member("a", "a:1"), Member("b", "b:1", 7, "ab" * 16, 3))
+        self.assertEqual(encode_members(Members("x", members)), written)
+        self.assertEqual(decode_members(written), Members("x", members))
+        before = bytes.fromhex("0292a1789293a161a3613a310093a162a3623a3107")
+        without = (Member("a", "a:1"), Member("b", "b:1", 7))
+        self.assertEqual(decode_members(before), Members("x", without))
 
     def test_the_first_version_does_not_take_what_is_new(self) -> None:
         newer = self.make(NewerReplica, FakeFiles())
