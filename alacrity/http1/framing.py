@@ -1,9 +1,8 @@
 """
 Where messages end: bytes cut into heads, bodies and chunks.
 
-The grammar is llhttp's (through httptools), all its leniencies off: each head
-goes through it, and so does each body in chunks. It is asked whether they are
-HTTP, and nothing else.
+The grammar of heads and trailers is llhttp's (through httptools), all its leniencies
+off: it is asked whether they are HTTP, and nothing else.
 
 One rule holds here: nothing is read past the end of a message. Each message ends
 at an empty line, or after a counted number of bytes, so the data is cut there.
@@ -16,37 +15,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar, Final
 
-import msgspec
-from httptools import (
-    HttpParserCallbackError,
-    HttpParserError,
-    HttpParserUpgrade,
-    HttpRequestParser,
-    HttpResponseParser,
-)
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
 
+from alacrity.http1.chunks import ChunkedBody, Limits, empty_line_end, tail_of
 from alacrity.http1.errors import ProtocolError
-from alacrity.http1.fields import NOT_IN_TRAILERS, SPECIAL_LINES, SPECIALS
+from alacrity.http1.fields import SPECIAL_LINES
 from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE
-
-_END: Final = b"\r\n\r\n"
 
 # In the place of a count of body bytes: the head, or a part of it, is awaited.
 HEAD: Final = -3
-
-# How many bytes of chunk framing a byte of content may cost: chunks of one byte
-# cost five, and an extension is sent for a reason or not at all.
-_FRAMING_RATIO: Final = 16
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """
-    What is too much. In bytes, but for C{header_count}.
-    """
-
-    request_line: int = 16384
-    header_bytes: int = 32768
-    header_count: int = 100
 
 
 class MessageParser:
@@ -66,7 +43,7 @@ class MessageParser:
         self._head = b""
         self._tail = b""
         self._llhttp: HttpRequestParser | HttpResponseParser | None = None
-        self._chunks: _Chunks | None = None
+        self._chunks: ChunkedBody | None = None
 
     def _read_head(self, lines: list[bytes]) -> int | None:
         """
@@ -90,10 +67,12 @@ class MessageParser:
 
     def feed(self, data: bytes, start: int = 0) -> int:
         """
-        Read on to the end of the data or of the message, whichever comes first.
+        Read on to the end of the data or of the message, whichever comes first; or as
+        far as is right in one turn of the loop, where a body comes in many small chunks.
 
         @param start: where in C{data} to begin.
-        @return: where in C{data} it stopped.
+        @return: where in C{data} it stopped. Within a message: the rest is to be fed in
+            another turn.
         @raise ProtocolError: there is no way on from here.
         """
         size = len(data)
@@ -106,46 +85,27 @@ class MessageParser:
                 if length != 0:
                     self._expected = length
                     if length == CHUNKED:
-                        self._chunks = _Chunks(self._limits, self._body_received)
+                        self._chunks = ChunkedBody(self._limits, self._body_received)
                     continue
                 return start
             if expected == CHUNKED:
-                end = self._next_empty_line(data, start)
                 chunks = self._chunks
                 assert chunks is not None
-                if chunks.feed(data[start:end]):
+                start = chunks.feed(data, start)
+                if chunks.complete:
                     self._expected = HEAD
                     self._chunks = None
                     self._finish(chunks.trailers)
-                    return end
-            else:
-                end = size if expected == UNTIL_CLOSE else min(start + expected, size)
-                self._body_received(data[start:end])
-                if expected == end - start:
-                    self._expected = HEAD
-                    self._finish([])
-                    return end
-                if expected > 0:
-                    self._expected = expected - (end - start)
-            start = end
+                return start
+            end = size if expected == UNTIL_CLOSE else min(start + expected, size)
+            self._body_received(data[start:end])
+            if expected == end - start:
+                self._expected = HEAD
+                self._finish([])
+            elif expected > 0:
+                self._expected = expected - (end - start)
+            return end
         return start
-
-    def _next_empty_line(self, data: bytes, start: int) -> int:
-        """
-        Where the next empty line ends, or the data; then C{_tail} is not empty.
-        """
-        tail = self._tail
-        if tail:
-            at = (tail + data[start : start + 3]).find(_END)
-            if at >= 0:
-                self._tail = b""
-                return start + at + len(_END) - len(tail)
-        at = data.find(_END, start)
-        if at >= 0:
-            self._tail = b""
-            return at + len(_END)
-        self._tail = (tail + data[max(start, len(data) - 3) :])[-3:]
-        return len(data)
 
     def _feed_head(self, data: bytes, start: int) -> tuple[int | None, int]:
         """
@@ -153,7 +113,12 @@ class MessageParser:
 
         @return: what L{_read_head} says, or L{None}; where it stopped.
         """
-        end = self._next_empty_line(data, start)
+        end = empty_line_end(data, start, self._tail)
+        if end < 0:
+            end = len(data)
+            self._tail = tail_of(data, start, self._tail)
+        elif self._tail:
+            self._tail = b""
         piece = data[start:end]
         head = self._head + piece if self._head else piece
         if len(head) > self._limits.header_bytes:
@@ -205,56 +170,3 @@ class MessageParser:
             else:
                 specials.append(special)
         return ordinary, specials
-
-
-class _Chunks:
-    """
-    The body of a message that is sent in chunks (RFC 9112 7.1): the framing goes,
-    the content is passed on. Its C{on_} methods are httptools' callbacks.
-
-    @ivar trailers: the trailer fields that may be passed on, a line each.
-    """
-
-    _PRIMER: Final = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-    def __init__(self, limits: Limits, body_received: Callable[[bytes], None]) -> None:
-        self._limits = limits
-        self._body_received = body_received
-        self._complete = False
-        self._content = 0
-        self._framing = 0
-        self.trailers: list[bytes] = []
-        self._llhttp = HttpRequestParser(self)
-        self._llhttp.feed_data(self._PRIMER)
-
-    def feed(self, piece: bytes) -> bool:
-        """
-        @return: whether the body is complete.
-        """
-        try:
-            self._llhttp.feed_data(piece)
-        except HttpParserError as error:
-            if isinstance(error, HttpParserCallbackError) and error.__context__ is not None:
-                raise error.__context__ from None
-            raise ProtocolError(str(error)) from None
-        # Bound what may come beside the content (RFC 9112 7.1.1): each byte of
-        # content pays for some, the limit of the header section for the rest.
-        self._framing = max(0, self._framing + len(piece) - self._content * (_FRAMING_RATIO + 1))
-        self._content = 0
-        if self._framing > self._limits.header_bytes:
-            raise ProtocolError("there is more framing than content in the chunks", 431)
-        return self._complete
-
-    def on_body(self, data: bytes) -> None:
-        self._content += len(data)
-        self._body_received(data)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        # RFC 9110 6.5.1: what frames, routes or authenticates comes in the head.
-        if not SPECIALS[name] and name.lower() not in NOT_IN_TRAILERS:
-            self.trailers.append(name + b": " + value)
-            if len(self.trailers) > self._limits.header_count:
-                raise ProtocolError("there are too many trailer fields", 431)
-
-    def on_message_complete(self) -> None:
-        self._complete = True

@@ -1,0 +1,361 @@
+"""
+Bodies in chunks (RFC 9112 7.1): the framing goes, the content is passed on.
+
+Sizes and extensions are read here, so that the bytes within a chunk are skipped and
+never looked at, and all pieces of one read are passed on as one. Runs of short chunks,
+which a hostile peer can repeat most often, are found by one expression and taken apart
+by llhttp. The grammar of trailer fields is llhttp's too, as that of heads is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from httptools import HttpParserCallbackError, HttpParserError, HttpRequestParser
+
+from alacrity.http1.errors import ProtocolError
+from alacrity.http1.fields import NOT_IN_TRAILERS, SPECIALS
+
+PIECES: Final = 2048
+"""
+Chunks read by one L{ChunkedBody.feed}. One-byte chunks cost some 300 ns each, so that
+one peer's hold up the others for less than a millisecond a turn.
+"""
+
+SIZE_LINE: Final = 4096
+"""Longest line with a chunk's size and extensions, in bytes: what Go's net/http takes."""
+
+_FRAMING_RATIO: Final = 16
+"""
+Bytes of framing that a byte of content may cost: chunks of one byte cost five, and an
+extension is sent for a reason or not at all.
+"""
+
+_CRLF: Final = b"\r\n"
+_END: Final = b"\r\n\r\n"
+
+_TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
+_QUOTED: Final = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
+_SIZE: Final = re.compile(
+    rb"(0*[0-9A-Fa-f]{1,15})(?:;%b(?:=(?:%b|%b))?)*+\r\n" % (_TOKEN, _TOKEN, _QUOTED)
+)
+# The beginning of such a line, as far as it has come.
+_SIZE_BEGUN: Final = re.compile(rb"(?:0*[0-9A-Fa-f]{1,15}(?:;[\t -~\x80-\xff]*+)?\r?)?")
+
+
+def _short(length: int) -> bytes:
+    digit = b"%x" % length
+    return rb"[%b%b](?:;%b(?:=(?:%b|%b))?)*+\r\n(?s:.{%d})" % (
+        digit,
+        digit.upper(),
+        _TOKEN,
+        _TOKEN,
+        _QUOTED,
+        length,
+    )
+
+
+# Whole chunks of 1 to 15 bytes, one after the other.
+_RUN: Final = re.compile(
+    rb"(?:0*+(?:%b)\r\n){1,%d}+" % (b"|".join(_short(n) for n in range(1, 16)), PIECES)
+)
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """
+    The sizes above which a message is refused. In bytes, but for C{header_count}.
+    """
+
+    request_line: int = 16384
+    header_bytes: int = 32768
+    header_count: int = 100
+
+
+def empty_line_end(data: bytes, start: int, tail: bytes) -> int:
+    """
+    Find where the next empty line ends.
+
+    @param start: where in C{data} to begin.
+    @param tail: up to three bytes that came before it.
+    @return: the offset in C{data} after the line; -1: there is none.
+    """
+    if tail:
+        at = (tail + data[start : start + 3]).find(_END)
+        if at >= 0:
+            return start + at + len(_END) - len(tail)
+    at = data.find(_END, start)
+    return at + len(_END) if at >= 0 else -1
+
+
+def tail_of(data: bytes, start: int, tail: bytes) -> bytes:
+    """
+    Keep what the next L{empty_line_end} has to know of data without an empty line.
+    """
+    return (tail + data[max(start, len(data) - 3) :])[-3:]
+
+
+class ChunkedBody:
+    """
+    Reader of one body in chunks.
+
+    @ivar complete: whether all of it has been read, the trailer section included.
+    @ivar trailers: the trailer fields that may be passed on, a line each.
+    """
+
+    __slots__ = (
+        "_body_received",
+        "_ending",
+        "_framing",
+        "_left",
+        "_limits",
+        "_line",
+        "_section",
+        "_short",
+        "complete",
+        "trailers",
+    )
+
+    def __init__(self, limits: Limits, body_received: Callable[[bytes], None]) -> None:
+        """
+        @param body_received: is given the content.
+        """
+        self._limits = limits
+        self._body_received = body_received
+        # A size line that has come in part; content that is missing from the present
+        # chunk; what is missing of the line end after it.
+        self._line = b""
+        self._left = 0
+        self._ending = b""
+        self._framing = 0
+        self._section: _TrailerSection | None = None
+        self._short: _ShortChunks | None = None
+        self.trailers: list[bytes] = []
+        self.complete = False
+
+    def feed(self, data: bytes, start: int) -> int:
+        """
+        Read on, to the end of the body or of the data, at most L{PIECES} chunks. Their
+        content is passed on in one piece.
+
+        @param start: where in C{data} to begin.
+        @return: where in C{data} it stopped.
+        @raise ProtocolError: it is malformed, or has more framing than is allowed. What
+            came before that has been passed on.
+        """
+        pieces: list[bytes] = []
+        at = start
+        try:
+            if self._section is None:
+                at = self._read(data, start, pieces)
+        finally:
+            content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            if content:
+                self._body_received(content)
+        if self._section is not None:
+            at = self._section.feed(data, at)
+            if self._section.complete:
+                self.complete = True
+                self.trailers = self._section.trailers
+        # Bound what may come beside the content (RFC 9112 7.1.1): each byte of content
+        # pays for some, the limit of the header section for the rest.
+        framing = at - start - len(content)
+        self._framing = max(0, self._framing + framing - len(content) * _FRAMING_RATIO)
+        if self._framing > self._limits.header_bytes:
+            raise ProtocolError("there is more framing than content in the chunks", 431)
+        return at
+
+    def _read(self, data: bytes, start: int, pieces: list[bytes]) -> int:
+        """
+        Read chunks.
+
+        @param pieces: gets their content.
+        @return: where in C{data} it stopped.
+        """
+        at = self._go_on(data, start, pieces)
+        size = len(data) if self._section is None else at
+        while at < size and len(pieces) < PIECES:
+            run = _RUN.match(data, at)
+            if run is not None:
+                if self._short is None:
+                    self._short = _ShortChunks()
+                pieces += self._short.content(run[0])
+                at = run.end()
+                continue
+            line = _SIZE.match(data, at)
+            if line is None:
+                return self._keep_line(data, at)
+            begin = line.end()
+            if begin - at > SIZE_LINE:
+                raise _line_too_long()
+            length = int(line[1], 16)
+            if not length:
+                self._section = _TrailerSection(self._limits)
+                return begin
+            at = self._begin_long(data, begin, length, pieces)
+        return at
+
+    def _go_on(self, data: bytes, at: int, pieces: list[bytes]) -> int:
+        """
+        Go on with the chunk that has come in part, if there is one.
+        """
+        if self._line:
+            line = _SIZE.match(self._line + data[at : at + SIZE_LINE])
+            if line is None:
+                return self._keep_line(data, at)
+            if line.end() > SIZE_LINE:
+                raise _line_too_long()
+            at += line.end() - len(self._line)
+            self._line = b""
+            length = int(line[1], 16)
+            if not length:
+                self._section = _TrailerSection(self._limits)
+                return at
+            return self._begin_long(data, at, length, pieces)
+        if self._left or self._ending:
+            return self._begin_long(data, at, self._left, pieces)
+        return at
+
+    def _begin_long(self, data: bytes, at: int, length: int, pieces: list[bytes]) -> int:
+        """
+        Read a chunk, or the rest of one, that may not have come as a whole.
+
+        @param length: how much content is missing.
+        @return: where in C{data} it stopped.
+        """
+        if length:
+            piece = data[at : at + length]
+            if piece:
+                pieces.append(piece)
+            at += len(piece)
+            self._left = length - len(piece)
+            self._ending = _CRLF
+            if self._left:
+                return at
+        ending = data[at : at + len(self._ending)]
+        if not self._ending.startswith(ending):
+            raise ProtocolError("a chunk is longer than its size says")
+        self._ending = self._ending[len(ending) :]
+        return at + len(ending)
+
+    def _keep_line(self, data: bytes, at: int) -> int:
+        """
+        Keep a size line of which a part has come, if it can become one.
+        """
+        line = self._line + data[at : at + SIZE_LINE]
+        if _SIZE_BEGUN.fullmatch(line) is None:
+            raise _malformed_size()
+        if len(line) > min(SIZE_LINE, self._limits.header_bytes):
+            raise _line_too_long()
+        self._line = line
+        return len(data)
+
+
+def _malformed_size() -> ProtocolError:
+    return ProtocolError("the size of a chunk is malformed")
+
+
+def _line_too_long() -> ProtocolError:
+    return ProtocolError("the extensions of a chunk are too long", 431)
+
+
+_PRIMER: Final = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+"""A head that has llhttp expect chunks."""
+
+
+class _ShortChunks:
+    """
+    Taker-apart of runs of short chunks.
+
+    @ivar on_body: httptools' callback.
+    """
+
+    __slots__ = ("_llhttp", "_pieces", "on_body")
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self.on_body = self._pieces.append
+        self._llhttp = HttpRequestParser(self)
+        self._llhttp.feed_data(_PRIMER)
+
+    def content(self, run: bytes) -> list[bytes]:
+        """
+        Take whole chunks apart.
+
+        @return: what each holds.
+        @raise ProtocolError: llhttp finds a fault in them.
+        """
+        self._pieces.clear()
+        try:
+            self._llhttp.feed_data(run)
+        except HttpParserError as error:
+            raise ProtocolError(str(error)) from None
+        return self._pieces
+
+
+class _TrailerSection:
+    """
+    Reader of the fields after the last chunk (RFC 9112 7.1.2), whose grammar llhttp
+    checks. Its C{on_} methods are httptools' callbacks.
+
+    @ivar complete: whether its empty line has been read.
+    @ivar trailers: the fields that may be passed on, a line each.
+    """
+
+    __slots__ = ("_limits", "_llhttp", "_size", "_tail", "complete", "trailers")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._size = 0
+        # The end of the last chunk's line: an empty line may follow it at once.
+        self._tail = _CRLF
+        self._llhttp: HttpRequestParser | None = None
+        self.trailers: list[bytes] = []
+        self.complete = False
+
+    def feed(self, data: bytes, start: int) -> int:
+        """
+        Read on, to the end of the section or of the data.
+
+        @return: where in C{data} it stopped.
+        @raise ProtocolError: it is malformed, or over a limit.
+        """
+        end = empty_line_end(data, start, self._tail)
+        complete = end >= 0
+        if not complete:
+            end = len(data)
+        self._size += end - start
+        if complete and self._size == len(_CRLF):
+            self.complete = True
+            return end
+        if self._size > self._limits.header_bytes:
+            raise ProtocolError("the trailer section is too large", 431)
+        self._check(data[start:end])
+        if complete:
+            # It knows us, and would keep us until the next collection of cycles.
+            self._llhttp = None
+        else:
+            self._tail = tail_of(data, start, self._tail)
+        self.complete = complete
+        return end
+
+    def _check(self, piece: bytes) -> None:
+        if self._llhttp is None:
+            self._llhttp = HttpRequestParser(self)
+            self._llhttp.feed_data(_PRIMER + b"0\r\n")
+        try:
+            self._llhttp.feed_data(piece)
+        except HttpParserError as error:
+            if isinstance(error, HttpParserCallbackError) and error.__context__ is not None:
+                raise error.__context__ from None
+            raise ProtocolError(str(error)) from None
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a field, if it may be passed on."""
+        # RFC 9110 6.5.1: what frames, routes or authenticates comes in the head.
+        if not SPECIALS[name] and name.lower() not in NOT_IN_TRAILERS:
+            self.trailers.append(name + b": " + value)
+            if len(self.trailers) > self._limits.header_count:
+                raise ProtocolError("there are too many trailer fields", 431)
