@@ -288,17 +288,19 @@ class StreamTransport:
         self._aborting = True
         self.disconnecting = True
         self.write = self.writeSequence = _discard
-        try:
-            self._socket().setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        except OSError:
-            pass  # It is gone already.
+        open_socket = self._open_socket()
+        if open_socket is not None:
+            try:
+                open_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            except (OSError, ValueError):
+                pass  # It is gone already.
         self._uv.abort()
 
     def loseWriteConnection(self) -> None:
         """
         Half-close, once everything is written.
         """
-        if self.disconnecting:
+        if self.disconnecting or self._open_socket() is None:
             return
         self.write = self.writeSequence = _discard
         self._uv.write_eof()
@@ -317,23 +319,54 @@ class StreamTransport:
             return ("0.0.0.0", 0)  # noqa: S104
 
     def getHost(self) -> Any:
-        sock = self._socket()
+        """
+        This end's address; an unspecified one, if the connection has ended.
+        """
+        sock = self._open_socket()
+        if sock is None:
+            if isinstance(self._peer, UNIXAddress):
+                return UNIXAddress(None)
+            return IPv4Address("TCP", "0.0.0.0", 0)  # noqa: S104
         return _address(sock.family, sock.getsockname())
 
     def _socket(self) -> Any:
         return self._uv.get_extra_info("socket")
 
+    @property
+    def is_open(self) -> bool:
+        """
+        Whether uvloop has told of the connection, and not of its end.
+        """
+        return self._uv is not None
+
+    def _open_socket(self) -> Any:
+        """
+        The socket; L{None} once uvloop has closed it, which it may do before it tells
+        us, or without telling us.
+        """
+        sock = None if self._uv is None else self._socket()
+        return None if sock is None or sock.fileno() < 0 else sock
+
+    def _option(self, level: int, name: int) -> bool:
+        sock = self._open_socket()
+        return sock is not None and bool(sock.getsockopt(level, name))
+
+    def _set_option(self, level: int, name: int, *, enabled: bool) -> None:
+        sock = self._open_socket()
+        if sock is not None:
+            sock.setsockopt(level, name, enabled)
+
     def getTcpNoDelay(self) -> bool:
-        return bool(self._socket().getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        return self._option(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
     def setTcpNoDelay(self, enabled: bool) -> None:
-        self._socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, enabled)
+        self._set_option(socket.IPPROTO_TCP, socket.TCP_NODELAY, enabled=enabled)
 
     def getTcpKeepAlive(self) -> bool:
-        return bool(self._socket().getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+        return self._option(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
     def setTcpKeepAlive(self, enabled: bool) -> None:
-        self._socket().setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, enabled)
+        self._set_option(socket.SOL_SOCKET, socket.SO_KEEPALIVE, enabled=enabled)
 
     # IConsumer
 
@@ -364,7 +397,7 @@ class StreamTransport:
         self._uv.pause_reading()
 
     def resumeProducing(self) -> None:
-        if self._uv is not None:
+        if self._uv is not None and self._open_socket() is not None:
             self._uv.resume_reading()
 
     def stopProducing(self) -> None:
@@ -546,39 +579,64 @@ class _ClientEndpoint:
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
         """
-        See L{IStreamClientEndpoint}.
+        See L{IStreamClientEndpoint}. If the attempt is cancelled or times out, the protocol
+        is either not built, or told by C{connectionLost} that it has no connection.
         """
         loop = self._loop
-        built: list[IProtocol | None] = []
+        made: list[StreamTransport] = []
+        built: list[Any] = []
+
+        def make() -> StreamTransport:
+            made.append(StreamTransport(loop, build))
+            return made[0]
 
         def build(address: IAddress) -> IProtocol | None:
-            built.append(factory.buildProtocol(address))
-            return built[0]
+            if connected.called:
+                # It was given up while uvloop had the connection in hand.
+                return None
+            protocol = factory.buildProtocol(address)
+            built.append(protocol)
+            return protocol
 
         def give_up(reason: Exception) -> None:
             # The loop may have both in hand, that it is late and that it is not wanted.
             late.cancel()
-            if not connected.called:
+            if connected.called:
+                return
+            if made and made[0].is_open:
+                # A cancelled task would close the socket and tell nobody.
+                made[0].abortConnection()
+            else:
                 task.cancel()
-                connected.errback(Failure(reason))
+            connected.errback(Failure(reason))
 
         def done(task: asyncio.Task[Any]) -> None:
             late.cancel()
-            if task.cancelled():
+            transports = made.copy()
+            # One that was not connected holds L{build}, and so would hold itself.
+            made.clear()
+            cancelled = ConnectingCancelledError(self._address)
+            error = cancelled if task.cancelled() else task.exception()
+            if error is not None:
+                # uvloop has closed what there was, if anything, and tells nobody.
+                for transport in transports:
+                    transport.connection_lost(ConnectionAborted())
+                if not connected.called:
+                    connected.errback(Failure(_connect_error(error)))
                 return
-            error = task.exception()
-            if connected.called:
-                if error is None:
-                    # It was given up in the moment in which it was made.
-                    task.result()[0].abort()
-            elif error is not None:
-                connected.errback(Failure(_connect_error(error)))
-            elif built[0] is None:
-                connected.errback(Failure(NoProtocol()))
-            else:
+            # The factory or connectionMade may have raised, which uvloop logs.
+            usable = built and built[0] is not None and hasattr(transports[0], "data_received")
+            if usable and not connected.called:
                 connected.callback(built[0])
+                return
+            # It was given up, or is of no use, and nobody else will close it.
+            for transport in transports:
+                transport.abortConnection()
+            task.result()[0].abort()
+            if not connected.called:
+                connected.errback(Failure(NoProtocol()))
 
-        task = loop.create_task(self._create(lambda: StreamTransport(loop, build)))
+        task = loop.create_task(self._create(make))
         late = loop.call_later(self._timeout, give_up, TimeoutError())
         connected: Deferred[IProtocol] = Deferred(
             lambda _: give_up(ConnectingCancelledError(self._address))

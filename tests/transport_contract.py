@@ -16,6 +16,7 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, inlineCallbacks
@@ -26,12 +27,14 @@ from twisted.internet.error import (
     ConnectionDone,
     ConnectionLost,
     ConnectionRefusedError,
+    NoProtocol,
     TimeoutError,
 )
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
-from twisted.trial.unittest import TestCase
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SkipTest, TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -599,6 +602,174 @@ class TCPContract(Contract):
         connecting = client_endpoint(self.reactor, self.interface, port, 5.0).connect(factory)
         self.reactor.callLater(0, connecting.cancel)
         yield self.assertFailure(connecting, ConnectingCancelledError)
+
+    def turns(self, count: int) -> Deferred[None]:
+        """
+        Fires after so many turns of the loop.
+        """
+        from alacrity.endpoints import uvloop_of
+
+        loop = uvloop_of(self.reactor)
+        soon = partial(self.reactor.callLater, 0) if loop is None else loop.call_soon
+        over: Deferred[None] = Deferred()
+
+        def turn(left: int) -> None:
+            if left:
+                soon(turn, left - 1)
+            else:
+                over.callback(None)
+
+        turn(count)
+        return over
+
+    @inlineCallbacks
+    def attempt(self, give_up: str, turns: int = 0) -> Any:
+        """
+        Connect to somebody, and give up, when one of C{now}, C{build}, C{made} comes or
+        the time is over.
+
+        @return: whether the connection was given up, and how often it came and went.
+        """
+        from alacrity.endpoints import client_endpoint
+
+        built: list[Peer] = []
+
+        class Tried(Peer):
+            def connectionMade(self) -> None:
+                if give_up == "made":
+                    connecting.cancel()
+                super().connectionMade()
+                self.transport.write(b"hello")
+
+        class TriedFactory(Factory):
+            noisy = False
+
+            def buildProtocol(self, addr: object) -> Peer:
+                if give_up == "build":
+                    connecting.cancel()
+                built.append(Tried())
+                return built[-1]
+
+        timeout = 5.0 if give_up != "late" else 1e-9
+        endpoint = client_endpoint(self.reactor, self.interface, self.host.port, timeout)
+        connecting = endpoint.connect(TriedFactory())
+        results: list[Any] = []
+        connecting.addBoth(results.append)
+        if give_up == "now":
+            yield self.turns(turns)
+            connecting.cancel()
+        for peer in built:
+            self.use_all(peer.transport)
+        while not results:
+            yield self.turns(1)
+        given_up = isinstance(results[0], Failure)
+        if not given_up:
+            results[0].transport.abortConnection()
+        # All that was begun is over by then.
+        yield self.turns(10)
+        for peer in built:
+            yield peer.lost()
+            self.use_all(peer.transport)
+        yield self.turns(5)
+        self.assertLessEqual(len(built), 1)
+        return given_up, [peer.happened for peer in built if peer.connections]
+
+    def use_all(self, transport: Any) -> None:
+        """
+        Call all that a transport has, which must not raise, whatever uvloop has done.
+        """
+        if transport is None:
+            return
+        transport.getPeer()
+        self.assertIsNotNone(transport.getHost())
+        transport.setTcpNoDelay(True)
+        transport.setTcpKeepAlive(True)
+        self.assertIsInstance(transport.getTcpNoDelay(), bool)
+        self.assertIsInstance(transport.getTcpKeepAlive(), bool)
+        transport.pauseProducing()
+        transport.resumeProducing()
+        transport.registerProducer(Producer(Peer()), True)
+        transport.unregisterProducer()
+        transport.write(b"x")
+        transport.writeSequence([b"y", b"z"])
+        transport.loseWriteConnection()
+        transport.loseConnection()
+        transport.abortConnection()
+        transport.stopProducing()
+
+    def uvloop_only(self) -> None:
+        from alacrity.endpoints import uvloop_of
+
+        if uvloop_of(self.reactor) is None:
+            raise SkipTest("Twisted's own transports are Twisted's to test")
+
+    @inlineCallbacks
+    def test_given_up_at_every_step(self) -> Any:
+        """
+        A connection that is given up after any number of turns of the loop, by its maker,
+        by its protocol or by the clock: whoever was told that it is made, is told once that
+        it is lost, and nobody holds it.
+        """
+        self.uvloop_only()
+        yield self.serve()
+        outcomes = []
+        for turns in range(12):
+            outcome = yield self.attempt("now", turns)
+            outcomes.append(outcome)
+        self.assertEqual(outcomes[0], (True, []))
+        self.assertEqual(outcomes[-1], (False, [["lost"]]))
+        for given_up, happened in outcomes:
+            self.assertIn(happened, ([["lost"]], []) if given_up else ([["lost"]],))
+        # Between the connection and the news of it.
+        self.assertIn((True, [["lost"]]), outcomes)
+        for where in ("build", "made"):
+            self.assertEqual((yield self.attempt(where)), (True, [["lost"]]))
+        for _ in range(20):
+            given_up, happened = yield self.attempt("late")
+            self.assertIn(happened, ([["lost"]], []) if given_up else ([["lost"]],))
+
+    @inlineCallbacks
+    def serve(self) -> Any:
+        """
+        Accept whoever comes.
+        """
+        factory = Factory.forProtocol(Peer)
+        factory.noisy = False
+        port = yield self.listen().listen(factory)
+        self.addCleanup(port.stopListening)
+        self.host = port.getHost()
+
+    @inlineCallbacks
+    def test_faults_of_who_connects(self) -> Any:
+        """
+        A factory or a protocol that raises makes the attempt fail, and is left without a
+        connection.
+        """
+        self.uvloop_only()
+        yield self.serve()
+        from alacrity.endpoints import client_endpoint
+
+        class Raising(Exception):
+            pass
+
+        class Faulty(Peer):
+            def connectionMade(self) -> None:
+                raise Raising
+
+        class FaultyFactory(Factory):
+            noisy = False
+
+            def buildProtocol(self, addr: object) -> None:
+                raise Raising
+
+        faulty = Faulty()
+        factory = Factory.forProtocol(lambda: faulty)
+        factory.noisy = False
+        endpoint = client_endpoint(self.reactor, self.interface, self.host.port, 5.0)
+        yield self.assertFailure(endpoint.connect(factory), NoProtocol)
+        yield faulty.lost()
+        yield self.assertFailure(endpoint.connect(FaultyFactory()), NoProtocol)
+        self.assertEqual(len(self.flushLoggedErrors(Raising)), 2)
 
 
 class TCP4Tests(TCPContract):
