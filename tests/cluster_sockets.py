@@ -132,6 +132,47 @@ class SocketTests(TestCase):
         await b_until(3)
         self.assertEqual((a_told, b_told), (["+b", "-b", "+b"], ["+a", "-a", "+a"]))
 
+    async def test_given_up_at_every_step(self) -> None:
+        """
+        A dialer whose attempt is cancelled after any number of turns of the loop leaves no
+        connection behind, and the clock of the connections goes on.
+        """
+        a, b = await self.node("a"), await self.node("b")
+        port: Any = a.ports[0].getHost()
+        for turns in range(12):
+            b.addNode(Node("a", address=f"127.0.0.1:{port.port}"))
+            await self.turns(turns)
+            dialer = b._dialers["a"]
+            dialer.rest()
+            for link in list(b._open):
+                link.look_at_clock()
+            b.dropNode(Node("a"))
+            while b._open or a._open:
+                await self.turns(1)
+            self.assertTrue(b._looking.running)
+            self.assertTrue(a._looking.running)
+        a_told, b_told = self.told(a), self.told(b)
+        a.addNode(Node("b", address="127.0.0.1:1"))
+        b.addNode(Node("a", address=f"127.0.0.1:{port.port}"))
+        await a_told[1](1)
+        await b_told[1](1)
+        self.assertEqual((a_told[0], b_told[0]), (["+b"], ["+a"]))
+
+    async def turns(self, count: int) -> None:
+        """
+        Wait for so many turns of the loop.
+        """
+        from twisted.internet import reactor
+
+        from alacrity.endpoints import uvloop_of
+
+        loop = uvloop_of(reactor)
+        soon: Any = partial(reactor.callLater, 0) if loop is None else loop.call_soon
+        for _ in range(count):
+            turned: Deferred[None] = Deferred()
+            soon(turned.callback, None)
+            await turned
+
     async def test_last_words(self) -> None:
         """
         What was sent before a stop arrives.

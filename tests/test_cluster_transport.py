@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.complaints import MOST, PERIOD, REMEMBERED, Complaints
 from alacrity.cluster.frames import LONGEST_PAYLOAD
-from alacrity.cluster.handshake import Identity
+from alacrity.cluster.handshake import NONCE_SIZE, Identity, respond
 from alacrity.cluster.link import FRAME, HANDSHAKE, IDLE, MOST_UNSENT
 from alacrity.cluster.members import Member
 from alacrity.cluster.storage import Storage
@@ -595,6 +595,106 @@ class PairTests(Base):
             self.assertEqual(signs, (["+", "-"] * len(signs))[: len(signs)])
             self.assertEqual(signs[-1], "+")
         self.assertEqual(len(self.network.connections), 2)
+
+
+class FaultTests(Base):
+    """
+    A connection that raises, of three.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.a = self.peer("a", "bc").start()
+        self.b = self.peer("b", "a").start()
+        self.c = self.peer("c", "a").start()
+        self.run_for(1)
+        self.a.told.clear()
+
+    def break_link(self, *methods: str) -> None:
+        """
+        Let methods of the connection's transport with b raise from now on.
+        """
+
+        def fail(*_: object) -> None:
+            raise ValueError("negative file descriptor")
+
+        for method in methods:
+            setattr(self.a.transport._links["b"].transport, method, fail)
+
+    def assert_well(self) -> None:
+        """
+        All that the fault cost is the connection with b, and that is made anew.
+        """
+        errors = self.flushLoggedErrors(ValueError)
+        self.assertGreaterEqual(len(errors), 1)
+        self.run_for(3)
+        self.assertEqual(self.a.told, [("-", "b"), ("+", "b")])
+        self.assertEqual(len(self.a.transport._open), 2)
+        self.assertTrue(self.a.send("b", {"n": 1}))
+        self.run_for(IDLE * 3)
+        # Keep-alives go out, and who is silent is found out.
+        self.assertEqual(self.a.told, [("-", "b"), ("+", "b")])
+        self.network.cut("c", "a")
+        self.run_for(IDLE + 0.5)
+        self.assertEqual(self.a.told[2:], [("-", "c")])
+        self.assertEqual(self.flushLoggedErrors(ValueError), [])
+
+    def test_keep_alive(self) -> None:
+        self.break_link("write")
+        self.run_for(IDLE)
+        self.assert_well()
+
+    def test_idle(self) -> None:
+        self.break_link("abortConnection", "write", "loseConnection")
+        self.network.cut("b", "a")
+        self.run_for(IDLE + 0.5)
+        self.network.mend("b", "a")
+        self.assert_well()
+
+    def test_send(self) -> None:
+        """
+        Whoever sends is told that it is not sent, and by no exception.
+        """
+        self.break_link("write")
+        self.assertFalse(self.a.send("b", {"n": 1}))
+        self.assert_well()
+
+    def test_dropped(self) -> None:
+        self.break_link("loseConnection", "abortConnection")
+        self.a.transport.dropNode(Node("b"))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
+        self.assertEqual(self.a.told, [("-", "b")])
+        self.assertEqual(len(self.a.transport._open), 1)
+        self.a.add("b")
+        # The other side has a connection still, until it hears nothing on it.
+        self.run_for(3)
+        self.assertEqual(self.a.told[-1], ("+", "b"))
+        self.assertTrue(self.a.send("b", {"n": 1}))
+
+    def test_stop(self) -> None:
+        """
+        A stop is not held up.
+        """
+        self.break_link("loseConnection", "abortConnection", "write")
+        stopped = self.a.transport.stop()
+        self.run_for(1.5)
+        self.successResultOf(stopped)
+        self.assertEqual(self.a.transport._open, {})
+        self.assertGreaterEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_built_and_never_connected(self) -> None:
+        """
+        A link without a transport is given up when its handshake is late.
+        """
+        link = self.a.transport._link(
+            respond(SECRET, Identity("a", "1" * 32), lambda peer: None, bytes(NONCE_SIZE)), None
+        )
+        self.run_for(HANDSHAKE + 0.5)
+        self.assertTrue(link.closed)
+        self.a.told.clear()
+        self.network.cut("c", "a")
+        self.run_for(IDLE + 0.5)
+        self.assertEqual(self.a.told, [("-", "c")])
 
 
 class WhoConnectsTests(Base):

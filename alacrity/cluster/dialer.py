@@ -85,8 +85,8 @@ class Dialer:
             reason = f"no connection in {PATIENCE:g} seconds"
         else:
             reason = " ".join(str(error).split()) or type(error).__name__
-        self._on_failure(reason)
         self.again()
+        self._on_failure(reason)
 
     def again(self) -> None:
         """

@@ -4,10 +4,11 @@ How a new node gets into a cluster: it asks one that is in it, over the manageme
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 import msgspec
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -62,7 +63,7 @@ async def join(
     said = ""
     while waiting():
         try:
-            await _ask(http, url.rstrip("/"), me, transport, headers)
+            await _until_cancelled(_ask(http, url.rstrip("/"), me, transport, headers))
             # It is in, though it may not know yet. Whoever removes it now, means it.
             break
         except Refused as refusal:
@@ -70,6 +71,8 @@ async def join(
                 "{url} does not take this node into the cluster: {why}", url=url, why=str(refusal)
             )
             return
+        except _Stopped:
+            raise CancelledError from None
         except Exception as error:
             why = _why(error)
             if why != said:
@@ -77,6 +80,33 @@ async def join(
                 _log.warn("cannot join the cluster by {url} yet: {why}", url=url, why=why)
         await deferLater(clock, AGAIN)
     _log.info("this node, {name}, is in the cluster", name=me.name)
+
+
+class _Stopped(Exception):
+    """
+    This node does not want to join any more.
+    """
+
+
+def _until_cancelled(asking: Coroutine[Any, Any, None]) -> Deferred[None]:
+    """
+    A call that can be told apart from one that failed of itself when it is cancelled: the
+    client cancels what takes too long, and calls that by the same name.
+    """
+    asked = Deferred.fromCoroutine(asking)
+
+    def stop(stopped: Deferred[None]) -> None:
+        stopped.errback(_Stopped())
+        asked.cancel()
+
+    outcome: Deferred[None] = Deferred(stop)
+
+    def tell(result: Any) -> None:
+        if not outcome.called:
+            outcome.callback(result)
+
+    asked.addBoth(tell)
+    return outcome
 
 
 async def _ask(http: Any, url: str, me: Member, transport: Any, headers: Mapping[str, str]) -> None:

@@ -209,6 +209,15 @@ class Link(Protocol):
             self.transport.unregisterProducer()
             self.transport.loseConnection()
         else:
+            self.abort()
+
+    def abort(self) -> None:
+        """
+        End it at once, also if it is closed and waits for its last words to arrive. Nothing
+        is told from now on.
+        """
+        self._close()
+        if self.transport is not None:
             self.transport.abortConnection()
 
     def _close(self) -> None:
@@ -227,7 +236,7 @@ class Link(Protocol):
         if self.closed:
             # Its last words do not arrive.
             if now - max(self.heard, self._told, self.begun) > HANDSHAKE:
-                self.transport.abortConnection()
+                self.abort()
         elif self.session is None:
             if now - self.begun > HANDSHAKE:
                 if self.spoke:

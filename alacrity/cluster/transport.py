@@ -214,7 +214,7 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         ports, self.ports = self.ports, []
         await DeferredList([maybeDeferred(port.stopListening) for port in ports])
         for link in list(self._open):
-            link.close(politely=link.session is not None)
+            self._guarded(link, partial(link.close, politely=link.session is not None))
         if self._open:
             stopped: Deferred[None] = Deferred()
             self._stopped.append(stopped)
@@ -228,7 +228,7 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
 
     def _abort(self) -> None:
         for link in list(self._open):
-            link.transport.abortConnection()
+            self._guarded(link, link.abort)
 
     def last_contact(self, name: str) -> float | None:
         """
@@ -259,7 +259,7 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
             # It was let in when less was known of it.
             reason = self._accept(link.session.peer)
             if reason is not None:
-                link.refuse(reason)
+                self._guarded(link, partial(link.refuse, reason))
         if self.ready:
             self._dial(node.id)
 
@@ -273,10 +273,10 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         if link is not None:
             # What was sent to it may be the news that it is removed.
             self._lose(link)
-            link.close(politely=True)
+            self._guarded(link, partial(link.close, politely=True))
         for other, target in list(self._open.items()):
             if target == node.id and other is not link:
-                other.close()
+                self._guarded(other, other.close)
 
     def send(self, node: Node, message: dict[str, Any]) -> bool:
         link = self._links.get(node.id)
@@ -291,7 +291,7 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
                 most=LONGEST_PAYLOAD,
             )
             return False
-        return link.send(payload)
+        return bool(self._guarded(link, partial(link.send, payload)))
 
     def destroy(self) -> None:
         self.setOnMessageReceivedCallback(None)
@@ -308,7 +308,7 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
             link for link, target in self._open.items() if target is None and link.session is None
         ]
         if len(unknown) >= MOST_UNKNOWN:
-            unknown[0].transport.abortConnection()
+            self._guarded(unknown[0], unknown[0].abort)
         nonce = self._random_bytes(NONCE_SIZE)
 
         def accept(peer: Identity) -> str | None:
@@ -383,7 +383,7 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
                 link.close()
                 return
             self._lose(older)
-            older.close()
+            self._guarded(older, older.close)
         self._links[name] = link
         self._rest(name)
         self._complaints.settled(self._called(name))
@@ -439,7 +439,7 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
             self._dialers[name].rest()
         for link, target in list(self._open.items()):
             if target == name and link.session is None:
-                link.close()
+                self._guarded(link, link.close)
 
     def _message(self, link: Link, payload: bytes) -> None:
         assert link.session is not None
@@ -478,6 +478,8 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         """
         A connection is closed.
         """
+        if link not in self._open:
+            return  # It was given up before.
         target = self._open.pop(link)
         if not self._open:
             stopped, self._stopped = self._stopped, []
@@ -510,7 +512,25 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
 
     def _look_at_clock(self) -> None:
         for link in list(self._open):
-            link.look_at_clock()
+            self._guarded(link, link.look_at_clock)
+
+    def _guarded(self, link: Link, act: Callable[[], Any]) -> Any:
+        """
+        Do something with one connection. If that raises, this connection is given up, and
+        all others go on.
+
+        @return: what comes of it; L{None}, if it raised.
+        """
+        try:
+            return act()
+        except Exception:
+            _log.failure("the connection with {host} has failed, and is given up", host=link.host)
+        try:
+            link.abort()
+        except Exception:
+            _log.failure("the connection with {host} cannot be aborted", host=link.host)
+        self._lost(link, None)
+        return None
 
 
 class _LinkFactory(Factory):
