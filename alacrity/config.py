@@ -83,7 +83,7 @@ class Health(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @ivar rise: passes in a row that bring a down server back.
     @ivar fall: failures in a row that take a server down.
     @ivar deregister_after: how long a server may be down before it is removed; 0:
-        for ever.
+        for ever. The last server is never removed for that.
     """
 
     interval: float = 5.0
@@ -92,7 +92,7 @@ class Health(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeout: float = 2.0
     rise: int = 2
     fall: int = 3
-    deregister_after: float = 300.0
+    deregister_after: float = 86400.0
 
 
 class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

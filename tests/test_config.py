@@ -161,7 +161,7 @@ class ParseTests(SynchronousTestCase):
                     "timeout": 2.0,
                     "rise": 2,
                     "fall": 3,
-                    "deregister_after": 300.0,
+                    "deregister_after": 86400.0,
                 },
                 "timeouts": {
                     "connect": 3.0,

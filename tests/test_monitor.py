@@ -39,6 +39,8 @@ EPOCH: Final = 1_700_000_000.0
 PASS: Final = Verdict(passed=True, reason="connected")
 FAIL: Final = Verdict(passed=False, reason="connection refused")
 ID: Final = "10.0.0.7:8080"
+STAYING: Final = 9
+"""The port of a server that passes its checks, whatever others do."""
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -52,7 +54,7 @@ class Health(msgspec.Struct, frozen=True):
     timeout: float = 2.0
     rise: int = 2
     fall: int = 3
-    deregister_after: float = 300.0
+    deregister_after: float = 86400.0
 
 
 def restored(count: int, state: State = State.UP) -> Pool:
@@ -64,6 +66,13 @@ def restored(count: int, state: State = State.UP) -> Pool:
         for n in range(count)
     )
     return Pool(1, {server.id: server for server in servers})
+
+
+def failing(server: Server) -> Verdict:
+    """
+    All servers but one fail their checks.
+    """
+    return PASS if server.port == STAYING else FAIL
 
 
 class Bench:
@@ -175,6 +184,15 @@ class RegistrationTests(SynchronousTestCase):
         self.bench.advance(2.5)
         self.assertEqual(self.bench.times(), [0.0, 1.0, 2.0])
         self.assertIs(self.bench.state(), State.DOWN)
+
+    def test_an_interval_of_an_older_log_is_bounded(self) -> None:
+        """
+        One that would be refused today does not take the node's time.
+        """
+        self.bench.register(check=TcpCheck(interval=1e-300))
+        self.bench.advance(10.0)
+        self.assertLessEqual(len(self.bench.begun), 102)
+        self.assertGreater(len(self.bench.begun), 90)
 
     def test_its_own_settings_come_before_the_defaults(self) -> None:
         check = TcpCheck(interval=0.5, timeout=0.25, rise=1, fall=1)
@@ -432,22 +450,32 @@ class StateTests(SynchronousTestCase):
 
 class RemovalTests(SynchronousTestCase):
     """
-    Servers that stay down.
+    Servers that stay down, beside one that is up.
     """
 
-    def test_down_for_long_it_is_removed(self) -> None:
-        bench = Bench(health=Health(deregister_after=30.0))
+    def bench(self, deregister_after: float, pool: Pool | None = None) -> Bench:
+        """A monitor that has begun; a server that stays up is in the pool."""
+        bench = Bench(pool, health=Health(deregister_after=deregister_after))
         bench.monitor.startService()
-        bench.answer = lambda server: FAIL
-        bench.register()
+        bench.register(STAYING)
+        return bench
+
+    def assertGone(self, bench: Bench) -> None:
+        """Only the server that stays up is left."""
+        self.assertEqual(list(bench.view.pool.servers), [f"10.0.0.7:{STAYING}"])
+
+    def test_down_for_long_it_is_removed(self) -> None:
+        bench = self.bench(30.0)
+        bench.answer = failing
+        server = bench.register()
         bench.advance(31.9)
         self.assertIs(bench.state(), State.DOWN)
         with capturedLogs() as events:
             bench.advance(6.0)
-        self.assertEqual(bench.view.pool.servers, {})
+        self.assertGone(bench)
         command = bench.commands[-1]
         assert isinstance(command, Deregister)
-        self.assertEqual(command.revision, 1)
+        self.assertEqual(command.revision, server.revision)
         self.assertRegex(command.reason, r"^down for 3\d s: connection refused$")
         (event,) = events
         self.assertEqual(
@@ -459,9 +487,8 @@ class RemovalTests(SynchronousTestCase):
         Neither the checks nor the removal go by the time of day, which is only told.
         """
         for by in (86400.0, -86400.0):
-            bench = Bench(health=Health(deregister_after=30.0))
-            bench.monitor.startService()
-            bench.answer = lambda server: FAIL
+            bench = self.bench(30.0)
+            bench.answer = failing
             bench.register()
             bench.advance(5.0)
             checked = len(bench.begun)
@@ -474,23 +501,21 @@ class RemovalTests(SynchronousTestCase):
             self.assertEqual(result.duration, 0.0)
             self.assertLess(abs(result.at - (EPOCH + by + bench.clock.seconds())), 6.0)
             bench.advance(6.0)
-            self.assertEqual(bench.view.pool.servers, {})
+            self.assertGone(bench)
 
     def test_the_time_runs_from_when_it_went_down(self) -> None:
-        bench = Bench(health=Health(deregister_after=30.0))
-        bench.monitor.startService()
+        bench = self.bench(30.0)
         bench.register()
         bench.advance(100.0)
-        bench.answer = lambda server: FAIL
+        bench.answer = failing
         bench.advance(30.0)
         self.assertIs(bench.state(), State.DOWN)
         bench.advance(15.0)
-        self.assertEqual(bench.view.pool.servers, {})
+        self.assertGone(bench)
 
     def test_never_when_told_so(self) -> None:
-        bench = Bench(health=Health(deregister_after=0.0))
-        bench.monitor.startService()
-        bench.answer = lambda server: FAIL
+        bench = self.bench(0.0)
+        bench.answer = failing
         bench.register()
         bench.advance(1000.0)
         self.assertIs(bench.state(), State.DOWN)
@@ -499,14 +524,141 @@ class RemovalTests(SynchronousTestCase):
         """
         What was down while nobody checked is not removed for that.
         """
-        bench = Bench(restored(1, State.DOWN))
+        bench = Bench(restored(1, State.DOWN), Health(deregister_after=300.0))
+        bench.register(STAYING)
         bench.clock.advance(1000.0)
-        bench.answer = lambda server: FAIL
+        bench.answer = failing
         bench.monitor.startService()
         bench.advance(290.0)
-        self.assertEqual(len(bench.view.pool.servers), 1)
+        self.assertEqual(len(bench.view.pool.servers), 2)
         bench.advance(20.0)
-        self.assertEqual(bench.view.pool.servers, {})
+        self.assertGone(bench)
+
+
+class LastServerTests(SynchronousTestCase):
+    """
+    The last server of a pool, which is never removed for being down.
+    """
+
+    def setUp(self) -> None:
+        self.bench = Bench(health=Health(deregister_after=30.0))
+        self.bench.monitor.startService()
+        self.bench.answer = lambda server: FAIL
+
+    def ids(self) -> set[str]:
+        """The servers of the pool."""
+        return set(self.bench.view.pool.servers)
+
+    def removals(self) -> set[str]:
+        """The servers whose removal was proposed."""
+        return {each.id for each in self.bench.commands if isinstance(each, Deregister)}
+
+    def test_alone(self) -> None:
+        """
+        It is kept, which is said once, checked on, and up again when it comes back.
+        """
+        self.bench.register()
+        with capturedLogs() as events:
+            self.bench.advance(300.0)
+        self.assertIs(self.bench.state(), State.DOWN)
+        self.assertEqual(self.removals(), set())
+        said = [eventAsText(event, includeTimestamp=False, includeSystem=False) for event in events]
+        (kept,) = (line for line in said if "is kept" in line)
+        self.assertRegex(
+            kept,
+            rf"server {ID} is kept though down for 3\d s: connection refused: it is the last one",
+        )
+        self.bench.answer = lambda server: PASS
+        self.bench.advance(10.0)
+        self.assertIs(self.bench.state(), State.UP)
+
+    def test_all_at_once(self) -> None:
+        """
+        Of several that fall due in the same moment one stays, whichever it is.
+        """
+        for port in range(80, 90):
+            self.bench.register(port)
+        self.bench.advance(300.0)
+        self.assertEqual(len(self.ids()), 1)
+        self.assertEqual(len(self.removals()), 9)
+
+    def test_removals_in_flight_count(self) -> None:
+        """
+        Also while no removal is decided yet.
+        """
+        waiting: list[Deferred[None]] = []
+        for port in (80, 81, 82):
+            self.bench.register(port)
+        self.bench.advance(10.0)
+
+        def decide() -> Deferred[None]:
+            waiting.append(Deferred())
+            return waiting[-1]
+
+        self.bench.decide = decide
+        self.bench.advance(100.0)
+        self.assertEqual(len(self.ids()), 3)
+        self.assertEqual(len(self.removals()), 2)
+        for each in waiting:
+            each.callback(None)
+        self.bench.advance(100.0)
+        self.assertEqual(len(self.ids()), 1)
+        self.assertEqual(len(waiting), 2)
+
+    def test_removals_of_unknown_outcome_count(self) -> None:
+        """
+        A removal that failed may be applied later, until a later command is.
+        """
+        self.bench.register(80)
+        self.bench.register(81)
+        self.bench.advance(10.0)
+        self.bench.decide = lambda: fail(RuntimeError("no majority has confirmed it in time"))
+        self.bench.advance(100.0)
+        self.assertEqual(len(self.ids()), 2)
+        (first,) = self.removals()
+        other = next(id for id in self.ids() if id != first)
+        # The first one comes back, and the other one is due still.
+        self.bench.decide = lambda: succeed(None)
+        self.bench.answer = lambda server: PASS if server.id == first else FAIL
+        self.bench.advance(100.0)
+        self.assertEqual(self.ids(), {first})
+        self.assertIn(other, self.removals())
+
+    def test_pending_and_new_ones_count(self) -> None:
+        """
+        Another one that registers makes it one of several, and it goes.
+        """
+        self.bench.register()
+        self.bench.advance(100.0)
+        self.bench.register(81)
+        self.bench.advance(10.0)
+        self.assertEqual(self.ids(), {"10.0.0.7:81"})
+
+    def test_asked_for(self) -> None:
+        """
+        A caller may remove it.
+        """
+        self.bench.register()
+        self.bench.remove()
+        self.assertEqual(self.ids(), set())
+
+    def test_restarted_with_a_removal_in_flight(self) -> None:
+        """
+        It counts over a restart of the monitor.
+        """
+        waiting: Deferred[None] = Deferred()
+        self.bench.register(80)
+        self.bench.register(81)
+        self.bench.advance(10.0)
+        self.bench.decide = lambda: waiting
+        self.bench.advance(60.0)
+        (first,) = self.removals()
+        self.bench.monitor.stopService()
+        self.bench.monitor.startService()
+        self.bench.advance(100.0)
+        self.assertEqual(self.removals(), {first})
+        waiting.callback(None)
+        self.assertEqual(len(self.ids()), 1)
 
 
 class ScheduleTests(SynchronousTestCase):

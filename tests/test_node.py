@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
+import textwrap
 from http.client import HTTPConnection
 from pathlib import Path
+from shutil import which
 from typing import ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -364,6 +367,47 @@ class FaultTests(NodeTestCase):
             self.assertEqual(check.ended(), 0)
         self.assertEqual(check.log, "configuration ok\n")
         self.assertEqual(list(directory.iterdir()), [])
+
+
+class ReadmeTests(NodeTestCase):
+    """
+    Lines of the README, run as they are written.
+    """
+
+    def test_registering_again(self) -> None:
+        """
+        The lines register a server, and register it again after it was removed. Only the
+        pause between is shorter here.
+        """
+        readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+        found = re.search(r"\n(    while :; do\n(?:    .*\n)+?    done\n)", readme)
+        assert found is not None
+        lines = textwrap.dedent(found[1])
+        self.assertEqual(len(lines.splitlines()), 5)
+        directory = self.directory()
+        pause = directory / "sleep"
+        pause.write_text(
+            f'#!/bin/sh\necho "$1" >> {directory}/pauses\nexec {which("sleep")} 0.05\n'
+        )
+        pause.chmod(0o755)
+        node, server = self.node(), self.server()
+        environment = {
+            **os.environ,
+            "PATH": f"{directory}:{os.environ['PATH']}",
+            "ALACRITY": f"http://localhost:{node.management}",
+            "PORT": str(server.port),
+        }
+        loop = subprocess.Popen(["sh", "-c", lines], env=environment, cwd=directory)
+        self.addCleanup(loop.wait)
+        self.addCleanup(loop.kill)
+        id = f"127.0.0.1:{server.port}"
+        up = rf"server {re.escape(id)} is up: status 200"
+        node.expect(up)
+        self.assertEqual(call(node.management, "DELETE", f"/servers/{id}").status, 204)
+        node.expect(f"{up}(?s:.*){up}")
+        self.assertEqual(set((directory / "pauses").read_text().split()), {"30"})
+
+    test_registering_again.skip = None if which("curl") else "curl is not there"  # type: ignore[attr-defined]
 
 
 class LogTests(NodeTestCase):

@@ -29,6 +29,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from alacrity.health.checks import CannotCheck, Checks, Verdict
+from alacrity.health.removals import Removals
 from alacrity.pool import (
     Change,
     Deregister,
@@ -54,6 +55,10 @@ SPARE: Final = 100
 
 COMPLAIN: Final = 60.0
 """Seconds for which a fault of our own is not logged again."""
+
+SHORTEST_INTERVAL: Final = 0.1
+"""Lower bound for a registration's interval, in seconds. New registrations below it are
+refused; those of an older log are checked at this pace."""
 
 
 class Settings(Protocol):
@@ -117,6 +122,7 @@ class _Watch:
     @ivar down_since: since when it has been down, on the monotonic clock.
     @ivar gone: whether it is under observation no more.
     @ivar proposing: whether a command about it is in flight.
+    @ivar spared: whether it was said that it is kept for being the last server.
     """
 
     __slots__ = (
@@ -134,13 +140,16 @@ class _Watch:
         "rise",
         "server",
         "settled",
+        "spared",
         "timeout",
     )
 
     def __init__(self, server: Server, settings: Settings, *, down_since: float) -> None:
         check = server.check
         self.server = server
-        self.interval = settings.interval if check.interval is None else check.interval
+        self.interval = (
+            settings.interval if check.interval is None else max(check.interval, SHORTEST_INTERVAL)
+        )
         self.fast = min(settings.fast_interval, self.interval)
         self.timeout = settings.timeout if check.timeout is None else check.timeout
         self.rise = settings.rise if check.rise is None else check.rise
@@ -152,6 +161,7 @@ class _Watch:
         self.down_since = down_since
         self.gone = False
         self.proposing = False
+        self.spared = False
         self.result: Result | None = None
 
     @property
@@ -230,6 +240,7 @@ class Monitor(Service):
         self._new: deque[_Watch] = deque()
         self._ready: deque[_Watch] = deque()
         self._complained: dict[str, float] = {}
+        self._removals = Removals()
         self._restoring = False
         self._unsubscribe: Callable[[], None] = _nothing
         self._look: IDelayedCall | None = None
@@ -242,6 +253,7 @@ class Monitor(Service):
         """
         super().startService()  # type: ignore[no-untyped-call]
         self._is_broken = False
+        self._removals.restart()
         self._restoring = True
         self._unsubscribe = self._view.subscribe(self._changed)
         self._restoring = False
@@ -324,6 +336,7 @@ class Monitor(Service):
         """
         watch.server = server
         now = self._clock.seconds()
+        watch.spared = False
         if server.state is State.DOWN:
             watch.down_since = now
         if watch.due != inf:
@@ -485,14 +498,28 @@ class Monitor(Service):
         limit = self._settings.deregister_after
         down = now - watch.down_since
         if server.state is State.DOWN and not verdict.passed and 0 < limit <= down:
+            reason = f"down for {down:.0f} s: {verdict.reason}"
+            if self._removals.would_empty(self._view.pool, server):
+                self._spare(watch, reason)
+                return
             self._ask(
                 watch,
                 Deregister(
-                    id=server.id,
-                    revision=server.revision,
-                    reason=f"down for {down:.0f} s: {verdict.reason}",
-                    time=self._wall(),
+                    id=server.id, revision=server.revision, reason=reason, time=self._wall()
                 ),
+            )
+
+    def _spare(self, watch: _Watch, reason: str) -> None:
+        """
+        Keep the last server, and say so once. If it comes back, it is found by its check;
+        removed, it would be lost until it registers again.
+        """
+        if not watch.spared:
+            watch.spared = True
+            self._log.warn(
+                "server {server} is kept though {reason}: it is the last one",
+                server=watch.server.id,
+                reason=reason,
             )
 
     def _ask(self, watch: _Watch, command: Report | Deregister) -> None:
@@ -506,15 +533,18 @@ class Monitor(Service):
         """
         Should the proposal come to nothing, the next check will make it again.
         """
+        before = self._removals.begin(command)
         try:
             outcome = await self._propose(command)
         except Exception as error:
+            self._removals.failed(command)
             self._complain(
                 "checks say that {server} should change, but the pool cannot be changed: {error}",
                 server=command.id,
                 error=str(error) or type(error).__name__,
             )
         else:
+            self._removals.applied(command, before)
             if isinstance(outcome, Deregistered):
                 self._log.warn(
                     "server {server} is removed: {reason}", server=command.id, reason=command.reason
