@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from math import inf
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -31,6 +30,8 @@ from alacrity.cluster.settings import (
     own_address,
     read_members,
 )
+from alacrity.listening import Socket, UnixSocket, socket_of
+from alacrity.pool.model import SHORTEST_INTERVAL, SHORTEST_TIMEOUT
 from alacrity.tokens import TokenError, read_token
 
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -210,10 +211,19 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _Rule: TypeAlias = tuple[Callable[[Any], bool], str]
 
 _DAY: Final = 86400.0
-_POSITIVE: Final[_Rule] = (lambda v: 0 < v <= _DAY, "a number of seconds above 0, at most 86400")
-_NOT_NEGATIVE: Final[_Rule] = (
-    lambda v: 0 <= v < inf,
-    "a number of seconds, or 0 for never",
+_YEAR: Final = 365 * _DAY
+
+
+def _seconds(shortest: float) -> _Rule:
+    return (
+        lambda v: shortest <= v <= _DAY,
+        f"a number of seconds from {shortest} to 86400",
+    )
+
+
+_NEVER_OR_LONG: Final[_Rule] = (
+    lambda v: v == 0 or 1 <= v <= _YEAR,
+    "a number of seconds from 1 to 31536000, or 0 for never",
 )
 _COUNT: Final[_Rule] = (lambda v: 1 <= v < 1 << 31, "a whole number from 1")
 _COUNT_OR_NONE: Final[_Rule] = (
@@ -225,14 +235,14 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _RULES: Final[dict[str, _Rule]] = {
     # RFC 9110 5.6.2, 7.6.3
     "proxy.via": (lambda v: _TOKEN.fullmatch(v) is not None, "a token, such as a host name"),
-    "health.interval": _POSITIVE,
-    "health.fast_interval": _POSITIVE,
+    "health.interval": _seconds(SHORTEST_INTERVAL),
+    "health.fast_interval": _seconds(SHORTEST_INTERVAL),
     "health.jitter": (lambda v: 0 <= v <= 1, "a number from 0 to 1"),
-    "health.timeout": _POSITIVE,
+    "health.timeout": _seconds(SHORTEST_TIMEOUT),
     "health.rise": _COUNT,
     "health.fall": _COUNT,
-    "health.deregister_after": _NOT_NEGATIVE,
-    **{f"timeouts.{name}": _POSITIVE for name in Timeouts.__struct_fields__},
+    "health.deregister_after": _NEVER_OR_LONG,
+    **{f"timeouts.{name}": _seconds(SHORTEST_TIMEOUT) for name in Timeouts.__struct_fields__},
     "timeouts.drain": (lambda v: 0 <= v <= _DAY, "a number of seconds, at most 86400"),
     **{f"limits.{name}": _COUNT for name in Limits.__struct_fields__},
     "limits.body_bytes": _COUNT_OR_NONE,
@@ -292,6 +302,8 @@ def parse(text: str, name: str = "configuration") -> Settings:
         if not isinstance(value, dict):
             raise _fault(name, key, _shown(value), "a table")
         tables[key] = _table(name, key, table, value)
+    if "timeout" in document.get("health", ()):
+        _check_timeout(name, tables["health"])
     if "cluster" in tables:
         cluster = tables["cluster"]
         try:
@@ -302,6 +314,23 @@ def parse(text: str, name: str = "configuration") -> Settings:
         except Fault as fault:
             raise _fault(name, f"cluster.{fault.key}", fault.found, fault.allowed) from None
     return Settings(**tables)
+
+
+def _check_timeout(name: str, health: Health) -> None:
+    """
+    See that a check that takes its whole time is over when the next one is due.
+
+    @param health: where the timeout is not the default. The default, with a shorter
+        interval, is no fault: there is one check of a server at a time.
+    @raise ConfigurationError: it is not.
+    """
+    if health.timeout > health.interval:
+        raise _fault(
+            name,
+            "health.timeout",
+            f"{health.timeout}, above health.interval, {health.interval}",
+            "at most that; raise the interval, or lower the timeout",
+        )
 
 
 def override(
@@ -348,6 +377,44 @@ def require_token(
                 "an address such as tcp:8687:interface=127.0.0.1 or unix:/run/alacrity, or "
                 "management.token_file, or management.insecure = true",
             )
+
+
+def require_sockets(
+    settings: Settings,
+    *,
+    name: str = "configuration",
+    options: Collection[str] = (),
+    directory: Path = Path(),
+) -> None:
+    """
+    See that each address to listen on can be had beside the others, as far as that can
+    be told without binding them.
+
+    @param name: the configuration file's, for faults.
+    @param options: the tables whose addresses were given as options.
+    @param directory: the one that the node runs in.
+    @raise ConfigurationError: one cannot.
+    """
+    taken: list[tuple[str, str, Socket]] = []
+    for table in ("proxy", "management", "cluster"):
+        for n, description in enumerate(getattr(settings, table).listen):
+            given = table in options
+            source = "options" if given else name
+            key = f"--{table}" if given else f"{table}.listen[{n}]"
+            socket = socket_of(description)
+            fault = socket.fault(directory) if isinstance(socket, UnixSocket) else None
+            if fault is not None:
+                raise _fault(source, key, f"{_shown(description)}, {fault[0]}", fault[1])
+            for other_key, other, other_socket in taken:
+                if socket.overlaps(other_socket):
+                    raise _fault(
+                        source,
+                        key,
+                        f"{_shown(description)}, which {_shown(other)} of {other_key} takes too",
+                        "each address once (tcp:PORT takes every IPv4 address, tcp6:PORT "
+                        "those of IPv4 and IPv6)",
+                    )
+            taken.append((key, description, socket))
 
 
 def require_secret(settings: Settings, *, name: str = "configuration") -> None:

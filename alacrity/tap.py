@@ -86,6 +86,7 @@ class Options(BaseOptions):
             override,
             require_listen,
             require_secret,
+            require_sockets,
             require_token,
         )
 
@@ -94,6 +95,12 @@ class Options(BaseOptions):
             self.settings = override(settings, proxy=self["proxy"], management=self["management"])
             name = str(self["config"])
             require_token(self.settings, name=name, options=bool(self["management"]))
+            require_sockets(
+                self.settings,
+                name=name,
+                options=[table for table in ("proxy", "management") if self[table]],
+                directory=self._run_directory(),
+            )
             require_secret(self.settings, name=name)
             require_listen(self.settings, join=self["join"])
         except ConfigurationError as error:
@@ -103,6 +110,13 @@ class Options(BaseOptions):
             print("configuration ok")
             raise SystemExit(0)
         self._choose_log()
+
+    def _run_directory(self) -> Path:
+        """
+        Where C{twistd} runs the node.
+        """
+        parent: Any = self.parent
+        return Path("." if parent is None else parent.get("rundir") or ".")
 
     def _choose_log(self) -> None:
         """

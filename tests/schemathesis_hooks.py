@@ -13,7 +13,8 @@ import schemathesis
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
     """
-    JSON Schema has no words for "the first is not above the second". And the node
+    JSON Schema has no words for "the first is not above the second", nor for "with a name".
+    And the node
     under test checks what is registered, for which only this machine is fit.
     """
     body = case.body
@@ -22,6 +23,13 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     match body.get("check"):
         case {"status": [int() | float() as first, int() | float() as second]} if first > second:
             body["check"]["status"] = [second, first]
+    match body.get("check"):
+        case {"interval": int() | float() as interval, "timeout": int() | float() as timeout}:
+            if timeout > interval >= 0.1:
+                body["check"].update(interval=timeout, timeout=interval)
+    # An address that is the name, too, has to fit for one.
+    if "name" not in body and len(str(body.get("address", ""))) > 128:
+        body["name"] = "long"
     try:
         address = ip_address(body["ip"]) if isinstance(body.get("ip"), str) else None
     except ValueError:

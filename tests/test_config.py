@@ -8,13 +8,24 @@ from __future__ import annotations
 import re
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.config import ConfigurationError, Settings, load, override, parse
+from alacrity.config import (
+    Cluster,
+    ConfigurationError,
+    Management,
+    Proxy,
+    Settings,
+    load,
+    override,
+    parse,
+    require_sockets,
+)
 
 FAULTS = {
     # The text; how its fault is told, after the file's name.
@@ -50,28 +61,62 @@ FAULTS = {
         "proxy.log: found unknown; allowed: the keys listen, via, trusted_proxies"
     ),
     "[health]\ninterval = '5s'": (
-        "health.interval: found '5s'; allowed: a number of seconds above 0, at most 86400"
+        "health.interval: found '5s'; allowed: a number of seconds from 0.1 to 86400"
     ),
     "[health]\ninterval = 0": (
-        "health.interval: found 0; allowed: a number of seconds above 0, at most 86400"
+        "health.interval: found 0; allowed: a number of seconds from 0.1 to 86400"
     ),
     "[health]\ninterval = nan": (
-        "health.interval: found nan; allowed: a number of seconds above 0, at most 86400"
+        "health.interval: found nan; allowed: a number of seconds from 0.1 to 86400"
     ),
     "[health]\ninterval = true": (
-        "health.interval: found True; allowed: a number of seconds above 0, at most 86400"
+        "health.interval: found True; allowed: a number of seconds from 0.1 to 86400"
     ),
     "[health]\nderegister_after = -1": (
-        "health.deregister_after: found -1; allowed: a number of seconds, or 0 for never"
+        "health.deregister_after: found -1; allowed: a number of seconds from 1 to 31536000, or 0 for never"
+    ),
+    "[health]\ninterval = 1e-300": (
+        "health.interval: found 1e-300; allowed: a number of seconds from 0.1 to 86400"
+    ),
+    "[health]\nfast_interval = 0.09": (
+        "health.fast_interval: found 0.09; allowed: a number of seconds from 0.1 to 86400"
+    ),
+    "[health]\nfast_interval = 1e300": (
+        "health.fast_interval: found 1e+300; allowed: a number of seconds from 0.1 to 86400"
+    ),
+    "[health]\ntimeout = 1e-300": (
+        "health.timeout: found 1e-300; allowed: a number of seconds from 0.001 to 86400"
+    ),
+    "[health]\ninterval = 1\ntimeout = 1.5": (
+        "health.timeout: found 1.5, above health.interval, 1.0; allowed: at most that; raise the "
+        "interval, or lower the timeout"
+    ),
+    "[health]\ntimeout = 10": (
+        "health.timeout: found 10.0, above health.interval, 5.0; allowed: at most that; raise the "
+        "interval, or lower the timeout"
+    ),
+    "[health]\nderegister_after = 1e-300": (
+        "health.deregister_after: found 1e-300; allowed: a number of seconds from 1 to 31536000, "
+        "or 0 for never"
+    ),
+    "[health]\nderegister_after = nan": (
+        "health.deregister_after: found nan; allowed: a number of seconds from 1 to 31536000, "
+        "or 0 for never"
+    ),
+    "[timeouts]\ndrain = nan": (
+        "timeouts.drain: found nan; allowed: a number of seconds, at most 86400"
+    ),
+    "[timeouts]\nclient_idle = 1e-300": (
+        "timeouts.client_idle: found 1e-300; allowed: a number of seconds from 0.001 to 86400"
     ),
     "[health]\nderegister_after = inf": (
-        "health.deregister_after: found inf; allowed: a number of seconds, or 0 for never"
+        "health.deregister_after: found inf; allowed: a number of seconds from 1 to 31536000, or 0 for never"
     ),
     "[health]\njitter = 2": "health.jitter: found 2; allowed: a number from 0 to 1",
     "[health]\nrise = 0": "health.rise: found 0; allowed: a whole number from 1",
     "[health]\nrise = 1.5": "health.rise: found 1.5; allowed: a whole number from 1",
     "[timeouts]\nconnect = 0": (
-        "timeouts.connect: found 0; allowed: a number of seconds above 0, at most 86400"
+        "timeouts.connect: found 0; allowed: a number of seconds from 0.001 to 86400"
     ),
     "[timeouts]\ndrain = -1": (
         "timeouts.drain: found -1; allowed: a number of seconds, at most 86400"
@@ -102,7 +147,7 @@ trusted_proxies = ["10.0.0.0/8", "2001:db8::/32"]
 [management]
 listen = ["tcp:0:interface=127.0.0.1"]
 [health]
-interval = 1
+interval = 2
 fast_interval = 0.5
 jitter = 0
 timeout = 1.5
@@ -216,6 +261,13 @@ class ParseTests(SynchronousTestCase):
             for key in found.__struct_fields__:
                 self.assertNotEqual(getattr(found, key), getattr(usual, key), f"{table}.{key}")
 
+    def test_shorter_interval(self) -> None:
+        """
+        The default timeout may be above an interval: a server has one check at a time.
+        """
+        self.assertEqual(parse("[health]\ninterval = 0.1").health.timeout, 2.0)
+        self.assertEqual(parse("[health]\ninterval = 1\ntimeout = 1").health.timeout, 1.0)
+
     def test_faults(self) -> None:
         """
         A fault names the file, the key, what was found and what is allowed, in one
@@ -263,6 +315,108 @@ class ParseTests(SynchronousTestCase):
                 self.assertIsNone(re.search(r"[\r\n]", str(error)))
             else:
                 self.assertIsInstance(settings, Settings)
+
+
+class SocketTests(SynchronousTestCase):
+    """
+    Addresses to listen on, seen together.
+    """
+
+    def fault(self, options: tuple[str, ...] = (), **listen: Any) -> str:
+        """
+        What is said of them; empty: nothing.
+        """
+        tables = {
+            "proxy": Proxy(("unix:proxy",)),
+            "management": Management(("unix:management",)),
+            "cluster": Cluster(),
+        }
+        for table, descriptions in listen.items():
+            tables[table] = msgspec.structs.replace(tables[table], listen=tuple(descriptions))
+        try:
+            require_sockets(Settings(**tables), name="a.toml", options=options)  # type: ignore[arg-type]
+        except ConfigurationError as error:
+            return str(error)
+        return ""
+
+    def test_twice(self) -> None:
+        """
+        The same address, however it is spelled, in whatever tables.
+        """
+        for one, other in (
+            ("tcp:8080", "tcp:8080"),
+            ("tcp:8080", "tcp:port=8080"),
+            ("tcp:8080", "tcp:8080:interface=0.0.0.0"),
+            ("tcp:8080", "tcp:8080:interface=0"),
+            ("tcp:8080", "tcp:8080:interface=127.0.0.1"),
+            ("tcp:8080", "tcp:8080:interface=example.org"),
+            ("tcp:8080:interface=localhost", "tcp:8080:interface=127.0.0.1"),
+            ("tcp:8080:interface=127.1", "tcp:8080:interface=127.0.0.1"),
+            ("tcp:8080", "tcp6:8080"),
+            ("tcp:8080", "tcp6:8080:interface=\\:\\:"),
+            ("tcp:8080:interface=10.0.0.1", "tcp6:8080"),
+            ("tcp6:8080:interface=\\:\\:1", "tcp6:8080"),
+            ("tcp6:8080:interface=\\:\\:1", "tcp6:8080:interface=0\\:0\\:\\:1"),
+            ("tcp6:8080:interface=\\:\\:ffff\\:127.0.0.1", "tcp:8080:interface=127.0.0.1"),
+            ("unix:a", "unix:./a:mode=660"),
+            ("unix:a", f"unix:{Path('a').absolute()}"),
+            ("systemd:domain=INET:index=0", "systemd:domain=INET:index=0"),
+        ):
+            for first, second in ((one, other), (other, one)):
+                said = self.fault(proxy=[first, second])
+                self.assertTrue(said.startswith("a.toml: proxy.listen[1]: found "), (one, other))
+                self.assertIn("of proxy.listen[0] takes too; allowed: each address once", said)
+            for table, before in (("management", "proxy"), ("cluster", "proxy")):
+                said = self.fault(**{before: [one], table: ["unix:other", other]})
+                self.assertTrue(said.startswith(f"a.toml: {table}.listen[1]: found "), said)
+        said = self.fault(("management",), proxy=["tcp:1"], management=["tcp:1"])
+        self.assertEqual(
+            said,
+            "options: --management: found 'tcp:1', which 'tcp:1' of proxy.listen[0] takes too; "
+            "allowed: each address once (tcp:PORT takes every IPv4 address, tcp6:PORT those of "
+            "IPv4 and IPv6)",
+        )
+
+    def test_beside_each_other(self) -> None:
+        """
+        Different ports, different addresses, IPv4 beside IPv6, any port.
+        """
+        for one, other in (
+            ("tcp:8080", "tcp:8081"),
+            ("tcp:0", "tcp:0"),
+            ("tcp:0:interface=127.0.0.1", "tcp:0:interface=127.0.0.1"),
+            ("tcp:8080:interface=127.0.0.1", "tcp:8080:interface=127.0.0.2"),
+            ("tcp:8080", "tcp6:8080:interface=\\:\\:1"),
+            ("tcp6:8080:interface=\\:\\:1", "tcp6:8080:interface=fe80\\:\\:1"),
+            ("unix:a", "unix:b"),
+            ("unix:a", "tcp:80"),
+        ):
+            self.assertEqual(self.fault(proxy=[one, other]), "")
+
+    def test_unix_paths(self) -> None:
+        """
+        The directory exists, and the path fits into the kernel's structure.
+        """
+        self.assertEqual(
+            self.fault(management=["unix:/missing/deep/a:mode=600"]),
+            "a.toml: management.listen[0]: found 'unix:/missing/deep/a:mode=600', a socket in "
+            "'/missing/deep', which is no directory; allowed: a path in a directory that exists",
+        )
+        Path("file").touch()
+        self.assertIn("is no directory", self.fault(proxy=["unix:file/a"]))
+        self.assertIn("is no directory", self.fault(cluster=["unix:missing/a"]))
+        self.assertEqual(self.fault(proxy=["unix:" + "a" * 107]), "")
+        for path in ("a" * 108, "ä" * 54):
+            self.assertIn(
+                ", a path of 108 bytes; allowed: at most 107 bytes",
+                self.fault(proxy=[f"unix:{path}"]),
+            )
+
+    def test_defaults(self) -> None:
+        """
+        They go together.
+        """
+        require_sockets(Settings())
 
 
 class LoadTests(SynchronousTestCase):

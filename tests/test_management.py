@@ -287,8 +287,8 @@ BAD_REGISTRATIONS: list[BadRegistration] = [
     *members("weight", 0, -1, 257, 10**30, 1.5, "1", None, True, []),
     *members("check", None, "tcp", [], 1, True),
     *check_members("type", "icmp", "TCP", "", 1, None, [], "x" * 10_000),
-    *check_members("interval", 0, -1, 86401, 10**400, "5", None, True, []),
-    *check_members("timeout", 0, -1, 86401, 10**400, "5", None, True, []),
+    *check_members("interval", 0, 1e-300, 0.0999, -1, 86401, 10**400, "5", None, True, []),
+    *check_members("timeout", 0, 1e-300, 0.0009, -1, 86401, 10**400, "5", None, True, []),
     (b'{"port": 1, "check": {"type": "tcp", "interval": 1e999}}', "check.interval"),
     *check_members("rise", 0, -1, 101, 1.5, "2", None, True),
     *check_members("fall", 0, -1, 101, 1.5, "2", None, True),
@@ -333,6 +333,19 @@ class BadRegistrationTests(ManagementCase):
             self.assertIs(self.management.view.pool, self.pool)
         self.assertEqual(self.management.post(SERVER).status, 200)
 
+    def test_timeout_beside_the_default_interval(self) -> None:
+        """
+        Either may be left to the node, whose checks of a server never overlap.
+        """
+        for check in (
+            {"timeout": 60},
+            {"interval": 0.1},
+            {"interval": 3, "timeout": 3},
+            {"interval": 0.1, "timeout": 0.001},
+        ):
+            answer = self.management.post({**SERVER, "check": {"type": "tcp", **check}})
+            self.assertEqual(answer.status, 200, answer.body)
+
     def test_details(self) -> None:
         """
         The detail says what was found and what is allowed.
@@ -341,7 +354,7 @@ class BadRegistrationTests(ManagementCase):
             ({**SERVER, "port": 0}, "port is 0; allowed: 1 to 65535, as a number or a string"),
             (
                 {**SERVER, "check": {"type": "tcp", "interval": -1}},
-                "check.interval is -1; allowed: seconds, above 0, at most 86400",
+                "check.interval is -1; allowed: seconds, from 0.1 to 86400",
             ),
             ({}, "port is missing; allowed: 1 to 65535, as a number or a string"),
             ({**SERVER, "id": 1}, "id is not known; allowed: ip, port, check, weight"),
@@ -350,6 +363,13 @@ class BadRegistrationTests(ManagementCase):
                 (
                     "check.status[1] is 600; allowed: two numbers, the lowest and the highest "
                     "status that pass, from 100 to 599"
+                ),
+            ),
+            (
+                {**SERVER, "check": {"type": "tcp", "interval": 1, "timeout": 1.5}},
+                (
+                    "check.timeout is 1.5 (above check.interval, 1.0); allowed: seconds, from "
+                    "0.001 to 86400, at most check.interval if that is given, too"
                 ),
             ),
             (

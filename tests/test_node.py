@@ -305,6 +305,18 @@ class FaultTests(NodeTestCase):
             self.fault("--config=missing.toml"), "alacrity: missing.toml: No such file or directory"
         )
         self.assertIn("--proxy: found 'x'", self.fault("--proxy=x"))
+        for options in ([], ["--check-config"]):
+            self.assertIn(
+                "a.toml: management.listen[0]: found 'tcp:8080', which 'tcp:8080' of "
+                "proxy.listen[0] takes too; allowed: ",
+                self.fault(
+                    *options, configuration="[management]\nlisten = ['tcp:8080']\ninsecure = true"
+                ),
+            )
+            self.assertIn(
+                "options: --proxy: found 'unix:no/a', a socket in 'no', which is no directory; ",
+                self.fault(*options, "--proxy=unix:no/a"),
+            )
 
     def test_unknown_option(self) -> None:
         """

@@ -40,6 +40,7 @@ from alacrity.pool import (
     Server,
     State,
 )
+from alacrity.pool.model import SHORTEST_INTERVAL, SHORTEST_TIMEOUT
 
 TICK: Final = 0.002
 """Seconds between two looks at what is due, at least."""
@@ -55,10 +56,6 @@ SPARE: Final = 100
 
 COMPLAIN: Final = 60.0
 """Seconds for which a fault of our own is not logged again."""
-
-SHORTEST_INTERVAL: Final = 0.1
-"""Lower bound for a registration's interval, in seconds. New registrations below it are
-refused; those of an older log are checked at this pace."""
 
 
 class Settings(Protocol):
@@ -147,11 +144,14 @@ class _Watch:
     def __init__(self, server: Server, settings: Settings, *, down_since: float) -> None:
         check = server.check
         self.server = server
-        self.interval = (
-            settings.interval if check.interval is None else max(check.interval, SHORTEST_INTERVAL)
+        # An older log may have shorter ones than may be asked for now.
+        self.interval = max(
+            SHORTEST_INTERVAL, settings.interval if check.interval is None else check.interval
         )
         self.fast = min(settings.fast_interval, self.interval)
-        self.timeout = settings.timeout if check.timeout is None else check.timeout
+        self.timeout = max(
+            SHORTEST_TIMEOUT, settings.timeout if check.timeout is None else check.timeout
+        )
         self.rise = settings.rise if check.rise is None else check.rise
         self.fall = settings.fall if check.fall is None else check.fall
         self.passed = self.failed = 0

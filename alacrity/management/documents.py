@@ -37,6 +37,7 @@ from alacrity.management.schemas import (
 )
 from alacrity.management.strict import fault, read
 from alacrity.pool import Check, HttpCheck, Server, TcpCheck
+from alacrity.pool.model import SHORTEST_INTERVAL, SHORTEST_TIMEOUT
 from alacrity.stats import Counter
 
 ALLOWED: Final[Mapping[str, str]] = {
@@ -48,8 +49,9 @@ ALLOWED: Final[Mapping[str, str]] = {
     "check.path": 'a string that starts with "/", of printable ASCII without spaces and "#"',
     "check.status": "two numbers, the lowest and the highest status that pass, from 100 to 599",
     "check.host": "a host name or an address, with or without a port",
-    "check.interval": "seconds, above 0, at most 86400",
-    "check.timeout": "seconds, above 0, at most 86400",
+    "check.interval": f"seconds, from {SHORTEST_INTERVAL} to 86400",
+    "check.timeout": f"seconds, from {SHORTEST_TIMEOUT} to 86400, at most check.interval if that is "
+    "given, too",
     "check.rise": "a whole number from 1 to 100",
     "check.fall": "a whole number from 1 to 100",
     "check.port": "1 to 65535, as a number or a string",
@@ -238,6 +240,9 @@ def _caller_ip(caller: str | None) -> str:
 def _check(asked: CheckDocument) -> Check:
     interval = _given(asked.interval)
     timeout = _given(asked.timeout)
+    if interval is not None and timeout is not None and timeout > interval:
+        reason = f"above check.interval, {shown(interval)}"
+        raise fault("check.timeout", timeout, ALLOWED, reason=reason)
     rise = _given(asked.rise)
     fall = _given(asked.fall)
     port = None if asked.port is UNSET else _port("check.port", asked.port)

@@ -12,6 +12,8 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from alacrity.pool.model import SHORTEST_INTERVAL, SHORTEST_TIMEOUT
+
 _PORT: Final = (
     r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 )
@@ -65,7 +67,8 @@ Port: TypeAlias = (
     | Annotated[str, Meta(extra_json_schema={"pattern": f"^{_PORT}$"})]
 )
 Address: TypeAlias = Annotated[str, Meta(extra_json_schema=_ADDRESS)]
-Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86400)]
+Interval: TypeAlias = Annotated[float, Meta(ge=SHORTEST_INTERVAL, le=86400)]
+Timeout: TypeAlias = Annotated[float, Meta(ge=SHORTEST_TIMEOUT, le=86400)]
 Times: TypeAlias = Annotated[int, Meta(ge=1, le=100)]
 Status: TypeAlias = Annotated[int, Meta(ge=100, le=599)]
 Weight: TypeAlias = Annotated[int, Meta(ge=1, le=256)]
@@ -93,8 +96,8 @@ class TcpCheckDocument(
 ):
     """A check that passes when a TCP connection can be opened."""
 
-    interval: Seconds | UnsetType = UNSET
-    timeout: Seconds | UnsetType = UNSET
+    interval: Interval | UnsetType = UNSET
+    timeout: Timeout | UnsetType = UNSET
     rise: Times | UnsetType = UNSET
     fall: Times | UnsetType = UNSET
     port: Port | UnsetType = UNSET
@@ -108,8 +111,8 @@ class HttpCheckDocument(
     path: Path = "/"
     status: tuple[Status, Status] = (200, 299)
     host: Host | UnsetType = UNSET
-    interval: Seconds | UnsetType = UNSET
-    timeout: Seconds | UnsetType = UNSET
+    interval: Interval | UnsetType = UNSET
+    timeout: Timeout | UnsetType = UNSET
     rise: Times | UnsetType = UNSET
     fall: Times | UnsetType = UNSET
     port: Port | UnsetType = UNSET

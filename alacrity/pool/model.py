@@ -8,9 +8,17 @@ many, and values that never change are in no cycles.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
+
+SHORTEST_INTERVAL: Final = 0.1
+"""The least seconds between two checks of a server that a registration or configuration
+may ask for. A node makes some 10,000 checks a second at most, and 10 of one server tell no
+more than fewer do."""
+
+SHORTEST_TIMEOUT: Final = 0.001
+"""The least seconds that may be asked for as a time limit: nothing answers sooner."""
 
 
 class State(StrEnum):
