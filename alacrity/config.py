@@ -65,11 +65,13 @@ class Management(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @ivar token_file: the file of the token that callers must know; L{None}: all who
         reach the API may call.
     @ivar insecure: whether others than this machine may reach it without a token.
+    @ivar hosts: the names by which it may be called without one, besides C{localhost}.
     """
 
     listen: tuple[str, ...] = ("tcp:8687:interface=127.0.0.1",)
     token_file: Path | None = None
     insecure: bool = False
+    hosts: tuple[str, ...] = ()
 
 
 class Health(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -510,6 +512,9 @@ def _value(name: str, path: str, kind: Any, value: Any) -> Any:
             return read_members(_strings(name, path, value))
         except Fault as fault:
             raise _fault(name, f"cluster.{fault.key}", fault.found, fault.allowed) from None
+    if path == "management.hosts":
+        names = _strings(name, path, value)
+        return tuple(_host(name, f"{path}[{n}]", each) for n, each in enumerate(names))
     if kind == tuple[str, ...]:
         descriptions = _strings(name, path, value)
         if not descriptions:
@@ -562,6 +567,16 @@ def _network(name: str, path: str, text: str) -> Network:
         raise _fault(
             name, path, _shown(text), f"a network such as 10.0.0.0/8 ({_one_line(str(error))})"
         ) from None
+
+
+def _host(name: str, path: str, text: str) -> str:
+    """
+    A host, in the form in which it is compared with C{Host}.
+    """
+    host = text.lower().removesuffix(".")
+    if not is_address(f"{host}:1"):
+        raise _fault(name, path, _shown(text), "a host name, without a port")
+    return host
 
 
 def _endpoint(name: str, path: str, description: str) -> None:

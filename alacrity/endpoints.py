@@ -56,11 +56,16 @@ from twisted.python.failure import Failure
 from twisted.python.lockfile import FilesystemLock
 from zope.interface import implementer
 
+from alacrity.listening import names_mode
+
 HIGH_WATER: Final = 65536
 """How many unsent bytes pause a producer."""
 
 LOW_WATER: Final = 16384
 """How few let it go on."""
+
+OWNER_ONLY: Final = 0o600
+"""The mode of a Unix socket that this user alone may connect to."""
 
 _log = Logger()
 
@@ -88,15 +93,46 @@ def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         _log.failure("{what}", Failure(error), what=context["message"])
 
 
-def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
+def server_endpoint(
+    reactor: Any, description: str, *, mode: int = OWNER_ONLY
+) -> IStreamServerEndpoint:
     """
     Like L{twisted.internet.endpoints.serverFromString}, on uvloop where possible.
+
+    @param mode: of a Unix socket, where the description names none.
     """
     loop = uvloop_of(reactor)
-    if loop is not None and description.partition(":")[0] in {"tcp", "tcp6", "unix"}:
+    kind = description.partition(":")[0]
+    if loop is not None and kind in {"tcp", "tcp6", "unix"}:
         reactor = _Listener(loop)
-    endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
-    return endpoint
+    if kind != "unix":
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+        return endpoint
+    if not names_mode(description):
+        description += f":mode={mode:o}"
+    return _UnixEndpoint(serverFromString(reactor, description))
+
+
+@implementer(IStreamServerEndpoint)
+class _UnixEndpoint:
+    """
+    Listens on a Unix socket that is never open to more users than it is in the end.
+    """
+
+    def __init__(self, endpoint: IStreamServerEndpoint) -> None:
+        self._endpoint = endpoint
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """
+        See L{IStreamServerEndpoint}.
+        """
+        # The kernel makes the socket by the mask; only then it can be given a mode.
+        mask = os.umask(0o777 & ~OWNER_ONLY)
+        try:
+            listening: Deferred[IListeningPort] = self._endpoint.listen(protocolFactory)
+            return listening
+        finally:
+            os.umask(mask)
 
 
 def client_endpoint(

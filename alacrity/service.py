@@ -9,6 +9,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -49,6 +50,9 @@ from alacrity.proxy.frontend import Frontend, Recorder
 from alacrity.proxy.server import ServerConnection, ServerFactory
 from alacrity.stats import Counter, Stats
 from alacrity.tokens import TokenError, read_token
+
+PROXY_SOCKET_MODE = 0o660
+"""The mode of a Unix socket of the proxy: what is in front of it seldom is the same user."""
 
 HEADROOM = 512
 """How many file descriptors are kept for all that is not a client or its server."""
@@ -182,6 +186,7 @@ class Alacrity(Service):
             wall=time.time,
             cluster=replica,
             token=self._token(),
+            hosts=settings.management.hosts,
         )
         self._message_limits = MessageLimits(
             header_bytes=settings.limits.header_bytes, header_count=settings.limits.header_count
@@ -190,7 +195,10 @@ class Alacrity(Service):
             settings.management.listen, "management", api.site(), server_endpoint
         )
         self._proxy_ports = self._listen(
-            settings.proxy.listen, "proxy", self.frontend, server_endpoint
+            settings.proxy.listen,
+            "proxy",
+            self.frontend,
+            partial(server_endpoint, mode=PROXY_SOCKET_MODE),
         )
 
     def _takes_requests(self) -> bool:

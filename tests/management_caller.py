@@ -5,11 +5,11 @@ Calls the management API without a network.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
@@ -62,7 +62,9 @@ class Connection:
     """
 
     def __init__(self, management: Management, peer: IAddress) -> None:
-        self.transport = StringTransport(peerAddress=peer)
+        # A peer of a Unix socket is connected to one.
+        host = UNIXAddress("management") if isinstance(peer, UNIXAddress) else None
+        self.transport = StringTransport(hostAddress=host, peerAddress=peer)
         self._protocol = management.site.buildProtocol(peer)
         assert self._protocol is not None
         self._protocol.makeConnection(self.transport)
@@ -155,7 +157,13 @@ class Management:
     The API of a node that has all that it needs, and lets itself be looked at.
     """
 
-    def __init__(self, propose: Propose | None = None, *, token: bytes | None = None) -> None:
+    def __init__(
+        self,
+        propose: Propose | None = None,
+        *,
+        token: bytes | None = None,
+        hosts: Collection[str] = (),
+    ) -> None:
         self.clock = Clock()
         self.view = PoolView()
         self.cluster = Cluster()
@@ -175,6 +183,7 @@ class Management:
             wall=lambda: NOW,
             cluster=self.cluster,
             token=token,
+            hosts=hosts,
         )
         self.site = self.api.site(self.clock)
 

@@ -121,6 +121,13 @@ FAULTS = {
     "[timeouts]\ndrain = -1": (
         "timeouts.drain: found -1; allowed: a number of seconds, at most 86400"
     ),
+    "[management]\nhosts = 'a'": "management.hosts: found 'a'; allowed: an array of strings",
+    "[management]\nhosts = ['a', 'a:80']": (
+        "management.hosts[1]: found 'a:80'; allowed: a host name, without a port"
+    ),
+    "[management]\nhosts = ['*']": (
+        "management.hosts[0]: found '*'; allowed: a host name, without a port"
+    ),
     "[limits]\nheader_count = 0": "limits.header_count: found 0; allowed: a whole number from 1",
     "[limits]\nbody_bytes = -1": (
         "limits.body_bytes: found -1; allowed: a whole number from 1, or 0 for no limit"
@@ -198,6 +205,7 @@ class ParseTests(SynchronousTestCase):
                     "listen": ("tcp:8687:interface=127.0.0.1",),
                     "token_file": None,
                     "insecure": False,
+                    "hosts": (),
                 },
                 "health": {
                     "interval": 5.0,
@@ -248,10 +256,11 @@ class ParseTests(SynchronousTestCase):
         token = Path(self.mktemp())
         token.touch(0o600)
         token.write_text("0123456789" * 4)
-        key = f"token_file = {str(token.absolute())!r}\ninsecure = true"
+        key = f"token_file = {str(token.absolute())!r}\ninsecure = true\nhosts = ['Node-A.', 'b']"
         settings = parse(ALL.replace("[management]", f"[management]\n{key}"))
         self.assertEqual(settings.proxy.via, "edge-1")
         self.assertEqual(len(settings.proxy.listen), 3)
+        self.assertEqual(settings.management.hosts, ("node-a", "b"))
         self.assertEqual(
             settings.proxy.trusted_proxies, (ip_network("10.0.0.0/8"), ip_network("2001:db8::/32"))
         )
@@ -367,7 +376,7 @@ class SocketTests(SynchronousTestCase):
                 self.assertTrue(said.startswith("a.toml: proxy.listen[1]: found "), (one, other))
                 self.assertIn("of proxy.listen[0] takes too; allowed: each address once", said)
             for table, before in (("management", "proxy"), ("cluster", "proxy")):
-                said = self.fault(**{before: [one], table: ["unix:other", other]})
+                said = self.fault((), **{before: [one], table: ["unix:other", other]})
                 self.assertTrue(said.startswith(f"a.toml: {table}.listen[1]: found "), said)
         said = self.fault(("management",), proxy=["tcp:1"], management=["tcp:1"])
         self.assertEqual(

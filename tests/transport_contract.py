@@ -827,6 +827,42 @@ class UNIXTests(Contract):
         yield self.port.stopListening()
         self.assertFalse(os.path.exists(self.path))
 
+    @inlineCallbacks
+    def test_modes(self) -> Any:
+        """
+        A socket is its owner's alone, or as its description says, or as the caller has
+        it for those that say nothing; and at no moment more users may connect than then.
+        """
+        from alacrity.endpoints import server_endpoint
+
+        seen: list[int] = []
+        change = os.chmod
+
+        def chmod(path: Any, mode: int) -> None:
+            seen.append(os.stat(path).st_mode & 0o777)
+            change(path, mode)
+
+        self.patch(os, "chmod", chmod)
+        mask = os.umask(0)
+        self.addCleanup(os.umask, mask)
+        for arguments, default, mode in (
+            ("", None, 0o600),
+            (":mode=660", None, 0o660),
+            (":mode=666:lockfile=0", 0o660, 0o666),
+            (":640", None, 0o640),
+            (":lockfile=0", None, 0o600),
+            ("", 0o660, 0o660),
+        ):
+            path = f"{os.path.dirname(next(self.paths))}/s"
+            self.paths = iter([path] * 9)
+            more = {} if default is None else {"mode": default}
+            endpoint = server_endpoint(self.reactor, f"unix:{path}{arguments}", **more)
+            port = yield endpoint.listen(Factory())
+            self.assertEqual(os.stat(path).st_mode & 0o777, mode, arguments)
+            self.assertEqual(os.umask(0), 0)
+            yield port.stopListening()
+        self.assertEqual(seen, [0o600] * 6)
+
 
 def main(kind: str, *cases: type) -> int:
     """

@@ -4,10 +4,11 @@ The calls of the management API.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
+from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
@@ -15,7 +16,7 @@ from twisted.web.server import Request
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from alacrity.cluster.proposals import OutcomeUnknown, Refused
-from alacrity.management import token
+from alacrity.management import pages, token
 from alacrity.management.calls import Answer, Call, call, calls_of
 from alacrity.management.cluster import Cluster, ClusterCalls, settled
 from alacrity.management.documents import (
@@ -74,6 +75,7 @@ class Api:
         wall: Callable[[], float],
         cluster: Cluster,
         token: bytes | None = None,
+        hosts: Collection[str] = (),
     ) -> None:
         """
         @param propose: how the pool is changed.
@@ -84,6 +86,8 @@ class Api:
         @param wall: the time, in seconds since the epoch.
         @param cluster: this node's part in it.
         @param token: what callers must know; L{None}: all may call.
+        @param hosts: the names by which the API may be called without a token, besides
+            C{localhost}.
         """
         self._view = view
         self._propose = propose
@@ -96,6 +100,7 @@ class Api:
         self._cluster = cluster
         self._parts = (self, ClusterCalls(cluster))
         self._token = token
+        self._hosts = frozenset(hosts)
 
     @classmethod
     def calls(cls) -> list[Call]:
@@ -117,7 +122,7 @@ class Api:
         The API as a resource. It bounds no bodies; L{site} does.
         """
         open_paths = frozenset(each.path.encode("ascii") for each in self.calls() if each.open)
-        return _Root(self._routes().resource(), self._token, open_paths)
+        return _Root(self._routes().resource(), self._token, open_paths, self._hosts)
 
     def _routes(self) -> Klein:
         # Klein imports the reactor, which must not be chosen by importing this module.
@@ -336,32 +341,55 @@ class _Root(Resource):
 
     isLeaf = True
 
-    def __init__(self, inner: IResource, token: bytes | None, open_paths: frozenset[bytes]) -> None:
+    def __init__(
+        self,
+        inner: IResource,
+        token: bytes | None,
+        open_paths: frozenset[bytes],
+        hosts: frozenset[str],
+    ) -> None:
         """
         @param open_paths: what may be read without the token.
+        @param hosts: see L{Api}.
         """
         super().__init__()
         self._inner = inner
         self._token = token
         self._open_paths = open_paths
+        self._hosts = hosts
 
     def render(self, request: Request) -> Any:
         """
         Answer a request.
         """
         # Before anything else is looked at, so that nothing can be learned.
-        if self._token is not None and not (
-            request.method in {b"GET", b"HEAD"} and request.path in self._open_paths
-        ):
-            problem = token.refusal(request.requestHeaders, self._token)
-            if problem is not None:
-                return respond_problem(request, problem)
+        problem = self._refusal(request)
+        if problem is not None:
+            return respond_problem(request, problem)
         try:
             b"/".join([*(request.postpath or ()), request.method]).decode("utf-8")
         except UnicodeDecodeError:
             problem = Problem(400, f"the path is not UTF-8: {text(request.path)}")
             return respond_problem(request, problem)
         return self._inner.render(request)
+
+    def _refusal(self, request: Request) -> Problem | None:
+        """
+        Why the caller may not call; L{None}: it may.
+        """
+        if self._token is not None:
+            if request.method in {b"GET", b"HEAD"} and request.path in self._open_paths:
+                return None
+            return token.refusal(request.requestHeaders, self._token)
+        if isinstance(request.getHost(), UNIXAddress):
+            # No page can have a browser connect to it.
+            return None
+        return pages.refusal(
+            request.requestHeaders,
+            request.uri,
+            self._hosts,
+            required=request.clientproto != b"HTTP/1.0",
+        )
 
 
 def _no_such(id: str) -> Problem:

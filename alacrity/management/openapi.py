@@ -30,15 +30,20 @@ INTRODUCTION: Final = (
 )
 
 COMMON: Final = (413, 500)
-"""The statuses with which any call may fail, besides 401."""
+"""The statuses with which any call may fail, whether a token is asked for or not."""
+
+PAGES: Final = (403, 421)
+"""Those where none is; see L{alacrity.management.pages}."""
 
 PROBLEMS: Final[Mapping[int, str]] = {
     400: "Something in the request is not as it must be.",
     401: "The call needs the token.",
+    403: "A web page of another site asks for it.",
     404: "There is no such server, or node.",
     409: "The cluster is not such that it can be done.",
     413: "The body is larger than 64 KiB.",
     415: "The body is not said to be JSON.",
+    421: "Host is a name that is not in management.hosts.",
     500: "A fault of Alacrity's; its log has more.",
     503: "Not now, and nothing was changed. Repeating the call is safe.",
     504: "It is not known whether it was done. Repeating the call is safe.",
@@ -135,13 +140,20 @@ def _operation(call: Call, calls: Sequence[Call], secured: bool) -> dict[str, An
             response["content"] = {"application/json": {"schema": _schema(answer.kind)}}
         if call.names is not None:
             response["links"] = _links(call.names, calls)
-    problems = {*call.problems, *COMMON, *([401] if secured and not call.open else [])}
+    problems = {*call.problems, *COMMON, *(_callers(call) if secured else PAGES)}
     for status in sorted(problems):
         response = _response(PROBLEMS[status], [_WITH[status]] if status in _WITH else [])
         response["content"] = {MEDIA_TYPE: {"schema": _schema(ProblemDocument)}}
         responses[str(status)] = response
     operation["responses"] = responses
     return operation
+
+
+def _callers(call: Call) -> Sequence[int]:
+    """
+    The statuses for callers who may not call, where a token is asked for.
+    """
+    return () if call.open else (401,)
 
 
 def _response(meaning: str, headers: Sequence[str]) -> dict[str, Any]:

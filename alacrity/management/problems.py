@@ -15,11 +15,13 @@ from alacrity.management.schemas import ProblemDocument
 TITLES: Final[Mapping[int, str]] = {
     400: "Bad Request",
     401: "Unauthorized",
+    403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
     409: "Conflict",
     413: "Content Too Large",
     415: "Unsupported Media Type",
+    421: "Misdirected Request",
     500: "Internal Server Error",
     503: "Service Unavailable",
     504: "Gateway Timeout",

@@ -17,6 +17,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
+from alacrity.management.pages import split_target
 from alacrity.management.problems import MEDIA_TYPE, Problem
 
 BODY_LIMIT: Final = 65536
@@ -69,8 +70,11 @@ class BoundedRequest(Request):
         """
         if self._refused:
             self._close()
-        else:
-            super().requestReceived(command, path, version)
+            return
+        authority, target = split_target(path)
+        if authority is not None:
+            self.requestHeaders.setRawHeaders(b"Host", [authority])
+        super().requestReceived(command, target, version)
 
     def connectionLost(self, reason: Failure) -> None:
         """
