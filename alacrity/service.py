@@ -48,6 +48,7 @@ from alacrity.proxy.deadlines import Deadlines
 from alacrity.proxy.exchange import Exchange
 from alacrity.proxy.frontend import Frontend, Recorder
 from alacrity.proxy.server import ServerConnection, ServerFactory
+from alacrity.readiness import Phase, why_unfit
 from alacrity.stats import Counter, Stats
 from alacrity.tokens import TokenError, read_token
 
@@ -107,6 +108,9 @@ class Alacrity(Service):
 
     name = "alacrity"
     serving = False
+    _is_stopping = False
+    _knows_its_log = False
+    _failure: str | None = None
 
     _log = Logger()
 
@@ -182,7 +186,7 @@ class Alacrity(Service):
             counters=self._counter,
             draining=self._draining,
             results=self.monitor.results,
-            serving=self._takes_requests,
+            unfit=self._why_unfit,
             wall=time.time,
             cluster=replica,
             token=self._token(),
@@ -201,8 +205,24 @@ class Alacrity(Service):
             partial(server_endpoint, mode=PROXY_SOCKET_MODE),
         )
 
-    def _takes_requests(self) -> bool:
-        return self.serving and (self._settings.cluster.serve == "all" or self.replica.leading)
+    def _why_unfit(self) -> str | None:
+        """
+        See L{why_unfit}.
+        """
+        phase: Phase = "starting"
+        if self._is_stopping:
+            phase = "stopping"
+        elif self.serving and self._knows_its_log:
+            phase = "serving"
+        return why_unfit(
+            phase,
+            failure=self._failure or self.replica.halted,
+            listening=bool(self._proxy_ports),
+            status=self.replica.status(),
+            leading=self.replica.leading,
+            only_leader=self._settings.cluster.serve == "leader",
+            index=self.view.pool.index,
+        )
 
     def _led(self, leading: bool) -> None:
         """
@@ -295,6 +315,7 @@ class Alacrity(Service):
         Take part in the cluster.
         """
         await self.replica.start()
+        self._knows_its_log = True
         cluster = self._settings.cluster
         for port in self.part.transport.ports:
             self._log.info(
@@ -330,7 +351,7 @@ class Alacrity(Service):
         """
         Without a part in the cluster, a node is of no use.
         """
-        why = _cause(failure.value)
+        self._failure = why = _cause(failure.value)
         if isinstance(failure.value, CannotListenError):
             self._impossible(f"cluster cannot listen: {why}")
         else:
@@ -348,6 +369,7 @@ class Alacrity(Service):
 
     async def _stop(self) -> None:
         self.serving = False
+        self._is_stopping = True
         patience = self._settings.timeouts.drain
         self._log.info("stopping; requests in flight may take {seconds} s", seconds=patience)
         await _stop_listening(self._proxy_ports)

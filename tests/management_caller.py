@@ -179,7 +179,7 @@ class Management:
             counters=self.counters.get,
             draining=lambda: self.draining,
             results=self.results.get,
-            serving=lambda: self.serving,
+            unfit=lambda: None if self.serving else "it is stopping",
             wall=lambda: NOW,
             cluster=self.cluster,
             token=token,

@@ -595,7 +595,8 @@ class HealthTests(ManagementCase):
         """
         self.assertEqual(self.management.call("GET", "/health").status, 200)
         self.management.serving = False
-        self.assertProblem(self.management.call("GET", "/health"), 503)
+        detail = self.assertProblem(self.management.call("GET", "/health"), 503)
+        self.assertEqual(detail, "this node should get no requests: it is stopping")
         self.assertEqual(self.management.call("HEAD", "/health").status, 503)
 
 

@@ -550,6 +550,13 @@ class LeaderTests(ClusterCase):
         self.assertEqual(answer.headers["retry-after"], "1")
         self.assertEqual(self.management.call("HEAD", "/health/leader").status, 503)
 
+    def test_unfit(self) -> None:
+        """
+        A leader that takes no requests is not to have them sent to it for leading.
+        """
+        self.management.serving = False
+        self.assertProblem(self.management.call("GET", "/health/leader"), 503)
+
 
 class TokenTests(ManagementCase):
     """

@@ -431,6 +431,14 @@ class Replica:
             not (quorum and engine.is_member),
         )
 
+    @property
+    def halted(self) -> str | None:
+        """
+        Why it takes no part any more until an operator has seen to it; L{None}: it does,
+        or will.
+        """
+        return self._engine.halted
+
     def _role(self) -> str:
         if not self._engine.configuration:
             return "joining"

@@ -18,7 +18,7 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 from alacrity.cluster.proposals import OutcomeUnknown, Refused
 from alacrity.management import pages, token
 from alacrity.management.calls import Answer, Call, call, calls_of
-from alacrity.management.cluster import Cluster, ClusterCalls, settled
+from alacrity.management.cluster import Cluster, ClusterCalls, require_fit, settled
 from alacrity.management.documents import (
     CheckResult,
     counter_document,
@@ -71,7 +71,7 @@ class Api:
         counters: Callable[[str], Counter | None],
         draining: Callable[[], Iterable[Server]],
         results: Callable[[str], CheckResult | None],
-        serving: Callable[[], bool],
+        unfit: Callable[[], str | None],
         wall: Callable[[], float],
         cluster: Cluster,
         token: bytes | None = None,
@@ -82,7 +82,7 @@ class Api:
         @param counters: gives a server's counter by its id; L{None}: it has none yet.
         @param draining: the servers that have left the pool with requests in flight.
         @param results: gives the outcome of a server's latest check by its id.
-        @param serving: whether the proxy takes requests.
+        @param unfit: why this node should get no requests; L{None}: it should.
         @param wall: the time, in seconds since the epoch.
         @param cluster: this node's part in it.
         @param token: what callers must know; L{None}: all may call.
@@ -95,10 +95,10 @@ class Api:
         self._counters = counters
         self._draining = draining
         self._results = results
-        self._serving = serving
+        self._unfit = unfit
         self._wall = wall
         self._cluster = cluster
-        self._parts = (self, ClusterCalls(cluster))
+        self._parts = (self, ClusterCalls(cluster, unfit))
         self._token = token
         self._hosts = frozenset(hosts)
 
@@ -276,12 +276,7 @@ class Api:
         open=True,
     )
     def _show_health(self, request: Request) -> bytes:
-        if not self._serving():
-            raise Problem(
-                503,
-                "this node takes no requests: it is starting or stopping",
-                headers=RETRY,
-            )
+        require_fit(self._unfit())
         return respond_json(request, ServingDocument("serving"))
 
     # This description

@@ -4,7 +4,7 @@ The calls of the management API about the cluster itself.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from twisted.web.server import Request
@@ -57,8 +57,12 @@ class ClusterCalls:
     Who is in the cluster, and who leads it.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, unfit: Callable[[], str | None]) -> None:
+        """
+        @param unfit: why this node should get no requests; L{None}: it should.
+        """
         self._cluster = cluster
+        self._unfit = unfit
 
     @call(
         "GET",
@@ -137,7 +141,7 @@ class ClusterCalls:
     @call(
         "GET",
         "/health/leader",
-        "Whether this node leads.",
+        "Whether this node leads, and takes requests.",
         answers={200: Answer("It does.", LeaderDocument)},
         problems=[503],
         open=True,
@@ -145,7 +149,19 @@ class ClusterCalls:
     def _show_leader(self, request: Request) -> bytes:
         if not self._cluster.leading:
             raise Problem(503, "this node does not lead", headers=RETRY)
+        require_fit(self._unfit())
         return respond_json(request, LeaderDocument("leader"))
+
+
+def require_fit(unfit: str | None) -> None:
+    """
+    See that this node should get requests.
+
+    @param unfit: why it should not.
+    @raise Problem: it should not.
+    """
+    if unfit is not None:
+        raise Problem(503, f"this node should get no requests: {unfit}", headers=RETRY)
 
 
 async def settled(cluster: Cluster) -> ClusterStatus:
