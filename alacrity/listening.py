@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import msgspec
+from twisted.internet.address import IPv4Address as TwistedIPv4Address
+from twisted.internet.address import IPv6Address as TwistedIPv6Address
 from twisted.internet.endpoints import serverFromString
 
 PATH_BYTES: Final = 107
@@ -43,6 +46,18 @@ class TcpSocket(msgspec.Struct, frozen=True):
         if len(hosts) == 1 or ANY in hosts:
             return True
         return ANY_IPV4 in hosts and not any(":" in host for host in hosts)
+
+    def answers(self, ip: str, port: int, is_here: Callable[[str], bool]) -> bool:
+        """
+        Whether it is what is reached at an address.
+
+        @param ip: in its canonical form.
+        @param is_here: whether an address is one of this machine's.
+        """
+        if port != self.port:
+            return False
+        wild = self.host == ANY or (self.host == ANY_IPV4 and ":" not in ip)
+        return ip == self.host or (wild and is_here(ip))
 
 
 class UnixSocket(msgspec.Struct, frozen=True):
@@ -93,6 +108,33 @@ class OtherSocket(msgspec.Struct, frozen=True):
         Whether only one of the two can listen, as far as is known.
         """
         return self == other
+
+
+def socket_at(address: object) -> TcpSocket | None:
+    """
+    The TCP socket that listens at an address of Twisted's; L{None}: it is another kind.
+    """
+    if isinstance(address, TwistedIPv4Address | TwistedIPv6Address):
+        return TcpSocket(str(plain(ip_address(address.host))), address.port)
+    return None
+
+
+def is_here(ip: str) -> bool:
+    """
+    Whether an IP address is one of this machine's, by what the kernel says: it sends from
+    the address itself what goes to one of its own.
+    """
+    address = ip_address(ip)
+    if address.is_loopback:
+        return True
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            # Of a datagram socket, this sends nothing. The port does not matter.
+            probe.connect((ip, 9))
+            return ip_address(probe.getsockname()[0].partition("%")[0]) == address
+    except OSError:
+        return False
 
 
 Socket: TypeAlias = TcpSocket | UnixSocket | OtherSocket

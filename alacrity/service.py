@@ -38,6 +38,7 @@ from alacrity.endpoints import client_endpoint, server_endpoint, uvloop_of
 from alacrity.health import Monitor, standard_checks
 from alacrity.http1.fields import find
 from alacrity.http1.parser import Limits as MessageLimits
+from alacrity.listening import is_here, socket_at
 from alacrity.logs import AccessRecord, access_log
 from alacrity.management import Api
 from alacrity.pool import PoolView, Server
@@ -189,6 +190,7 @@ class Alacrity(Service):
             unfit=self._why_unfit,
             wall=time.time,
             cluster=replica,
+            own=self._own,
             token=self._token(),
             hosts=settings.management.hosts,
         )
@@ -223,6 +225,21 @@ class Alacrity(Service):
             only_leader=self._settings.cluster.serve == "leader",
             index=self.view.pool.index,
         )
+
+    def _own(self, ip: str, port: int) -> str | None:
+        """
+        What of this node listens at an address.
+        """
+        for role, ports in (
+            ("proxy", self._proxy_ports),
+            ("management API", self._management_ports),
+            ("port for the cluster", self.part.transport.ports),
+        ):
+            for each in ports:
+                socket = socket_at(each.getHost())
+                if socket is not None and socket.answers(ip, port, is_here):
+                    return role
+        return None
 
     def _led(self, leading: bool) -> None:
         """

@@ -172,6 +172,7 @@ class Management:
         self.draining: list[Server] = []
         self.results: dict[str, Result] = {}
         self.serving = True
+        self.own: dict[tuple[str, int], str] = {}
         self.api = Api(
             view=self.view,
             propose=self.propose if propose is None else propose,
@@ -182,6 +183,7 @@ class Management:
             unfit=lambda: None if self.serving else "it is stopping",
             wall=lambda: NOW,
             cluster=self.cluster,
+            own=lambda ip, port: self.own.get((ip, port)),
             token=token,
             hosts=hosts,
         )

@@ -307,6 +307,32 @@ BAD_REGISTRATIONS: list[BadRegistration] = [
 ]  # fmt: skip
 
 
+class OwnAddressTests(ManagementCase):
+    """
+    The node's own addresses, to which it would send what it got.
+    """
+
+    def test_refused(self) -> None:
+        """
+        They are, given or the caller's; the field is named, and the pool is as it was.
+        """
+        self.management.own = {("10.1.2.3", 8080): "proxy", ("2001:db8::1", 80): "management API"}
+        for document, detail in (
+            ({"port": 8080}, "port is 8080: at '10.1.2.3' that is this node's own proxy, "),
+            ({"port": "8080", "ip": "10.1.2.3"}, "port is 8080: at '10.1.2.3'"),
+            ({"port": 80, "ip": "2001:DB8:0::1"}, "that is this node's own management API"),
+        ):
+            answer = self.management.post(document)
+            self.assertIn(detail, self.assertProblem(answer, 409, "port"))
+        self.assertEqual(self.management.view.pool.index, 0)
+        for allowed in (
+            {"port": 8081},
+            {"port": 8080, "ip": "10.1.2.4"},
+            {"port": 9, "ip": "10.1.2.4", "check": {"type": "tcp", "port": 8080}},
+        ):
+            self.assertEqual(self.management.post(allowed).status, 201)
+
+
 class BadRegistrationTests(ManagementCase):
     """
     Bad documents to C{POST /servers}.

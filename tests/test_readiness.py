@@ -150,8 +150,8 @@ class NodeTests(SynchronousTestCase):
         )
         cluster.kill(1)
         wait_until(lambda: cluster.ask(0, "/cluster")["stale"], "the node is without a majority")
+        wait_until(lambda: self.health(alone, "/health/leader")[0] == 503, "it does not lead")
         self.assertEqual(self.health(alone)[0], 200)
-        self.assertEqual(self.health(alone, "/health/leader")[0], 503)
         cluster.kill(0)
         cluster.start(0)
         again = cluster.nodes[0]

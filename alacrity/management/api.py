@@ -56,6 +56,12 @@ READ_HEADERS: Final = ("X-Alacrity-Index", "X-Alacrity-Stale")
 CONSISTENT: Final = ("consistent",)
 
 
+def _nobody(ip: str, port: int) -> None:
+    """
+    Nothing of this node answers anywhere.
+    """
+
+
 class Api:
     """
     The management API of one node: each call is a method that says, by L{call}, where
@@ -74,6 +80,7 @@ class Api:
         unfit: Callable[[], str | None],
         wall: Callable[[], float],
         cluster: Cluster,
+        own: Callable[[str, int], str | None] = _nobody,
         token: bytes | None = None,
         hosts: Collection[str] = (),
     ) -> None:
@@ -85,6 +92,8 @@ class Api:
         @param unfit: why this node should get no requests; L{None}: it should.
         @param wall: the time, in seconds since the epoch.
         @param cluster: this node's part in it.
+        @param own: gives what of this node answers at an IP address and a port; L{None}:
+            nothing of it.
         @param token: what callers must know; L{None}: all may call.
         @param hosts: the names by which the API may be called without a token, besides
             C{localhost}.
@@ -99,6 +108,7 @@ class Api:
         self._wall = wall
         self._cluster = cluster
         self._parts = (self, ClusterCalls(cluster, unfit))
+        self._own = own
         self._token = token
         self._hosts = frozenset(hosts)
 
@@ -148,11 +158,19 @@ class Api:
             201: Answer("It is new.", ServerDocument, ["Location"]),
             200: Answer("It was known.", ServerDocument, ["Location"]),
         },
-        problems=[400, 415, 503, 504],
+        problems=[400, 409, 415, 503, 504],
         names="/servers/{id}",
     )
     async def _register(self, request: Request) -> bytes:
         asked = read_registration(require_json(request), caller(request))
+        own = self._own(asked.ip, asked.port)
+        if own is not None:
+            raise Problem(
+                409,
+                f"port is {asked.port}: at {shown(asked.ip)} that is this node's own {own}, and "
+                "requests would go round in circles; allowed: another server's address",
+                field="port",
+            )
         outcome = await self._propose(
             Register(asked.ip, asked.port, asked.check, asked.weight, time=self._wall())
         )

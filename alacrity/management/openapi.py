@@ -40,7 +40,7 @@ PROBLEMS: Final[Mapping[int, str]] = {
     401: "The call needs the token.",
     403: "A web page of another site asks for it.",
     404: "There is no such server, or node.",
-    409: "The cluster is not such that it can be done.",
+    409: "The node or the cluster is not such that it can be done.",
     413: "The body is larger than 64 KiB.",
     415: "The body is not said to be JSON.",
     421: "Host is a name that is not in management.hosts.",
