@@ -50,11 +50,14 @@ class Proxy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @ivar listen: endpoint strings.
     @ivar via: the proxy's pseudonym in C{Via} (RFC 9110 7.6.3).
     @ivar trusted_proxies: networks whose C{X-Forwarded-} fields are kept.
+    @ivar reuse: which requests may go over a server connection that other clients have
+        used: all; all but the first of a client's connection; none.
     """
 
     listen: tuple[str, ...] = ("tcp:8080",)
     via: str = "alacrity"
     trusted_proxies: tuple[Network, ...] = ()
+    reuse: Literal["always", "safe", "never"] = "always"
 
 
 class Management(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -134,6 +137,9 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         bits counting as one; 0: any number. Those of trusted proxies are not counted.
     @ivar body_rate: the least bytes a second at which a request body must come, on
         average over 20 s; 0: any.
+    @ivar response_rate: the least bytes a second at which a client must take a response
+        that it does not take at once, on average; 0: any, if it takes some at all within
+        C{client_idle}.
     @ivar idle_per_server: most unused connections that are kept to one server.
     @ivar requests_per_connection: most requests on a client's connection; 0: any.
     """
@@ -145,6 +151,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     client_connections: int = 10000
     connections_per_address: int = 0
     body_rate: int = 500
+    response_rate: int = 500
     idle_per_server: int = 32
     requests_per_connection: int = 0
 
@@ -249,6 +256,7 @@ _RULES: Final[dict[str, _Rule]] = {
     **{f"limits.{name}": _COUNT for name in Limits.__struct_fields__},
     "limits.body_bytes": _COUNT_OR_NONE,
     "limits.body_rate": _COUNT_OR_NONE,
+    "limits.response_rate": _COUNT_OR_NONE,
     "limits.connections_per_address": _COUNT_OR_NONE,
     "limits.requests_per_connection": _COUNT_OR_NONE,
     "limits.idle_per_server": (lambda v: 0 <= v < 1 << 31, "a whole number from 0"),

@@ -14,9 +14,12 @@ C{tcp}, C{tcp6} and C{unix}, the endpoints are Twisted's own.
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import os
 import socket
 import struct
+import termios
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -30,6 +33,7 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.error import (
     CannotListenError,
+    ConnectError,
     ConnectingCancelledError,
     ConnectionAborted,
     ConnectionDone,
@@ -64,6 +68,9 @@ HIGH_WATER: Final = 65536
 LOW_WATER: Final = 16384
 """How few let it go on."""
 
+READ_SIZE: Final = 262144
+"""Bytes that are read at once, as uvloop does."""
+
 OWNER_ONLY: Final = 0o600
 """The mode of a Unix socket that this user alone may connect to."""
 
@@ -94,17 +101,20 @@ def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 
 def server_endpoint(
-    reactor: Any, description: str, *, mode: int = OWNER_ONLY
+    reactor: Any, description: str, *, mode: int = OWNER_ONLY, turn: int = 0
 ) -> IStreamServerEndpoint:
     """
     Like L{twisted.internet.endpoints.serverFromString}, on uvloop where possible.
 
     @param mode: of a Unix socket, where the description names none.
+    @param turn: bytes that a protocol is given of one connection in one turn of the
+        loop, at most; 0: as many as there are. For protocols that do not see to this
+        themselves; on uvloop alone.
     """
     loop = uvloop_of(reactor)
     kind = description.partition(":")[0]
     if loop is not None and kind in {"tcp", "tcp6", "unix"}:
-        reactor = _Listener(loop)
+        reactor = _Listener(loop, turn)
     if kind != "unix":
         endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
         return endpoint
@@ -172,6 +182,50 @@ def unix_client_endpoint(reactor: IReactorCore, path: str, timeout: float) -> IS
     return UNIXClientEndpoint(reactor, path, timeout)
 
 
+def unsent(transport: Any) -> int | None:
+    """
+    Bytes written to a connection that its other end has not acknowledged: those in the
+    transport's buffer and those in the kernel's. L{None}: it cannot be told.
+    """
+    tell = getattr(transport, "unsent", None)
+    if tell is not None:
+        count: int | None = tell()
+        return count
+    sock = getattr(transport, "socket", None)
+    if sock is None:
+        return None
+    # Twisted's transports offer no public name for their buffers.
+    waiting: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen  # noqa: SLF001
+    return waiting + _unacknowledged(sock)
+
+
+def _unacknowledged(sock: Any) -> int:
+    """
+    Bytes that the kernel has yet to see acknowledged (C{SIOCOUTQ}, tcp(7)).
+    """
+    try:
+        (count,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))
+    except OSError:
+        return 0
+    return int(count)
+
+
+_SHORTAGES: Final = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
+)
+
+
+def local_shortage(error: BaseException | None) -> int | None:
+    """
+    What this machine was short of when a connection could not be made, as an C{errno};
+    L{None}: nothing, it was the other end.
+    """
+    code: int | None = (
+        error.osError if isinstance(error, ConnectError) else getattr(error, "errno", None)
+    )
+    return code if code in _SHORTAGES else None
+
+
 @implementer(ITCPTransport, IConsumer, IPushProducer)
 class StreamTransport:
     """
@@ -180,7 +234,8 @@ class StreamTransport:
 
     @ivar write: sends bytes; uvloop's own, while the connection is open.
     @ivar writeSequence: sends several; likewise.
-    @ivar data_received: the protocol's own C{dataReceived}.
+    @ivar data_received: the protocol's own C{dataReceived}, unless it is to be given so
+        much in a turn of the loop at most.
     @ivar disconnecting: whether L{loseConnection} has been called.
     """
 
@@ -190,11 +245,15 @@ class StreamTransport:
         "_build",
         "_error",
         "_full",
+        "_giving",
+        "_held",
         "_loop",
+        "_paused",
         "_peer",
         "_producer",
         "_protocol",
         "_pull",
+        "_turn",
         "_uv",
         "data_received",
         "disconnecting",
@@ -209,7 +268,14 @@ class StreamTransport:
         self,
         loop: asyncio.AbstractEventLoop,
         build: Callable[[IAddress], IProtocol | None],
+        turn: int = 0,
     ) -> None:
+        self._turn = turn
+        # What is left for the next turns, whether one is asked for, and whether the
+        # protocol wants nothing for now.
+        self._held = b""
+        self._giving = False
+        self._paused = False
         self._loop = loop
         self._build = build
         self._uv: Any = None
@@ -240,8 +306,27 @@ class StreamTransport:
         self._protocol = protocol
         protocol.makeConnection(self)
         # uvloop keeps the bound method that it finds at this moment.
-        self.data_received = protocol.dataReceived
+        self.data_received = self._receive if self._turn else protocol.dataReceived
         uv.set_protocol(self)
+
+    def _receive(self, data: bytes) -> None:
+        """
+        Give the protocol what is right for this turn of the loop, and keep the rest.
+        """
+        self._held += data
+        if len(self._held) > self._turn and self._uv is not None:
+            self._uv.pause_reading()
+        if not self._giving:
+            self._give()
+
+    def _give(self) -> None:
+        self._giving = False
+        if self._paused or not self._held or self._protocol is None:
+            return
+        piece, self._held = self._held[: self._turn], self._held[self._turn :]
+        self._protocol.dataReceived(piece)
+        if not self._paused:
+            self.resumeProducing()
 
     def eof_received(self) -> bool:
         # libuv tells of an end where there are bytes and a reset at once, and looks no
@@ -257,9 +342,12 @@ class StreamTransport:
         return True
 
     def connection_lost(self, error: BaseException | None) -> None:
+        if isinstance(error, OSError) and not self._aborting and not self._turn:
+            self._read_what_came()
         # What holds us, we hold no longer: a connection that has ended is not to wait
         # for Python's collector of cycles, which would stop all others meanwhile.
         self._uv = None
+        self._held = b""
         error = error or self._error
         self.write = self.writeSequence = self.data_received = _discard
         self.disconnecting = True
@@ -278,6 +366,30 @@ class StreamTransport:
         else:
             reason = Failure(error)
         protocol.connectionLost(reason)
+
+    def _read_what_came(self) -> None:
+        """
+        Read what had come before a write failed, such as the answer of a server that
+        did not want all of a request. uvloop does not look.
+        """
+        sock = self._open_socket()
+        if sock is None or self._protocol is None:
+            return
+        try:
+            while not self._aborting and (data := os.read(sock.fileno(), READ_SIZE)):
+                self._protocol.dataReceived(data)
+        except OSError:
+            pass  # That was all.
+
+    def unsent(self) -> int:
+        """
+        See L{unsent<alacrity.endpoints.unsent>}.
+        """
+        sock = self._open_socket()
+        if sock is None:
+            return 0
+        waiting: int = self._uv.get_write_buffer_size()
+        return waiting + _unacknowledged(sock)
 
     def pause_writing(self) -> None:
         self._full = True
@@ -425,6 +537,7 @@ class StreamTransport:
     # IPushProducer
 
     def pauseProducing(self) -> None:
+        self._paused = True
         if self._uv is None:
             return
         if not self._uv.is_reading():
@@ -433,7 +546,12 @@ class StreamTransport:
         self._uv.pause_reading()
 
     def resumeProducing(self) -> None:
-        if self._uv is not None and self._open_socket() is not None:
+        self._paused = False
+        if self._held:
+            if not self._giving:
+                self._giving = True
+                self._loop.call_soon(self._give)
+        elif self._uv is not None and self._open_socket() is not None:
             self._uv.resume_reading()
 
     def stopProducing(self) -> None:
@@ -465,8 +583,9 @@ class _Listener:
     The part of a reactor that Twisted's server endpoints use, on uvloop.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, turn: int) -> None:
         self._loop = loop
+        self._turn = turn
 
     def listenTCP(
         self, port: int, factory: IProtocolFactory, backlog: int = 50, interface: str = ""
@@ -484,7 +603,7 @@ class _Listener:
         except OSError as error:
             sock.close()
             raise CannotListenError(interface, port, error) from error
-        return _Port(self._loop, sock, factory, max(backlog, socket.SOMAXCONN))
+        return _Port(self._loop, sock, factory, max(backlog, socket.SOMAXCONN), self._turn)
 
     def listenUNIX(
         self,
@@ -520,7 +639,8 @@ class _Listener:
             if lock is not None:
                 lock.unlock()
 
-        return _Port(self._loop, sock, factory, max(backlog, socket.SOMAXCONN), release)
+        backlog = max(backlog, socket.SOMAXCONN)
+        return _Port(self._loop, sock, factory, backlog, self._turn, release)
 
 
 def _remove(path: str) -> None:
@@ -542,12 +662,14 @@ class _Port:
         sock: socket.socket,
         factory: IProtocolFactory,
         backlog: int,
+        turn: int,
         release: Callable[[], None] = lambda: None,
     ) -> None:
         self._loop = loop
         self._socket = sock
         self._factory = factory
         self._backlog = backlog
+        self._turn = turn
         self._release = release
         self._host = _address(sock.family, sock.getsockname())
         self._serving: asyncio.Task[Any] | None = None
@@ -566,7 +688,7 @@ class _Port:
         )
         self._serving = self._loop.create_task(
             create(
-                lambda: StreamTransport(self._loop, self._factory.buildProtocol),
+                lambda: StreamTransport(self._loop, self._factory.buildProtocol, self._turn),
                 sock=sock,
                 backlog=self._backlog,
             )
@@ -593,6 +715,18 @@ class _Port:
 
     def getHost(self) -> IAddress:
         return self._host
+
+
+def after_turns(
+    loop: asyncio.AbstractEventLoop, turns: int, call: Callable[..., object], *arguments: Any
+) -> None:
+    """
+    Call something after so many turns of a loop, in each of which it looks at the sockets.
+    """
+    if turns:
+        loop.call_soon(after_turns, loop, turns - 1, call, *arguments)
+    else:
+        call(*arguments)
 
 
 @implementer(IStreamClientEndpoint)
@@ -634,6 +768,11 @@ class _ClientEndpoint:
             built.append(protocol)
             return protocol
 
+        def expire() -> None:
+            # Timers run before the sockets are looked at. After a stall of the loop, the
+            # connection may long be made: it takes three turns until we would be told.
+            after_turns(loop, 3, give_up, TimeoutError())
+
         def give_up(reason: Exception) -> None:
             # The loop may have both in hand, that it is late and that it is not wanted.
             late.cancel()
@@ -673,7 +812,7 @@ class _ClientEndpoint:
                 connected.errback(Failure(NoProtocol()))
 
         task = loop.create_task(self._create(make))
-        late = loop.call_later(self._timeout, give_up, TimeoutError())
+        late = loop.call_later(self._timeout, expire)
         connected: Deferred[IProtocol] = Deferred(
             lambda _: give_up(ConnectingCancelledError(self._address))
         )

@@ -167,6 +167,7 @@ class AccessRecord(msgspec.Struct, frozen=True, gc=False):
     @ivar complete: whether the response was, to its end.
     @ivar duration: in seconds, since the head of the request was read.
     @ivar server: the id of the server that it went to last, if any.
+    @ivar reason: what was wrong, if the answer is the proxy's own or broke off.
     """
 
     client: str
@@ -181,6 +182,7 @@ class AccessRecord(msgspec.Struct, frozen=True, gc=False):
     user_agent: bytes | None = None
     duration: float = 0.0
     server: str | None = None
+    reason: str = ""
 
 
 def access_log(settings: Log) -> Callable[[AccessRecord], None] | None:
@@ -231,6 +233,8 @@ def as_json(record: AccessRecord) -> str:
         "referer": None if record.referer is None else record.referer.decode("latin-1"),
         "user_agent": None if record.user_agent is None else record.user_agent.decode("latin-1"),
     }
+    if record.reason:
+        document["reason"] = record.reason
     return msgspec.json.encode(document).decode()
 
 

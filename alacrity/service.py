@@ -173,6 +173,8 @@ class Alacrity(Service):
             balancer=self.balancer,
             connect=self._connect,
             deadlines=self.deadlines,
+            later=self._later,
+            reuse=settings.proxy.reuse,
             limits=settings.limits,
             stats=self.stats,
             timeouts=settings.timeouts,
@@ -421,9 +423,18 @@ class Alacrity(Service):
                 self._message_limits,
                 settings.limits.idle_per_server,
                 settings.timeouts.server_idle,
+                private=settings.proxy.reuse == "never",
+                drain=settings.timeouts.drain,
+                later=self._later,
             )
         )
         return connecting
+
+    def _later(self, call: Callable[[], None]) -> None:
+        """
+        Call something in the loop's next turn.
+        """
+        self._reactor.callLater(0, call)
 
     def _counter(self, id: str) -> Counter | None:
         upstream = self.balancer.upstream(id)
@@ -445,7 +456,7 @@ def _record(client: ClientConnection, exchange: Exchange | None, status: int) ->
     """
     address = client.forwarder.client.decode()
     if exchange is None:
-        return AccessRecord(client=address, time=time.time(), status=status)
+        return AccessRecord(client=address, time=time.time(), status=status, reason=client.reason)
     head = exchange.head
     return AccessRecord(
         client=address,
@@ -460,6 +471,7 @@ def _record(client: ClientConnection, exchange: Exchange | None, status: int) ->
         user_agent=find(head.lines, b"user-agent"),
         duration=exchange.duration,
         server=None if exchange.upstream is None else exchange.upstream.server.id,
+        reason=exchange.reason,
     )
 
 

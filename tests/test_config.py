@@ -58,7 +58,7 @@ FAULTS = {
         "(10.0.0.1/8 has host bits set)"
     ),
     "[proxy]\nlog = true": (
-        "proxy.log: found unknown; allowed: the keys listen, via, trusted_proxies"
+        "proxy.log: found unknown; allowed: the keys listen, via, trusted_proxies, reuse"
     ),
     "[health]\ninterval = '5s'": (
         "health.interval: found '5s'; allowed: a number of seconds from 0.1 to 86400"
@@ -112,6 +112,12 @@ FAULTS = {
     "[health]\nderegister_after = inf": (
         "health.deregister_after: found inf; allowed: a number of seconds from 1 to 31536000, or 0 for never"
     ),
+    "[proxy]\nreuse = 'sometimes'": (
+        "proxy.reuse: found 'sometimes'; allowed: one of always, safe, never"
+    ),
+    "[limits]\nresponse_rate = -1": (
+        "limits.response_rate: found -1; allowed: a whole number from 1, or 0 for no limit"
+    ),
     "[health]\njitter = 2": "health.jitter: found 2; allowed: a number from 0 to 1",
     "[health]\nrise = 0": "health.rise: found 0; allowed: a whole number from 1",
     "[health]\nrise = 1.5": "health.rise: found 1.5; allowed: a whole number from 1",
@@ -151,6 +157,7 @@ ALL = """
 listen = ["tcp:80", "tcp6:80:interface=\\\\:\\\\:1", "unix:/run/proxy.sock"]
 via = "edge-1"
 trusted_proxies = ["10.0.0.0/8", "2001:db8::/32"]
+reuse = "safe"
 [management]
 listen = ["tcp:0:interface=127.0.0.1"]
 [health]
@@ -177,6 +184,7 @@ body_bytes = 1000
 client_connections = 20
 connections_per_address = 10
 body_rate = 0
+response_rate = 600
 idle_per_server = 0
 requests_per_connection = 7
 [log]
@@ -200,7 +208,12 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(
             msgspec.to_builtins(settings),
             {
-                "proxy": {"listen": ("tcp:8080",), "via": "alacrity", "trusted_proxies": ()},
+                "proxy": {
+                    "listen": ("tcp:8080",),
+                    "via": "alacrity",
+                    "trusted_proxies": (),
+                    "reuse": "always",
+                },
                 "management": {
                     "listen": ("tcp:8687:interface=127.0.0.1",),
                     "token_file": None,
@@ -233,6 +246,7 @@ class ParseTests(SynchronousTestCase):
                     "client_connections": 10000,
                     "connections_per_address": 0,
                     "body_rate": 500,
+                    "response_rate": 500,
                     "idle_per_server": 32,
                     "requests_per_connection": 0,
                 },

@@ -268,6 +268,7 @@ class ForwardingTests(SynchronousTestCase):
         proxy = Proxy(server(state=State.DOWN))
         client = proxy.client()
         client.receive(GET * 2000)
+        proxy.turn()
         self.assertEqual(client.take().count(b"HTTP/1.1 503 "), 2000)
 
     def test_bad_request(self) -> None:
@@ -887,7 +888,7 @@ class PaceTests(SynchronousTestCase):
         self.assertTrue(client.closing)
         self.assertFalse(client.lost)
         client.receive(b"hello")
-        proxy.wait(2)
+        proxy.wait(5)
         self.assertTrue(client.lost)
 
     def test_freed_at_once(self) -> None:

@@ -5,8 +5,9 @@ the one that a test lets pass.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from twisted.internet.address import IPv4Address
@@ -57,6 +58,7 @@ class Wire:
     @ivar closing: whether the proxy has closed it, or half of it.
     @ivar aborted: whether the proxy has dropped it.
     @ivar lingering: whether what was written is stuck, so that closing takes for ever.
+    @ivar unacknowledged: bytes on their way to the other end; L{None}: it cannot be told.
     """
 
     def __init__(self, peer: str, port: int) -> None:
@@ -66,6 +68,7 @@ class Wire:
         self.closing = False
         self.aborted = False
         self.lingering = False
+        self.unacknowledged: int | None = None
         self.lost = False
         self.protocol: Any = None
         self.producer: Any = None
@@ -107,6 +110,9 @@ class Wire:
     def write(self, data: bytes) -> None:
         if not self.closing and not self.lost:
             self.sent += data
+
+    def unsent(self) -> int | None:
+        return self.unacknowledged
 
     def loseConnection(self) -> None:
         assert self.producer is None, "a producer is registered still"
@@ -151,7 +157,13 @@ class Proxy:
     @ivar servers: the connections to servers, in the order that they were made.
     """
 
-    def __init__(self, *servers: Server, trusted: tuple[str, ...] = (), **settings: Any) -> None:
+    def __init__(
+        self,
+        *servers: Server,
+        trusted: tuple[str, ...] = (),
+        reuse: Literal["always", "safe", "never"] = "always",
+        **settings: Any,
+    ) -> None:
         limits = {k: v for k, v in settings.items() if k in Limits.__struct_fields__}
         timeouts = {k: v for k, v in settings.items() if k in Timeouts.__struct_fields__}
         assert len(limits) + len(timeouts) == len(settings), settings
@@ -167,12 +179,15 @@ class Proxy:
         self.connecting: list[tuple[Upstream, Deferred[ServerConnection]]] = []
         self.servers: list[Wire] = []
         self.recorded: list[Any] = []
+        self._calls: list[Callable[[], None]] = []
         for each in servers or (server(),):
             self.balancer.changed(Change(None, each))
         self.frontend = Frontend(
             balancer=self.balancer,
             connect=self._connect,
             deadlines=self.deadlines,
+            later=self._later,
+            reuse=reuse,
             limits=self.limits,
             stats=self.stats,
             timeouts=self.timeouts,
@@ -180,6 +195,24 @@ class Proxy:
             record=lambda client, exchange, status: self.recorded.append((exchange, status)),
             monotonic=self.clock.seconds,
         )
+
+    def _later(self, call: Callable[[], None]) -> None:
+        self._calls.append(call)
+
+    def turn(self) -> None:
+        """
+        Let the loop have turns, until nothing waits for one.
+        """
+        while self._calls:
+            self.turn_once()
+
+    def turn_once(self) -> None:
+        """
+        Let it have one, and no more than that.
+        """
+        calls, self._calls = self._calls, []
+        for call in calls:
+            call()
 
     def _connect(self, upstream: Upstream) -> Deferred[ServerConnection]:
         connected: Deferred[ServerConnection] = Deferred()
@@ -196,17 +229,27 @@ class Proxy:
         A server takes the connection that has waited longest.
         """
         upstream, connected = self.connecting.pop(0)
+        wire = self.made(upstream)
+        connected.callback(wire.protocol)
+        return wire
+
+    def made(self, upstream: Upstream) -> Wire:
+        """
+        A connection to a server is made, and who asked for it is yet to be told.
+        """
         factory = ServerFactory(
             upstream,
             self.deadlines,
             MessageLimits(),
             self.limits.idle_per_server,
             self.timeouts.server_idle,
+            private=self.frontend.reuse == "never",
+            drain=self.timeouts.drain,
+            later=self._later,
         )
         protocol = factory.buildProtocol(None)
         wire = Wire(upstream.host, upstream.port).connect(protocol)
         self.servers.append(wire)
-        connected.callback(protocol)
         return wire
 
     def client(self, peer: str = "203.0.113.9") -> Wire:
@@ -219,6 +262,7 @@ class Proxy:
         """
         Let time pass.
         """
+        self.turn()
         self.clock.pump([0.25] * int(seconds / 0.25 + 2))
 
     def counted(self) -> tuple[int, int, int, int]:

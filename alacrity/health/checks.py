@@ -9,7 +9,6 @@ Cancelling the L{Deferred} ends the check and closes its connection.
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeAlias
@@ -43,6 +42,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from alacrity.clocks import Deadline
+from alacrity.endpoints import local_shortage
 from alacrity.pool import HttpCheck, Server, TcpCheck
 
 BODY_BYTES: Final = 65536
@@ -50,11 +51,6 @@ BODY_BYTES: Final = 65536
 
 ANSWER_BYTES: Final = 524288
 """How much is read at most in all, so that a head without an end is no harm."""
-
-_OURS: Final = frozenset(
-    {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
-)
-"""Errors that are this machine's want of means, not the server's fault."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -174,9 +170,10 @@ def _unconnected(error: BaseException, timeout: float) -> Verdict:
         case NoRouteError():
             reason = "no route to host"
         case ConnectError() | OSError():
+            shortage = local_shortage(error)
+            if shortage is not None:
+                raise CannotCheck(os.strerror(shortage).lower()) from error
             code = error.osError if isinstance(error, ConnectError) else error.errno
-            if code in _OURS:
-                raise CannotCheck(os.strerror(code).lower()) from error
             reason = os.strerror(code).lower() if isinstance(code, int) else "cannot connect"
         case _:
             raise error
@@ -234,7 +231,7 @@ def http_check(client: HttpClient, clock: IReactorTime) -> HttpCheckFunction:
             getting.cancel()
 
         getting = Deferred.fromCoroutine(get(server, check))
-        limit = clock.callLater(timeout, give_up)
+        limit = Deadline(clock, timeout, give_up)
         try:
             return await getting
         except Exception as error:
@@ -245,8 +242,7 @@ def http_check(client: HttpClient, clock: IReactorTime) -> HttpCheckFunction:
                 return Verdict(passed=False, reason=_unanswered(error))
             return _unconnected(error, timeout)
         finally:
-            if limit.active():
-                limit.cancel()
+            limit.cancel()
 
     def check(server: Server, check: HttpCheck, timeout: float) -> Deferred[Verdict]:
         return Deferred.fromCoroutine(limited(server, check, timeout))

@@ -202,7 +202,7 @@ class ChunkedBody:
         Go on with the chunk that has come in part, if there is one.
         """
         if self._line:
-            line = _SIZE.match(self._line + data[at : at + SIZE_LINE])
+            line = _SIZE.match(self._line + data[at : at + SIZE_LINE + 1])
             if line is None:
                 return self._keep_line(data, at)
             if line.end() > SIZE_LINE:
@@ -244,7 +244,7 @@ class ChunkedBody:
         """
         Keep a size line of which a part has come, if it can become one.
         """
-        line = self._line + data[at : at + SIZE_LINE]
+        line = self._line + data[at : at + SIZE_LINE + 1]
         if _SIZE_BEGUN.fullmatch(line) is None:
             raise _malformed_size()
         if len(line) > min(SIZE_LINE, self._limits.header_bytes):

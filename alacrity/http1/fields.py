@@ -109,6 +109,16 @@ that only pretends to be one (to be dropped), C{b""} for an ordinary one.
 """
 
 
+_LOGIN: Final = re.compile(
+    rb"(?:authorization:|www-authenticate:(?:.*,)?)[ \t]*(?:ntlm|negotiate)(?:[ \t,]|$)",
+    re.IGNORECASE,
+)
+"""
+A field line of a login that holds for the connection rather than for the request: NTLM,
+Negotiate (RFC 4559 5). It is special, whatever other lines of its name are.
+"""
+
+
 class _SpecialLines(dict[bytes, "tuple[bytes, bytes] | None"]):
     """
     By a field line: name and value, as in L{SPECIALS}, or L{None} for an ordinary
@@ -122,6 +132,8 @@ class _SpecialLines(dict[bytes, "tuple[bytes, bytes] | None"]):
     def __missing__(self, line: bytes) -> tuple[bytes, bytes] | None:
         name, _, value = line.partition(b":")
         special = SPECIALS[name]
+        if not special and _LOGIN.match(line):
+            special = name.lower()
         field = (special, value.strip(b" \t")) if special else None
         if len(line) <= self.LONGEST:
             if len(self) >= self.BOUND:

@@ -99,12 +99,34 @@ class Forwarder:
 
 
 _PASSED: Final = {
+    b"authorization": b"Authorization: ",
     b"date": b"Date: ",
     b"expect": b"Expect: ",
     b"trailer": b"Trailer: ",
     b"via": b"Via: ",
+    b"www-authenticate": b"WWW-Authenticate: ",
 }
 """The special fields that go on as they came."""
+
+_PASSED_BACK: Final = frozenset({b"trailer", b"via", b"www-authenticate"})
+"""Those of them that a response may have, beside C{Date}."""
+
+LOOP: Final = 3
+"""
+Times that a proxy's own name stands in C{Via} before a request counts as one that goes
+round in a loop. Proxies in a row may share a name, as none has to be configured.
+"""
+
+
+def goes_round(via: bytes, pseudonym: bytes) -> bool:
+    """
+    Whether a request has come by this proxy so often that it goes round in a loop.
+
+    @param via: the request's C{Via} (RFC 9110 7.6.3).
+    @param pseudonym: the proxy's own name there.
+    """
+    names = (member.split()[1:2] for member in via.split(b","))
+    return sum(name == [pseudonym] for name in names) >= LOOP
 
 
 def response(head: ResponseHead, *, minor: int, keep_alive: bool, via: bytes, date: bytes) -> bytes:
@@ -125,7 +147,7 @@ def response(head: ResponseHead, *, minor: int, keep_alive: bool, via: bytes, da
         if name == b"date":
             dated = True
             parts.append(b"Date: " + value)
-        elif (name == b"via" or name == b"trailer") and name not in head.named:
+        elif name in _PASSED_BACK and name not in head.named:
             parts.append(_PASSED[name] + value)
     if head.length < 0:
         if minor:

@@ -32,6 +32,8 @@ class RequestHead(msgspec.Struct, frozen=True, gc=False):
     @ivar keep_alive: whether the client means to send another request.
     @ivar upgrade: the protocols that the client would rather go on with, those that
         may be, as a list (RFC 9110 7.8); empty: none.
+    @ivar via: the intermediaries that it came by, as a list (RFC 9110 7.6.3).
+    @ivar login: whether it logs the connection in, not the request alone (RFC 4559).
     """
 
     method: bytes
@@ -44,6 +46,8 @@ class RequestHead(msgspec.Struct, frozen=True, gc=False):
     length: int
     keep_alive: bool
     upgrade: bytes = b""
+    via: bytes = b""
+    login: bool = False
 
 
 class ResponseHead(msgspec.Struct, frozen=True, gc=False):
@@ -56,6 +60,7 @@ class ResponseHead(msgspec.Struct, frozen=True, gc=False):
     @ivar declared: what C{Content-Length} says; it may say so without a body,
         to a HEAD request or with 304 (RFC 9110 8.6); L{None}: nothing.
     @ivar keep_alive: whether the server takes another request afterwards.
+    @ivar login: whether it asks for a login that holds for the connection (RFC 4559).
 
     The others are L{RequestHead}'s.
     """
@@ -68,3 +73,4 @@ class ResponseHead(msgspec.Struct, frozen=True, gc=False):
     length: int
     declared: int | None
     keep_alive: bool
+    login: bool = False

@@ -15,9 +15,10 @@ from typing import Final, Protocol
 
 from httptools import HttpParserError, HttpRequestParser, HttpResponseParser
 
+from alacrity.http1.chunks import Limits
 from alacrity.http1.errors import ProtocolError
 from alacrity.http1.fields import content_length, options, upgrades, valid_host
-from alacrity.http1.framing import HEAD, Limits, MessageParser
+from alacrity.http1.framing import HEAD, MessageParser
 from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead
 
 __all__ = ["Limits", "RequestParser", "RequestReceiver", "ResponseParser", "ResponseReceiver"]
@@ -153,7 +154,8 @@ class RequestParser(MessageParser):
         host: bytes | None = None
         length: int | None = None
         chunked = False
-        upgrade = b""
+        upgrade = via = b""
+        login = False
         named = NONE_NAMED
         for name, value in specials:
             if name == b"host":
@@ -178,6 +180,10 @@ class RequestParser(MessageParser):
             elif name == b"expect" and value.lower() != b"100-continue":
                 # RFC 9110 10.1.1: the one expectation that there is.
                 raise ProtocolError("the Expect is not 100-continue", 417)
+            elif name == b"via":
+                via = b"%b, %b" % (via, value) if via else value
+            elif name == b"authorization":
+                login = True
         if chunked:
             # RFC 9112 6.1, 6.3 item 3
             if length is not None:
@@ -214,6 +220,8 @@ class RequestParser(MessageParser):
                 length,
                 b"close" not in named if minor else b"keep-alive" in named,
                 upgrade,
+                via,
+                login,
             )
         )
         return length
@@ -309,7 +317,7 @@ class ResponseParser(MessageParser):
         minor, status, reason = _status_line(lines[0])
         ordinary, specials = self._fields(lines[1:])
         length: int | None = None
-        chunked = False
+        chunked = login = False
         named = NONE_NAMED
         for name, value in specials:
             if name == b"connection":
@@ -318,6 +326,8 @@ class ResponseParser(MessageParser):
                 if length is not None:
                     raise ProtocolError("there is more than one Content-Length")
                 length = content_length(value)
+            elif name == b"www-authenticate":
+                login = True
             elif name == b"transfer-encoding":
                 if chunked or value.lower() != b"chunked" or minor == 0:
                     raise ProtocolError("the Transfer-Encoding is not chunked")
@@ -352,6 +362,7 @@ class ResponseParser(MessageParser):
                 # RFC 9110 8.6: there is none with 204.
                 None if status == 204 else length,
                 keep_alive and body != UNTIL_CLOSE,
+                login,
             )
         )
         return body

@@ -20,19 +20,21 @@ class Upstream:
     A server, as the data path sees it.
 
     @ivar server: as it was last in the pool.
-    @ivar idle: connections to it that wait for a request, the most recently used
-        last.
+    @ivar connections: all connections to it.
+    @ivar idle: those of them that wait for a request of any client, the most recently
+        used last.
     @ivar active: how many exchanges are under way with it.
     @ivar retired: whether it has left the pool; its exchanges may go on.
     """
 
-    __slots__ = ("active", "counter", "host", "idle", "port", "retired", "server")
+    __slots__ = ("active", "connections", "counter", "host", "idle", "port", "retired", "server")
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self.host = server.ip
         self.port = server.port
         self.counter = Counter()
+        self.connections: set[ServerConnection] = set()
         self.idle: list[ServerConnection] = []
         self.active = 0
         self.retired = False
@@ -44,6 +46,14 @@ class Upstream:
         idle, self.idle = self.idle, []
         for connection in idle:
             connection.close()
+
+    def retire(self) -> None:
+        """
+        Take leave of the server: it is not in the pool any more.
+        """
+        self.retired = True
+        for connection in tuple(self.connections):
+            connection.retire()
 
 
 def _share(server: Server | None) -> int:
@@ -87,8 +97,7 @@ class Balancer:
         else:
             assert before is not None
             upstream = self._upstreams.pop(before.id)
-            upstream.retired = True
-            upstream.close_idle()
+            upstream.retire()
             if upstream.active:
                 self._leaving.add(upstream)
         self._rotate(upstream, _share(before), _share(after))

@@ -4,6 +4,7 @@ Connections from clients.
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import (
@@ -15,30 +16,42 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from alacrity.endpoints import unsent
 from alacrity.http1.errors import ProtocolError
-from alacrity.http1.forwarding import Forwarder
+from alacrity.http1.forwarding import Forwarder, goes_round
 from alacrity.http1.messages import RequestHead
 from alacrity.http1.parser import RequestParser
 from alacrity.http1.responses import own_response
+from alacrity.pool import State
+from alacrity.proxy.balancer import Upstream
 from alacrity.proxy.exchange import Exchange
+from alacrity.proxy.pace import ReaderPace
 from alacrity.proxy.server import ServerConnection
 from alacrity.proxy.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from alacrity.proxy.frontend import Frontend
 
-LINGER: Final = 2.0
+LINGER: Final = 5.0
 """
-For how many seconds a connection is read from after its last response, so that
-the response is not lost to a reset (RFC 9112 9.6).
+Seconds that a connection is read from after its last response, since the client sent
+last, so that the response is not lost to a reset (RFC 9112 9.6). This and the next are
+nginx's C{lingering_timeout} and C{lingering_time}.
 """
+
+LINGER_IN_ALL: Final = 30.0
+"""Seconds that it is read from at most, however busily the client sends."""
+
+TURN: Final = 16
+"""Requests of one connection that are answered at once in one turn of the loop."""
+
+OWN: Final = 16
+"""Server connections that are kept for one client alone."""
 
 PROBE: Final = 0.5
 """
 For how many seconds the answer to a probe is awaited.
 """
-
-_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -56,12 +69,18 @@ class ClientConnection(Protocol):
     @ivar network: what it is counted under, if it is; see
         L{alacrity.proxy.addresses.network}.
     @ivar leaving: whether the connection is to be closed after this response.
+    @ivar own: idle server connections that are kept for this client alone.
+    @ivar shares: whether its requests may go over connections that others have used.
+    @ivar reason: what was wrong with what came last, if it did not come to an exchange.
     """
 
     # ITCPTransport, IConsumer and IPushProducer at once.
     transport: Any
 
     network: bytes | None = None
+    reason = ""
+    _reading_pace: ReaderPace | None = None
+    _linger_until = 0.0
 
     def __init__(self, frontend: Frontend) -> None:
         self._frontend = frontend
@@ -75,10 +94,13 @@ class ClientConnection(Protocol):
         self._in_head = False
         self._reading = False
         self.full = False
+        self._yielding = False
         self._ended = False
         self._probing = False
         self._lingering = False
         self.leaving = False
+        self.own: list[ServerConnection] = []
+        self.shares = frontend.reuse == "always"
         self.deadline = frontend.deadlines.now + frontend.timeouts.client_idle
 
     def connectionMade(self) -> None:
@@ -93,6 +115,8 @@ class ClientConnection(Protocol):
         transport.registerProducer(self, True)
         if not frontend.admit(self):
             frontend.stats.client.failed += 1
+            self.reason = "there are too many connections"
+            frontend.explain(self, None, 503, self.reason)
             self.respond(503, None)
             if frontend.record is not None:
                 frontend.record(self, None, 503)
@@ -104,6 +128,9 @@ class ClientConnection(Protocol):
         if self._lingering:
             if self._tunnel is not None:
                 self._tunnel.clientReceived(data)
+            elif self._linger_until:
+                now = self._frontend.deadlines.now
+                self.deadline = min(now + LINGER, self._linger_until)
             return
         if self._held:
             self._hold(self._held[self._held_from :] + data, 0)
@@ -112,10 +139,12 @@ class ClientConnection(Protocol):
 
     def _read(self, data: bytes, start: int) -> None:
         """
-        Read on until a request is complete. What follows it, waits as it came.
+        Read on until a request is complete. What follows it, waits as it came; so does
+        what is too much for one turn of the loop.
         """
         self._reading = True
         size = len(data)
+        answered = 0
         parser = self._parser
         try:
             while start < size:
@@ -129,6 +158,13 @@ class ClientConnection(Protocol):
                     exchange.start()
                 if self._lingering:
                     return
+                if start < size:
+                    exchange = self._exchange
+                    if exchange is None:
+                        answered += 1
+                    if answered >= TURN or (exchange is not None and not exchange.complete):
+                        self._yield(data, start)
+                        return
         except ProtocolError as error:
             self._reject(error)
             return
@@ -144,10 +180,27 @@ class ClientConnection(Protocol):
         self._held_from = start
         self.transport.pauseProducing()
 
+    def _yield(self, data: bytes, start: int) -> None:
+        """
+        Let others have their turn before the rest is read.
+        """
+        self._hold(data, start)
+        if not self._yielding:
+            self._yielding = True
+            self._frontend.later(self._go_on)
+
+    def _go_on(self) -> None:
+        self._yielding = False
+        exchange = self._exchange
+        if self._held and not (self.full if exchange is None else exchange.paused):
+            self.resume()
+
     def resume(self) -> None:
         """
         Read on, what was held first.
         """
+        if self._yielding:
+            return
         if not self._ended:
             self.transport.resumeProducing()
         if self._held and not self._reading:
@@ -164,6 +217,10 @@ class ClientConnection(Protocol):
         self._requests += 1
         if self._requests == frontend.limits.requests_per_connection:
             self.leaving = True
+        if not self.shares and self._requests > 1 and frontend.reuse == "safe":
+            self.shares = True
+        if head.via and goes_round(head.via, frontend.pseudonym):
+            raise ProtocolError("the request goes round in a loop: see its Via", 508)
         if head.length > frontend.limits.body_bytes > 0:
             raise ProtocolError("the request body is too large", 413)
         self._body_size = 0
@@ -195,8 +252,10 @@ class ClientConnection(Protocol):
         exchange, self._exchange = self._exchange, None
         self.leaving = True
         if exchange is not None:
-            exchange.reject(error.status)
+            exchange.reject(error.status, str(error))
         else:
+            self.reason = str(error)
+            self._frontend.explain(self, None, error.status, self.reason)
             self.respond(error.status, None)
             self._count(error.status)
             if self._frontend.record is not None:
@@ -205,8 +264,8 @@ class ClientConnection(Protocol):
 
     def readConnectionLost(self) -> None:
         """
-        The client has sent all that it will, or is gone: that looks the same. An
-        interim response tells: on a connection that is gone, it provokes a reset.
+        The client has sent all that it will, or is gone: that looks the same. What means
+        nothing to one that is there, tells: from one that is gone, it provokes a reset.
         """
         self._ended = True
         if self._tunnel is not None:
@@ -221,15 +280,19 @@ class ClientConnection(Protocol):
         elif not exchange.complete and not self._held:
             exchange.abandon()
             self._close()
-        elif exchange.head.minor and not exchange.status:
-            self._probe()
+        else:
+            self._probe(exchange)
 
-    def _probe(self) -> None:
+    def _probe(self, exchange: Exchange) -> None:
         """
         The first write is what a client that is gone resets the connection for; by
         the second, we know.
         """
-        self.transport.write(_CONTINUE)
+        data = exchange.probe()
+        if data is None:
+            self._probing = False
+            return
+        self.transport.write(data)
         deadlines = self._frontend.deadlines
         self._probing = not self._probing
         if self._probing:
@@ -246,6 +309,8 @@ class ClientConnection(Protocol):
         self._held = b""
         # They know us, and would keep us until the next collection of cycles.
         del self._parser
+        for server in tuple(self.own):
+            server.close()
         tunnel, self._tunnel = self._tunnel, None
         if tunnel is not None:
             tunnel.clientLost()
@@ -314,6 +379,44 @@ class ClientConnection(Protocol):
         self._tunnel = tunnel = Tunnel(self._frontend, self, server, exchange)
         return tunnel
 
+    def keep(self, server: ServerConnection) -> None:
+        """
+        Keep a server connection for this client alone.
+        """
+        if self.leaving or self._lingering:
+            server.close()
+            return
+        if len(self.own) >= OWN:
+            self.own[0].close()
+        server.owner = self
+        self.own.append(server)
+
+    def take_login(self, tried: AbstractSet[Upstream]) -> ServerConnection | None:
+        """
+        The connection of its own on which this client has logged in, if there is one.
+
+        @param tried: servers whose connections are not wanted.
+        """
+        for server in self.own:
+            upstream = server.upstream
+            if server.login and upstream.server.state is State.UP and upstream not in tried:
+                return self._take(server)
+        return None
+
+    def take(self, upstream: Upstream) -> ServerConnection | None:
+        """
+        A connection of its own to a server, if there is one.
+        """
+        for server in self.own:
+            if server.upstream is upstream:
+                return self._take(server)
+        return None
+
+    def _take(self, server: ServerConnection) -> ServerConnection:
+        self.own.remove(server)
+        server.owner = None
+        return server
+
     def release(self) -> tuple[bytes, bool]:
         """
         What came after the last request, and whether no more will.
@@ -371,12 +474,16 @@ class ClientConnection(Protocol):
         self._lingering = True
         self._held = b""
         self.transport.unregisterProducer()
+        for server in tuple(self.own):
+            server.close()
+        now = self._frontend.deadlines.now
         if linger and not self._ended:
-            self.deadline = self._frontend.deadlines.now + LINGER
+            self._linger_until = now + LINGER_IN_ALL
+            self.deadline = now + LINGER
             self.transport.loseWriteConnection()
             self.transport.resumeProducing()
         else:
-            self.deadline = self._frontend.deadlines.now + self._frontend.timeouts.client_idle
+            self.deadline = now + self._frontend.timeouts.client_idle
             self.transport.loseConnection()
 
     def expired(self) -> None:
@@ -386,16 +493,37 @@ class ClientConnection(Protocol):
         if self._tunnel is not None:
             self._tunnel.expired()
         elif self._lingering:
-            self.transport.abortConnection()
+            # It may be reading the response still, at its own pace.
+            if self._reading_pace is not None:
+                wait = self._reading_pace.allowance()
+            else:
+                self._reading_pace = self.reading_pace()
+                wait = LINGER if unsent(self.transport) else 0.0
+            if wait:
+                self.deadline = self._frontend.deadlines.now + wait
+            else:
+                self.transport.abortConnection()
         elif self._exchange is not None:
             if self._probing:
-                self._probe()
+                self._probe(self._exchange)
             else:
                 self._exchange.expired()
         elif self._in_head:
             self._reject(ProtocolError("the request did not come in time", 408))
         else:
             self._close()
+
+    def reading_pace(self) -> ReaderPace:
+        """
+        A judge of how the client takes what is sent to it from now on.
+        """
+        frontend = self._frontend
+        return ReaderPace(
+            lambda: frontend.deadlines.now,
+            lambda: unsent(self.transport),
+            idle=frontend.timeouts.client_idle,
+            rate=frontend.limits.response_rate,
+        )
 
     def pauseProducing(self) -> None:
         """The client is slower than the server."""

@@ -14,6 +14,9 @@ from twisted.logger import Logger
 
 NEVER: Final = inf
 
+STALL: Final = 2
+"""Periods after which a look counts as held up by a stall of the loop."""
+
 
 class Limited(Protocol):
     """
@@ -35,6 +38,9 @@ class Deadlines:
     Setting a deadline is then the setting of an attribute. It is late by up to
     two periods.
 
+    While the loop stalls, no time passes here: what had come by then is seen before
+    anything is late for it.
+
     @ivar now: the time, in seconds since some moment, as of the last look.
     @ivar date: the same, as an HTTP date (RFC 9110 5.6.7), to the second or so.
     """
@@ -47,6 +53,7 @@ class Deadlines:
         self._period = period
         self._sweep = LoopingCall(self.sweep)
         self._sweep.clock = clock
+        self.now = self._looked = clock.seconds()
         self._look()
         self.add = self._limited.add
         self.discard = self._limited.discard
@@ -61,7 +68,9 @@ class Deadlines:
             self._sweep.stop()
 
     def _look(self) -> None:
-        self.now = self._clock.seconds()
+        looked = self._clock.seconds()
+        self.now += min(looked - self._looked, self._period * STALL)
+        self._looked = looked
         self.date = formatdate(usegmt=True).encode("ascii")
 
     def sweep(self) -> None:

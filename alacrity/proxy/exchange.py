@@ -4,6 +4,8 @@ One request and its response.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Set as AbstractSet
 from math import inf
 from typing import TYPE_CHECKING, Final
@@ -11,11 +13,13 @@ from typing import TYPE_CHECKING, Final
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from alacrity.endpoints import local_shortage
 from alacrity.http1.errors import ProtocolError
 from alacrity.http1.fields import options, without
 from alacrity.http1.forwarding import chunk, last_chunk, response, switch, switched_to
 from alacrity.http1.messages import CHUNKED, RequestHead, ResponseHead
 from alacrity.proxy.balancer import Upstream
+from alacrity.proxy.pace import ReaderPace
 from alacrity.proxy.server import ServerConnection
 from alacrity.proxy.tunnel import Tunnel
 
@@ -26,11 +30,23 @@ if TYPE_CHECKING:
 IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 """Methods that may be sent twice (RFC 9110 9.2.2)."""
 
+WITH_CONTENT: Final = frozenset(
+    b"ACL BIND COPY LOCK MERGE MKCALENDAR MKCOL MOVE NOTIFY PATCH POST PROPFIND PROPPATCH PUT "
+    b"QUERY REBIND REPORT SEARCH UNBIND".split()
+)
+"""
+Methods whose requests have content by their definition. A server may take no notice of
+the content of others (RFC 9110 9.3.1), and read it as its next request.
+"""
+
 PACE_WINDOW: Final = 20.0
 """
 Over how many seconds the pace of a request body is averaged: what Apache's
 mod_reqtimeout gives it by default, with the least rate.
 """
+
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+"""An interim response that says nothing new (RFC 9110 15.2.1)."""
 
 REPLAY: Final = 65536
 """How many bytes of a request body are kept, in case it has to be sent again."""
@@ -48,6 +64,10 @@ class Exchange:
     @ivar unsent: bytes for the client, waiting for more to go with them.
     @ivar upstream: the server that has it, or had it last.
     @ivar status: the response's, once there is one; else 0.
+    @ivar reason: what was wrong, in a few words; empty: nothing.
+    @ivar paused: whether the client is not read from, until the server takes more.
+    @ivar login: whether the client logs the server's connection in, so that it is this
+        client's alone from now on.
     @ivar sent: how many bytes of the response's body have been written.
     @ivar began: when it did, by C{Frontend.monotonic}; 0 unless exchanges are recorded.
     """
@@ -59,12 +79,19 @@ class Exchange:
     began = 0.0
     unsent = b""
     upstream: Upstream | None = None
+    reason = ""
+    paused = False
 
     _server: ServerConnection | None = None
     _connecting: Deferred[ServerConnection] | None = None
+    # Why no server was asked that might have been: a shortage of this node's.
+    _short = ""
     _over = False
-    _paused = False
     _request = b""
+    # Whether what is awaited is the client's: more of its body.
+    _awaits_client = False
+    # How the client takes a response that it is slow to read.
+    _reading: ReaderPace | None = None
     _reused = False
     _server_keeps_alive = False
     _chunking = False
@@ -84,6 +111,7 @@ class Exchange:
         self.head = head
         self.keep_alive = head.keep_alive
         self.complete = head.length == 0
+        self.login = head.login
         if frontend.record is not None:
             self.began = frontend.monotonic()
 
@@ -104,14 +132,26 @@ class Exchange:
 
     def _attempt(self) -> None:
         frontend = self._frontend
-        self.upstream = upstream = frontend.balancer.choose(self._tried)
-        if upstream is None:
-            self._refuse(502 if self._tried else 503)
-            return
+        client = self._client
+        server: ServerConnection | None = None
+        upstream: Upstream | None
+        if client.own and (server := client.take_login(self._tried)) is not None:
+            upstream = server.upstream
+        else:
+            upstream = frontend.balancer.choose(self._tried)
+            if upstream is None:
+                self._refuse_unserved()
+                return
+        self.upstream = upstream
         upstream.active += 1
-        if upstream.idle:
+        if server is None:
+            if client.own:
+                server = client.take(upstream)
+            if server is None and upstream.idle and client.shares:
+                server = upstream.idle.pop()
+        if server is not None:
             self._reused = True
-            self._send(upstream.idle.pop())
+            self._send(server)
         else:
             self._connect(upstream)
 
@@ -120,7 +160,7 @@ class Exchange:
         self._client.deadline = self._frontend.deadlines.now + self._frontend.timeouts.connect
         if not self.complete:
             self._client.transport.pauseProducing()
-            self._paused = True
+            self.paused = True
         self._connecting = connecting = self._frontend.connect(upstream)
         connecting.addCallbacks(self._connected, self._connect_failed)
         connecting.addErrback(self._failed)
@@ -129,21 +169,53 @@ class Exchange:
         self._connecting = None
         if self._over:
             server.abort()
-            return
-        self._send(server)
-        self.resumeRequest()
+        elif not server.usable:
+            server.abort()
+            self._try_another("the server ended the connection, or spoke, as it accepted it")
+        else:
+            self._send(server)
+            self.resumeRequest()
 
     def _connect_failed(self, failure: Failure) -> None:
         self._connecting = None
         if self._over:
             return
+        shortage = local_shortage(failure.value)
+        if shortage is None:
+            self._try_another(f"cannot connect: {failure.getErrorMessage()}")
+            return
+        # No fault of the server's. Another one may have ports left, but no descriptors.
+        upstream = self.upstream
+        assert upstream is not None
+        self._leave_server()
+        self._tried |= {upstream}
+        self._short = self.reason = f"this node is short: {os.strerror(shortage).lower()}"
+        if shortage == errno.EADDRNOTAVAIL:
+            self._attempt()
+        else:
+            self._refuse(503)
+
+    def _try_another(self, reason: str) -> None:
+        """
+        Turn to the next server: nothing was sent to this one.
+        """
+        self.reason = reason
         self._count_failed()
         self._attempt()
+
+    def _refuse_unserved(self) -> None:
+        """
+        Answer that no server is left to be tried.
+        """
+        if not self._tried:
+            self.reason = "no server is up"
+        self._refuse(503 if not self._tried or self._short else 502)
 
     def _failed(self, failure: Failure) -> None:
         """A fault of ours, not of the server's."""
         self._frontend.log.failure("an exchange failed", failure)
         if not self._over:
+            self.reason = "a fault of this node's"
             self._refuse(500)
 
     def _count_failed(self) -> None:
@@ -160,7 +232,10 @@ class Exchange:
 
     def _send(self, server: ServerConnection) -> None:
         self._server = server
-        self._await_server()
+        if self.complete or (self._body_size == 0 and self._waits_to_continue()):
+            self._await_server()
+        else:
+            self._await_client()
         if self._body:
             server.begin(self, self._request + b"".join(self._body))
             if self._body_size > REPLAY:
@@ -189,9 +264,22 @@ class Exchange:
         if self._server is not None:
             self._await_server()
 
+    def _waits_to_continue(self) -> bool:
+        """
+        Whether the client waits for the server to say that it may go on (RFC 9110
+        10.1.1).
+        """
+        return any(name == b"expect" for name, _ in self.head.specials)
+
     def _await_server(self) -> None:
         frontend = self._frontend
+        self._awaits_client = False
         self._client.deadline = frontend.deadlines.now + frontend.timeouts.server_response
+
+    def _await_client(self) -> None:
+        frontend = self._frontend
+        self._awaits_client = True
+        self._client.deadline = frontend.deadlines.now + frontend.timeouts.client_idle
 
     def _forward(self, data: bytes) -> None:
         if self._body is None and self._body_size == 0:
@@ -205,6 +293,7 @@ class Exchange:
         now = frontend.deadlines.now
         if now >= self._pace_due:
             self._look_at_pace(now)
+        self._awaits_client = True
         self._client.deadline = now + frontend.timeouts.client_idle
         self._server.transport.write(data)
         if self._body is not None:
@@ -233,18 +322,20 @@ class Exchange:
         """
         The server takes no more of the body for now.
         """
-        self._paused = True
+        self.paused = True
         self._client.transport.pauseProducing()
         self._await_server()
 
     def resumeRequest(self) -> None:
         """
-        It does again.
+        Go on with the body: the server takes more of it.
         """
-        if self._paused:
-            self._paused = False
+        if self.paused:
+            self.paused = False
             # The wait was not the client's.
             self._pace_due, self._pace_since = 0.0, None
+            if self._body_size and not self.complete:
+                self._await_client()
             self._client.resume()
 
     # Back to the client
@@ -255,6 +346,8 @@ class Exchange:
         """
         # The server has it: it is not to be sent again.
         self._reused = False
+        if head.status == 100 and not self.complete and not self.paused:
+            self._await_client()
         if self.head.minor:
             frontend = self._frontend
             self._client.transport.write(
@@ -300,8 +393,15 @@ class Exchange:
         minor = self.head.minor
         length = head.length
         self.status = head.status
-        # Whether the server has understood that there is no upgrade, it alone knows.
-        self._server_keeps_alive = head.keep_alive and not self.head.upgrade
+        # Whether the server has understood that there is no upgrade, it alone knows; and
+        # whether it has read the content of a request that has none by its method.
+        self._server_keeps_alive = (
+            head.keep_alive
+            and not self.head.upgrade
+            and (self.head.length == 0 or self.head.method in WITH_CONTENT)
+        )
+        if head.login:
+            self.login = True
         self._chunking = length < 0 and minor > 0
         if self.keep_alive and (
             self._client.leaving or not self.complete or (length < 0 and not minor)
@@ -326,9 +426,11 @@ class Exchange:
         if self._chunking:
             data = chunk(data)
         if self.unsent:
-            data = self.unsent + data
-            self.unsent = b""
-        self._client.transport.write(data)
+            # With its head: should the rest of the packet be at fault, the client has seen
+            # nothing of it yet.
+            self.unsent += data
+        else:
+            self._client.transport.write(data)
 
     def responseFinished(self, trailers: list[bytes]) -> None:
         """
@@ -357,6 +459,12 @@ class Exchange:
         self._client.transport.write(self.unsent)
         self.unsent = b""
 
+    def keep(self, server: ServerConnection) -> None:
+        """
+        Keep a server connection that is free for this client alone.
+        """
+        self._client.keep(server)
+
     @property
     def reusable(self) -> bool:
         """
@@ -370,14 +478,16 @@ class Exchange:
         """
         if self._server is not None:
             self._server.pause()
-            frontend = self._frontend
-            self._client.deadline = frontend.deadlines.now + frontend.timeouts.client_idle
+            client = self._client
+            self._reading = client.reading_pace()
+            client.deadline = self._frontend.deadlines.now + self._frontend.timeouts.client_idle
 
     def resumeResponse(self) -> None:
         """
-        It does again.
+        Go on with the response: the client takes more of it.
         """
         if self._server is not None:
+            self._reading = None
             self._server.resume()
             self._await_server()
 
@@ -409,8 +519,9 @@ class Exchange:
         """
         if self._over:
             return
+        self.reason = reason
         self._count_failed()
-        if self.status:
+        if self.status and not self._take_back():
             self._break_off()
         elif not begun and self._may_repeat():
             # A kept connection that the server was just closing (RFC 9112 9.3.1):
@@ -425,6 +536,18 @@ class Exchange:
                 self._connect(upstream)
         else:
             self._refuse(502)
+
+    def _take_back(self) -> bool:
+        """
+        Forget a response of which the client has seen nothing.
+
+        @return: whether that could be done.
+        """
+        if not self.unsent:
+            return False
+        self.unsent = b""
+        self.status = self.sent = 0
+        return True
 
     def _may_repeat(self) -> bool:
         return (
@@ -443,21 +566,55 @@ class Exchange:
             return
         server = self._server
         assert server is not None
+        if server.paused and self._reading is not None:
+            # It is the client that is slow; if it is steady, that is its right.
+            wait = self._reading.allowance()
+            if wait:
+                self._client.deadline = self._frontend.deadlines.now + wait
+                return
         server.abort()
         if server.paused:
-            # It is the client that is slow, here and below: the server is not to
-            # blame.
+            # The server is not to blame, here and below.
+            self.reason = "the client took too little of the response"
             self._leave_server()
             self._break_off()
-        elif self.status:
-            self._count_failed()
-            self._break_off()
-        elif self.complete or self._paused:
-            self._count_failed()
-            self._refuse(504)
+        elif self._awaits_client:
+            self.reason = "the request body did not come in time"
+            self._leave_server()
+            if self.status:
+                self._break_off()
+            else:
+                self._refuse(408)
         else:
-            self._leave_server()
-            self._refuse(408)
+            self.reason = "the server did not answer in time"
+            self._count_failed()
+            if self.status:
+                self._break_off()
+            else:
+                self._refuse(504)
+
+    def serverLeft(self) -> None:
+        """
+        The server has left the pool, and has had its time to finish.
+        """
+        self.reason = "the server was removed, and took too long to finish"
+        self._leave_server()
+        if self.status and not self._take_back():
+            self._break_off()
+        else:
+            self._refuse(503)
+
+    def probe(self) -> bytes | None:
+        """
+        Bytes that mean nothing to a client that is there, and that have the system of one
+        that is gone reset the connection; L{None}: there are none just now.
+        """
+        if not self.head.minor:
+            return None
+        if not self.status:
+            return CONTINUE
+        # A leading zero of the size of the next chunk (RFC 9112 7.1).
+        return b"0" if self._chunking and not self.unsent else None
 
     def abandon(self) -> None:
         """
@@ -472,12 +629,13 @@ class Exchange:
             self._server.abort()
             self._leave_server()
 
-    def reject(self, status: int) -> None:
+    def reject(self, status: int, reason: str) -> None:
         """
         What the client sent after the head was no good; answer that if there is
         still time to.
         """
         self.abandon()
+        self.reason = reason
         if self.status:
             self._break_off()
         else:
@@ -497,6 +655,7 @@ class Exchange:
         self._over = self.answered = True
         self.status = status
         client = self._client
+        self._frontend.explain(client, self, status, self.reason)
         client.respond(status, self)
         client.exchangeEnded(self)
 
@@ -505,4 +664,5 @@ class Exchange:
         The response cannot be completed, and must not look as if it were.
         """
         self._over = True
+        self._frontend.explain(self._client, self, self.status, self.reason)
         self._client.abort(self)

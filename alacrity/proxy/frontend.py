@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress
@@ -34,7 +34,11 @@ class Frontend(Factory):
     Builds the client connections, and has what they need.
 
     @ivar via: what the proxy says of itself in C{Via}.
+    @ivar pseudonym: its name there.
     @ivar connect: opens a connection to a server.
+    @ivar later: calls something in the loop's next turn.
+    @ivar reuse: which of its requests may go over server connections that other clients
+        have used; see L{alacrity.config.Proxy}.
     @ivar record: is told of each request that has ended: the client, its exchange
         (L{None}: it did not come to one), the status of the response (0: there was
         none); L{None}: nobody is told.
@@ -50,9 +54,11 @@ class Frontend(Factory):
         balancer: Balancer,
         connect: Callable[[Upstream], Deferred[ServerConnection]],
         deadlines: Deadlines,
+        later: Callable[[Callable[[], None]], object],
         limits: Limits,
         stats: Stats,
         timeouts: Timeouts,
+        reuse: Literal["always", "safe", "never"] = "always",
         pseudonym: str = "alacrity",
         trusted: Collection[IPv4Network | IPv6Network] = (),
         record: Recorder | None = None,
@@ -73,7 +79,10 @@ class Frontend(Factory):
         )
         self.stats = stats
         self.timeouts = timeouts
-        self.via = b"1.1 " + pseudonym.encode("ascii")
+        self.later = later
+        self.reuse = reuse
+        self.pseudonym = pseudonym.encode("ascii")
+        self.via = b"1.1 " + self.pseudonym
         self._trusted = tuple(trusted)
         self.record = record
         self.monotonic = monotonic
@@ -131,6 +140,23 @@ class Frontend(Factory):
         self._drained = None
         for connection in tuple(self._connections):
             connection.cut()
+
+    def explain(
+        self, client: ClientConnection, exchange: Exchange | None, status: int, reason: str
+    ) -> None:
+        """
+        Log why a client got an answer of ours, or a response was broken off.
+
+        @param status: of that response; 0: none had begun.
+        """
+        upstream = None if exchange is None else exchange.upstream
+        self.log.debug(
+            "{client}: {status}: {reason} (server: {server})",
+            client=client.forwarder.client.decode("ascii") or "-",
+            status=status,
+            reason=reason,
+            server="-" if upstream is None else upstream.server.id,
+        )
 
     def trusts(self, peer: IAddress) -> bool:
         """

@@ -4,6 +4,7 @@ Connections to servers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.error import ConnectionDone
@@ -19,6 +20,7 @@ from alacrity.proxy.balancer import Upstream
 from alacrity.proxy.deadlines import NEVER, Deadlines
 
 if TYPE_CHECKING:
+    from alacrity.proxy.client import ClientConnection
     from alacrity.proxy.exchange import Exchange
     from alacrity.proxy.tunnel import Tunnel
 
@@ -26,13 +28,19 @@ if TYPE_CHECKING:
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class ServerConnection(Protocol):
     """
-    One connection to a server: with an exchange, idle, or in a tunnel.
+    One connection to a server: with an exchange, idle, or in a tunnel. Idle, it is kept
+    for all clients, or by one of them.
 
     As a push producer, it stands for the request body that is written to it.
 
-    @ivar deadline: until when it may stay idle; see L{Deadlines}.
+    @ivar deadline: until when it may stay idle; when the server has left the pool, until
+        when it may stay at all; see L{Deadlines}.
     @ivar full: whether the server takes no more for now.
     @ivar paused: whether its response is held up by a slow client.
+    @ivar usable: whether a request may be sent: the server has not ended the connection,
+        nor spoken before it was asked.
+    @ivar login: whether a client has logged in on it; it is for that one alone.
+    @ivar owner: the client that keeps it while it is idle; L{None}: none does.
     """
 
     # ITCPTransport, IConsumer and IPushProducer at once.
@@ -40,25 +48,34 @@ class ServerConnection(Protocol):
 
     def __init__(self, factory: ServerFactory) -> None:
         self._factory = factory
-        self._upstream = factory.upstream
+        self.upstream = factory.upstream
         self._parser = ResponseParser(factory.limits)
         self._exchange: Exchange | None = None
         self._tunnel: Tunnel | None = None
         self._closing = False
+        self._held = b""
+        self._yielding = False
         self.full = False
         self.paused = False
+        self.usable = True
+        self.login = False
+        self.owner: ClientConnection | None = None
         self.deadline = NEVER
 
     def connectionMade(self) -> None:
         self.transport.registerProducer(self, True)
         self._factory.deadlines.add(self)
+        self.upstream.connections.add(self)
+        if self.upstream.retired:
+            self.retire()
 
     def begin(self, exchange: Exchange, data: bytes) -> None:
         """
         Send an exchange's request, or what there is of it.
         """
         self._exchange = exchange
-        self.deadline = NEVER
+        if not self.upstream.retired:
+            self.deadline = NEVER
         self._parser.answers(exchange.head.method, exchange)
         self.transport.write(data)
 
@@ -72,6 +89,16 @@ class ServerConnection(Protocol):
                 # client's.
                 self.abort()
             return
+        if self._held:
+            # It is not read from, but what came before its end may come all the same.
+            self._held += data
+        else:
+            self._read(exchange, data)
+
+    def _read(self, exchange: Exchange, data: bytes) -> None:
+        """
+        Read on in a response, as far as is right in one turn of the loop.
+        """
         try:
             end = self._parser.feed(data)
         except ProtocolError as error:
@@ -85,7 +112,34 @@ class ServerConnection(Protocol):
             self._tunnel = tunnel = exchange.switch(self)
             tunnel.open(exchange.unsent, data[end:])
         else:
+            if end < len(data):
+                self._yield(data[end:])
             exchange.progress()
+
+    def _yield(self, rest: bytes) -> None:
+        """
+        Let others have their turn before the rest is read.
+        """
+        self._held = rest
+        self.transport.pauseProducing()
+        if not self._yielding:
+            self._yielding = True
+            self._factory.later(self._go_on)
+
+    def _go_on(self) -> None:
+        self._yielding = False
+        if not self.paused:
+            self._read_held()
+
+    def _read_held(self) -> None:
+        """
+        Read what has been held, and then on.
+        """
+        held, self._held = self._held, b""
+        if held and self._exchange is not None:
+            self._read(self._exchange, held)
+        if not self._held and not self.paused:
+            self.transport.resumeProducing()
 
     def _end(self, exchange: Exchange, *, reusable: bool) -> None:
         """
@@ -96,15 +150,22 @@ class ServerConnection(Protocol):
         if self.paused:
             self.resume()
         factory = self._factory
-        upstream = self._upstream
+        upstream = self.upstream
+        self.login = self.login or exchange.login
         if (
-            reusable
-            and exchange.reusable
-            and not self.full
-            and upstream.server.state is State.UP
-            and not upstream.retired
-            and len(upstream.idle) < factory.idle_limit
+            not reusable
+            or not exchange.reusable
+            or not self.usable
+            or self.full
+            or upstream.server.state is not State.UP
+            or upstream.retired
         ):
+            self.close()
+        elif self.login or factory.private:
+            self.deadline = NEVER
+            self._parser.forget()
+            exchange.keep(self)
+        elif len(upstream.idle) < factory.idle_limit:
             self.deadline = factory.deadlines.now + factory.idle_timeout
             self._parser.forget()
             upstream.idle.append(self)
@@ -116,6 +177,7 @@ class ServerConnection(Protocol):
         """
         The server sends no more. A request that it has still to take is of no use.
         """
+        self.usable = False
         if self._tunnel is not None:
             self._tunnel.serverEnded()
         elif self._exchange is not None:
@@ -127,14 +189,19 @@ class ServerConnection(Protocol):
         """The other half goes as it comes."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.usable = False
         self._factory.deadlines.discard(self)
+        self.upstream.connections.discard(self)
+        while self._held and self._exchange is not None:
+            # What came before the end counts, and the end is not to wait.
+            held, self._held = self._held, b""
+            self._read(self._exchange, held)
         tunnel, self._tunnel = self._tunnel, None
         exchange = self._exchange
         if tunnel is not None:
             tunnel.serverLost()
         elif exchange is None:
-            if self in self._upstream.idle:
-                self._upstream.idle.remove(self)
+            self._forget()
         elif reason.check(ConnectionDone):
             self._ended(exchange)
         else:
@@ -157,18 +224,37 @@ class ServerConnection(Protocol):
         exchange.serverFailed("the connection was lost", begun=self._parser.begun)
 
     def expired(self) -> None:
-        """It has been idle for too long, or does not take what is still to be sent."""
+        """
+        It has been idle for too long, or does not take what is still to be sent, or its
+        server has left the pool and had the time to finish.
+        """
+        exchange = self._exchange
         if self._closing:
             self.abort()
-        elif self._exchange is None:
+        elif self._tunnel is not None:
+            self._tunnel.expired()
+        elif exchange is not None:
+            self.abort()
+            exchange.serverLeft()
+        else:
             self.close()
+
+    def retire(self) -> None:
+        """
+        The server has left the pool: close, or finish what is under way in the time that
+        there is for it.
+        """
+        if self.owner is not None or self in self.upstream.idle:
+            self.close()
+        elif not self._closing:
+            self.deadline = self._factory.deadlines.now + self._factory.drain
 
     def close(self) -> None:
         """
         It is not used any more.
         """
-        if self in self._upstream.idle:
-            self._upstream.idle.remove(self)
+        self._forget()
+        self.usable = False
         self._closing = True
         self.deadline = self._factory.deadlines.now + self._factory.idle_timeout
         self.transport.unregisterProducer()
@@ -179,8 +265,20 @@ class ServerConnection(Protocol):
         Drop the connection, and what is on its way. The exchange is not told.
         """
         self._exchange = None
+        self._held = b""
+        self.usable = False
         self.transport.unregisterProducer()
         self.transport.abortConnection()
+
+    def _forget(self) -> None:
+        """
+        Let nobody have it who might use it again.
+        """
+        if self in self.upstream.idle:
+            self.upstream.idle.remove(self)
+        owner, self.owner = self.owner, None
+        if owner is not None:
+            owner.own.remove(self)
 
     def pause(self) -> None:
         """
@@ -194,7 +292,12 @@ class ServerConnection(Protocol):
         Read on.
         """
         self.paused = False
-        self.transport.resumeProducing()
+        if self._yielding:
+            return
+        if self._held:
+            self._read_held()
+        else:
+            self.transport.resumeProducing()
 
     def pauseProducing(self) -> None:
         """The server is slower than the client."""
@@ -226,16 +329,25 @@ class ServerFactory(Factory):
         limits: Limits,
         idle_limit: int,
         idle_timeout: float,
+        private: bool,
+        drain: float,
+        later: Callable[[Callable[[], None]], object],
     ) -> None:
         """
         @param idle_limit: how many connections may stay idle.
         @param idle_timeout: for how many seconds.
+        @param private: whether each serves one client alone.
+        @param drain: seconds to finish in, for a server that leaves the pool.
+        @param later: calls something in the loop's next turn.
         """
         self.upstream = upstream
         self.deadlines = deadlines
         self.limits = limits
         self.idle_limit = idle_limit
         self.idle_timeout = idle_timeout
+        self.private = private
+        self.drain = drain
+        self.later = later
 
     def buildProtocol(self, addr: object) -> ServerConnection:
         return ServerConnection(self)
