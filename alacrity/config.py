@@ -68,12 +68,14 @@ class Management(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @ivar token_file: the file of the token that callers must know; L{None}: all who
         reach the API may call.
     @ivar insecure: whether others than this machine may reach it without a token.
+    @ivar connections: most connections to it at once.
     @ivar hosts: the names by which it may be called without one, besides C{localhost}.
     """
 
     listen: tuple[str, ...] = ("tcp:8687:interface=127.0.0.1",)
     token_file: Path | None = None
     insecure: bool = False
+    connections: int = 256
     hosts: tuple[str, ...] = ()
 
 
@@ -244,6 +246,7 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _RULES: Final[dict[str, _Rule]] = {
     # RFC 9110 5.6.2, 7.6.3
     "proxy.via": (lambda v: _TOKEN.fullmatch(v) is not None, "a token, such as a host name"),
+    "management.connections": _COUNT,
     "health.interval": _seconds(SHORTEST_INTERVAL),
     "health.fast_interval": _seconds(SHORTEST_INTERVAL),
     "health.jitter": (lambda v: 0 <= v <= 1, "a number from 0 to 1"),

@@ -5,7 +5,6 @@ starts and stops.
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -34,8 +33,11 @@ from alacrity.cluster.assembly import Part
 from alacrity.cluster.joining import join
 from alacrity.collector import Collector
 from alacrity.config import Settings
+from alacrity.descriptors import Budget, TooFew, Wanted, lowered, raise_limit, share_out
 from alacrity.endpoints import client_endpoint, server_endpoint, uvloop_of
+from alacrity.gates import CountedServerFactory, GatedFrontend, Slots
 from alacrity.health import Monitor, standard_checks
+from alacrity.health.monitor import IN_FLIGHT
 from alacrity.http1.fields import find
 from alacrity.http1.parser import Limits as MessageLimits
 from alacrity.listening import is_here, socket_at
@@ -47,17 +49,14 @@ from alacrity.proxy.balancer import Balancer, Upstream
 from alacrity.proxy.client import ClientConnection
 from alacrity.proxy.deadlines import Deadlines
 from alacrity.proxy.exchange import Exchange
-from alacrity.proxy.frontend import Frontend, Recorder
-from alacrity.proxy.server import ServerConnection, ServerFactory
+from alacrity.proxy.frontend import Recorder
+from alacrity.proxy.server import ServerConnection
 from alacrity.readiness import Phase, why_unfit
 from alacrity.stats import Counter, Stats
 from alacrity.tokens import TokenError, read_token
 
 PROXY_SOCKET_MODE = 0o660
 """The mode of a Unix socket of the proxy: what is in front of it seldom is the same user."""
-
-HEADROOM = 512
-"""How many file descriptors are kept for all that is not a client or its server."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -142,6 +141,7 @@ class Alacrity(Service):
         # By now, twistd is in its run directory.
         self._state_directory = self._state_directory.absolute()
         cluster = settings.cluster
+        budget = self._share_out()
         self.view = PoolView()
         self.view.subscribe(self.balancer.changed)
         try:
@@ -168,14 +168,17 @@ class Alacrity(Service):
             ),
             clock=self._reactor,
             rng=Random(),
+            in_flight=budget.checks,
         )
-        self.frontend = Frontend(
+        self._slots = Slots(budget.servers, self.balancer.close_idle)
+        self.frontend = GatedFrontend(
+            refused=budget.refused,
             balancer=self.balancer,
             connect=self._connect,
             deadlines=self.deadlines,
             later=self._later,
             reuse=settings.proxy.reuse,
-            limits=settings.limits,
+            limits=msgspec.structs.replace(settings.limits, client_connections=budget.clients),
             stats=self.stats,
             timeouts=settings.timeouts,
             pseudonym=settings.proxy.via,
@@ -200,7 +203,10 @@ class Alacrity(Service):
             header_bytes=settings.limits.header_bytes, header_count=settings.limits.header_count
         )
         self._management_ports = self._listen(
-            settings.management.listen, "management", api.site(), server_endpoint
+            settings.management.listen,
+            "management",
+            api.site(connections=budget.management),
+            server_endpoint,
         )
         self._proxy_ports = self._listen(
             settings.proxy.listen,
@@ -208,6 +214,31 @@ class Alacrity(Service):
             self.frontend,
             partial(server_endpoint, mode=PROXY_SOCKET_MODE),
         )
+
+    def _share_out(self) -> Budget:
+        """
+        Share out the file descriptors, and say so if they do not suffice.
+
+        @raise Impossible: they suffice for nothing.
+        """
+        settings = self._settings
+        listen = (settings.proxy.listen, settings.management.listen, settings.cluster.listen)
+        wanted = Wanted(
+            clients=settings.limits.client_connections,
+            management=settings.management.connections,
+            checks=IN_FLIGHT,
+            listeners=sum(map(len, listen)),
+            clustered=bool(settings.cluster.listen),
+        )
+        allowed = raise_limit(wanted.useful)
+        try:
+            budget = share_out(allowed, wanted)
+        except TooFew as error:
+            raise self._impossible(str(error)) from None
+        said = lowered(allowed, wanted, budget)
+        if said is not None:
+            self._log.warn("{said}", said=said)
+        return budget
 
     def _why_unfit(self) -> str | None:
         """
@@ -310,7 +341,6 @@ class Alacrity(Service):
         """
         super().startService()
         settings = self._settings
-        _raise_file_limit(settings.limits.client_connections * 2 + HEADROOM, self._log)
         self.deadlines.start()
         self._collector.start()
         self.serving = True
@@ -416,8 +446,10 @@ class Alacrity(Service):
         endpoint = client_endpoint(
             self._reactor, upstream.host, upstream.port, settings.timeouts.connect
         )
+        slot = self._slots.take()
         connecting: Deferred[Any] = endpoint.connect(
-            ServerFactory(
+            CountedServerFactory(
+                slot,
                 upstream,
                 self.deadlines,
                 self._message_limits,
@@ -428,7 +460,7 @@ class Alacrity(Service):
                 later=self._later,
             )
         )
-        return connecting
+        return connecting.addErrback(slot.failed)
 
     def _later(self, call: Callable[[], None]) -> None:
         """
@@ -497,20 +529,3 @@ def _text(address: Any) -> str:
         name = getattr(address, "name", b"")
         return f"unix:{name.decode(errors='replace') if isinstance(name, bytes) else name}"
     return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
-
-
-def _raise_file_limit(wanted: int, log: Logger) -> None:
-    """
-    Each client may need two file descriptors. Take as many as we may.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    if allowed < wanted:
-        log.warn(
-            "{allowed} file descriptors are allowed; limits.client_connections may need {wanted}",
-            allowed=allowed,
-            wanted=wanted,
-        )

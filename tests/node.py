@@ -72,7 +72,10 @@ class Process:
         """
         assert self._output is not None
         descriptor = self._output.fileno()
-        ready, _, _ = select.select([descriptor], [], [], max(0.0, until - time.monotonic()))
+        # Unlike select, this takes descriptors above 1023.
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        ready = poll.poll(1000 * max(0.0, until - time.monotonic()))
         data = os.read(descriptor, 65536) if ready else b""
         self.log += data.decode(errors="replace")
         return data != b""
@@ -116,9 +119,16 @@ class Node(Process):
     """
 
     def __init__(
-        self, directory: Path, *options: str, twistd: Sequence[str] = (), configuration: str = ""
+        self,
+        directory: Path,
+        *options: str,
+        twistd: Sequence[str] = (),
+        configuration: str = "",
+        descriptors: int | None = None,
     ) -> None:
         """
+        @param descriptors: how many file descriptors it may have; L{None}: as many as
+            this process.
         @param options: for C{alacrity}.
         @param twistd: for C{twistd} itself.
         @param configuration: what its file says.
@@ -127,9 +137,14 @@ class Node(Process):
         self.directory = directory
         (directory / "alacrity.toml").write_text(configuration)
         here = "tcp:0:interface=127.0.0.1"
+        limited = (
+            ()
+            if descriptors is None
+            else ("sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh")
+        )
         super().__init__(
             [
-                *(*TWISTD, "-n", "--pidfile=", *twistd),
+                *(*limited, *TWISTD, "-n", "--pidfile=", *twistd),
                 *("alacrity", "--config=alacrity.toml", f"--proxy={here}", f"--management={here}"),
                 *options,
             ],

@@ -218,6 +218,7 @@ class ParseTests(SynchronousTestCase):
                     "listen": ("tcp:8687:interface=127.0.0.1",),
                     "token_file": None,
                     "insecure": False,
+                    "connections": 256,
                     "hosts": (),
                 },
                 "health": {
@@ -270,7 +271,7 @@ class ParseTests(SynchronousTestCase):
         token = Path(self.mktemp())
         token.touch(0o600)
         token.write_text("0123456789" * 4)
-        key = f"token_file = {str(token.absolute())!r}\ninsecure = true\nhosts = ['Node-A.', 'b']"
+        key = f"token_file = {str(token.absolute())!r}\ninsecure = true\nconnections = 9\nhosts = ['Node-A.', 'b']"
         settings = parse(ALL.replace("[management]", f"[management]\n{key}"))
         self.assertEqual(settings.proxy.via, "edge-1")
         self.assertEqual(len(settings.proxy.listen), 3)

@@ -219,8 +219,10 @@ class Monitor(Service):
         clock: IReactorTime,
         wall: Callable[[], float] = time,
         rng: Random | None = None,
+        in_flight: int = IN_FLIGHT,
     ) -> None:
         """
+        @param in_flight: how many checks may be in flight at once.
         @param clock: drives the checks; its time is monotonic.
         @param wall: gives the seconds since the epoch.
         @param rng: spreads the checks.
@@ -234,6 +236,7 @@ class Monitor(Service):
         self._clock = clock
         self._wall = wall
         self._rng = Random() if rng is None else rng
+        self._in_flight = in_flight
         self._watches: dict[str, _Watch] = {}
         self._due: list[tuple[float, int, _Watch]] = []
         self._order = count()
@@ -315,7 +318,7 @@ class Monitor(Service):
             self._schedule(watch, now + self._rng.uniform(0.0, watch.interval))
         elif server.id in self.checking:
             watch.due = -inf  # As soon as the one in flight has ended; see _ended.
-        elif len(self.checking) < IN_FLIGHT:
+        elif len(self.checking) < self._in_flight:
             self._check(watch)
         else:
             self._new.append(watch)
@@ -402,7 +405,7 @@ class Monitor(Service):
                 watch.due = inf
                 self._ready.append(watch)
         for _ in range(STARTS):
-            if len(self.checking) >= IN_FLIGHT:
+            if len(self.checking) >= self._in_flight:
                 return
             if self._new:
                 watch = self._new.popleft()

@@ -37,6 +37,7 @@ from alacrity.management.schemas import (
     StatsDocument,
 )
 from alacrity.management.site import (
+    CONNECTIONS,
     BoundedSite,
     encode_json,
     incident,
@@ -119,13 +120,16 @@ class Api:
         """
         return [each for part in (cls, ClusterCalls) for each, _ in calls_of(part)]
 
-    def site(self, reactor: IReactorTime | None = None) -> BoundedSite:
+    def site(
+        self, reactor: IReactorTime | None = None, connections: int = CONNECTIONS
+    ) -> BoundedSite:
         """
-        The API as a factory that a port can listen with.
+        The API as a factory that ports can listen with.
 
         @param reactor: for timeouts; L{None}: the global one.
+        @param connections: how many there may be at once, at all ports together.
         """
-        return BoundedSite(self.resource(), reactor)
+        return BoundedSite(self.resource(), reactor, connections)
 
     def resource(self) -> Resource:
         """

@@ -7,18 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from io import BytesIO
+from math import inf
 from typing import Any, Final
 from uuid import uuid4
 
 import msgspec
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
+from alacrity.descriptors import slack
+from alacrity.management.connections import IDLE_SECONDS, BoundedChannel, TooMany
 from alacrity.management.pages import split_target
 from alacrity.management.problems import MEDIA_TYPE, Problem
+
+_log: Final = Logger()
+
+CONNECTIONS: Final = 256
+"""How many connections there may be, if not said otherwise."""
+
+COMPLAIN: Final = 60.0
+"""Seconds for which it is not said again that there are too many."""
 
 BODY_LIMIT: Final = 65536
 """How many bytes a request's body may have."""
@@ -97,6 +110,8 @@ class BoundedRequest(Request):
         channel: Any = self.channel
         channel.writeHeaders(b"HTTP/1.1", b"413", b"Content Too Large", headers)
         channel.write(body)
+        # From here on it is this that ends the connection.
+        channel.settle()
         self._lingering = channel.callLater(LINGER_SECONDS, self._close)
 
     def _close(self) -> None:
@@ -136,15 +151,92 @@ class BoundedRequest(Request):
 
 class BoundedSite(Site):
     """
-    Serves one resource with L{BoundedRequest}s, and keeps no access log.
+    Serves one resource with L{BoundedRequest}s on a bounded number of connections, and
+    keeps no access log.
+
+    Where there are too many, the one is closed that has been without a request for
+    longest. So nobody who holds connections keeps others out, known or not.
     """
 
     noisy = False
+    # Twisted's own is a choice between HTTP/1.1 and HTTP/2.
+    protocol = BoundedChannel  # type: ignore[assignment]
     requestFactory = BoundedRequest
     displayTracebacks = False
 
-    def __init__(self, resource: IResource, reactor: IReactorTime | None = None) -> None:
-        super().__init__(resource, reactor=reactor, parsePOSTFormSubmission=False)
+    def __init__(
+        self,
+        resource: IResource,
+        reactor: IReactorTime | None = None,
+        connections: int = CONNECTIONS,
+    ) -> None:
+        """
+        @param connections: how many there may be at once.
+        """
+        super().__init__(
+            resource, timeout=IDLE_SECONDS, reactor=reactor, parsePOSTFormSubmission=False
+        )
+        self._connections = connections
+        self._open: set[Protocol] = set()
+        # In the order in which they came to be without a request.
+        self._idle: dict[BoundedChannel, None] = {}
+        self._complained = -inf
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """
+        A client has connected.
+
+        @return: L{None}: the connection is closed.
+        """
+        if len(self._open) >= self._connections:
+            self._complain()
+            # What is being closed still counts.
+            if len(self._open) >= self._connections + slack(self._connections):
+                return None
+            if not self._idle:
+                return TooMany(self)
+            longest = next(iter(self._idle))
+            del self._idle[longest]
+            longest.drop()
+        return super().buildProtocol(addr)
+
+    def opened(self, connection: Protocol) -> None:
+        """
+        A connection is there.
+        """
+        self._open.add(connection)
+        if isinstance(connection, BoundedChannel):
+            self.idling(connection)
+
+    def working(self, channel: BoundedChannel) -> None:
+        """
+        A request is complete, and is being answered.
+        """
+        self._idle.pop(channel, None)
+
+    def idling(self, channel: BoundedChannel) -> None:
+        """
+        There is no complete request.
+        """
+        self._idle[channel] = None
+
+    def closed(self, connection: Protocol) -> None:
+        """
+        A connection has ended.
+        """
+        self._open.discard(connection)
+        if isinstance(connection, BoundedChannel):
+            self._idle.pop(connection, None)
+
+    def _complain(self) -> None:
+        now = self.reactor.seconds()
+        if now - self._complained >= COMPLAIN:
+            self._complained = now
+            _log.warn(
+                "all {count} connections to the management API are taken; those without a "
+                "request are closed for new ones (management.connections)",
+                count=self._connections,
+            )
 
     def startFactory(self) -> None:
         """
