@@ -163,6 +163,7 @@ class Management:
         *,
         token: bytes | None = None,
         hosts: Collection[str] = (),
+        connections: int = 256,
     ) -> None:
         self.clock = Clock()
         self.view = PoolView()
@@ -187,7 +188,7 @@ class Management:
             token=token,
             hosts=hosts,
         )
-        self.site = self.api.site(self.clock)
+        self.site = self.api.site(self.clock, connections)
 
     async def propose(self, command: Command) -> Outcome:
         """Agreed at once."""
