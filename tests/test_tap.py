@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any, cast
@@ -56,6 +56,25 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(options.settings.proxy.listen, ("tcp:2", "tcp:3"))
         self.assertEqual(options.settings.proxy.via, "x")
         self.assertEqual(options.settings.management.listen, ("unix:4",))
+
+    def test_run_directory(self) -> None:
+        """
+        A socket's relative path is as seen from where C{twistd} runs the node.
+        """
+        directory = Path(self.mktemp()).absolute()
+        (directory / "run").mkdir(parents=True)
+        for parent, status in (({"rundir": str(directory)}, None), ({"rundir": "."}, 1)):
+            options = tap.Options()
+            options.parent = cast("Any", parent)
+            said = StringIO()
+            with redirect_stderr(said):
+                try:
+                    options.parseOptions(["--management", "unix:run/api", "--proxy", "tcp:0"])
+                except SystemExit as error:
+                    self.assertEqual(error.code, status)
+                    self.assertIn("a socket in 'run', which is no directory", said.getvalue())
+                else:
+                    self.assertIsNone(status)
 
     def test_arguments(self) -> None:
         """
