@@ -495,13 +495,17 @@ class StreamTransport:
         sock = None if self._uv is None else self._socket()
         return None if sock is None or sock.fileno() < 0 else sock
 
+    # To Twisted, what has the methods that follow is TCP; a Unix socket has no such options.
+
     def _option(self, level: int, name: int) -> bool:
         sock = self._open_socket()
-        return sock is not None and bool(sock.getsockopt(level, name))
+        if sock is None or sock.family == socket.AF_UNIX:
+            return False
+        return bool(sock.getsockopt(level, name))
 
     def _set_option(self, level: int, name: int, *, enabled: bool) -> None:
         sock = self._open_socket()
-        if sock is not None:
+        if sock is not None and sock.family != socket.AF_UNIX:
             sock.setsockopt(level, name, enabled)
 
     def getTcpNoDelay(self) -> bool:

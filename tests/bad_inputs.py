@@ -454,8 +454,13 @@ RESPONSES: Final[dict[str, list[Reply]]] = {
         Reply(Answer(lines(R200 + "Content-Length: 5", b"hell"), "reset"), 0, aborted=True),
         Reply(Answer(lines(R200_TE, b"5\r\nhello\r\n"), "close"), 0, aborted=True),
         Reply(Answer(lines(R200_TE, b"5\r\nhello\r\n0\r\n"), "close"), 0, aborted=True),
-        Reply(Answer(lines(R200_TE, b"5\r\nhello\r\nevil\r\n")), 0, aborted=True),
         Reply(Answer(lines("HTTP/1.1 200 OK", b"hello"), "reset"), 0, aborted=True),
+    ],
+    # A fault in the packet that the head comes in, too.
+    "RS23": [
+        Reply(Answer(lines(R200_TE, b"5\r\nhello\r\nevil\r\n")), 502),
+        Reply(Answer(lines(R200_TE, b"evil\r\n")), 502),
+        Reply(Answer(lines(R200_TE, b"1\r\nxevil")), 502),
     ],
     "RS4": [
         Reply(Answer(lines(R200 + "Content-Length: 4", b"evil")), 200, b"", method="HEAD"),

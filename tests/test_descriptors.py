@@ -11,6 +11,7 @@ import socket
 from contextlib import ExitStack
 from http.client import HTTPConnection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 import msgspec
@@ -184,8 +185,11 @@ class NodeTests(SynchronousTestCase):
         """A node with a server."""
         directory = Path(self.mktemp()).absolute()
         directory.mkdir()
+        # Its path has to fit.
+        self.socket = f"{self.enterContext(TemporaryDirectory())}/api"
         node = Node(
             directory,
+            f"--management=unix:{self.socket}",
             twistd=self.twistd,
             descriptors=256,
             configuration="[health]\ninterval = 0.2\nfast_interval = 0.2",
@@ -215,6 +219,9 @@ class NodeTests(SynchronousTestCase):
         """
         node = self.node()
         self.hold(node.management, self.flood)
+        for _ in range(self.flood // 10):
+            client = self.held.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(self.socket)
         connections = []
         for _ in range(self.clients):
             connection = HTTPConnection("127.0.0.1", node.proxy, timeout=PATIENCE)
@@ -256,11 +263,11 @@ class NodeTests(SynchronousTestCase):
         Idle connections to servers make room for others.
         """
         node = self.node()
-        servers = [self.server, *(TestServer() for _ in range(5))]
+        servers = [self.server, *(TestServer() for _ in range(3))]
         for each in servers[1:]:
             self.addCleanup(each.stop, signal.SIGKILL)
             node.register(each.port)
-        for _ in range(6):
+        for _ in range(4):
             connections = []
             for _ in range(self.clients):
                 connection = HTTPConnection("127.0.0.1", node.proxy, timeout=PATIENCE)

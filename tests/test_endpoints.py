@@ -78,6 +78,9 @@ class _Loop:
         self.task = _Future()
         return self.task
 
+    def call_soon(self, call: Any, *arguments: object) -> None:
+        call(*arguments)
+
     def call_later(self, _delay: float, call: Any, *arguments: object) -> _Handle:
         self.late = _Handle(lambda: call(*arguments))
         return self.late

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
@@ -25,7 +26,7 @@ from alacrity.listening import (
     socket_at,
     socket_of,
 )
-from tests.node import Node, call
+from tests.node import PATIENCE, Node, call
 
 
 class SocketTests(SynchronousTestCase):
@@ -162,6 +163,40 @@ class NodeTests(SynchronousTestCase):
         # That is another address, where nothing of it listens.
         answer = call(node.management, "POST", "/servers", {"ip": "127.0.0.3", "port": other})
         self.assertEqual(answer.status, 201, json.dumps(answer.json()))
+
+    def test_unix(self) -> None:
+        """
+        The API and the proxy on Unix sockets, which are not open to all users; a name for
+        C{Host} does no harm there.
+        """
+        for number, twistd in enumerate(((), ("--reactor=epoll",))):
+            directory = Path(self.mktemp()).absolute()
+            directory.mkdir()
+            # The path has to fit.
+            short = Path(self.enterContext(TemporaryDirectory()))
+            node = Node(
+                directory,
+                f"--management=unix:{short}/api",
+                f"--proxy=unix:{short}/proxy",
+                f"--proxy=unix:{short}/open:mode=666",
+                twistd=twistd,
+            )
+            self.addCleanup(node.stop, signal.SIGKILL)
+            node.started()
+            for name, mode, status in (
+                ("api", 0o600, 200),
+                ("proxy", 0o660, 503),
+                ("open", 0o666, 503),
+            ):
+                path = short / name
+                self.assertEqual(path.stat().st_mode & 0o777, mode, (number, name))
+                with socket.socket(socket.AF_UNIX) as client:
+                    client.settimeout(PATIENCE)
+                    client.connect(str(path))
+                    client.sendall(b"GET /servers HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+                    self.assertTrue(client.recv(99).startswith(b"HTTP/1.1 %d " % status), name)
+            node.stop()
+            self.assertNotIn("Traceback", node.log)
 
     def test_without_interface(self) -> None:
         """
