@@ -6,9 +6,12 @@ the cluster and the checks need, nor the other way round.
 from __future__ import annotations
 
 import resource
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
+
+if TYPE_CHECKING:
+    from alacrity.config import Settings
 
 OWN: Final = 64
 """File descriptors for the log, the state directory, the event loop, what libraries open.
@@ -84,6 +87,34 @@ class TooFew(Exception):
     """
     A node cannot run with so few file descriptors. The message says so in one line.
     """
+
+
+def wanted_by(settings: Settings, *, checks: int) -> Wanted:
+    """
+    What a node would use, as it is configured.
+
+    @param checks: how many may be in flight.
+    """
+    listen = (settings.proxy.listen, settings.management.listen, settings.cluster.listen)
+    return Wanted(
+        clients=settings.limits.client_connections,
+        management=settings.management.connections,
+        checks=checks,
+        listeners=sum(map(len, listen)),
+        clustered=bool(settings.cluster.listen),
+    )
+
+
+def allot(wanted: Wanted) -> tuple[Budget, str | None]:
+    """
+    Have the system allow what is wanted, and share out what it does allow.
+
+    @return: the shares, and what is to be told of them; L{None}: nothing.
+    @raise TooFew: there is no sense in it.
+    """
+    allowed = raise_limit(wanted.useful)
+    budget = share_out(allowed, wanted)
+    return budget, lowered(allowed, wanted, budget)
 
 
 def share_out(allowed: int, wanted: Wanted) -> Budget:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -15,6 +15,7 @@ import msgspec
 from twisted.internet.address import IPv4Address as TwistedIPv4Address
 from twisted.internet.address import IPv6Address as TwistedIPv6Address
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort
 
 PATH_BYTES: Final = 107
 """The longest path of a Unix socket on Linux: 108 bytes with the one that ends it."""
@@ -116,6 +117,23 @@ def socket_at(address: object) -> TcpSocket | None:
     """
     if isinstance(address, TwistedIPv4Address | TwistedIPv6Address):
         return TcpSocket(str(plain(ip_address(address.host))), address.port)
+    return None
+
+
+def listener_at(
+    ip: str, port: int, listeners: Mapping[str, Sequence[IListeningPort]]
+) -> str | None:
+    """
+    Which of some listeners is reached at an address: its name; L{None}: none is.
+
+    @param ip: in its canonical form.
+    @param listeners: the ports, by names.
+    """
+    for name, ports in listeners.items():
+        for each in ports:
+            listening = socket_at(each.getHost())
+            if listening is not None and listening.answers(ip, port, is_here):
+                return name
     return None
 
 

@@ -33,14 +33,14 @@ from alacrity.cluster.assembly import Part
 from alacrity.cluster.joining import join
 from alacrity.collector import Collector
 from alacrity.config import Settings
-from alacrity.descriptors import Budget, TooFew, Wanted, lowered, raise_limit, share_out
+from alacrity.descriptors import Budget, TooFew, allot, wanted_by
 from alacrity.endpoints import client_endpoint, server_endpoint, uvloop_of
 from alacrity.gates import CountedServerFactory, GatedFrontend, Slots
 from alacrity.health import Monitor, standard_checks
 from alacrity.health.monitor import IN_FLIGHT
 from alacrity.http1.fields import find
 from alacrity.http1.parser import Limits as MessageLimits
-from alacrity.listening import is_here, socket_at
+from alacrity.listening import listener_at
 from alacrity.logs import AccessRecord, access_log
 from alacrity.management import Api
 from alacrity.pool import PoolView, Server
@@ -221,21 +221,10 @@ class Alacrity(Service):
 
         @raise Impossible: they suffice for nothing.
         """
-        settings = self._settings
-        listen = (settings.proxy.listen, settings.management.listen, settings.cluster.listen)
-        wanted = Wanted(
-            clients=settings.limits.client_connections,
-            management=settings.management.connections,
-            checks=IN_FLIGHT,
-            listeners=sum(map(len, listen)),
-            clustered=bool(settings.cluster.listen),
-        )
-        allowed = raise_limit(wanted.useful)
         try:
-            budget = share_out(allowed, wanted)
+            budget, said = allot(wanted_by(self._settings, checks=IN_FLIGHT))
         except TooFew as error:
             raise self._impossible(str(error)) from None
-        said = lowered(allowed, wanted, budget)
         if said is not None:
             self._log.warn("{said}", said=said)
         return budget
@@ -263,16 +252,15 @@ class Alacrity(Service):
         """
         What of this node listens at an address.
         """
-        for role, ports in (
-            ("proxy", self._proxy_ports),
-            ("management API", self._management_ports),
-            ("port for the cluster", self.part.transport.ports),
-        ):
-            for each in ports:
-                socket = socket_at(each.getHost())
-                if socket is not None and socket.answers(ip, port, is_here):
-                    return role
-        return None
+        return listener_at(
+            ip,
+            port,
+            {
+                "proxy": self._proxy_ports,
+                "management API": self._management_ports,
+                "port for the cluster": self.part.transport.ports,
+            },
+        )
 
     def _led(self, leading: bool) -> None:
         """
