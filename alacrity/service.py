@@ -59,6 +59,13 @@ PROXY_SOCKET_MODE = 0o660
 """The mode of a Unix socket of the proxy: what is in front of it seldom is the same user."""
 
 
+MANAGEMENT_TURN = 1024
+"""
+Bytes that the management API takes of one connection in one turn of the loop: up to forty
+of the shortest requests, or 170 chunks of one byte.
+"""
+
+
 class Entry(msgspec.Struct, frozen=True):
     """
     How a node comes into its cluster, where it is not in it already.
@@ -206,7 +213,7 @@ class Alacrity(Service):
             settings.management.listen,
             "management",
             api.site(connections=budget.management),
-            server_endpoint,
+            partial(server_endpoint, turn=MANAGEMENT_TURN),
         )
         self._proxy_ports = self._listen(
             settings.proxy.listen,

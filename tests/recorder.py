@@ -240,6 +240,13 @@ class RawClient:
         """Close it."""
         self.socket.close()
 
+    def reset(self) -> None:
+        """End it at once, also for a thread that sends."""
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # The proxy was faster.
+
     def send(self, data: bytes) -> None:
         """Send; what the proxy does not want, is lost."""
         try:

@@ -139,6 +139,9 @@ class MomentsTests(SynchronousTestCase):
         Our own reaches a client that writes all of a body before it reads, also slowly.
         """
         node = self.node("[limits]\nbody_bytes = 1000")
+        server = RecordingServer()
+        self.addCleanup(server.stop)
+        node.register(server.port)
         for head in (b"Content-Length: %d" % (4 * MIB), b"Transfer-Encoding: chunked"):
             client = self.client(node)
             client.send(b"POST / HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % head)
@@ -173,6 +176,7 @@ class MomentsTests(SynchronousTestCase):
             while time.monotonic() < until:
                 self.assertTrue(reader.recv(400))
                 pause.wait(0.02)
+            reader.close()
 
     def test_client_that_is_gone(self) -> None:
         """
@@ -240,7 +244,7 @@ class MomentsTests(SynchronousTestCase):
                 begun = time.monotonic()
                 self.assertIn(call(node.management, "GET", "/health").status, (200, 503))
                 slowest = max(slowest, time.monotonic() - begun)
-            attacker.socket.shutdown(socket.SHUT_RDWR)
+            attacker.reset()
             sender.join()
             self.assertLess(slowest, 1.0, flood[:80])
 
@@ -270,6 +274,6 @@ class MomentsTests(SynchronousTestCase):
                 begun = time.monotonic()
                 self.assertEqual(node.get().status, 200)
                 slowest = max(slowest, time.monotonic() - begun)
-            attacker.socket.shutdown(socket.SHUT_RDWR)
+            attacker.reset()
             sender.join()
             self.assertLess(slowest, 1.0, flood[:80])

@@ -40,6 +40,10 @@ _WAS_ALONE: Final = (
 )
 
 
+TURN: Final = 65536
+"""Bytes that are taken of one node's connection in one turn of the loop."""
+
+
 class Settings(Protocol):
     """
     See L{alacrity.config.Cluster}.
@@ -106,7 +110,10 @@ class Part:
                 self._identity,
                 secret,
                 Acquaintances(self._known, storage),
-                [server_endpoint(reactor, description) for description in settings.listen],
+                [
+                    server_endpoint(reactor, description, turn=TURN)
+                    for description in settings.listen
+                ],
                 partial(peer_endpoint, reactor),
                 reactor,
                 rng,

@@ -31,6 +31,9 @@ class BoundedChannel(HTTPChannel):
     """
 
     site: BoundedSite
+    # What comes while a request is being answered waits with the transport, which lets
+    # no more through in a turn of the loop than is right.
+    _optimisticEagerReadSize = 0
     _deadline: IDelayedCall | None = None
     _busy = False
 
