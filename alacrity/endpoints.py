@@ -709,7 +709,13 @@ class _Port:
                 self._socket.close()
             else:
                 task.result().close()
-            self._release()
+            try:
+                self._release()
+            except OSError as error:
+                # As another user than bound it, it may not be allowed to.
+                _log.warn(
+                    "{name} cannot be removed: {why}", name=error.filename, why=error.strerror
+                )
             self._factory.doStop()
             # uvloop closes the socket in the loop's next turn.
             self._loop.call_soon(self._loop.call_soon, stopped.callback, None)

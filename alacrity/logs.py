@@ -6,16 +6,15 @@ the access log, lines of its own in the same place.
 from __future__ import annotations
 
 import logging
-import signal
+import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
-from types import FrameType
-from typing import Any, Final, TextIO
+from functools import partial
+from typing import Any, Final, Protocol
 
 import msgspec
 from twisted.logger import (
-    FileLogObserver,
     FilteringLogObserver,
     ILogObserver,
     LogEvent,
@@ -26,45 +25,157 @@ from twisted.logger import (
     formatEventAsClassicLogText,
 )
 from twisted.python.failure import Failure
-from twisted.python.logfile import LogFile
+from zope.interface import provider
 
 from alacrity.config import Log
+from alacrity.logfile import LogFile, inside
+from alacrity.owner import Owner
 
 ACCESS: Final = "alacrity.access"
 """The namespace of the access log's events."""
 
 
-_settings: Log
-_twistd: Mapping[str, Any]
+class Output(Protocol):
+    """
+    The part of a text file that is used.
+    """
+
+    def write(self, text: str, /) -> object:
+        """Write text."""
+
+    def flush(self) -> object:
+        """Have it written now."""
 
 
-def configure(settings: Log, twistd: Mapping[str, Any]) -> str:
+class Plan(msgspec.Struct, frozen=True):
+    """
+    How the log is to be written.
+
+    @ivar path: the file; L{None}: standard output.
+    @ivar owner: the user that the node will run as; L{None}: it stays who it is.
+    @ivar inside: the file's path once the process is in a chroot, if it can be reached.
+    """
+
+    settings: Log
+    path: str | None
+    owner: Owner | None
+    inside: str | None
+
+
+class _State:
+    """
+    The log of this process.
+    """
+
+    plan: Plan
+    file: LogFile | None = None
+
+
+_state: Final = _State()
+
+
+def configure(settings: Log, twistd: Mapping[str, Any], owner: Owner | None = None) -> str:
     """
     Take note of how the log is to be written.
 
-    @param twistd: its own options: C{logfile} and C{nodaemon}.
+    @param twistd: its own options: C{logfile}, C{nodaemon}, C{debug} and C{chroot}.
     @return: what C{twistd --logger} takes: the name of what makes the observer. It
         takes nothing but a name, which is why these settings are global.
+    @raise LogError: there is no such destination.
     """
-    global _settings, _twistd
-    _settings, _twistd = settings, twistd
+    foreground = bool(twistd.get("nodaemon") or twistd.get("debug"))
+    path = destination(twistd.get("logfile"), foreground=foreground)
+    within = None if path is None else inside(path, twistd.get("chroot"))
+    _state.plan = Plan(settings, path, owner, within)
     return f"{__name__}.{configured_observer.__name__}"
+
+
+def configure_twist(settings: Log, twist: MutableMapping[str, Any]) -> None:
+    """
+    Have C{twist} write its log as configured.
+
+    @param twist: its own options, which are changed. Of those about the log, C{--log-file}
+        counts; it cannot be told whether the others were given.
+    @raise LogError: the file cannot be written.
+    """
+    file = twist["logFile"]
+    output: Output = file
+    if file is sys.stdout:
+        output = standard_output()
+    elif file is not sys.stderr:
+        path = os.path.abspath(file.name)
+        try:
+            output = LogFile.open(path)
+        except OSError as error:
+            raise LogError(_unwritable(path, error)) from None
+        file.close()
+    if isinstance(output, LogFile):
+        _state.file = output
+    twist["logFile"] = output
+    twist["fileLogObserverFactory"] = partial(observer, settings)
+    # All that passes the filter of ours.
+    twist["logLevel"] = LogLevel.debug
 
 
 def configured_observer() -> ILogObserver:
     """
     The observer that L{configure} took note of.
+
+    @raise SystemExit: the file cannot be written.
     """
     _route_standard_logging()
-    destination = _destination(_twistd.get("logfile"), bool(_twistd.get("nodaemon")))
-    return observer(_settings, destination)
+    if _state.plan.path is None:
+        output = standard_output()
+        _state.file = output if isinstance(output, LogFile) else None
+        return observer(_state.plan.settings, output)
+    try:
+        _state.file = LogFile.open(
+            _state.plan.path, None if _state.plan.owner is None else _state.plan.owner.acting()
+        )
+    except OSError as error:
+        raise SystemExit(f"alacrity: {_unwritable(_state.plan.path, error)}") from None
+    _state.file.path = _state.plan.inside
+    return observer(_state.plan.settings, _state.file)
 
 
-def observer(settings: Log, destination: TextIO) -> ILogObserver:
+def reopen(cause: str) -> None:
+    """
+    Open the log's file anew by its name, if it has one.
+
+    @param cause: the signal that asks for it.
+    """
+    if _state.file is None:
+        Logger().info("{cause}: the log has no file that could be opened anew", cause=cause)
+    else:
+        _state.file.reopen(cause)
+
+
+def descriptor() -> int | None:
+    """
+    The descriptor of the log's own file; L{None}: it has none.
+    """
+    return None if _state.file is None or _state.file.fileno() <= 2 else _state.file.fileno()
+
+
+class LogError(Exception):
+    """
+    A log that cannot be written. The message is one line, for an operator.
+    """
+
+
+def observer(settings: Log, destination: Output) -> ILogObserver:
     """
     Writes events as configured, a line or more each.
     """
-    write = FileLogObserver(destination, _as_json if settings.format == "json" else _as_text)
+    form = _as_json if settings.format == "json" else _as_text
+
+    @provider(ILogObserver)
+    def write(event: LogEvent) -> None:
+        text = form(event)
+        if text:
+            destination.write(text)
+            destination.flush()
+
     important = LogLevelFilterPredicate(defaultLogLevel=LogLevel.lookupByName(settings.level))
     important.setLogLevelForNamespace(ACCESS, LogLevel.info)
     # It tells of each connection that treq makes.
@@ -72,26 +183,38 @@ def observer(settings: Log, destination: TextIO) -> ILogObserver:
     return FilteringLogObserver(write, [important])
 
 
-def _destination(name: str | None, nodaemon: bool) -> TextIO:
+def destination(name: str | None, *, foreground: bool) -> str | None:
     """
-    Where C{twistd} would log to: standard output in the foreground, else a file
-    that is rotated as it grows, and upon SIGUSR1.
+    The file that C{twistd} would log to, from anywhere; L{None}: standard output.
+
+    @raise LogError: a daemon cannot log to that.
     """
-    if name == "-" or (nodaemon and not name):
-        if not nodaemon:
-            raise SystemExit("alacrity: a daemon cannot log to standard output")
-        return sys.stdout
-    file: Any = LogFile.fromFullPath(name or "twistd.log")
+    if name == "-" or (foreground and not name):
+        if not foreground:
+            raise LogError(
+                "--logfile: a daemon cannot log to standard output; name a file, or stay in the "
+                "foreground with twistd -n"
+            )
+        return None
+    return os.path.abspath(name or "twistd.log")
 
-    def rotate(number: int, frame: FrameType | None) -> None:
-        from twisted.internet import reactor
 
-        reactor.callFromThread(file.rotate)  # type: ignore[attr-defined]
+def standard_output() -> Output:
+    """
+    Standard output: not by Python's buffer, which a signal handler cannot write to at any
+    time, and which fails once more when the process ends.
+    """
+    try:
+        return LogFile(sys.stdout.fileno(), None, sys.stdout.encoding)
+    except (AttributeError, OSError, ValueError):
+        return LogFile(1) if sys.stdout is None else sys.stdout
 
-    if signal.getsignal(signal.SIGUSR1) in {None, signal.SIG_DFL}:
-        signal.signal(signal.SIGUSR1, rotate)
-    destination: TextIO = file
-    return destination
+
+def _unwritable(path: str, error: OSError) -> str:
+    return (
+        f"the log {path} cannot be written: {error.strerror or error}; name another with twistd's "
+        "--logfile, or log to standard output with twistd -n"
+    )
 
 
 def _as_text(event: LogEvent) -> str | None:

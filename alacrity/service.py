@@ -5,7 +5,7 @@ starts and stops.
 
 from __future__ import annotations
 
-import sys
+import errno
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -22,12 +22,12 @@ from twisted.internet.defer import (
     maybeDeferred,
     succeed,
 )
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from alacrity import __version__
+from alacrity import __version__, logs
 from alacrity.cluster import secret
 from alacrity.cluster.assembly import Part
 from alacrity.cluster.joining import join
@@ -40,6 +40,7 @@ from alacrity.health import Monitor, standard_checks
 from alacrity.health.monitor import IN_FLIGHT
 from alacrity.http1.fields import find
 from alacrity.http1.parser import Limits as MessageLimits
+from alacrity.launch import Launch
 from alacrity.listening import listener_at
 from alacrity.logs import AccessRecord, access_log
 from alacrity.management import Api
@@ -79,18 +80,21 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def makeService(
-    reactor: Any, settings: Settings, state_directory: Path, entry: Entry | None = None
+    reactor: Any,
+    settings: Settings,
+    state_directory: Path,
+    entry: Entry | None = None,
+    launch: Launch | None = None,
 ) -> IService:
     """
     The whole service, not yet started.
     """
-    return Alacrity(reactor, settings, state_directory, entry or Entry())
+    return Alacrity(reactor, settings, state_directory, entry or Entry(), launch)
 
 
 class Impossible(SystemExit):
     """
-    Why there is no use in starting, in one line. C{twistd}, where it is to be a daemon,
-    tells it to the process that started it.
+    Why there is no use in starting, in one line, which was said already.
     """
 
     def __init__(self, fault: str) -> None:
@@ -118,12 +122,19 @@ class Alacrity(Service):
     _is_stopping = False
     _knows_its_log = False
     _failure: str | None = None
+    _privileged = False
 
     _log = Logger()
 
     def __init__(
-        self, reactor: Any, settings: Settings, state_directory: Path, entry: Entry
+        self,
+        reactor: Any,
+        settings: Settings,
+        state_directory: Path,
+        entry: Entry,
+        launch: Launch | None = None,
     ) -> None:
+        self._launch = launch or Launch()
         self._reactor = reactor
         self._entry = entry
         self._joining: Deferred[None] = succeed(None)
@@ -145,6 +156,7 @@ class Alacrity(Service):
         """
         super().privilegedStartService()
         settings = self._settings
+        self._bearer = self._token()
         # By now, twistd is in its run directory.
         self._state_directory = self._state_directory.absolute()
         cluster = settings.cluster
@@ -152,17 +164,23 @@ class Alacrity(Service):
         self.view = PoolView()
         self.view.subscribe(self.balancer.changed)
         try:
-            self.part = Part(
-                self._reactor,
-                cluster,
-                self._state_directory,
-                self.view,
-                secret.load(Path(cluster.secret_file)) if cluster.secret_file else b"",
-                join=self._entry.join is not None,
-                force=self._entry.force,
-            )
+            password = secret.load(Path(cluster.secret_file)) if cluster.secret_file else b""
+            self._launch.prepare(self._state_directory)
+            with self._launch.acting():
+                self.part = Part(
+                    self._reactor,
+                    cluster,
+                    self._state_directory,
+                    self.view,
+                    password,
+                    join=self._entry.join is not None,
+                    force=self._entry.force,
+                )
         except (StateError, secret.SecretError) as error:
-            raise self._impossible(str(error)) from None
+            raise self._impossible(f"{error}{_remedy(error)}") from None
+        except OSError as error:
+            fault = f"the state directory {self._state_directory} cannot be used: {_cause(error)}"
+            raise self._impossible(f"{fault}{_remedy(error)}") from None
         self.replica = replica = self.part.replica
         self.monitor = Monitor(
             self.view,
@@ -203,7 +221,7 @@ class Alacrity(Service):
             wall=time.time,
             cluster=replica,
             own=self._own,
-            token=self._token(),
+            token=self._bearer,
             hosts=settings.management.hosts,
         )
         self._message_limits = MessageLimits(
@@ -221,6 +239,12 @@ class Alacrity(Service):
             self.frontend,
             partial(server_endpoint, mode=PROXY_SOCKET_MODE),
         )
+        sockets = map(_socket_path, (*self._management_ports, *self._proxy_ports))
+        try:
+            self._launch.hand_over((path for path in sockets if path), logs.descriptor())
+        except OSError as error:
+            raise self._impossible(f"--uid, --gid: {_cause(error)}; start it as root") from None
+        self._privileged = True
 
     def _share_out(self) -> Budget:
         """
@@ -293,7 +317,7 @@ class Alacrity(Service):
 
     def _token(self) -> bytes | None:
         """
-        What callers of the management API must know.
+        Read the token of the management API, while its file may still be read.
         """
         path = self._settings.management.token_file
         if path is None:
@@ -325,16 +349,20 @@ class Alacrity(Service):
 
     def _impossible(self, fault: str) -> Impossible:
         self._log.critical("{fault}", fault=fault)
-        # C{twistd} has put its log in the place of L{sys.stderr}.
-        if sys.__stderr__ is not None:
-            print(f"alacrity: {fault}", file=sys.__stderr__)
+        self._launch.fail(fault)
         return Impossible(fault)
 
     def startService(self) -> None:
         """
         Begin to serve.
+
+        @raise Impossible: see L{privilegedStartService}.
         """
+        if not self._privileged:
+            # twist knows no privileges, and does not call it.
+            self.privilegedStartService()
         super().startService()
+        self._reactor.addSystemEventTrigger("after", "shutdown", self._launch.end)
         settings = self._settings
         self.deadlines.start()
         self._collector.start()
@@ -360,6 +388,7 @@ class Alacrity(Service):
         """
         await self.replica.start()
         self._knows_its_log = True
+        self._reactor.callWhenRunning(self._launch.ready)
         cluster = self._settings.cluster
         for port in self.part.transport.ports:
             self._log.info(
@@ -375,7 +404,7 @@ class Alacrity(Service):
         if not self.part.waiting:
             self._log.info("this node is in a cluster already; --join is not needed any more")
             return
-        token = self._token()
+        token = self._bearer
         headers = {} if token is None else {"Authorization": f"Bearer {token.decode('ascii')}"}
         import treq
 
@@ -397,10 +426,20 @@ class Alacrity(Service):
         """
         self._failure = why = _cause(failure.value)
         if isinstance(failure.value, CannotListenError):
-            self._impossible(f"cluster cannot listen: {why}")
+            fault = f"cluster cannot listen: {why}"
+            self._log.critical("{fault}", fault=fault)
         else:
+            fault = f"this node cannot take part in the cluster: {why}"
             self._log.failure("this node cannot take part in the cluster", failure)
-        self._reactor.stop()
+        self._launch.fail_running(fault)
+        # It may not run yet.
+        self._reactor.callWhenRunning(self._stop_reactor)
+
+    def _stop_reactor(self) -> None:
+        try:
+            self._reactor.stop()
+        except ReactorNotRunning:
+            pass  # It stops already.
 
     def stopService(self) -> Deferred[None]:
         """
@@ -416,7 +455,7 @@ class Alacrity(Service):
         self._is_stopping = True
         patience = self._settings.timeouts.drain
         self._log.info("stopping; requests in flight may take {seconds} s", seconds=patience)
-        await _stop_listening(self._proxy_ports)
+        await _stop_listening(self._proxy_ports, self._log)
         drained = self.frontend.drain()
         late = self._reactor.callLater(patience, drained.cancel)
         drained.addErrback(self._cut)
@@ -426,7 +465,7 @@ class Alacrity(Service):
         self._joining.cancel()
         self._checking.addCallback(lambda _: self._check_if_leading())
         await self._checking
-        await _stop_listening(self._management_ports)
+        await _stop_listening(self._management_ports, self._log)
         self.balancer.close_idle()
         await self.part.stop()
         self.deadlines.stop()
@@ -502,8 +541,12 @@ def _record(client: ClientConnection, exchange: Exchange | None, status: int) ->
     )
 
 
-async def _stop_listening(ports: list[IListeningPort]) -> None:
-    await DeferredList([maybeDeferred(port.stopListening) for port in ports])
+async def _stop_listening(ports: list[IListeningPort], log: Logger) -> None:
+    stopping = [maybeDeferred(port.stopListening) for port in ports]
+    for stopped, failure in await DeferredList(stopping, consumeErrors=True):
+        if not stopped:
+            # A Unix socket in a directory that only root may write.
+            log.warn("an address is not let go of in order: {why}", why=str(failure.value))
     ports.clear()
 
 
@@ -513,6 +556,25 @@ def _cause(error: BaseException | None) -> str:
     """
     cause = getattr(error, "socketError", error)
     return getattr(cause, "strerror", None) or str(cause)
+
+
+def _remedy(error: BaseException) -> str:
+    """
+    The rest of the line on a state directory that cannot be written.
+    """
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if getattr(cause, "errno", None) in {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT}:
+        return "; name one that this user can write with --state-dir"
+    return ""
+
+
+def _socket_path(port: IListeningPort) -> str | None:
+    """
+    The path of a Unix socket; L{None}: it is not one in the file system.
+    """
+    name: Any = getattr(port.getHost(), "name", None)
+    path = name.decode(errors="surrogateescape") if isinstance(name, bytes) else name
+    return path if path and not path.startswith("\0") else None
 
 
 def _text(address: Any) -> str:

@@ -17,6 +17,8 @@ import alacrity
 
 if TYPE_CHECKING:
     from alacrity.config import Settings
+    from alacrity.launch import Launch
+    from alacrity.signals import Signals
 
 
 class Options(BaseOptions):
@@ -24,6 +26,10 @@ class Options(BaseOptions):
     What C{twistd alacrity} takes.
 
     @ivar settings: the configuration, once the options are parsed.
+    @ivar launch: how this process was started, likewise.
+    @ivar pid_file: the one that C{twistd} would write; empty: none; L{None}: it is not
+        C{twistd} that runs the node.
+    @ivar signals: handles them, where C{twistd} or C{twist} runs the node.
     """
 
     synopsis = "[options]"
@@ -46,6 +52,9 @@ class Options(BaseOptions):
     ]
 
     settings: Settings
+    launch: Launch
+    pid_file: str | None = None
+    signals: Signals | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,12 +113,11 @@ class Options(BaseOptions):
             require_secret(self.settings, name=name)
             require_listen(self.settings, join=self["join"])
         except ConfigurationError as error:
-            sys.stderr.write(f"alacrity: {error}\n")
-            raise SystemExit(1) from None
+            raise _fault(error) from None
         if self["check-config"]:
             print("configuration ok")
             raise SystemExit(0)
-        self._choose_log()
+        self._take_over()
 
     def _run_directory(self) -> Path:
         """
@@ -118,15 +126,45 @@ class Options(BaseOptions):
         parent: Any = self.parent
         return Path("." if parent is None else parent.get("rundir") or ".")
 
-    def _choose_log(self) -> None:
+    def _take_over(self) -> None:
         """
-        Have C{twistd} write its log as configured, unless its own options say how.
+        Do in the place of C{twistd} or C{twist} what neither does well: signals, the log, the
+        pid file, and to become another user.
         """
-        from alacrity.logs import configure
+        from alacrity import logs
+        from alacrity.daemon import fill_standard_descriptors
+        from alacrity.launch import Launch, LaunchError, launch
+        from alacrity.signals import Signals
 
         parent: Any = self.parent
-        if parent is not None and not parent.get("logger") and not parent.get("syslog"):
-            parent["logger"] = configure(self.settings.log, parent)
+        if parent is None:
+            self.launch = Launch()
+            return
+        try:
+            if "fileLogObserverFactory" in parent:
+                self.launch = Launch()
+                logs.configure_twist(self.settings.log, parent)
+            else:
+                self.launch = launch(parent)
+                self.pid_file = parent.get("pidfile") or ""
+                parent["pidfile"] = ""
+                if not parent.get("logger") and not parent.get("syslog"):
+                    parent["logger"] = logs.configure(self.settings.log, parent, self.launch.owner)
+        except (LaunchError, logs.LogError) as error:
+            raise _fault(error) from None
+        if isinstance(parent, BaseOptions):
+            fill_standard_descriptors()
+            self.signals = Signals(logs.reopen, self.launch.end)
+            self.signals.install()
+
+
+def _fault(error: Exception) -> SystemExit:
+    """
+    The end of the process, with a line that says why.
+    """
+    if sys.__stderr__ is not None:
+        print(f"alacrity: {error}", file=sys.__stderr__)
+    return SystemExit(1)
 
 
 def _choose_reactor() -> None:
@@ -152,12 +190,27 @@ def _choose_reactor() -> None:
 def makeService(options: Options) -> IService:
     """
     The service that C{twistd} runs.
+
+    A daemon goes into the background here: late enough for C{twistd} to have looked at its
+    options, and before it opens the log.
     """
     from twisted.internet import reactor
 
     from alacrity.clocks import keep_steady
+    from alacrity.launch import go
+    from alacrity.pidfile import PidFileError
     from alacrity.service import Entry, makeService
 
+    started = options.launch
+    parent: Any = options.parent
+    if parent is not None and options.pid_file is not None:
+        try:
+            go(started, reactor, parent, options.pid_file)
+        except PidFileError as error:
+            started.fail(str(error))
+            raise SystemExit(1) from None
     keep_steady(reactor)
+    if options.signals is not None:
+        options.signals.serve(reactor)
     entry = Entry(options["join"], bool(options["force-new-cluster"]))
-    return makeService(reactor, options.settings, Path(options["state-dir"]), entry)
+    return makeService(reactor, options.settings, Path(options["state-dir"]), entry, started)

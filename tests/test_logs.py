@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from twisted.logger import (
     Logger,
@@ -113,17 +113,51 @@ class ObserverTests(SynchronousTestCase):
 
     def test_destination(self) -> None:
         """
-        A file is rotated by Twisted; a daemon has no standard output.
+        A file is known by its whole path; a daemon has no standard output.
         """
-        self.addCleanup(signal.signal, signal.SIGUSR1, signal.getsignal(signal.SIGUSR1))
+        cases: list[tuple[str | None, bool, str | None]] = [
+            ("log", True, str(Path.cwd() / "log")),
+            ("log", False, str(Path.cwd() / "log")),
+            (None, False, str(Path.cwd() / "twistd.log")),
+            (None, True, None),
+            ("-", True, None),
+        ]
+        for name, foreground, expected in cases:
+            self.assertEqual(logs.destination(name, foreground=foreground), expected)
+        with self.assertRaisesRegex(logs.LogError, "a daemon cannot log to standard output"):
+            logs.destination("-", foreground=False)
+
+    def test_twist(self) -> None:
+        """
+        C{twist} is given our observer, and a file that can be opened anew.
+        """
+        self.patch(logs, "_state", logs._State())
         path = Path(self.mktemp())
-        file = logs._destination(str(path), nodaemon=True)
-        file.write("x\n")
-        file.close()
-        self.assertEqual(path.read_text(), "x\n")
-        with self.assertRaises(SystemExit) as caught:
-            logs._destination("-", nodaemon=False)
-        self.assertEqual(str(caught.exception), "alacrity: a daemon cannot log to standard output")
+        twist: dict[str, Any] = {"logFile": path.open("a"), "logLevel": LogLevel.info}
+        logs.configure_twist(Log(level="warn", format="json"), twist)
+        output = twist["logFile"]
+        self.addCleanup(output.close)
+        publisher = LogPublisher(twist["fileLogObserverFactory"](output))
+        log = Logger(namespace="here", observer=publisher)
+        log.info("not said")
+        log.warn("said")
+        self.assertEqual(json.loads(path.read_text())["message"], "said")
+        self.assertIs(twist["logLevel"], LogLevel.debug)
+        path.rename(f"{path}.1")
+        logs.reopen("SIGHUP")
+        self.assertTrue(path.exists())
+
+    def test_nothing_to_reopen(self) -> None:
+        """
+        Where the log is not written by us, that is said.
+        """
+        self.patch(logs, "_state", logs._State())
+        with capturedLogs() as events:
+            logs.reopen("SIGHUP")
+        (event,) = events
+        self.assertEqual(
+            formatEvent(event), "SIGHUP: the log has no file that could be opened anew"
+        )
 
 
 class AccessTests(SynchronousTestCase):

@@ -1,0 +1,108 @@
+"""
+Going into the background: the process that was called waits until the node serves, or
+tells why it does not.
+
+C{twistd} does this itself otherwise, but its waiting process holds the end of the pipe
+that it reads, so it waits for ever where the daemon ends without a word, and it lets go
+before the reactor runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, Final
+
+from twisted.internet.interfaces import IReactorDaemonize
+
+READY: Final = b"\0"
+"""Comes last, after anything the daemon has to say, once it serves."""
+
+NOTHING_SAID: Final = "the daemon ended before it served; its log may say why"
+
+
+def detach(reactor: Any) -> None:
+    """
+    Go on in the background: this returns in the daemon alone. What that writes to standard
+    error is told where it was started, until L{let_go}.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    read, write = os.pipe()
+    if IReactorDaemonize.providedBy(reactor):
+        reactor.beforeDaemonize()
+    if os.fork():
+        os.close(write)
+        os._exit(wait(read, 2))
+    os.close(read)
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor, source in ((0, null), (1, null), (2, write)):
+        os.dup2(source, descriptor)
+    for each in {null, write} - {0, 1, 2}:
+        os.close(each)
+    if IReactorDaemonize.providedBy(reactor):
+        reactor.afterDaemonize()
+
+
+def wait(read: int, output: int) -> int:
+    """
+    Wait for a daemon to serve or to end, and pass on what it says.
+
+    @param read: the pipe that is its standard error.
+    @param output: where to write to. Of a daemon that ends, it is one line, whatever it said.
+    @return: the exit status: 0, if it serves.
+    """
+    said = b""
+    while not said.endswith(READY) and (data := os.read(read, 65536)):
+        said += data
+    serves = said.endswith(READY)
+    text = said.removesuffix(READY)
+    if not serves:
+        text = _reason(text.decode(errors="replace")).encode() + b"\n"
+    try:
+        os.write(output, text)
+    except OSError:
+        pass  # Nobody listens; the status tells it too.
+    return 0 if serves else 1
+
+
+def _reason(said: str) -> str:
+    """
+    The line that tells why: one of ours, or the last of a traceback.
+    """
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    ours = [line for line in lines if line.startswith("alacrity: ")]
+    if ours:
+        return ours[0]
+    return f"alacrity: {lines[-1] if lines else NOTHING_SAID}"
+
+
+def let_go(*, ready: bool) -> None:
+    """
+    Have the process that waits come to its end.
+
+    @param ready: this daemon serves; otherwise it has said why not.
+    """
+    if ready:
+        try:
+            os.write(2, READY)
+        except OSError:
+            pass  # It was stopped, which is no reason not to serve.
+    # Standard output is the null device, which may be out of reach by its name now.
+    os.dup2(1, 2)
+
+
+def fill_standard_descriptors() -> None:
+    """
+    Open what of standard input, output and error is closed, so that no socket or file gets
+    its number, and what is written to it.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest number that is free is this one.
+            os.open(os.devnull, os.O_RDWR)

@@ -1,0 +1,149 @@
+"""
+The file that a log is written to: opened anew by name when asked, and never in the
+way of the node when it cannot be written.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final
+
+from twisted.logger import Logger
+
+MODE: Final = 0o640
+"""The mode of a new log: the owner writes, the group may read. The umask applies."""
+
+_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+
+_log: Final = Logger()
+
+
+class LogFile:
+    """
+    A file descriptor that lines are written to, at once and without a buffer of ours: a
+    signal handler may write in the middle of another line's way here.
+
+    A line that cannot be written (a full disk, a closed pipe) is lost and counted; the
+    count is logged once that is possible again.
+
+    @ivar path: the file's name; L{None}: it has none that leads to it
+        now, as standard output, or a file outside of the chroot.
+    """
+
+    def __init__(self, descriptor: int, path: str | None = None, encoding: str = "utf-8") -> None:
+        self._descriptor = descriptor
+        self.path = path
+        self._encoding = encoding
+        self._lost = 0
+        self._why = ""
+        self._torn = False
+
+    @classmethod
+    def open(cls, path: str, acting: AbstractContextManager[object] | None = None) -> LogFile:
+        """
+        Append to a file, which is made if it is not there.
+
+        @param acting: the user that the node will run as, for the time of a C{with}. The
+            file is opened as that user where it can be, so that no link of the user's
+            leads to a file that only root may write.
+        @raise OSError: it cannot be opened.
+        """
+        if acting is None:
+            return cls(os.open(path, _FLAGS | os.O_CREAT, MODE), path)
+        try:
+            with acting:
+                return cls(os.open(path, _FLAGS | os.O_CREAT, MODE), path)
+        except PermissionError:
+            return cls(os.open(path, _FLAGS | os.O_CREAT | os.O_NOFOLLOW, MODE), path)
+
+    def fileno(self) -> int:
+        """The descriptor, which stays the same when the file is opened anew."""
+        return self._descriptor
+
+    def write(self, text: str) -> None:
+        """
+        Write text, or lose and count it.
+        """
+        data = text.encode(self._encoding, "backslashreplace")
+        if self._torn:
+            data = b"\n" + data
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        except OSError as error:
+            self._lost += 1
+            self._why = error.strerror or str(error)
+            self._torn = self._torn or len(rest) < len(data)
+            return
+        self._torn = False
+        if self._lost:
+            # Set before the line is logged, which comes here again.
+            lost, self._lost = self._lost, 0
+            _log.error(
+                "{count} lines of the log are lost, as they could not be written: {why}",
+                count=lost,
+                why=self._why,
+            )
+
+    def flush(self) -> None:
+        """Do nothing: all is written already."""
+
+    def close(self) -> None:
+        """Write no more."""
+        os.close(self._descriptor)
+
+    def reopen(self, cause: str) -> None:
+        """
+        Open the file anew by its name, as after it was renamed. Where that is not possible,
+        the old one is kept. Either is logged.
+
+        @param cause: the signal that asks for it, for the line in the log.
+        """
+        if self.path is None:
+            _log.info("{cause}: the log has no file that could be opened anew", cause=cause)
+            return
+        try:
+            new = self._opened_anew(self.path)
+        except OSError as error:
+            _log.error(
+                "{cause}: the log {path} cannot be opened anew: {why}; the file that is open is "
+                "written on",
+                cause=cause,
+                path=self.path,
+                why=error.strerror or str(error),
+            )
+            return
+        os.dup2(new, self._descriptor, inheritable=False)
+        os.close(new)
+        self._torn = False
+        _log.info("{cause}: the log {path} is opened anew", cause=cause, path=self.path)
+
+    def _opened_anew(self, path: str) -> int:
+        # Not blocking, in case it is a pipe without a reader.
+        flags = _FLAGS | os.O_NONBLOCK
+        try:
+            new = os.open(path, flags)
+        except FileNotFoundError:
+            old = os.fstat(self._descriptor)
+            new = os.open(path, flags | os.O_CREAT, MODE)
+            if stat.S_ISREG(old.st_mode):
+                # As the one before: a daemon has another umask than its log was made with.
+                os.fchmod(new, stat.S_IMODE(old.st_mode))
+        os.set_blocking(new, True)
+        return new
+
+
+def inside(path: str, root: str | None) -> str | None:
+    """
+    A path as it is after a chroot.
+
+    @return: L{None}: it cannot be reached from there.
+    """
+    if root is None:
+        return path
+    real, top = Path(os.path.realpath(path)), Path(os.path.realpath(root))
+    return f"/{real.relative_to(top)}" if real.is_relative_to(top) else None

@@ -1,0 +1,144 @@
+"""
+The signals that operators, supervisors, terminals and logrotate send. None ends a node
+that serves without a drain, but for a second one that asks it to stop.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from enum import Enum
+from types import FrameType
+from typing import Any, Final
+
+from twisted.internet.error import ReactorNotRunning
+from twisted.logger import Logger
+
+STOP: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+"""Stop after a drain; the second ends at once. SIGQUIT is what users of nginx send for it."""
+
+REOPEN: Final = (signal.SIGHUP, signal.SIGUSR1)
+"""Open the log's file anew."""
+
+IGNORED: Final = (
+    *(
+        getattr(signal, name)
+        for name in (
+            *("SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF"),
+            *("SIGIO", "SIGPWR", "SIGSTKFLT"),
+        )
+        if hasattr(signal, name)
+    ),
+    *(range(signal.SIGRTMIN, signal.SIGRTMAX + 1) if hasattr(signal, "SIGRTMIN") else ()),
+)
+"""All others that would end the process, but for those that tell of a fault in it."""
+
+
+class Phase(Enum):
+    """
+    How far a node is.
+    """
+
+    STARTING = "starting"
+    SERVING = "serving"
+    STOPPING = "stopping"
+
+
+class Signals:
+    """
+    Handles a process's signals. The handlers run wherever the main thread is, also where
+    the reactor does not run yet, or is held up.
+
+    @ivar phase: until it serves, and from the first signal that asks it to stop, a signal
+        that does ends the process at once.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reopen: Callable[[str], None],
+        end: Callable[[], None],
+        *,
+        kill: Callable[[int, int], None] = os.kill,
+    ) -> None:
+        """
+        @param reopen: opens the log anew; it is given the signal's name.
+        @param end: tidies up before the process ends at once.
+        @param kill: sends a signal to a process.
+        """
+        self._reopen = reopen
+        self._end = end
+        self._kill = kill
+        self._reactor: Any = None
+        self.phase = Phase.STARTING
+
+    def install(self) -> None:
+        """
+        Handle all signals, but for those that somebody else does, and those of the
+        terminal for a process that was started in the background by a shell.
+        """
+        for number in (*STOP, *REOPEN, *IGNORED):
+            handler = signal.getsignal(number)
+            usual = handler in {signal.SIG_DFL, signal.default_int_handler}
+            # nohup ignores SIGHUP, to the same end.
+            if usual or (handler is signal.SIG_IGN and number in REOPEN):
+                signal.signal(number, self.handle)
+
+    def serve(self, reactor: Any) -> None:
+        """
+        Have a reactor stop when a signal asks for it, from when it runs.
+        """
+        self._reactor = reactor
+        reactor.callWhenRunning(self._begin)
+
+    def _begin(self) -> None:
+        # The reactor has put a handler of its own there, which fails the second time.
+        signal.signal(signal.SIGTERM, self.handle)
+        if self.phase is Phase.STARTING:
+            self.phase = Phase.SERVING
+
+    def handle(self, number: int, frame: FrameType | None = None) -> None:
+        """
+        Do what a signal asks for.
+        """
+        name = _name(number)
+        if number in REOPEN:
+            self._reopen(name)
+        elif number not in STOP:
+            self._log.info("{signal} is ignored", signal=name)
+        elif self.phase is Phase.SERVING:
+            self.phase = Phase.STOPPING
+            self._log.info("{signal}: stopping; a second one ends this node at once", signal=name)
+            self._reactor.callFromThread(self._stop, number)
+        else:
+            self._end_at_once(number, name)
+
+    def _stop(self, number: int) -> None:
+        if number != signal.SIGQUIT:
+            # twistd ends by the same signal, then. That one would leave a core.
+            self._reactor._exitSignal = number  # noqa: SLF001
+        try:
+            self._reactor.stop()
+        except ReactorNotRunning:
+            pass  # It stops already, for another reason.
+
+    def _end_at_once(self, number: int, name: str) -> None:
+        self._log.warn(
+            "{signal}: ended at once; what was in flight is cut off"
+            if self.phase is Phase.STOPPING
+            else "{signal}: ended before it served",
+            signal=name,
+        )
+        self._end()
+        number = signal.SIGTERM if number == signal.SIGQUIT else number
+        signal.signal(number, signal.SIG_DFL)
+        self._kill(os.getpid(), number)
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
