@@ -348,7 +348,8 @@ class Alacrity(Service):
         return ports
 
     def _impossible(self, fault: str) -> Impossible:
-        self._log.critical("{fault}", fault=fault)
+        # Not critical: twist would show it on standard error as well.
+        self._log.error("{fault}", fault=fault)
         self._launch.fail(fault)
         return Impossible(fault)
 
@@ -542,11 +543,11 @@ def _record(client: ClientConnection, exchange: Exchange | None, status: int) ->
 
 
 async def _stop_listening(ports: list[IListeningPort], log: Logger) -> None:
-    stopping = [maybeDeferred(port.stopListening) for port in ports]
-    for stopped, failure in await DeferredList(stopping, consumeErrors=True):
-        if not stopped:
-            # A Unix socket in a directory that only root may write.
-            log.warn("an address is not let go of in order: {why}", why=str(failure.value))
+    def complain(failure: Failure) -> None:
+        # A Unix socket in a directory that only root may write.
+        log.warn("an address is not let go of in order: {why}", why=str(failure.value))
+
+    await DeferredList([maybeDeferred(port.stopListening).addErrback(complain) for port in ports])
     ports.clear()
 
 

@@ -37,7 +37,8 @@ IGNORED: Final = (
 
 class Phase(Enum):
     """
-    How far a node is.
+    How far a node is: it has no reactor yet, one that runs or is about to, or was asked to
+    stop.
     """
 
     STARTING = "starting"
@@ -50,7 +51,7 @@ class Signals:
     Handles a process's signals. The handlers run wherever the main thread is, also where
     the reactor does not run yet, or is held up.
 
-    @ivar phase: until it serves, and from the first signal that asks it to stop, a signal
+    @ivar phase: before L{serve}, and from the first signal that asks it to stop, a signal
         that does ends the process at once.
     """
 
@@ -61,16 +62,19 @@ class Signals:
         reopen: Callable[[str], None],
         end: Callable[[], None],
         *,
-        kill: Callable[[int, int], None] = os.kill,
+        kill: Callable[[int, int], object] = os.kill,
+        leave: Callable[[int], object] = os._exit,
     ) -> None:
         """
         @param reopen: opens the log anew; it is given the signal's name.
         @param end: tidies up before the process ends at once.
         @param kill: sends a signal to a process.
+        @param leave: ends this process with a status.
         """
         self._reopen = reopen
         self._end = end
         self._kill = kill
+        self._leave = leave
         self._reactor: Any = None
         self.phase = Phase.STARTING
 
@@ -88,16 +92,12 @@ class Signals:
 
     def serve(self, reactor: Any) -> None:
         """
-        Have a reactor stop when a signal asks for it, from when it runs.
+        Have a reactor stop when a signal asks for it: once it runs, if it does not yet.
         """
         self._reactor = reactor
-        reactor.callWhenRunning(self._begin)
-
-    def _begin(self) -> None:
-        # The reactor has put a handler of its own there, which fails the second time.
-        signal.signal(signal.SIGTERM, self.handle)
-        if self.phase is Phase.STARTING:
-            self.phase = Phase.SERVING
+        self.phase = Phase.SERVING
+        # The reactor puts a handler of its own there, which fails the second time.
+        reactor.callWhenRunning(lambda: signal.signal(signal.SIGTERM, self.handle))
 
     def handle(self, number: int, frame: FrameType | None = None) -> None:
         """
@@ -135,6 +135,8 @@ class Signals:
         number = signal.SIGTERM if number == signal.SIGQUIT else number
         signal.signal(number, signal.SIG_DFL)
         self._kill(os.getpid(), number)
+        # The first process of a container is not ended by that.
+        self._leave(128 + number)
 
 
 def _name(number: int) -> str:

@@ -10,15 +10,19 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import textwrap
+from collections.abc import Sequence
 from http.client import HTTPConnection
 from pathlib import Path
-from shutil import which
+from shutil import rmtree, which
+from tempfile import mkdtemp
 from typing import ClassVar
+from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.node import PATIENCE, TWISTD, Node, Process, TestServer, call
+from tests.node import PATIENCE, TWISTD, Node, Process, TestServer, call, wait_until
 
 
 class NodeTestCase(SynchronousTestCase):
@@ -261,6 +265,150 @@ class StopTests(NodeTestCase):
         self.assertEqual(start.ended(), 0)
 
 
+class SignalTests(NodeTestCase):
+    """
+    What operators, supervisors and logrotate send, as the kernel delivers it.
+    """
+
+    twistd: ClassVar[tuple[str, ...]] = ()
+
+    def waiting(self, node: Node) -> HTTPConnection:
+        """A connection with a request in flight, that takes a minute."""
+        node.register(self.server().port)
+        connection = HTTPConnection("127.0.0.1", node.proxy, timeout=PATIENCE)
+        self.addCleanup(connection.close)
+        connection.request("GET", "/delay/60")
+        self.assertEqual(node.get().status, 200)
+        return connection
+
+    def test_harmless(self) -> None:
+        """
+        With the log on standard output, none of those that do not ask it to stop does
+        anything but write a line, and requests are answered as before.
+        """
+        node = self.node(twistd=self.twistd)
+        for name in ("HUP", "USR1"):
+            node.send(getattr(signal, f"SIG{name}"))
+            node.expect(f"SIG{name}: the log has no file that could be opened anew")
+        for name in ("USR2", "ALRM", "PROF"):
+            node.send(getattr(signal, f"SIG{name}"))
+            node.expect(f"SIG{name} is ignored")
+        for name in ("WINCH", "PIPE", "URG", "CHLD", "CONT"):
+            node.send(getattr(signal, f"SIG{name}"))
+        self.assertEqual(node.get().status, 503)
+
+    def test_reopened(self) -> None:
+        """
+        With the log in a file, it is opened anew by its name, and nothing is renamed.
+        """
+        node = self.node(twistd=(*self.twistd, "--logfile=/dev/stdout"))
+        node.send(signal.SIGHUP)
+        node.expect("SIGHUP: the log /dev/stdout (is|cannot be) opened anew")
+        self.assertEqual(node.get().status, 503)
+
+    def test_second(self) -> None:
+        """
+        A second SIGTERM ends it at once, while SIGHUP, SIGUSR1 and SIGUSR2 do not, and do not
+        end the drain either.
+        """
+        for first, second in (
+            (signal.SIGTERM, signal.SIGTERM),
+            (signal.SIGINT, signal.SIGINT),
+            (signal.SIGQUIT, signal.SIGTERM),
+        ):
+            node = self.node(twistd=(*self.twistd, "--pidfile=pid"))
+            connection = self.waiting(node)
+            node.send(first)
+            node.expect("stopping; requests in flight may take")
+            node.send(signal.SIGHUP)
+            node.expect("SIGHUP: the log has no file")
+            node.send(signal.SIGUSR2)
+            node.expect("SIGUSR2 is ignored")
+            self.assertTrue((node.directory / "pid").exists())
+            node.send(second)
+            self.assertEqual(node.ended(), -second)
+            self.assertIn(f"{second.name}: ended at once; what was in flight is cut off", node.log)
+            self.assertNotIn("Traceback", node.log)
+            self.assertFalse((node.directory / "pid").exists())
+            with self.assertRaises(ConnectionError):
+                connection.getresponse()
+
+    def test_quit(self) -> None:
+        """
+        SIGQUIT drains, as in nginx, and leaves no core.
+        """
+        node = self.node(twistd=self.twistd)
+        node.send(signal.SIGQUIT)
+        self.assertEqual(node.ended(), 0)
+        self.assertIn("stopped", node.log)
+
+    def test_closed_output(self) -> None:
+        """
+        A node whose log nobody reads any more goes on, and ends in order.
+        """
+        node = self.node(twistd=self.twistd, configuration='[log]\naccess = "combined"')
+        assert node._output is not None
+        node._output.close()
+        node._output = None
+        for _ in range(3):
+            self.assertEqual(node.get().status, 503)
+        node.send(signal.SIGHUP)
+        self.assertEqual(node.get().status, 503)
+        node.send(signal.SIGTERM)
+        self.assertEqual(node._process.wait(PATIENCE), -signal.SIGTERM)
+
+
+class EpollSignalTests(SignalTests):
+    """
+    The same on Twisted's own transports.
+    """
+
+    twistd = ("--reactor=epoll",)
+
+
+class TwistTests(NodeTestCase):
+    """
+    Twisted's other runner.
+    """
+
+    def test_whole(self) -> None:
+        """
+        It runs a node too, which drains, and says in one line why it cannot.
+        """
+        directory = self.directory()
+        here = "tcp:0:interface=127.0.0.1"
+        twist = (
+            sys.executable,
+            "-c",
+            "from twisted.application.twist._twist import Twist; import sys; Twist.main(['twist', *sys.argv[1:]])",
+        )
+        node = Process([*twist, "alacrity", f"--proxy={here}", f"--management={here}"], directory)
+        self.addCleanup(node.stop, signal.SIGKILL)
+        port = int(node.expect(r"proxy listens on 127\.0\.0\.1:(\d+)")[1])
+        self.assertEqual(call(port, "GET", "/").status, 503)
+        node.send(signal.SIGUSR2)
+        node.expect("SIGUSR2 is ignored")
+        node.send(signal.SIGTERM)
+        self.assertEqual(node.ended(), -signal.SIGTERM)
+        self.assertNotIn("Traceback", node.log)
+        (directory / "file").touch()
+        run = subprocess.run(
+            [*twist, "--log-file=log", "alacrity", f"--proxy={here}", "--state-dir=file"],
+            cwd=directory,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        self.assertEqual(run.returncode, 1)
+        self.assertRegex(
+            run.stderr.splitlines()[-1],
+            "^alacrity: the state directory .* cannot be used: File exists$",
+        )
+        self.assertNotIn("Traceback", run.stderr)
+
+
 def _kill(pid: int) -> None:
     try:
         os.kill(pid, signal.SIGKILL)
@@ -420,6 +568,155 @@ class ReadmeTests(NodeTestCase):
         self.assertEqual(set((directory / "pauses").read_text().split()), {"30"})
 
     test_registering_again.skip = None if which("curl") else "curl is not there"  # type: ignore[attr-defined]
+
+
+class DaemonFaultTests(NodeTestCase):
+    """
+    What keeps a daemon from starting: whoever started it is told in one line, and does not
+    wait for ever.
+    """
+
+    here = "tcp:0:interface=127.0.0.1"
+
+    def fault(
+        self,
+        *options: str,
+        twistd: Sequence[str] = (),
+        configuration: str = "",
+        proxy: str = here,
+        management: str = here,
+    ) -> str:
+        """
+        What is said of a fault.
+        """
+        self.place = self.directory()
+        (self.place / "a.toml").write_text(configuration)
+        (self.place / "secret").write_text("x" * 40)
+        (self.place / "secret").chmod(0o600)
+        run = subprocess.run(
+            [
+                *(*TWISTD, "--pidfile=pid", "--logfile=log", *twistd),
+                *("alacrity", "--config=a.toml", f"--proxy={proxy}"),
+                *(f"--management={management}", *options),
+            ],
+            cwd=self.place,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        self.assertEqual((run.returncode, run.stdout), (1, ""))
+        # The daemon lets go of its caller first, and may still be about to end.
+        wait_until(lambda: not (self.place / "pid").exists(), "the pid file is removed")
+        (line,) = run.stderr.splitlines()
+        return line
+
+    def test_addresses(self) -> None:
+        """
+        An address cannot be had: of the proxy, of the management API, or, once the reactor
+        is about to run, of the cluster.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            address = f"tcp:{port}:interface=127.0.0.1"
+            in_use = f"cannot listen on {address}: Address already in use"
+            self.assertEqual(self.fault(proxy=address), f"alacrity: proxy {in_use}")
+            self.assertEqual(self.fault(management=address), f"alacrity: management {in_use}")
+            configuration = (
+                f'[cluster]\nlisten = ["{address}"]\nadvertise = "127.0.0.1:{port}"\n'
+                'secret_file = "secret"'
+            )
+            for twistd in ((), ("--reactor=epoll",), ("-n",)):
+                self.assertEqual(
+                    self.fault(twistd=twistd, configuration=configuration),
+                    "alacrity: cluster cannot listen: Address already in use",
+                )
+                self.assertNotIn("Traceback", (self.place / "log").read_text())
+
+    def test_files(self) -> None:
+        """
+        A file or a directory cannot be used.
+        """
+        for twistd, options, line in (
+            (
+                (),
+                ("--state-dir=a.toml",),
+                "the state directory .*/a.toml cannot be used: File exists",
+            ),
+            (("--logfile=no/log",), (), "the log .*/no/log cannot be written: No such file or .*"),
+            (("--logfile=-",), (), "--logfile: a daemon cannot log to standard output; .*"),
+            (
+                ("--pidfile=no/pid",),
+                (),
+                "the pid file .*/no/pid cannot be written: No such file .*",
+            ),
+            (("--rundir=no",), (), "--rundir: found 'no'; allowed: a directory that is there"),
+            (("--chroot=no",), (), "--chroot: (found 'no'; allowed: .*|only root can do that; .*)"),
+            (("--uid=99999999",), (), "--uid.*: found .*99999999.*"),
+        ):
+            self.assertRegex(self.fault(*options, twistd=twistd), f"^alacrity: {line}$")
+
+    def test_pid_file(self) -> None:
+        """
+        One that a crash left does not keep a node from starting; one that is in use does.
+        """
+        directory = self.directory()
+        (directory / "pid").write_text(str(os.getpid()))
+        node = self.node(directory=directory, twistd=("--pidfile=pid",))
+        self.assertEqual((directory / "pid").read_text(), str(node.pid))
+        for foreground in (("-n",), ()):
+            line = self.fault(twistd=(*foreground, f"--pidfile={directory / 'pid'}"))
+            self.assertRegex(
+                line, f"^alacrity: another twistd runs with .*, as process {node.pid};"
+            )
+        node.stop()
+        self.assertFalse((directory / "pid").exists())
+
+
+class UserTests(NodeTestCase):
+    """
+    A node that root starts for another user.
+    """
+
+    user = 65534
+
+    def setUp(self) -> None:
+        if os.geteuid() != 0:
+            raise SkipTest("only root can become another user")
+
+    def test_all_is_its_own(self) -> None:
+        """
+        State, log, pid file and Unix sockets belong to the user, a directory that root has
+        used before too; the log is opened anew, and a change is kept.
+        """
+        # The user has to get there, and the name of a socket has to be short.
+        place = Path(mkdtemp())
+        self.addCleanup(rmtree, place)
+        place.chmod(0o755)
+        (place / "state").mkdir(mode=0o700)
+        (place / "state" / "lock").touch(mode=0o600)
+        for reactor in ("", "--reactor=epoll"):
+            node = Node(
+                place,
+                "--state-dir=state",
+                f"--proxy=unix:{place}/s",
+                twistd=tuple(filter(None, (reactor, f"--uid={self.user}", "--pidfile=pid"))),
+            )
+            self.addCleanup(node.stop, signal.SIGKILL)
+            node.expect("this node leads")
+            port = int(node.expect(r"management listens on 127\.0\.0\.1:(\d+)")[1])
+            node.expect(f"running as user {self.user}, group ")
+            for name in ("state", "state/lock", "state/raft.log", "pid", "s"):
+                self.assertEqual((place / name).lstat().st_uid, self.user, name)
+            status = (Path("/proc") / str(node.pid) / "status").read_text()
+            self.assertRegex(status, rf"Uid:(\s+{self.user}){{4}}")
+            answer = call(port, "POST", "/servers", {"ip": "127.0.0.1", "port": 9})
+            self.assertIn(answer.status, {200, 201})
+            node.send(signal.SIGTERM)
+            self.assertEqual(node.ended(), -signal.SIGTERM)
+            self.assertNotIn("Traceback", node.log)
+            (place / "s").unlink(missing_ok=True)
 
 
 class LogTests(NodeTestCase):

@@ -59,6 +59,7 @@ class SignalsTestCase(SynchronousTestCase):
             self.done.append,
             lambda: self.done.append("end"),
             kill=lambda pid, number: self.done.append((pid, number)),
+            leave=self.done.append,
         )
         self.reactor = FakeReactor()
         self.signals.install()
@@ -177,19 +178,28 @@ class StopTests(SignalsTestCase):
                     formatEvent(event),
                     f"{second.name}: ended at once; what was in flight is cut off",
                 )
-                self.assertEqual(self.done, ["end", (os.getpid(), ends_by)])
+                self.assertEqual(self.done, ["end", (os.getpid(), ends_by), 128 + ends_by])
                 self.assertIs(signal.getsignal(ends_by), signal.SIG_DFL)
 
     def test_before_it_serves(self) -> None:
         """
-        Before the reactor runs, there is nothing to finish.
+        Before there is a service, there is nothing to finish.
         """
-        self.signals.serve(self.reactor)
         with capturedLogs() as events:
             signal.raise_signal(signal.SIGINT)
         (event,) = events
         self.assertEqual(formatEvent(event), "SIGINT: ended before it served")
-        self.assertEqual(self.done, ["end", (os.getpid(), signal.SIGINT)])
+        self.assertEqual(self.done, ["end", (os.getpid(), signal.SIGINT), 130])
+
+    def test_before_it_runs(self) -> None:
+        """
+        One that comes before the reactor runs stops it in order, once it does.
+        """
+        self.signals.serve(self.reactor)
+        signal.raise_signal(signal.SIGTERM)
+        self.assertEqual((self.done, self.reactor.stops), ([], 0))
+        self.reactor.run()
+        self.assertEqual((self.done, self.reactor.stops), ([], 1))
 
     def test_stopping_already(self) -> None:
         """
