@@ -5,6 +5,7 @@ L{tests.test_node}).
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -106,6 +107,29 @@ class OptionsTests(SynchronousTestCase):
                 None if given else "alacrity.logs.configured_observer"
             )
             self.assertEqual(parent.get("logger"), expected)
+
+    def test_taken_over(self) -> None:
+        """
+        C{twistd} is left nothing to do about the pid file and the user; a fault in its
+        options is one line.
+        """
+        options = tap.Options()
+        parent: Any = {"pidfile": "twistd.pid", "uid": os.geteuid(), "rundir": "."}
+        options.parent = parent
+        options.parseOptions([])
+        self.assertEqual(options.pid_file, "twistd.pid")
+        self.assertEqual((parent["pidfile"], parent["uid"], parent["gid"]), ("", None, None))
+        options = tap.Options()
+        options.parent = cast("Any", {"rundir": "/nowhere", "nodaemon": 1})
+        said = StringIO()
+        self.patch(sys, "__stderr__", said)
+        with self.assertRaises(SystemExit) as caught:
+            options.parseOptions([])
+        self.assertEqual(caught.exception.code, 1)
+        self.assertEqual(
+            said.getvalue(),
+            "alacrity: --rundir: found '/nowhere'; allowed: a directory that is there\n",
+        )
 
 
 class PluginTests(SynchronousTestCase):

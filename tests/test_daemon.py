@@ -1,0 +1,66 @@
+"""
+Tests for L{alacrity.daemon}: who waits for a daemon. The daemon itself is in
+L{tests.test_node}.
+"""
+
+from __future__ import annotations
+
+import os
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from alacrity import daemon
+
+
+class WaitTests(SynchronousTestCase):
+    """
+    What the process that waits says, and its status.
+    """
+
+    def waited(self, said: bytes) -> tuple[int, bytes]:
+        """
+        What comes of what a daemon says until it ends or lets go.
+        """
+        read, write = os.pipe()
+        answer, output = os.pipe()
+        self.addCleanup(os.close, read)
+        self.addCleanup(os.close, answer)
+        os.write(write, said)
+        os.close(write)
+        try:
+            status = daemon.wait(read, output)
+        finally:
+            os.close(output)
+        return status, os.read(answer, 65536)
+
+    def test_serves(self) -> None:
+        """
+        All that it said is passed on.
+        """
+        self.assertEqual(self.waited(daemon.READY), (0, b""))
+        self.assertEqual(self.waited(b"a warning\n" + daemon.READY), (0, b"a warning\n"))
+
+    def test_fails(self) -> None:
+        """
+        One line says why, whatever was said.
+        """
+        for said, line in (
+            (b"", f"alacrity: {daemon.NOTHING_SAID}"),
+            (b"alacrity: why\n", "alacrity: why"),
+            (b"Traceback:\n  x\nValueError: y\n", "alacrity: ValueError: y"),
+            (b"x\nalacrity: why\nTraceback:\nValueError: y\n", "alacrity: why"),
+            (b"\xff\n", "alacrity: \ufffd"),
+        ):
+            self.assertEqual(self.waited(said), (1, f"{line}\n".encode()))
+
+    def test_nobody_listens(self) -> None:
+        """
+        Where nothing can be said, the status is told all the same.
+        """
+        read, write = os.pipe()
+        self.addCleanup(os.close, read)
+        os.close(write)
+        gone, output = os.pipe()
+        os.close(gone)
+        self.addCleanup(os.close, output)
+        self.assertEqual(daemon.wait(read, output), 1)
