@@ -60,6 +60,15 @@ class ReopenTests(LogFileTestCase):
         self.assertFalse(os.get_inheritable(number))
         self.assertEqual(len(list(self.path.parent.iterdir())), 2)
 
+    def test_grows(self) -> None:
+        """
+        It is the operator's to rotate it: however much is written, there is one file.
+        """
+        for _ in range(3):
+            self.file.write("x" * 1_000_000 + "\n")
+        self.assertEqual(list(self.path.parent.iterdir()), [self.path])
+        self.assertEqual(self.path.stat().st_size, 3_000_003)
+
     def test_there_already(self) -> None:
         """
         A file that logrotate has made is appended to, and keeps its mode.

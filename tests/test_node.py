@@ -260,9 +260,22 @@ class StopTests(NodeTestCase):
         self.assertIn("on uvloop", tail.log)
         self.assertEqual(call(port, "GET", "/").status, 503)
         self.assertTrue((directory / "alacrity-state").is_dir())
+        (directory / "twistd.log").rename(directory / "old.log")
+        os.kill(pid, signal.SIGHUP)
+        wait_until((directory / "twistd.log").exists, "the log is opened anew")
+        again = Process(["tail", "--follow", "--lines=+1", "twistd.log"], directory)
+        self.addCleanup(again.stop)
+        for name in ("USR1", "USR2"):
+            os.kill(pid, getattr(signal, f"SIG{name}"))
+            again.expect(f"SIG{name}")
         os.kill(pid, signal.SIGTERM)
-        tail.expect("Server Shut Down")
+        again.expect("Server Shut Down")
         self.assertEqual(start.ended(), 0)
+        wait_until(lambda: not (directory / "pid").exists(), "the pid file is removed")
+        self.assertEqual(
+            {each.name for each in directory.iterdir()},
+            {"alacrity-state", "old.log", "twistd.log"},
+        )
 
 
 class SignalTests(NodeTestCase):
@@ -672,6 +685,26 @@ class DaemonFaultTests(NodeTestCase):
             )
         node.stop()
         self.assertFalse((directory / "pid").exists())
+
+    def test_no_pid_file(self) -> None:
+        """
+        In the foreground, one that nobody asked for by name and that cannot be written does
+        not keep a node from starting.
+        """
+        directory = self.directory()
+        (directory / "twistd.pid").mkdir()
+        node = self.node(directory=directory, twistd=("--pidfile=twistd.pid",))
+        self.assertRegex(node.log, "going on without a pid file: .*: Is a directory;")
+        (directory / "pid").mkdir()
+        run = Process(
+            [*TWISTD, "-n", "--pidfile=pid", "alacrity", "--proxy=tcp:0", "--state-dir=x"],
+            directory,
+        )
+        self.addCleanup(run.stop, signal.SIGKILL)
+        self.assertEqual(run.ended(), 1)
+        self.assertRegex(
+            run.log, "^alacrity: the pid file .*/pid cannot be written: Is a directory;"
+        )
 
 
 class UserTests(NodeTestCase):
