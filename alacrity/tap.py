@@ -86,6 +86,10 @@ class Options(BaseOptions):
 
         @raise SystemExit: it is at fault, or was only to be checked.
         """
+        from alacrity.daemon import fill_standard_descriptors
+
+        if isinstance(self.parent, BaseOptions):
+            fill_standard_descriptors()
         if not self["check-config"]:
             _choose_reactor()
         from alacrity.config import (
@@ -132,7 +136,6 @@ class Options(BaseOptions):
         pid file, and to become another user.
         """
         from alacrity import logs
-        from alacrity.daemon import fill_standard_descriptors
         from alacrity.launch import Launch, LaunchError, launch
         from alacrity.signals import Signals
 
@@ -153,7 +156,6 @@ class Options(BaseOptions):
         except (LaunchError, logs.LogError) as error:
             raise _fault(error) from None
         if isinstance(parent, BaseOptions):
-            fill_standard_descriptors()
             self.signals = Signals(logs.reopen, self.launch.end)
             self.signals.install()
 
@@ -162,8 +164,8 @@ def _fault(error: Exception) -> SystemExit:
     """
     The end of the process, with a line that says why.
     """
-    if sys.__stderr__ is not None:
-        print(f"alacrity: {error}", file=sys.__stderr__)
+    if sys.stderr is not None:
+        print(f"alacrity: {error}", file=sys.stderr)
     return SystemExit(1)
 
 

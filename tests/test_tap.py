@@ -122,8 +122,7 @@ class OptionsTests(SynchronousTestCase):
         options = tap.Options()
         options.parent = cast("Any", {"rundir": "/nowhere", "nodaemon": 1})
         said = StringIO()
-        self.patch(sys, "__stderr__", said)
-        with self.assertRaises(SystemExit) as caught:
+        with redirect_stderr(said), self.assertRaises(SystemExit) as caught:
             options.parseOptions([])
         self.assertEqual(caught.exception.code, 1)
         self.assertEqual(
