@@ -35,7 +35,6 @@ from alacrity.collector import Collector
 from alacrity.config import Settings
 from alacrity.descriptors import Budget, TooFew, allot, wanted_by
 from alacrity.endpoints import client_endpoint, server_endpoint, uvloop_of
-from alacrity.gates import CountedServerFactory, GatedFrontend, Slots
 from alacrity.health import Monitor, standard_checks
 from alacrity.health.monitor import IN_FLIGHT
 from alacrity.http1.fields import find
@@ -50,8 +49,9 @@ from alacrity.proxy.balancer import Balancer, Upstream
 from alacrity.proxy.client import ClientConnection
 from alacrity.proxy.deadlines import Deadlines
 from alacrity.proxy.exchange import Exchange
-from alacrity.proxy.frontend import Recorder
-from alacrity.proxy.server import ServerConnection
+from alacrity.proxy.frontend import Frontend, Recorder
+from alacrity.proxy.server import ServerConnection, ServerFactory
+from alacrity.proxy.slots import Slots
 from alacrity.readiness import Phase, why_unfit
 from alacrity.stats import Counter, Stats
 from alacrity.tokens import TokenError, read_token
@@ -196,7 +196,7 @@ class Alacrity(Service):
             in_flight=budget.checks,
         )
         self._slots = Slots(budget.servers, self.balancer.close_idle)
-        self.frontend = GatedFrontend(
+        self.frontend = Frontend(
             refused=budget.refused,
             balancer=self.balancer,
             connect=self._connect,
@@ -483,13 +483,13 @@ class Alacrity(Service):
         )
         slot = self._slots.take()
         connecting: Deferred[Any] = endpoint.connect(
-            CountedServerFactory(
-                slot,
+            ServerFactory(
                 upstream,
                 self.deadlines,
                 self._message_limits,
                 settings.limits.idle_per_server,
                 settings.timeouts.server_idle,
+                slot=slot,
                 private=settings.proxy.reuse == "never",
                 drain=settings.timeouts.drain,
                 later=self._later,

@@ -1,5 +1,5 @@
 """
-L{alacrity.descriptors} and L{alacrity.gates}: who may have how many file descriptors; and
+L{alacrity.descriptors} and L{alacrity.proxy.slots}: who may have how many file descriptors; and
 real nodes that may have few.
 """
 
@@ -31,7 +31,7 @@ from alacrity.descriptors import (
     share_out,
     slack,
 )
-from alacrity.gates import Slots
+from alacrity.proxy.slots import Slots
 from tests.node import PATIENCE, Node, TestServer, call, wait_until
 
 DEFAULT = Wanted(clients=10000, management=256, checks=512, listeners=2, clustered=False)

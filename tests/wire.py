@@ -29,6 +29,7 @@ from alacrity.proxy.balancer import Balancer, Upstream
 from alacrity.proxy.deadlines import Deadlines
 from alacrity.proxy.frontend import Frontend
 from alacrity.proxy.server import ServerConnection, ServerFactory
+from alacrity.proxy.slots import Slots
 from alacrity.stats import Stats
 
 
@@ -179,6 +180,7 @@ class Proxy:
         self.connecting: list[tuple[Upstream, Deferred[ServerConnection]]] = []
         self.servers: list[Wire] = []
         self.recorded: list[Any] = []
+        self.slots = Slots(1000, lambda: None)
         self._calls: list[Callable[[], None]] = []
         for each in servers or (server(),):
             self.balancer.changed(Change(None, each))
@@ -243,6 +245,7 @@ class Proxy:
             MessageLimits(),
             self.limits.idle_per_server,
             self.timeouts.server_idle,
+            slot=self.slots.take(),
             private=self.frontend.reuse == "never",
             drain=self.timeouts.drain,
             later=self._later,

@@ -59,12 +59,15 @@ class Frontend(Factory):
         stats: Stats,
         timeouts: Timeouts,
         reuse: Literal["always", "safe", "never"] = "always",
+        refused: int = 64,
         pseudonym: str = "alacrity",
         trusted: Collection[IPv4Network | IPv6Network] = (),
         record: Recorder | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """
+        @param refused: connections beyond C{limits.client_connections} that are told so;
+            more are closed without a word.
         @param pseudonym: the proxy's name in C{Via}.
         @param trusted: the networks of proxies whose forwarding fields are kept.
         """
@@ -72,6 +75,7 @@ class Frontend(Factory):
         self.connect = connect
         self.deadlines = deadlines
         self.limits = limits
+        self._most = limits.client_connections + refused
         self.message_limits = MessageLimits(
             request_line=limits.request_line,
             header_bytes=limits.header_bytes,
@@ -90,7 +94,9 @@ class Frontend(Factory):
         self._connections: set[ClientConnection] = set()
         self._drained: Deferred[None] | None = None
 
-    def buildProtocol(self, addr: object) -> ClientConnection:
+    def buildProtocol(self, addr: object) -> ClientConnection | None:
+        if len(self._connections) >= self._most:
+            return None
         return ClientConnection(self)
 
     def admit(self, connection: ClientConnection) -> bool:

@@ -18,6 +18,7 @@ from alacrity.http1.parser import Limits, ResponseParser
 from alacrity.pool import State
 from alacrity.proxy.balancer import Upstream
 from alacrity.proxy.deadlines import NEVER, Deadlines
+from alacrity.proxy.slots import Slot
 
 if TYPE_CHECKING:
     from alacrity.proxy.client import ClientConnection
@@ -191,6 +192,7 @@ class ServerConnection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.usable = False
         self._factory.deadlines.discard(self)
+        self._factory.slot.release()
         self.upstream.connections.discard(self)
         while self._held and self._exchange is not None:
             # What came before the end counts, and the end is not to wait.
@@ -317,7 +319,7 @@ class ServerConnection(Protocol):
 
 class ServerFactory(Factory):
     """
-    Builds the connections to one server.
+    Builds a connection to a server.
     """
 
     noisy = False
@@ -329,6 +331,7 @@ class ServerFactory(Factory):
         limits: Limits,
         idle_limit: int,
         idle_timeout: float,
+        slot: Slot,
         private: bool,
         drain: float,
         later: Callable[[Callable[[], None]], object],
@@ -336,6 +339,7 @@ class ServerFactory(Factory):
         """
         @param idle_limit: how many connections may stay idle.
         @param idle_timeout: for how many seconds.
+        @param slot: the connection's place among all.
         @param private: whether each serves one client alone.
         @param drain: seconds to finish in, for a server that leaves the pool.
         @param later: calls something in the loop's next turn.
@@ -345,6 +349,7 @@ class ServerFactory(Factory):
         self.limits = limits
         self.idle_limit = idle_limit
         self.idle_timeout = idle_timeout
+        self.slot = slot
         self.private = private
         self.drain = drain
         self.later = later

@@ -1,0 +1,62 @@
+"""
+Connections to servers, kept within their share of the file descriptors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.python.failure import Failure
+
+
+class Slots:
+    """
+    Counts connections to servers, from the attempt to the end.
+
+    @ivar taken: how many there are.
+    """
+
+    def __init__(self, most: int, make_room: Callable[[], object]) -> None:
+        """
+        @param most: how many there may be.
+        @param make_room: closes those that are idle.
+        """
+        self.taken = 0
+        self._most = most
+        self._make_room = make_room
+
+    def take(self) -> Slot:
+        """
+        Begin a connection. If there are too many, those that are idle are closed: the rest
+        are as many as clients have requests, for which there is room.
+        """
+        if self.taken >= self._most:
+            self._make_room()
+        self.taken += 1
+        return Slot(self)
+
+
+class Slot:
+    """
+    One connection's place.
+    """
+
+    __slots__ = ("_slots",)
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots: Slots | None = slots
+
+    def release(self) -> None:
+        """
+        The connection has ended, or never was. Once is enough.
+        """
+        slots, self._slots = self._slots, None
+        if slots is not None:
+            slots.taken -= 1
+
+    def failed(self, failure: Failure) -> Failure:
+        """
+        It never was.
+        """
+        self.release()
+        return failure
