@@ -61,6 +61,7 @@ from twisted.python.lockfile import FilesystemLock
 from zope.interface import implementer
 
 from alacrity.listening import names_mode
+from alacrity.turns import Turns
 
 HIGH_WATER: Final = 65536
 """How many unsent bytes pause a producer."""
@@ -254,6 +255,7 @@ class StreamTransport:
         "_protocol",
         "_pull",
         "_turn",
+        "_turns",
         "_uv",
         "data_received",
         "disconnecting",
@@ -269,8 +271,14 @@ class StreamTransport:
         loop: asyncio.AbstractEventLoop,
         build: Callable[[IAddress], IProtocol | None],
         turn: int = 0,
+        turns: Turns | None = None,
     ) -> None:
+        """
+        @param turn: bytes that the protocol is given at once; 0: as many as there are.
+        @param turns: the queue in which it waits for more.
+        """
         self._turn = turn
+        self._turns: Any = turns
         # What is left for the next turns, whether one is asked for, and whether the
         # protocol wants nothing for now.
         self._held = b""
@@ -314,9 +322,15 @@ class StreamTransport:
         Give the protocol what is right for this turn of the loop, and keep the rest.
         """
         self._held += data
-        if len(self._held) > self._turn and self._uv is not None:
-            self._uv.pause_reading()
-        if not self._giving:
+        if self._giving:
+            return
+        turns = self._turns
+        if turns or len(self._held) > self._turn:
+            if self._uv is not None:
+                self._uv.pause_reading()
+            self._giving = True
+            turns.add(self._give)
+        else:
             self._give()
 
     def _give(self) -> None:
@@ -554,7 +568,7 @@ class StreamTransport:
         if self._held:
             if not self._giving:
                 self._giving = True
-                self._loop.call_soon(self._give)
+                self._turns.add(self._give)
         elif self._uv is not None and self._open_socket() is not None:
             self._uv.resume_reading()
 
@@ -674,6 +688,7 @@ class _Port:
         self._factory = factory
         self._backlog = backlog
         self._turn = turn
+        self._turns = Turns(loop.call_soon)
         self._release = release
         self._host = _address(sock.family, sock.getsockname())
         self._serving: asyncio.Task[Any] | None = None
@@ -692,7 +707,9 @@ class _Port:
         )
         self._serving = self._loop.create_task(
             create(
-                lambda: StreamTransport(self._loop, self._factory.buildProtocol, self._turn),
+                lambda: StreamTransport(
+                    self._loop, self._factory.buildProtocol, self._turn, self._turns
+                ),
                 sock=sock,
                 backlog=self._backlog,
             )

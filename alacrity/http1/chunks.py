@@ -35,6 +35,7 @@ extension is sent for a reason or not at all.
 """
 
 _CRLF: Final = b"\r\n"
+_ZERO: Final = ord("0")
 _END: Final = b"\r\n\r\n"
 
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
@@ -177,13 +178,15 @@ class ChunkedBody:
         at = self._go_on(data, start, pieces)
         size = len(data) if self._section is None else at
         while at < size and len(pieces) < PIECES:
-            run = _RUN.match(data, at)
-            if run is not None:
-                if self._short is None:
-                    self._short = _ShortChunks()
-                pieces += self._short.content(run[0])
-                at = run.end()
-                continue
+            if data[at] == _ZERO or not data[at + 1 : at + 2].isalnum():
+                # A size of one digit, or one that begins with zeros.
+                run = _RUN.match(data, at)
+                if run is not None:
+                    if self._short is None:
+                        self._short = _ShortChunks()
+                    pieces += self._short.content(run[0])
+                    at = run.end()
+                    continue
             line = _SIZE.match(data, at)
             if line is None:
                 return self._keep_line(data, at)
@@ -194,7 +197,12 @@ class ChunkedBody:
             if not length:
                 self._section = _TrailerSection(self._limits)
                 return begin
-            at = self._begin_long(data, begin, length, pieces)
+            end = begin + length
+            if data[end : end + 2] == _CRLF:
+                pieces.append(data[begin:end])
+                at = end + 2
+            else:
+                at = self._begin_long(data, begin, length, pieces)
         return at
 
     def _go_on(self, data: bytes, at: int, pieces: list[bytes]) -> int:
