@@ -68,13 +68,6 @@ of the shortest requests, or 170 chunks of one byte.
 """
 
 
-PROXY_TURNS = 4
-"""
-Connections that go on with what was too much for one turn of the loop, in each turn: some
-0.3 ms of one-byte chunks each.
-"""
-
-
 class Entry(msgspec.Struct, frozen=True):
     """
     How a node comes into its cluster, where it is not in it already.
@@ -154,7 +147,7 @@ class Alacrity(Service):
         self.stats = Stats()
         self.balancer = Balancer()
         self.deadlines = Deadlines(reactor)
-        self._turns = Turns(lambda call: reactor.callLater(0, call), PROXY_TURNS)
+        self._turns = Turns(lambda call: reactor.callLater(0, call))
         self._collector = Collector(reactor)
 
     def privilegedStartService(self) -> None:
@@ -210,7 +203,7 @@ class Alacrity(Service):
             balancer=self.balancer,
             connect=self._connect,
             deadlines=self.deadlines,
-            later=self._turns.add,
+            turns=self._turns,
             reuse=settings.proxy.reuse,
             limits=msgspec.structs.replace(settings.limits, client_connections=budget.clients),
             stats=self.stats,
@@ -501,7 +494,7 @@ class Alacrity(Service):
                 slot=slot,
                 private=settings.proxy.reuse == "never",
                 drain=settings.timeouts.drain,
-                later=self._turns.add,
+                turns=self._turns,
             )
         )
         return connecting.addErrback(slot.failed)

@@ -7,25 +7,30 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from twisted.logger import Logger
+
+MUCH: Final = 4096
+"""
+Bytes of one read above which a connection waits for its turn, if others do already. What
+is dear comes in large reads.
+"""
 
 
 class Turns:
     """
-    Queue of what is to go on in the loop's next turns, so many at a time, first come first
+    Queue of what is to go on in the loop's next turns, one in each, first come first
     served. However many connections wait, a turn is as short as with one.
     """
 
     _log = Logger()
 
-    def __init__(self, soon: Callable[[Callable[[], None]], object], each: int = 1) -> None:
+    def __init__(self, soon: Callable[[Callable[[], None]], object]) -> None:
         """
         @param soon: calls something in the loop's next turn.
-        @param each: calls that are made in one turn.
         """
         self._soon = soon
-        self._each = each
         self._waiting: deque[Callable[[], None]] = deque()
 
     def __len__(self) -> int:
@@ -41,12 +46,11 @@ class Turns:
 
     def _take(self) -> None:
         waiting = self._waiting
-        # The one that is being called counts still: so C{add} asks for no second turn.
-        for _ in range(min(self._each, len(waiting))):
-            try:
-                waiting[0]()
-            except Exception:
-                self._log.failure("what a connection waited for failed")
-            waiting.popleft()
+        try:
+            waiting[0]()
+        except Exception:
+            self._log.failure("what a connection waited for failed")
+        # It counted until now, so that C{add} asked for no second turn.
+        waiting.popleft()
         if waiting:
             self._soon(self._take)

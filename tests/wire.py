@@ -31,6 +31,7 @@ from alacrity.proxy.frontend import Frontend
 from alacrity.proxy.server import ServerConnection, ServerFactory
 from alacrity.proxy.slots import Slots
 from alacrity.stats import Stats
+from alacrity.turns import Turns
 
 
 def server(port: int = 1, *, state: State = State.UP, weight: int = 1) -> Server:
@@ -173,6 +174,7 @@ class Proxy:
         self.timeouts = msgspec.structs.replace(Timeouts(), **timeouts)
         self.deadlines = Deadlines(self.clock)
         self.deadlines.start()
+        self._calls: list[Callable[[], None]] = []
         self.balancer = Balancer()
         self.stats = Stats()
         self.automatic = True
@@ -180,15 +182,15 @@ class Proxy:
         self.connecting: list[tuple[Upstream, Deferred[ServerConnection]]] = []
         self.servers: list[Wire] = []
         self.recorded: list[Any] = []
+        self.turns = Turns(self._calls.append)
         self.slots = Slots(1000, lambda: None)
-        self._calls: list[Callable[[], None]] = []
         for each in servers or (server(),):
             self.balancer.changed(Change(None, each))
         self.frontend = Frontend(
             balancer=self.balancer,
             connect=self._connect,
             deadlines=self.deadlines,
-            later=self._later,
+            turns=self.turns,
             reuse=reuse,
             limits=self.limits,
             stats=self.stats,
@@ -197,9 +199,6 @@ class Proxy:
             record=lambda client, exchange, status: self.recorded.append((exchange, status)),
             monotonic=self.clock.seconds,
         )
-
-    def _later(self, call: Callable[[], None]) -> None:
-        self._calls.append(call)
 
     def turn(self) -> None:
         """
@@ -212,7 +211,8 @@ class Proxy:
         """
         Let it have one, and no more than that.
         """
-        calls, self._calls = self._calls, []
+        calls = self._calls.copy()
+        self._calls.clear()
         for call in calls:
             call()
 
@@ -248,7 +248,7 @@ class Proxy:
             slot=self.slots.take(),
             private=self.frontend.reuse == "never",
             drain=self.timeouts.drain,
-            later=self._later,
+            turns=self.turns,
         )
         protocol = factory.buildProtocol(None)
         wire = Wire(upstream.host, upstream.port).connect(protocol)

@@ -28,6 +28,7 @@ from alacrity.proxy.exchange import Exchange
 from alacrity.proxy.pace import ReaderPace
 from alacrity.proxy.server import ServerConnection
 from alacrity.proxy.tunnel import Tunnel
+from alacrity.turns import MUCH
 
 if TYPE_CHECKING:
     from alacrity.proxy.frontend import Frontend
@@ -134,6 +135,9 @@ class ClientConnection(Protocol):
             return
         if self._held:
             self._hold(self._held[self._held_from :] + data, 0)
+        elif len(data) > MUCH and self._frontend.turns:
+            # Others wait to go on already.
+            self._yield(data, 0)
         else:
             self._read(data, 0)
 
@@ -187,7 +191,7 @@ class ClientConnection(Protocol):
         self._hold(data, start)
         if not self._yielding:
             self._yielding = True
-            self._frontend.later(self._go_on)
+            self._frontend.turns.add(self._go_on)
 
     def _go_on(self) -> None:
         self._yielding = False

@@ -22,6 +22,7 @@ from alacrity.proxy.deadlines import Deadlines
 from alacrity.proxy.exchange import Exchange
 from alacrity.proxy.server import ServerConnection
 from alacrity.stats import Stats
+from alacrity.turns import Turns
 
 if TYPE_CHECKING:
     from alacrity.config import Limits, Timeouts
@@ -36,7 +37,7 @@ class Frontend(Factory):
     @ivar via: what the proxy says of itself in C{Via}.
     @ivar pseudonym: its name there.
     @ivar connect: opens a connection to a server.
-    @ivar later: calls something in the loop's next turn.
+    @ivar turns: the queue of connections that wait to go on with what they have.
     @ivar reuse: which of its requests may go over server connections that other clients
         have used; see L{alacrity.config.Proxy}.
     @ivar record: is told of each request that has ended: the client, its exchange
@@ -54,7 +55,7 @@ class Frontend(Factory):
         balancer: Balancer,
         connect: Callable[[Upstream], Deferred[ServerConnection]],
         deadlines: Deadlines,
-        later: Callable[[Callable[[], None]], object],
+        turns: Turns,
         limits: Limits,
         stats: Stats,
         timeouts: Timeouts,
@@ -83,7 +84,7 @@ class Frontend(Factory):
         )
         self.stats = stats
         self.timeouts = timeouts
-        self.later = later
+        self.turns = turns
         self.reuse = reuse
         self.pseudonym = pseudonym.encode("ascii")
         self.via = b"1.1 " + self.pseudonym

@@ -4,7 +4,6 @@ Connections to servers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.error import ConnectionDone
@@ -19,6 +18,7 @@ from alacrity.pool import State
 from alacrity.proxy.balancer import Upstream
 from alacrity.proxy.deadlines import NEVER, Deadlines
 from alacrity.proxy.slots import Slot
+from alacrity.turns import MUCH, Turns
 
 if TYPE_CHECKING:
     from alacrity.proxy.client import ClientConnection
@@ -93,6 +93,9 @@ class ServerConnection(Protocol):
         if self._held:
             # It is not read from, but what came before its end may come all the same.
             self._held += data
+        elif len(data) > MUCH and self._factory.turns:
+            # Others wait to go on already.
+            self._yield(data)
         else:
             self._read(exchange, data)
 
@@ -125,7 +128,7 @@ class ServerConnection(Protocol):
         self.transport.pauseProducing()
         if not self._yielding:
             self._yielding = True
-            self._factory.later(self._go_on)
+            self._factory.turns.add(self._go_on)
 
     def _go_on(self) -> None:
         self._yielding = False
@@ -334,7 +337,7 @@ class ServerFactory(Factory):
         slot: Slot,
         private: bool,
         drain: float,
-        later: Callable[[Callable[[], None]], object],
+        turns: Turns,
     ) -> None:
         """
         @param idle_limit: how many connections may stay idle.
@@ -342,7 +345,7 @@ class ServerFactory(Factory):
         @param slot: the connection's place among all.
         @param private: whether each serves one client alone.
         @param drain: seconds to finish in, for a server that leaves the pool.
-        @param later: calls something in the loop's next turn.
+        @param turns: the queue of connections that wait to go on with what they have.
         """
         self.upstream = upstream
         self.deadlines = deadlines
@@ -352,7 +355,7 @@ class ServerFactory(Factory):
         self.slot = slot
         self.private = private
         self.drain = drain
-        self.later = later
+        self.turns = turns
 
     def buildProtocol(self, addr: object) -> ServerConnection:
         return ServerConnection(self)
