@@ -1,0 +1,180 @@
+"""
+Tests for L{alacrity.http1.chunks}: what is within and beside chunks, however it comes.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Final
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from alacrity.http1.chunks import PIECES, SIZE_LINE, ChunkedBody, Limits
+from alacrity.http1.errors import ProtocolError
+
+REST: Final = b"GET / HTTP/1.1\r\n"
+
+
+def read(data: bytes, *cuts: int, limits: Limits = Limits()) -> tuple[bytes, list[bytes], int]:
+    """
+    Read a body: content, trailers, and where it ended; -1: not at all.
+    """
+    got: list[bytes] = []
+    body = ChunkedBody(limits, got.append)
+    begun = 0
+    for end in (*cuts, len(data)):
+        piece, at = data[begun:end], 0
+        while at < len(piece) and not body.complete:
+            at = body.feed(piece, at)
+        if body.complete:
+            return b"".join(got), body.trailers, begun + at
+        begun = end
+    return b"".join(got), body.trailers, -1
+
+
+class ContentTests(SynchronousTestCase):
+    """
+    Bodies that are well-formed.
+    """
+
+    BODIES: Final = {
+        b"0\r\n\r\n": b"",
+        b"000\r\n\r\n": b"",
+        b"0;a\r\n\r\n": b"",
+        b"1\r\na\r\n0\r\n\r\n": b"a",
+        b"01\r\na\r\nA\r\n0123456789\r\n00\r\n\r\n": b"a0123456789",
+        b'f;a;b=c;d="\\"\t;\xff"\r\n012345678901234\r\n0\r\n\r\n': b"012345678901234",
+        b"11\r\n\r\n0\r\n\r\n0\r\n\r\n0\r\n\r\n\r\n0\r\n\r\n": b"\r\n" + b"0\r\n\r\n" * 3,
+        b"10\r\n0123456789abcdef\r\n2\r\n\r\n\r\n11\r\n" + b"\r\n" * 8 + b"x\r\n0\r\n\r\n": (
+            b"0123456789abcdef\r\n" + b"\r\n" * 8 + b"x"
+        ),
+        b"000000000000000000000000000000001\r\nx\r\n0\r\n\r\n": b"x",
+        b"1000\r\n" + b"0\r\n\r\n\r\n" * 585 + b"x\r\n0\r\n\r\n": b"0\r\n\r\n\r\n" * 585 + b"x",
+    }
+
+    def test_any_cut(self) -> None:
+        """
+        The content is the same, and the end where it is, wherever the data is cut.
+        """
+        for data, content in self.BODIES.items():
+            end = len(data)
+            for rest in (b"", REST, b"\r\n", b"1\r\na\r\n"):
+                self.assertEqual(read(data + rest), (content, [], end), data)
+                for cut in range(1, min(end, 200)):
+                    self.assertEqual(read(data + rest, cut), (content, [], end), (data, cut))
+            self.assertEqual(read(data, *range(1, end)), (content, [], end), data)
+
+    def test_random(self) -> None:
+        """
+        So are bodies of chunks of many sizes, cut anywhere.
+        """
+        random = Random(1)
+        for _ in range(300):
+            chunks = [
+                random.randbytes(random.choice((1, 2, 9, 15, 16, 17, 255, 256, 4097)))
+                for _ in range(random.randrange(6))
+            ]
+            data = b"".join(
+                b"%b%x%b\r\n%b\r\n"
+                % (
+                    b"0" * random.randrange(3),
+                    len(chunk),
+                    random.choice((b"", b";a", b';a="\\""')),
+                    chunk,
+                )
+                for chunk in chunks
+            )
+            data += b"0\r\nX: y\r\n\r\n" + REST
+            cuts = sorted(random.randrange(1, len(data)) for _ in range(random.randrange(5)))
+            found = read(data, *cuts)
+            self.assertEqual(found, (b"".join(chunks), [b"X: y"], len(data) - len(REST)))
+
+    def test_turn(self) -> None:
+        """
+        No more than so many chunks are read at once; their content comes in one piece.
+        """
+        for unit in (b"1\r\na\r\n", b"10\r\n" + b"a" * 16 + b"\r\n"):
+            got: list[bytes] = []
+            body = ChunkedBody(Limits(), got.append)
+            data = unit * (3 * PIECES)
+            at = body.feed(data, 0)
+            self.assertLessEqual(at, len(unit) * (PIECES + PIECES))
+            self.assertEqual(len(got), 1)
+            while at < len(data):
+                at = body.feed(data, at)
+            self.assertEqual(len(b"".join(got)), data.count(b"a"))
+
+
+class FaultTests(SynchronousTestCase):
+    """
+    Bodies that are not, or have too much beside their content.
+    """
+
+    def refused(self, data: bytes, status: int = 400, limits: Limits = Limits()) -> None:
+        """
+        Assert that a body is refused, as a whole and byte by byte.
+        """
+        for cuts in ((), range(1, len(data))):
+            with self.assertRaises(ProtocolError, msg=data) as caught:
+                read(data, *cuts, limits=limits)
+            self.assertEqual(caught.exception.status, status, data[:60])
+
+    def test_malformed(self) -> None:
+        """
+        Sizes, extensions and line ends that are not of the grammar.
+        """
+        for data in (
+            b"g\r\n",
+            b"-1\r\n",
+            b"0x1\r\n",
+            b"1 \r\n",
+            b"1\t;a\r\n",
+            b" 1\r\n",
+            b"1;\r\n",
+            b"1; a\r\n",
+            b"1;a=\r\n",
+            b"1;=a\r\n",
+            b"1;a;;b\r\n",
+            b'1;a="\r\n',
+            b'1;a="\x01"\r\n',
+            b'1;a="x"y\r\n',
+            b"1;a\x00\r\n",
+            b"1;a\n\r\nx\r\n",
+            b"1;a\rb\r\n",
+            b"1\nx",
+            b"1\rx",
+            b"\r\n",
+            b"1234567890abcdef0\r\n",
+            b"2\r\nabc\r\n",
+            b"1\r\na\r1",
+            b"1\r\na0",
+            b"10\r\n0123456789abcdefg",
+            b"1\r\nab1\r\nc\r\n",
+            b"0\r\nX : y\r\n\r\n",
+            b"0\r\nX: y\nZ: a\r\n\r\n",
+            b"0\r\n\n",
+            b"0\n\n",
+        ):
+            self.refused(data)
+            self.refused(b"1\r\na\r\n" + data)
+
+    def test_too_much(self) -> None:
+        """
+        Lines with sizes, extensions in all, and trailers are bounded.
+        """
+        self.refused(b"1;" + b"x" * SIZE_LINE + b"\r\n", 431)
+        self.refused(b"1;" + b"x" * SIZE_LINE, 431)
+        self.refused(b"0" * SIZE_LINE + b"1\r\n", 431)
+        limits = Limits(header_bytes=500, header_count=3)
+        self.refused(b"1;aaaaaaaaaaaaaaaaaaaaaaaaa\r\nx\r\n" * 60, 431, limits)
+        self.refused(b"0\r\n" + b"X: y\r\n" * 5 + b"\r\n", 431, limits)
+        self.refused(b"0\r\nX: " + b"y" * 500, 431, limits)
+
+    def test_longest(self) -> None:
+        """
+        What just fits, is taken, also in two pieces.
+        """
+        line = b"1;" + b"x" * (SIZE_LINE - 4) + b"\r\n"
+        data = line + b"a\r\n0\r\n\r\n"
+        for cut in (1, 3, 4000, len(line) - 2, len(line) - 1, len(line)):
+            self.assertEqual(read(data, cut)[0], b"a", cut)
