@@ -560,8 +560,13 @@ class StreamTransport:
             return
         if not self._uv.is_reading():
             # uvloop begins to read after connection_made, whatever happens in it.
-            self._loop.call_soon(self._uv.pause_reading)
+            self._loop.call_soon(self._stay_paused)
         self._uv.pause_reading()
+
+    def _stay_paused(self) -> None:
+        # It may have been told to read on since.
+        if self._paused and self._uv is not None:
+            self._uv.pause_reading()
 
     def resumeProducing(self) -> None:
         self._paused = False

@@ -7,17 +7,20 @@ Each runs in a process of its own reactor: see L{alacrity.endpoints.uvloop_of}.
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectingCancelledError, TimeoutError
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.endpoints import _ClientEndpoint
+from alacrity.endpoints import StreamTransport, _ClientEndpoint
+from alacrity.turns import Turns
 
 HERE = Path(__file__).parent
 
@@ -163,3 +166,157 @@ class GivenUpTests(SynchronousTestCase):
         self.loop.late.call()
         self.failureResultOf(self.connecting, TimeoutError)
         self.loop.task.call()
+
+
+class _Socket:
+    """
+    An open socket.
+    """
+
+    family = socket.AF_INET
+
+    def fileno(self) -> int:
+        return 0
+
+    def getpeername(self) -> tuple[str, int]:
+        return ("192.0.2.9", 9)
+
+
+class _Uv:
+    """
+    uvloop's side of a connection.
+    """
+
+    reading = True
+
+    def set_write_buffer_limits(self, high: int, low: int) -> None:
+        """It has none."""
+
+    def get_extra_info(self, name: str) -> Any:
+        return _Socket()
+
+    def set_protocol(self, protocol: Any) -> None:
+        self.protocol = protocol
+
+    def write(self, data: bytes) -> None:
+        """Nobody reads it."""
+
+    writelines = write
+
+    def is_reading(self) -> bool:
+        return self.reading
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
+class _Taker(Protocol):
+    """
+    A protocol that keeps what it is given.
+    """
+
+    transport: Any
+
+    def __init__(self) -> None:
+        self.given: list[bytes] = []
+
+    def dataReceived(self, data: bytes) -> None:
+        self.given.append(data)
+
+
+class PacedTests(SynchronousTestCase):
+    """
+    Connections of which a protocol is given so much in a turn.
+    """
+
+    def setUp(self) -> None:
+        self.asked: list[Callable[[], None]] = []
+        self.turns = Turns(self.asked.append)
+
+    def connected(self) -> tuple[_Uv, _Taker]:
+        """
+        A connection of which four bytes are given at once.
+        """
+        uv, taker = _Uv(), _Taker()
+        loop: Any = _Loop()
+        transport = StreamTransport(loop, lambda _address: taker, 4, self.turns)
+        transport.connection_made(uv)
+        return uv, taker
+
+    def turn(self) -> None:
+        """The loop has a turn."""
+        (call,) = self.asked
+        self.asked.clear()
+        call()
+
+    def test_little(self) -> None:
+        """
+        What is little is given at once.
+        """
+        uv, taker = self.connected()
+        uv.protocol.data_received(b"abcd")
+        uv.protocol.data_received(b"e")
+        self.assertEqual(taker.given, [b"abcd", b"e"])
+        self.assertEqual((uv.reading, self.asked), (True, []))
+
+    def test_much(self) -> None:
+        """
+        What is much waits, piece by piece, and others with it, who are not read from.
+        """
+        uv, taker = self.connected()
+        other, patient = self.connected()
+        uv.protocol.data_received(b"abcdefghi")
+        other.protocol.data_received(b"1")
+        self.assertFalse(uv.reading or other.reading)
+        self.turn()
+        self.turn()
+        self.assertEqual((taker.given, patient.given), ([b"abcd"], [b"1"]))
+        self.assertEqual((uv.reading, other.reading), (False, True))
+        self.turn()
+        self.turn()
+        self.assertEqual(taker.given, [b"abcd", b"efgh", b"i"])
+        self.assertEqual((uv.reading, self.asked), (True, []))
+
+    def test_paused(self) -> None:
+        """
+        A protocol that wants nothing for now is given nothing, and then the rest.
+        """
+        uv, taker = self.connected()
+        uv.protocol.data_received(b"abcdefgh")
+        taker.transport.pauseProducing()
+        self.turn()
+        self.assertEqual((taker.given, uv.reading), ([], False))
+        taker.transport.resumeProducing()
+        self.turn()
+        self.turn()
+        self.assertEqual((taker.given, uv.reading), ([b"abcd", b"efgh"], True))
+
+    def test_lost(self) -> None:
+        """
+        What waits as the connection is lost is given to nobody.
+        """
+        uv, taker = self.connected()
+        uv.protocol.data_received(b"abcdefgh")
+        uv.protocol.connection_lost(None)
+        self.turn()
+        self.assertEqual((taker.given, self.asked), ([], []))
+
+    def test_paused_twice(self) -> None:
+        """
+        Paused twice in a turn, and told to read on, it reads on.
+        """
+        later: list[Callable[[], None]] = []
+        loop: Any = _Loop()
+        loop.call_soon = later.append
+        uv, taker = _Uv(), _Taker()
+        transport = StreamTransport(loop, lambda _address: taker)
+        transport.connection_made(uv)
+        transport.pauseProducing()
+        transport.pauseProducing()
+        transport.resumeProducing()
+        for call in later:
+            call()
+        self.assertTrue(uv.reading)
