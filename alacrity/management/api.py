@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.address import UNIXAddress
@@ -27,6 +28,7 @@ from alacrity.management.documents import (
 )
 from alacrity.management.openapi import describe
 from alacrity.management.problems import RETRY, Problem, shown
+from alacrity.management.rendering import Renderer
 from alacrity.management.requests import caller, flag, require_json, text
 from alacrity.management.schemas import (
     CounterDocument,
@@ -112,6 +114,7 @@ class Api:
         self._own = own
         self._token = token
         self._hosts = frozenset(hosts)
+        self._renderer = Renderer()
 
     @classmethod
     def calls(cls) -> list[Call]:
@@ -130,6 +133,11 @@ class Api:
         @param connections: how many there may be at once, at all ports together.
         """
         return BoundedSite(self.resource(), reactor, connections)
+        @param reactor: for timeouts, and for long answers to let others go first; L{None}:
+            the global one.
+        """
+        self._renderer.clock = reactor
+        return BoundedSite(self.resource(), reactor)
 
     def resource(self) -> Resource:
         """
@@ -216,13 +224,12 @@ class Api:
     async def _show_servers(self, request: Request) -> bytes:
         await self._read(request)
         servers = self._view.pool.servers
-        documents = [server_document(server, self._results(id)) for id, server in servers.items()]
-        documents += [
-            server_document(server, None, draining=True)
-            for server in self._draining()
-            if server.id not in servers
-        ]
-        return respond_json(request, documents)
+        leaving = [server for server in self._draining() if server.id not in servers]
+        documents = chain(
+            (server_document(server, self._results(id)) for id, server in servers.items()),
+            (server_document(server, None, draining=True) for server in leaving),
+        )
+        return respond(request, 200, await self._renderer.render(documents))
 
     @call(
         "GET",
@@ -280,12 +287,10 @@ class Api:
         "The same, for each server.",
         answers={200: Answer("The counters of the servers.", list[ServerCounterDocument])},
     )
-    def _show_counters(self, request: Request) -> bytes:
+    async def _show_counters(self, request: Request) -> bytes:
         servers = self._view.pool.servers
-        return respond_json(
-            request,
-            [counter_document(server, self._counters(id)) for id, server in servers.items()],
-        )
+        documents = (counter_document(server, self._counters(id)) for id, server in servers.items())
+        return respond(request, 200, await self._renderer.render(documents))
 
     # Health of this node
 

@@ -6,13 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from heapq import heapify, heapreplace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from alacrity.pool import Change, Server, State
 from alacrity.stats import Counter
 
 if TYPE_CHECKING:
     from alacrity.proxy.server import ServerConnection
+
+GOINGS: Final = 16
+"""How many may leave the rotation between two choices before it is made anew."""
 
 
 class Upstream:
@@ -70,8 +73,8 @@ class Balancer:
     evenly spread, at the cost of a heap operation.
 
     Changes of the pool come through L{changed}. While weights are equal, who comes or
-    goes is put into the rotation or taken from it; else it is made anew at the next
-    choice.
+    goes is put into the rotation or taken from it, unless many do between two choices;
+    else it is made anew at the next choice.
     """
 
     def __init__(self) -> None:
@@ -81,6 +84,7 @@ class Balancer:
         self._ring: list[Upstream] | None = None
         self._heap: list[tuple[float, int, Upstream]] = []
         self._next = 0
+        self._goings = 0
 
     def changed(self, change: Change) -> None:
         """
@@ -115,6 +119,11 @@ class Balancer:
         elif before == 0 and (not ring or ring[0].server.weight == after):
             ring.append(upstream)
         elif after == 0:
+            # To find thousands that go at once takes longer than to make it anew.
+            self._goings += 1
+            if self._goings > GOINGS:
+                self._ring = None
+                return
             at = ring.index(upstream)
             del ring[at]
             if at < self._next:
@@ -153,6 +162,7 @@ class Balancer:
         """
         The next server in turn that has not been tried; L{None}: there is none.
         """
+        self._goings = 0
         ring = self._ring
         if ring is None:
             ring = self._arrange()
