@@ -35,7 +35,7 @@ from alacrity.collector import Collector
 from alacrity.config import Settings
 from alacrity.descriptors import Budget, TooFew, allot, wanted_by
 from alacrity.endpoints import client_endpoint, server_endpoint, uvloop_of
-from alacrity.health import Monitor, standard_checks
+from alacrity.health import Gatherer, Monitor, standard_checks
 from alacrity.health.monitor import IN_FLIGHT
 from alacrity.http1.fields import find
 from alacrity.http1.parser import Limits as MessageLimits
@@ -187,7 +187,7 @@ class Alacrity(Service):
         self.monitor = Monitor(
             self.view,
             # What a leader found that is one no more, the next one sees for itself.
-            replica.propose_as_leader,
+            Gatherer(replica.propose_as_leader, lambda: replica.format >= 2, self._reactor).propose,
             settings.health,
             standard_checks(
                 lambda host, port, timeout: client_endpoint(self._reactor, host, port, timeout),

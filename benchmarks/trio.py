@@ -30,6 +30,8 @@ GIVE_UP = 30.0
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
+_TWISTD = "from twisted.scripts.twistd import run; run()"
+
 
 class Node:
     """
@@ -38,7 +40,8 @@ class Node:
     @ivar name: its address for the others.
     """
 
-    def __init__(self, directory: Path, ports: Sequence[int]) -> None:
+    def __init__(self, directory: Path, ports: Sequence[int], program: str = _TWISTD) -> None:
+        self._program = program
         self.proxy, self.management, cluster = ports
         self.name = f"{ADDRESS}:{cluster}"
         self._directory = directory
@@ -46,11 +49,19 @@ class Node:
         self._client: HTTPConnection | None = None
         directory.mkdir()
 
-    def configure(self, secret: Path, members: Sequence[Node]) -> None:
+    @property
+    def state(self) -> Path:
+        """
+        The directory in which it keeps its state.
+        """
+        return self._directory / "alacrity-state"
+
+    def configure(self, secret: Path, members: Sequence[Node], more: str = "") -> None:
         """
         Write its configuration file.
 
         @param members: of a new cluster; none: the node is to join one.
+        @param more: tables beside those that a node needs.
         """
         port = self.name.rpartition(":")[2]
         (self._directory / "alacrity.toml").write_text(
@@ -58,6 +69,7 @@ class Node:
             f'[management]\nlisten = ["tcp:{self.management}:interface={ADDRESS}"]\n'
             f'[cluster]\nlisten = ["tcp:{port}:interface={ADDRESS}"]\n'
             f'secret_file = "{secret}"\nmembers = {json.dumps([each.name for each in members])}\n'
+            f"{more}"
         )
 
     def start(self, *options: str) -> None:
@@ -67,7 +79,7 @@ class Node:
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
+                    *(sys.executable, "-c", self._program),
                     *("-n", "--pidfile=", "--logfile=-", "alacrity", "--config=alacrity.toml"),
                     *options,
                 ],
@@ -153,12 +165,23 @@ def call(
 
 
 @contextlib.contextmanager
-def trio(directory: Path, more: int = 0, size: int = 3) -> Iterator[list[Node]]:
+def trio(
+    directory: Path,
+    more: int = 0,
+    size: int = 3,
+    *,
+    program: str = _TWISTD,
+    tables: str = "",
+    prepare: Callable[[list[Node]], None] = lambda nodes: None,
+) -> Iterator[list[Node]]:
     """
     Nodes with a leader.
 
     @param more: how many nodes there are beside, which do not run yet.
     @param size: with how many the cluster begins.
+    @param program: what a node's Python runs.
+    @param tables: of the configuration, beside those that a node needs.
+    @param prepare: called with the nodes before they start.
     """
     secret = directory / "secret"
     secret.write_text("a secret for nodes on the loopback interface\n")
@@ -170,10 +193,12 @@ def trio(directory: Path, more: int = 0, size: int = 3) -> Iterator[list[Node]]:
         ]
         ports = [probe.getsockname()[1] for probe in probes]
     nodes = [
-        Node(directory / f"node-{at}", ports[3 * at : 3 * at + 3]) for at in range(size + more)
+        Node(directory / f"node-{at}", ports[3 * at : 3 * at + 3], program)
+        for at in range(size + more)
     ]
     for at, node in enumerate(nodes):
-        node.configure(secret, nodes[:size] if at < size else [])
+        node.configure(secret, nodes[:size] if at < size else [], tables)
+    prepare(nodes)
     try:
         for node in nodes[:size]:
             node.start()

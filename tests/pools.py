@@ -15,6 +15,7 @@ from alacrity.pool import (
     Report,
     State,
     TcpCheck,
+    Verdicts,
     apply,
     server_id,
 )
@@ -29,10 +30,14 @@ CHECKS = st.builds(
 ) | st.builds(HttpCheck, path=st.sampled_from(["/", "/health"]), rise=st.none() | st.integers(1, 9))
 
 REGISTERS = st.builds(Register, IPS, PORTS, CHECKS, st.integers(1, 256), TIMES)
-COMMANDS: st.SearchStrategy[Command] = st.one_of(
-    REGISTERS,
+_VERDICTS: st.SearchStrategy[Deregister | Report] = st.one_of(
     st.builds(Deregister, IDS, TIMES, st.text(), st.none() | st.integers(0, 20)),
     st.builds(Report, IDS, st.integers(0, 20), st.sampled_from(State), st.text(), TIMES),
+)
+COMMANDS: st.SearchStrategy[Command] = st.one_of(
+    REGISTERS,
+    _VERDICTS,
+    st.builds(Verdicts, st.lists(_VERDICTS, max_size=6).map(tuple)),
 )
 
 

@@ -171,19 +171,29 @@ class HandshakeTests(SynchronousTestCase):
         reason = "it has the name of this node, 'a', too"
         self.fails(left, responder(), f'it refuses: "{reason}"', reason)
 
-    def test_a_seat_is_not_told_in_the_first_version(self) -> None:
-        left, right = initiator(), responder(versions=(1, 1))
-        talk(left, right)
-        assert left.session is not None
-        assert right.session is not None
-        self.assertEqual((left.session.version, right.session.version), (1, 1))
-        self.assertEqual(right.session.peer, msgspec.structs.replace(B, seat=(0, 0)))
+    def test_what_is_not_told_in_older_versions(self) -> None:
+        """
+        In the first, no seat; before the third, no format: who speaks no later one knows
+        none but the first.
+        """
+        told = {
+            1: msgspec.structs.replace(B, seat=(0, 0), format=1),
+            2: msgspec.structs.replace(B, format=1),
+            3: B,
+        }
+        for version, peer in told.items():
+            left, right = initiator(), responder(versions=(1, version))
+            talk(left, right)
+            assert left.session is not None
+            assert right.session is not None
+            self.assertEqual((left.session.version, right.session.version), (version, version))
+            self.assertEqual(right.session.peer, peer)
 
     def test_versions(self) -> None:
         """
         The highest that both speak; none is a refusal.
         """
-        left, right = initiator(versions=(1, 3)), responder(versions=(2, 2))
+        left, right = initiator(versions=(1, 4)), responder(versions=(2, 2))
         talk(left, right)
         assert left.session is not None
         assert right.session is not None

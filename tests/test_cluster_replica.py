@@ -448,7 +448,7 @@ class FollowerTests(ReplicaTests):
     def test_what_is_newer_halts_the_node_and_keeps_its_pool(self) -> None:
         replica = self.make(A, B, C)
         self.follow(self.entry("x", 3), commit=3)
-        newer = b"\0" + msgspec.msgpack.encode({"version": 2})
+        newer = b"\0" + msgspec.msgpack.encode({"version": 3})
         with capturedLogs() as logs:
             self.give("b", AppendEntries(1, 4, 3, 1, [(newer, 4, 1)], 1))
             self.pass_time(0.2)
@@ -458,8 +458,8 @@ class FollowerTests(ReplicaTests):
         status = replica.status()
         self.assertEqual(
             status.suspended,
-            "entry 4 is committed, and not understood: the command has version 2; known "
-            "here: up to 1",
+            "entry 4 is committed, and not understood: the command has version 3; known "
+            "here: up to 2",
         )
         self.assertEqual((status.stale, self.transport.running), (True, False))
         self.assertEqual(len(self.view.pool.servers), 1)

@@ -137,9 +137,12 @@ class BytesTests(SynchronousTestCase):
         self.assertRaises(NotReadable, decode_state, data)
 
     def test_a_newer_snapshot_is_not_read(self) -> None:
+        data = msgspec.msgpack.encode({"format": 3, "state": {}})
+        error = self.assertRaises(NotReadable, decode_state, data)
+        self.assertEqual(str(error), "the snapshot has format 3; known here: up to 2")
         data = msgspec.msgpack.encode({"format": 2, "state": {}})
         error = self.assertRaises(NotReadable, decode_state, data)
-        self.assertEqual(str(error), "the snapshot has format 2; known here: up to 1")
+        self.assertEqual(str(error), "the snapshot has format 2, and its state 1")
 
     def test_a_server_under_another_id_is_no_state(self) -> None:
         state, _ = apply(Replicated(), entry())

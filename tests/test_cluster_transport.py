@@ -1267,3 +1267,23 @@ class AcquaintancesTests(SynchronousTestCase):
         self.assertIsNone(acquaintances(Identity("b", "1" * 32)))
         self.assertIsNone(acquaintances(Identity("b", "2" * 32)))
         self.assertEqual(storage.peers, {})
+
+    def test_a_program_that_does_not_understand_the_log(self) -> None:
+        """
+        Once the log has what is new, whoever does not understand it is not let in, also
+        where nobody is known, and is remembered under no incarnation.
+        """
+        storage = Storage.open(FakeFiles())
+        formats = [1]
+        acquaintances = Acquaintances(lambda name: Member(name, "b:1"), storage, lambda: formats[0])
+        self.assertIsNone(acquaintances(Identity("b", "1" * 32, format=1)))
+        formats[0] = 2
+        self.assertEqual(
+            acquaintances(Identity("b", "1" * 32, format=1)),
+            "'b' understands commands up to version 1, and this cluster has had some of version 2: "
+            "upgrade its program",
+        )
+        self.assertIsNotNone(acquaintances(Identity("c", "3" * 32, format=1)))
+        self.assertNotIn("c", storage.peers)
+        for format in (2, 3):
+            self.assertIsNone(acquaintances(Identity("b", "1" * 32, format=format)))

@@ -16,6 +16,7 @@ from alacrity.pool import (
     Deregister,
     Deregistered,
     HttpCheck,
+    Judged,
     Pool,
     PoolView,
     Register,
@@ -27,6 +28,7 @@ from alacrity.pool import (
     State,
     TcpCheck,
     Unknown,
+    Verdicts,
     apply,
     server_id,
 )
@@ -178,8 +180,8 @@ class ApplyTests(SynchronousTestCase):
     @given(POOLS, COMMANDS)
     def test_total_and_pure(self, pool: Pool, command: Command) -> None:
         """
-        Any command gives an outcome, raises the index by one, changes one server at
-        most, and leaves the old pool as it was. The same again gives the same.
+        Any command gives an outcome, raises the index by one, changes the servers that it
+        is about at most, and leaves the old pool as it was. The same again gives the same.
         """
         before = msgspec.json.encode(pool)
         new, outcome = apply(pool, command)
@@ -193,6 +195,10 @@ class ApplyTests(SynchronousTestCase):
         }
         if isinstance(outcome, Stale | Unknown):
             self.assertIs(new.servers, pool.servers)
+        elif isinstance(outcome, Judged):
+            assert isinstance(command, Verdicts)
+            self.assertLessEqual(changed, {each.id for each in command.verdicts})
+            self.assertEqual(len(outcome.outcomes), len(command.verdicts))
         else:
             self.assertLessEqual(changed, {outcome.server.id})
         for id, server in new.servers.items():

@@ -16,19 +16,21 @@ from twisted.trial.unittest import SynchronousTestCase
 from alacrity.cluster.members import Member
 from alacrity.cluster.membership import Members, decode_members, encode_members
 from alacrity.cluster.replica import Replica
-from alacrity.cluster.state import Replicated, apply, decode_state
+from alacrity.cluster.state import Replicated, apply, decode_state, envelope_version
 from alacrity.cluster.storage import NAME, Storage
 from alacrity.cluster.surroundings import CannotApply
 from alacrity.pool import Pool, PoolView
 from tests.fake_files import FakeFiles
 from tests.simulation.clock import patched, use
 from tests.simulation.newer import NewEnvelope, NewerReplica, Touch
+from tests.simulation.older import OlderReplica
 from tests.simulation.world import World
 from tests.test_cluster_engine import Sent
 
 GOLDEN = Path(__file__).parent / "golden"
 MEMBER = Member("a", "10.0.0.1:8688")
-TOUCH = msgspec.msgpack.encode(NewEnvelope(2, "t", 0, Touch(8080, 9.0)))
+TOUCH = msgspec.msgpack.encode(NewEnvelope(3, "t", 0, Touch(8080, 9.0)))
+VERSIONS = (OlderReplica, Replica, NewerReplica)
 
 
 class _Alone(Sent):
@@ -64,8 +66,8 @@ class VersionsTests(SynchronousTestCase):
             Random(1),
         )
 
-    def envelopes(self) -> list[bytes]:
-        golden = (GOLDEN / "envelopes-v1.msgpack").read_bytes()
+    def envelopes(self, version: int = 1) -> list[bytes]:
+        golden = (GOLDEN / f"envelopes-v{version}.msgpack").read_bytes()
         return msgspec.msgpack.decode(golden, type=list[bytes])
 
     def pool(self) -> Pool:
@@ -74,28 +76,57 @@ class VersionsTests(SynchronousTestCase):
             state, _ = apply(state, each)
         return state.pool
 
-    def test_a_newer_version_applies_the_commands_of_the_first(self) -> None:
-        replica = self.make(NewerReplica, FakeFiles())
-        for each in self.envelopes():
-            self.assertTrue(replica.readable(each, 1))
-            replica.apply(each)
-        self.assertEqual(replica.state.pool, self.pool())
-        self.assertEqual(replica.encode(), (GOLDEN / "state-v1.msgpack").read_bytes())
+    def test_each_version_applies_the_commands_of_the_first(self) -> None:
+        for version in VERSIONS:
+            replica = self.make(version, FakeFiles())
+            for each in self.envelopes():
+                self.assertTrue(replica.readable(each, 1))
+                replica.apply(each)
+            self.assertEqual(replica.state.pool, self.pool())
+            self.assertEqual(replica.encode(), (GOLDEN / "state-v1.msgpack").read_bytes())
 
-    def test_a_newer_version_takes_the_state_of_the_first(self) -> None:
+    def test_each_version_takes_the_state_of_the_first(self) -> None:
         golden = (GOLDEN / "state-v1.msgpack").read_bytes()
-        replica = self.make(NewerReplica, FakeFiles())
-        replica.restore(golden)
-        self.assertEqual(replica.state, decode_state(golden))
+        for version in VERSIONS:
+            replica = self.make(version, FakeFiles())
+            replica.restore(golden)
+            self.assertEqual(replica.state, decode_state(golden))
 
-    def test_both_start_with_the_file_of_the_first(self) -> None:
+    def test_the_second_version(self) -> None:
+        """
+        Verdicts gathered, and the raising of the format, after the commands of the first.
+        """
+        envelopes = self.envelopes(2)
+        self.assertEqual([envelope_version(each) for each in envelopes], [2, 2])
+        golden = (GOLDEN / "state-v2.msgpack").read_bytes()
+        for version in VERSIONS[1:]:
+            replica = self.make(version, FakeFiles())
+            for each in self.envelopes():
+                replica.apply(each)
+            for each in envelopes:
+                self.assertFalse(replica.readable(each, 1))
+                self.assertTrue(replica.readable(each, 2))
+            for each in envelopes:
+                replica.apply(each)
+                # From now on nobody needs to be heard.
+                self.assertTrue(all(replica.readable(other, 1) for other in envelopes))
+            self.assertEqual((replica.encode(), replica.format), (golden, 2))
+            again = self.make(version, FakeFiles())
+            again.restore(golden)
+            self.assertEqual(again.state, replica.state)
+        older = self.make(OlderReplica, FakeFiles())
+        self.assertFalse(older.readable(envelopes[0], 2))
+        self.assertRaises(CannotApply, older.apply, envelopes[0])
+        self.assertRaises(CannotApply, older.restore, golden)
+
+    def test_all_start_with_the_file_of_the_first(self) -> None:
         """
         The only member of a cluster, with a snapshot after the first two of the golden
         envelopes, and the others as entries 6 to 8, the last not known to be committed.
         (Written by the first version; leave the file alone.)
         """
         golden = (GOLDEN / "node-1.bin").read_bytes()
-        for version in (Replica, NewerReplica):
+        for version in VERSIONS:
             with self.subTest(version.__name__):
                 self.view = PoolView()
                 replica = self.make(version, FakeFiles({NAME: golden}))
@@ -105,6 +136,7 @@ class VersionsTests(SynchronousTestCase):
                     self.clock.advance(0.05)
                 self.assertTrue(replica.leading)
                 self.assertEqual(self.view.pool, self.pool())
+                self.assertEqual(replica.format, min(version.version, 2))
                 self.successResultOf(Deferred.fromCoroutine(replica.stop()))
 
     def test_an_entry_about_the_members(self) -> None:
@@ -121,18 +153,18 @@ class VersionsTests(SynchronousTestCase):
         without = (Member("a", "a:1"), Member("b", "b:1", 7))
         self.assertEqual(decode_members(before), Members("x", without))
 
-    def test_the_first_version_does_not_take_what_is_new(self) -> None:
+    def test_this_version_does_not_take_what_is_new(self) -> None:
         newer = self.make(NewerReplica, FakeFiles())
         newer.apply(TOUCH)
-        first = self.make(Replica, FakeFiles())
-        self.assertTrue(newer.readable(TOUCH, 2))
-        self.assertFalse(newer.readable(TOUCH, 1))
-        self.assertFalse(first.readable(TOUCH, 2))
-        error = self.assertRaises(CannotApply, first.apply, TOUCH)
-        self.assertEqual(str(error), "the command has version 2; known here: up to 1")
-        error = self.assertRaises(CannotApply, first.restore, newer.encode())
-        self.assertEqual(str(error), "the snapshot has format 2; known here: up to 1")
-        self.assertEqual(first.state, Replicated())
+        this = self.make(Replica, FakeFiles())
+        self.assertTrue(newer.readable(TOUCH, 3))
+        self.assertFalse(newer.readable(TOUCH, 2))
+        self.assertFalse(this.readable(TOUCH, 3))
+        error = self.assertRaises(CannotApply, this.apply, TOUCH)
+        self.assertEqual(str(error), "the command has version 3; known here: up to 2")
+        error = self.assertRaises(CannotApply, this.restore, newer.encode())
+        self.assertEqual(str(error), "the snapshot has format 3; known here: up to 2")
+        self.assertEqual(this.state, Replicated())
         again = self.make(NewerReplica, FakeFiles())
         again.restore(newer.encode())
         self.assertEqual(again.state, newer.state)

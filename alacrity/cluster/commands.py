@@ -6,6 +6,7 @@ snapshot.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import msgspec
 
@@ -27,6 +28,7 @@ class Commands(Reconfiguration):
         self._submitted: deque[tuple[Peer | None, str, bytes]] = deque()
         snapshot = around.storage.snapshot
         self._compacted = 0 if snapshot is None else snapshot.last_index
+        self._compacted_size = 0
         super().__init__(around)
 
     def submit(self, request_id: str, command: bytes) -> None:
@@ -85,24 +87,56 @@ class Commands(Reconfiguration):
     def _all_heard(self) -> bool:
         return self._SyncObj__otherNodes <= self._versions.keys()
 
-    def apply_kept(self) -> None:
+    def apply_kept(self, between: Callable[[], object] = lambda: None) -> None:
         """
         Apply what is known to be committed, without a tick.
+
+        @param between: called after each part of it.
         """
         while self.halted is None and self.applied_index < self.commit_index:
             self._SyncObj__applyLogEntries()
+            between()
+
+    @property
+    def all_speak(self) -> int:
+        """
+        The newest version of commands that all members are known to understand.
+        """
+        return self._common_version() if self._all_heard() else 1
 
     def _SyncObj__tryLogCompaction(self) -> None:
         log = self._SyncObj__raftLog
         applied = self.applied_index
         # Not while a follower gets a snapshot: it would be too old once it is there.
-        limit = self._limits.log * (4 if self._transfers else 1)
-        if len(log) <= limit or applied - self._compacted < self._limits.log // 2:
+        patience = 4 if self._transfers else 1
+        many = (
+            len(log) > self._limits.log * patience
+            and applied - self._compacted >= self._limits.log // 2
+        )
+        if not many and not self._is_large(patience):
             return
         self._compacted = applied
+        self._compacted_size = log.size
         term = log[applied - log[0][1]][2]
         self._machine.compact(
             Snapshot(
                 self._machine.encode(), applied, term, members_at(self._SyncObj__raftLog, applied)
             )
+        )
+
+    def _is_large(self, patience: int) -> bool:
+        """
+        Whether the log has too many bytes, half of them since it was compacted last.
+        """
+        log = self._SyncObj__raftLog
+        snapshot = log.snapshot
+        limit = self._limits.log_bytes
+        if snapshot is not None:
+            limit = max(limit, len(snapshot.state) // 2)
+        # That it is smaller than it was means that the snapshot has taken its place.
+        self._compacted_size = min(self._compacted_size, log.size)
+        return (
+            log.size > limit * patience
+            and log.size - self._compacted_size > limit // 2
+            and self.applied_index > self._compacted
         )

@@ -252,8 +252,12 @@ class Engine(Following, Commands):
         """
         log = self._SyncObj__raftLog
         before = self.applied_index
+        size = 0
         for index in range(before + 1, min(self.commit_index, before + self._limits.applied) + 1):
+            if size >= self._limits.applied_bytes:
+                break
             command = log[index - log[0][1]][0]
+            size += len(command)
             kind = command[:1]
             try:
                 if kind == REGULAR:

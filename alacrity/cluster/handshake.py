@@ -35,13 +35,14 @@ import msgspec
 
 from alacrity.cluster.frames import MAC_SIZE
 from alacrity.cluster.members import Seat
+from alacrity.cluster.state import VERSION
 
 NONCE_SIZE: Final = 32
 
-VERSIONS: Final = (1, 2)
+VERSIONS: Final = (1, 3)
 """
 The lowest and the highest version of the messages that is spoken here. In the first,
-nobody tells his seat.
+nobody tells his seat; before the third, nobody tells which format he speaks.
 """
 
 LONGEST_NAME: Final = 255
@@ -50,6 +51,7 @@ LONGEST_NAME: Final = 255
 _MAGIC: Final = b"alacrity"
 _OPENING: Final = Struct(f">c8sHH{NONCE_SIZE}s")
 _SEAT: Final = Struct(">QQ")
+_FORMAT: Final = Struct(">H")
 _LONGEST_REASON: Final = 300
 
 
@@ -71,11 +73,13 @@ class Identity(msgspec.Struct, frozen=True):
 
     @ivar incarnation: of its files, 32 hexadecimal digits.
     @ivar seat: by which entry it is a member, as far as it knows for certain.
+    @ivar format: the newest version of the log's commands that its program understands.
     """
 
     name: str
     incarnation: str
     seat: Seat = (0, 0)
+    format: int = VERSION
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -215,6 +219,8 @@ def _prove(
     statement = kind + _text(me.name) + bytes.fromhex(me.incarnation)
     if version > 1:
         statement += _SEAT.pack(*me.seat)
+    if version > 2:
+        statement += _FORMAT.pack(me.format)
     statement += _text(other)
     return statement + _proof(secret, kind, so_far, seen + statement)
 
@@ -238,12 +244,16 @@ def _check(
         if version > 1:
             seat = _SEAT.unpack_from(rest)
             rest = rest[_SEAT.size :]
+        format = 1
+        if version > 2:
+            (format,) = _FORMAT.unpack_from(rest)
+            rest = rest[_FORMAT.size :]
         other, rest = _read_text(rest)
         if rest or len(incarnation) != 16:
             raise ValueError(rest)
     except (ValueError, error):
         raise Refused("it does not speak this protocol, though it has the secret") from None
-    return Identity(name, incarnation.hex(), seat), other
+    return Identity(name, incarnation.hex(), seat, format), other
 
 
 def _text(text: str) -> bytes:

@@ -24,11 +24,15 @@ from alacrity.cluster.records import (
 class Kept:
     """
     All that the file says, in memory.
+
+    @ivar log: the entries; changed by the methods alone.
+    @ivar size: bytes of the entries' commands.
     """
 
     def __init__(self) -> None:
         self.snapshot: Snapshot | None = None
         self.log: list[Entry] = []
+        self.size = 0
         self.term = 0
         self.vote: str | None = None
         self.commit = 1
@@ -46,13 +50,14 @@ class Kept:
                 if log and index != log[-1][1] + 1:
                     raise ValueError(f"entry {index} follows entry {log[-1][1]}")
                 log.append((command, index, term))
+                self.size += len(command)
             case TruncateFrom(index):
                 if log and index > log[-1][1]:
                     raise ValueError(f"there is no entry {index}")
                 # A snapshot that was taken meanwhile may have dropped it already.
-                del log[max(0, index - log[0][1]) if log else 0 :]
+                self._drop(slice(max(0, index - log[0][1]) if log else 0, None))
             case TruncateTo(index):
-                del log[: max(0, index - log[0][1]) if log else 0]
+                self.drop_before(index)
             case Term(term, vote):
                 self.term, self.vote = term, vote
             case Commit(index):
@@ -64,6 +69,23 @@ class Kept:
                 self.peers[name] = incarnation
             case Snapshot():
                 self.snapshot = record
+
+    def drop_before(self, index: int) -> None:
+        """
+        Let the log begin at an index, if it begins before.
+        """
+        self._drop(slice(max(0, index - self.log[0][1]) if self.log else 0))
+
+    def _drop(self, entries: slice) -> None:
+        self.size -= sum(len(command) for command, _, _ in self.log[entries])
+        del self.log[entries]
+
+    def replace_log(self, entries: Sequence[Entry]) -> None:
+        """
+        Have other entries.
+        """
+        self.log = list(entries)
+        self.size = sum(len(command) for command, _, _ in entries)
 
     def records(self, snapshot: Snapshot | None) -> list[Record]:
         """

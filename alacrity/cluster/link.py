@@ -227,6 +227,16 @@ class Link(Protocol):
 
     # From the clock
 
+    def excuse(self, seconds: float) -> None:
+        """
+        Let some time not count as the peer's silence.
+        """
+        now = self._clock.seconds()
+        self.heard = min(now, self.heard + seconds)
+        self.begun = min(now, self.begun + seconds)
+        if self._frame_begun is not None:
+            self._frame_begun = min(now, self._frame_begun + seconds)
+
     def look_at_clock(self) -> None:
         """
         See whether the peer is late, or wants to hear something. Called several times

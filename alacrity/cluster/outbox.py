@@ -51,6 +51,14 @@ class Outbox(Transport):  # type: ignore[misc] # it is not annotated
         self._sent.append(("send", node, message, self._handled.get(node.id, 0)))
         return True
 
+    def send_at_once(self, node: Peer, message: dict[str, Any]) -> None:
+        """
+        Send what depends on nothing that is not on disk, unless the connection is another
+        one than the engine knows of.
+        """
+        if self._handled.get(node.id, 0) == self._happened.get(node.id, 0):
+            self._transport.send(node, message)
+
     def destroy(self) -> None:
         """The real one is stopped elsewhere."""
 

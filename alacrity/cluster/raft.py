@@ -187,6 +187,28 @@ class Raft(SyncObj, metaclass=ABCMeta):  # type: ignore[misc] # it is not annota
             return count > (len(self._SyncObj__otherNodes) + 1) / 2
         return self.leader is not None and self._heard > since
 
+    @property
+    def progress(self) -> tuple[int, int, int]:
+        """
+        What a tick changes when there is more to do in the next one.
+        """
+        return self.last_index, self.commit_index, self.role
+
+    def excuse(self, stalled: float) -> None:
+        """
+        Hold nobody's silence against him, nor stand for election for it, while this
+        process did not run. Others may have elected somebody meanwhile if that was long.
+
+        @param stalled: for so many seconds.
+        """
+        now = self._now()
+        stalled = min(stalled, self._timing.fallback)
+        deadline = self._SyncObj__raftElectionDeadline
+        latest = max(deadline, now + self._timing.election[1])
+        self._SyncObj__raftElectionDeadline = min(latest, deadline + stalled)
+        for peer, heard in self._SyncObj__lastResponseTime.items():
+            self._SyncObj__lastResponseTime[peer] = max(heard, min(now, heard + stalled))
+
     def halt(self, reason: str) -> None:
         """
         Do nothing any more.

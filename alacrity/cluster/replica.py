@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -29,17 +30,19 @@ from alacrity.cluster.members import Member
 from alacrity.cluster.membership import MemberChange
 from alacrity.cluster.outbox import Outbox
 from alacrity.cluster.proposals import OutcomeUnknown, Proposals, Refused, Route
+from alacrity.cluster.pulse import Pulse
 from alacrity.cluster.raft import LEADER
 from alacrity.cluster.records import Snapshot
 from alacrity.cluster.state import (
     VERSION,
     Applied,
+    Draft,
     Envelope,
     Expired,
     NotReadable,
+    RaiseFormat,
     Replicated,
     Unreadable,
-    apply,
     decode_state,
     encode_envelope,
     encode_state,
@@ -66,6 +69,9 @@ RunInThread: TypeAlias = Callable[[Callable[[], object]], Deferred[Any]]
 
 _LOOK: Final = 1.0
 """Seconds at most that count between two looks for a leader."""
+
+_STALL: Final = 0.1
+"""Seconds by which a tick is late when this process did not run meanwhile."""
 
 _EVENTS: Final = 64
 """How many messages one step takes, so that one sync does not wait for endless many."""
@@ -184,7 +190,7 @@ class Replica:
         @raise CannotApply: the storage's snapshot is of a newer version.
         """
         self.leading = False
-        self.state = Replicated()
+        self._draft = Draft(Replicated())
         self._member = member
         self._storage = storage
         self._transport = transport
@@ -195,7 +201,12 @@ class Replica:
         self._settings = settings = settings or Settings()
         self._proposals = Proposals(clock, settings.retry, settings.proposals, self._wake)
         self._events: deque[tuple[str, Peer, Any]] = deque()
-        self._publications: list[Callable[[], None]] = []
+        # What is applied and not seen yet: outcomes, or, if there is another pool
+        # altogether, that; and who is to be told. None of it holds a state: there may be
+        # as many as entries.
+        self._outcomes: list[Outcome] = []
+        self._replaced = False
+        self._publications: list[Callable[[], object]] = []
         self._subscribers: list[Callable[[bool], object]] = []
         self._due = False
         self._busy = False
@@ -203,6 +214,7 @@ class Replica:
         self._suspended: str | None = None
         self._compacting = False
         self._recovering = False
+        self._raising_format = False
         # For how long there has been no leader with a majority, and when that was seen.
         self._unled = 0.0
         self._looked_at = 0.0
@@ -220,8 +232,10 @@ class Replica:
         transport.setOnMessageReceivedCallback(self._received)
         transport.setOnNodeConnectedCallback(self._connected)
         transport.setOnNodeDisconnectedCallback(self._disconnected)
-        self._ticks = LoopingCall(self._wake)
+        self._ticks = LoopingCall(self._tick)
         self._ticks.clock = clock
+        self._ticked_at = 0.0
+        self._pulse = Pulse(self._outbox, settings.timing)
 
     # From outside
 
@@ -230,13 +244,13 @@ class Replica:
         Take part. What was known to be committed when this node stopped is seen at once.
         """
         self._stopped = False
-        self._engine.apply_kept()
+        self._engine.apply_kept(self._publish)
         if self._engine.halted is not None:
             self._halt()
             return
         self._publish()
         self._outbox.release()
-        self._looked_at = self._clock.seconds()
+        self._looked_at = self._ticked_at = self._clock.seconds()
         await maybeDeferred(self._transport.start)
         self._ticks.start(self._settings.tick)
 
@@ -255,6 +269,20 @@ class Replica:
             self._done.append(done)
             await done
         await self._run_in_thread(self._storage.close)
+
+    @property
+    def state(self) -> Replicated:
+        """
+        All that was applied to, on disk or not. Each state that is looked at is a copy.
+        """
+        return self._draft.state()
+
+    @property
+    def format(self) -> int:
+        """
+        Commands up to this version are understood by all members, for good.
+        """
+        return self._draft.format
 
     async def propose_as_leader(self, command: Command) -> Outcome:
         """
@@ -302,13 +330,13 @@ class Replica:
 
     async def _propose(
         self,
-        command: Command | None,
+        command: Command | RaiseFormat | None,
         timeout: float | None,
         request_id: str | None,
         only_by: Route | None = None,
     ) -> Outcome | None:
         request_id = request_id or self._new_id()
-        envelope = Envelope(version_of(command), request_id, self.state.pool.index, command)
+        envelope = Envelope(version_of(command), request_id, self._draft.index, command)
         data = REGULAR + encode_envelope(envelope)
         timeout = self._settings.timeout if timeout is None else timeout
         outcome: Outcome | None = await self._wait(request_id, data, timeout, only_by)
@@ -390,7 +418,8 @@ class Replica:
             for each in self._engine.settled_configuration
             if (each.name, each.incarnation) == (name, incarnation)
         ]
-        return Identity(name, incarnation, *seats)
+        seat = seats[0] if seats else (0, 0)
+        return Identity(name, incarnation, seat, self.version)
 
     def status(self) -> ClusterStatus:
         """
@@ -505,6 +534,19 @@ class Replica:
         self._events.append(("disconnected", node, None))
         self._wake()
 
+    def _tick(self) -> None:
+        """
+        Let time pass. Where this process did not run for a while, that was nobody's
+        silence: what was said meanwhile has come in, and is heard next.
+        """
+        now = self._clock.seconds()
+        stalled = now - self._ticked_at - self._settings.tick
+        self._ticked_at = now
+        if stalled > _STALL:
+            self._engine.excuse(stalled)
+        self._pulse.beat(now)
+        self._wake()
+
     def _wake(self) -> None:
         self._due = True
         if not self._busy and not self._stopped and self._suspended is None:
@@ -520,11 +562,14 @@ class Replica:
                     self._halt()
                     break
                 if self._storage.dirty:
+                    self._pulse.begin(self._clock.seconds())
                     try:
                         await self._run_in_thread(self._storage.sync)
                     except OSError as error:
                         self._suspend(error)
                         break
+                    finally:
+                        self._pulse.end()
                 self._release()
                 self._look_for_leader()
                 if self._engine.applied_index < self._engine.commit_index or self._events:
@@ -568,19 +613,49 @@ class Replica:
         engine = self._engine
         for request_id, data in self._proposals.due(self._route()):
             engine.submit(request_id, data)
-        progress = None
         # An engine that is alone commits in the tick after the one that appends.
-        while engine.halted is None and progress != (
-            progress := (engine.last_index, engine.commit_index, engine.role)
-        ):
+        before = None
+        now = engine.progress
+        while engine.halted is None and before != now:
+            before = now
             engine.doTick(0)
+            now = engine.progress
 
     def _release(self) -> None:
         self._outbox.release()
+        self._pulse.signs = self._engine.signs_of_life()
         self._publish()
         self._tell_leading(self._engine.leading and not self._stopped)
+        self._raise_format()
+
+    def _raise_format(self) -> None:
+        """
+        As the leader, once all members are known to speak as this program does, have the
+        log say so: from then on it need not be known of each, and whoever does not is kept
+        out (see L{alacrity.cluster.transport.Acquaintances}).
+        """
+        wanted = self.leading and self.format < VERSION <= self._engine.all_speak
+        if wanted and not self._raising_format:
+            self._raising_format = True
+            Deferred.fromCoroutine(self._propose_format()).addErrback(self._broken)
+
+    async def _propose_format(self) -> None:
+        try:
+            await self._propose(RaiseFormat(VERSION), None, f"format {VERSION}", self._route())
+        except (Refused, OutcomeUnknown):
+            pass  # It is proposed again when it is still wanted.
+        else:
+            self._log.info("all nodes understand commands of version {version}", version=VERSION)
+        finally:
+            self._raising_format = False
 
     def _publish(self) -> None:
+        outcomes, self._outcomes = self._outcomes, []
+        replaced, self._replaced = self._replaced, False
+        if replaced:
+            self._view.replace(self.state.pool)
+        elif outcomes:
+            self._view.advance(self.state.pool, *outcomes)
         publications, self._publications = self._publications, []
         for publication in publications:
             publication()
@@ -664,21 +739,15 @@ class Replica:
 
     def apply(self, command: bytes) -> None:
         """See L{Machine <alacrity.cluster.surroundings.Machine>}."""
-        state, result = apply(self.state, command)
-        match result:
+        match self._draft.apply(command):
             case Unreadable(reason):
                 raise CannotApply(reason)
             case Expired(request_id):
-                self._publications.append(lambda: self._proposals.expire(request_id))
+                self._publications.append(partial(self._proposals.expire, request_id))
             case Applied(request_id, outcome, repeated):
-                self.state = state
-
-                def publish() -> None:
-                    if outcome is not None and not repeated:
-                        self._view.advance(state.pool, outcome)
-                    self._proposals.resolve(request_id, outcome)
-
-                self._publications.append(publish)
+                if outcome is not None and not repeated and not self._replaced:
+                    self._outcomes.append(outcome)
+                self._publications.append(partial(self._proposals.resolve, request_id, outcome))
 
     def encode(self) -> bytes:
         """See L{Machine <alacrity.cluster.surroundings.Machine>}."""
@@ -690,31 +759,34 @@ class Replica:
             restored = decode_state(state)
         except NotReadable as error:
             raise CannotApply(str(error)) from error
-        self.state = restored
+        self._draft = Draft(restored)
+        self._replaced = True
+        self._outcomes.clear()
+        self._publications.append(self._resolve_restored)
 
-        def publish() -> None:
-            self._view.replace(restored.pool)
-            for request_id in self._proposals.ids:
-                outcome = outcome_of(restored, request_id)
-                if outcome is not None:
-                    self._proposals.resolve(request_id, outcome)
-            # The others may be in the snapshot as well, where they leave no trace.
-            self._proposals.send_again()
-
-        self._publications.append(publish)
+    def _resolve_restored(self) -> None:
+        """
+        End the proposals that a snapshot contains.
+        """
+        for request_id in self._proposals.ids:
+            outcome = outcome_of(self.state, request_id)
+            if outcome is not None:
+                self._proposals.resolve(request_id, outcome)
+        # The others may be in the snapshot as well, where they leave no trace.
+        self._proposals.send_again()
 
     def readable(self, command: bytes, version: int) -> bool:
         """See L{Machine <alacrity.cluster.surroundings.Machine>}."""
         own = envelope_version(command)
-        return own is not None and 1 <= own <= min(version, self.version)
+        return own is not None and 1 <= own <= min(max(version, self.format), self.version)
 
     def members_changed(self, request_id: str) -> None:
         """See L{Machine <alacrity.cluster.surroundings.Machine>}."""
-        self._publications.append(lambda: self._proposals.resolve(request_id, None))
+        self._publications.append(partial(self._proposals.resolve, request_id, None))
 
     def denied(self, request_id: str, reason: str, *, final: bool) -> None:
         """See L{Machine <alacrity.cluster.surroundings.Machine>}."""
-        self._publications.append(lambda: self._proposals.denied(request_id, reason, final=final))
+        self._publications.append(partial(self._proposals.denied, request_id, reason, final=final))
 
     def compact(self, snapshot: Snapshot) -> None:
         """See L{Machine <alacrity.cluster.surroundings.Machine>}."""

@@ -118,6 +118,26 @@ class Replication(Raft):
             if upcoming > min(last, horizon):
                 return
 
+    def signs_of_life(self) -> list[tuple[Peer, AppendEntries]]:
+        """
+        A leader's heartbeats to those whose log is known to agree with its own so far; they
+        may be sent at any time as long as what this node has done by now is on disk.
+        """
+        if self.role != LEADER:
+            return []
+        log = self._SyncObj__raftLog
+        first = log[0][1]
+        signs = []
+        for peer in self._others():
+            match = self._SyncObj__raftMatchIndex[peer]
+            if match >= first and peer in self._SyncObj__connectedNodes:
+                term = log[match - first][2]
+                sign = AppendEntries(
+                    self.term, self.commit_index, match, term, [], self._probes[peer]
+                )
+                signs.append((peer, sign))
+        return signs
+
     def _on_reply(self, peer: Peer, message: Reply) -> None:
         if not self._counts(peer, message.term):
             return

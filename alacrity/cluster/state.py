@@ -20,17 +20,23 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from alacrity.pool import Command, Outcome, Pool
-from alacrity.pool import apply as apply_to_pool
+from alacrity.pool import Command, Judged, Outcome, Pool, Verdicts
+from alacrity.pool import Draft as PoolDraft
 
-VERSION: Final = 1
-"""The newest version of an L{Envelope} that is understood."""
-
-FORMAT: Final = 1
-"""The format of an encoded state. All formats up to it are read."""
+VERSION: Final = 2
+"""The newest version of an L{Envelope} that is understood, and the newest format."""
 
 GENERATION: Final = 2048
 """How many of the latest requests are certainly remembered."""
+
+
+class RaiseFormat(msgspec.Struct, frozen=True, tag="format"):
+    """
+    All members understand commands of a version, and whoever does not is no member from
+    now on. The pool does not change by it.
+    """
+
+    format: int
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -48,7 +54,7 @@ class Envelope(msgspec.Struct, frozen=True):
     version: int
     request_id: str
     since: int
-    command: Command | None
+    command: Command | RaiseFormat | None
 
 
 class Replicated(msgspec.Struct, frozen=True):
@@ -57,11 +63,14 @@ class Replicated(msgspec.Struct, frozen=True):
 
     @ivar recent: the outcomes of the latest requests by request id, in their order.
     @ivar older: those of the L{GENERATION} before.
+    @ivar format: commands up to this version are understood by all members, and the
+        state is encoded in this format.
     """
 
     pool: Pool = Pool()
     recent: dict[str, Outcome] = {}
     older: dict[str, Outcome] = {}
+    format: int = 1
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -100,6 +109,16 @@ class _Header(msgspec.Struct, frozen=True):
     version: int
 
 
+class _Format1(msgspec.Struct, frozen=True):
+    """
+    What a state is encoded from until the format is raised.
+    """
+
+    pool: Pool
+    recent: dict[str, Outcome]
+    older: dict[str, Outcome]
+
+
 class _Kept(msgspec.Struct, frozen=True):
     format: int
     state: msgspec.Raw
@@ -123,12 +142,14 @@ class NotReadable(Exception):
     """
 
 
-def version_of(command: Command | None) -> int:
+def version_of(command: Command | RaiseFormat | None) -> int:
     """
     The lowest version of an envelope that can carry a command. So nodes of a newer
     version can be understood by older ones as long as they say nothing new.
     """
-    return 1
+    if isinstance(command, RaiseFormat):
+        return command.format
+    return 2 if isinstance(command, Verdicts) else 1
 
 
 def encode_envelope(envelope: Envelope) -> bytes:
@@ -148,9 +169,13 @@ def decode_envelope(data: bytes) -> Envelope:
         version = _headers.decode(data).version
         if not 1 <= version <= VERSION:
             raise NotReadable(f"the command has version {version}; known here: up to {VERSION}")
-        return _envelopes.decode(data)
+        envelope = _envelopes.decode(data)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise NotReadable(f"the command is damaged: {error}") from error
+    if version < version_of(envelope.command):
+        # Who knows that version only, does not read it.
+        raise NotReadable(f"the command is not one of version {version}")
+    return envelope
 
 
 def envelope_version(data: bytes) -> int | None:
@@ -167,7 +192,10 @@ def encode_state(state: Replicated) -> bytes:
     """
     A state as it stands in a snapshot.
     """
-    return _encoder.encode(_Kept(FORMAT, msgspec.Raw(_encoder.encode(state))))
+    kept: object = state
+    if state.format == 1:
+        kept = _Format1(state.pool, state.recent, state.older)
+    return _encoder.encode(_Kept(state.format, msgspec.Raw(_encoder.encode(kept))))
 
 
 def decode_state(data: bytes) -> Replicated:
@@ -178,11 +206,13 @@ def decode_state(data: bytes) -> Replicated:
     """
     try:
         format = _kept_headers.decode(data).format
-        if not 1 <= format <= FORMAT:
-            raise NotReadable(f"the snapshot has format {format}; known here: up to {FORMAT}")
+        if not 1 <= format <= VERSION:
+            raise NotReadable(f"the snapshot has format {format}; known here: up to {VERSION}")
         state = _states.decode(_kept.decode(data).state)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise NotReadable(f"the snapshot is damaged: {error}") from error
+    if state.format != format:
+        raise NotReadable(f"the snapshot has format {format}, and its state {state.format}")
     for id, server in state.pool.servers.items():
         if id != server.id:
             raise NotReadable(f"the snapshot has server {server.id} under the id {id!r}")
@@ -193,23 +223,81 @@ def apply(state: Replicated, data: bytes) -> tuple[Replicated, Result]:
     """
     The state after an entry, and what the entry came to.
     """
-    try:
-        envelope = decode_envelope(data)
-    except NotReadable as error:
-        return state, Unreadable(str(error))
-    request_id = envelope.request_id
-    if envelope.command is None:
-        return state, Applied(request_id, None)
-    outcome = state.recent.get(request_id) or state.older.get(request_id)
-    if outcome is not None:
-        return state, Applied(request_id, outcome, repeated=True)
-    if state.pool.index - envelope.since >= GENERATION:
-        return state, Expired(request_id)
-    pool, outcome = apply_to_pool(state.pool, envelope.command)
-    recent, older = state.recent, state.older
-    if len(recent) >= GENERATION:
-        recent, older = {}, recent
-    return Replicated(pool, {**recent, request_id: outcome}, older), Applied(request_id, outcome)
+    draft = Draft(state)
+    result = draft.apply(data)
+    return draft.state(), result
+
+
+class Draft:
+    """
+    A state to which entries are applied. For any number of entries, what there may be
+    much of is copied once.
+
+    @ivar format: the state's.
+    """
+
+    __slots__ = ("_older", "_owned", "_pool", "_recent", "_state", "format")
+
+    def __init__(self, state: Replicated) -> None:
+        self._state = state
+        self._pool = PoolDraft(state.pool)
+        self._recent = state.recent
+        self._older = state.older
+        self._owned = False
+        self.format = state.format
+
+    @property
+    def index(self) -> int:
+        """
+        The pool's.
+        """
+        return self._pool.index
+
+    def state(self) -> Replicated:
+        """
+        The state as it is now. What is applied later does not change this value.
+        """
+        pool = self._pool.pool()
+        if pool is not self._state.pool or self.format != self._state.format:
+            self._state = Replicated(pool, self._recent, self._older, self.format)
+            self._owned = False
+        return self._state
+
+    def apply(self, data: bytes) -> Result:
+        """
+        Apply an entry, as L{apply} does.
+
+        @return: what the entry came to.
+        """
+        try:
+            envelope = decode_envelope(data)
+        except NotReadable as error:
+            return Unreadable(str(error))
+        request_id, command = envelope.request_id, envelope.command
+        # It was appended by a leader that knew that all members understand it.
+        self.format = max(self.format, envelope.version)
+        if command is None or isinstance(command, RaiseFormat):
+            return Applied(request_id, None)
+        outcome = self._recent.get(request_id) or self._older.get(request_id)
+        if outcome is not None:
+            return Applied(request_id, outcome, repeated=True)
+        if self._pool.index - envelope.since >= GENERATION:
+            return Expired(request_id)
+        outcome = self._pool.apply(command)
+        self._remember(request_id, outcome)
+        return Applied(request_id, outcome)
+
+    def _remember(self, request_id: str, outcome: Outcome) -> None:
+        if isinstance(outcome, Judged):
+            # Those of thousands of servers would outweigh the pool.
+            outcome = Judged(())
+        if len(self._recent) >= GENERATION:
+            self._older, self._recent = self._recent, {}
+            self._owned = True
+        elif not self._owned:
+            self._recent = self._recent.copy()
+            self._owned = True
+        self._recent[request_id] = outcome
 
 
 def outcome_of(state: Replicated, request_id: str) -> Outcome | None:

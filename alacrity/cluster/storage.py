@@ -136,7 +136,8 @@ class Storage(Journal):  # type: ignore[misc] # it is not annotated
             if first is not None and pool is not None:
                 snapshot, entries = first(pool)
                 assert fits(snapshot, entries)
-                kept.snapshot, kept.log, kept.commit = snapshot, list(entries), snapshot.last_index
+                kept.snapshot, kept.commit = snapshot, snapshot.last_index
+                kept.replace_log(entries)
             storage = cls(files, new_incarnation(), kept, fsync=fsync)
         if storage.dirty:
             storage.sync()
@@ -179,6 +180,13 @@ class Storage(Journal):  # type: ignore[misc] # it is not annotated
         The last one that was taken or installed, on disk or on its way there.
         """
         return self._kept.snapshot
+
+    @property
+    def size(self) -> int:
+        """
+        Bytes of the log's commands.
+        """
+        return self._kept.size
 
     @property
     def peers(self) -> dict[str, str]:
@@ -306,9 +314,7 @@ class Storage(Journal):  # type: ignore[misc] # it is not annotated
                 return False
             self._adopted = rewrite
             kept.snapshot = rewrite.snapshot
-            first = rewrite.snapshot.first_kept
-            if kept.log[0][1] < first:
-                del kept.log[: first - kept.log[0][1]]
+            kept.drop_before(rewrite.snapshot.first_kept)
             return True
 
     def replace(self, snapshot: Snapshot, entries: Sequence[Entry]) -> None:
@@ -328,7 +334,7 @@ class Storage(Journal):  # type: ignore[misc] # it is not annotated
                 self._rewrite = None
             kept = self._kept
             kept.snapshot = snapshot
-            kept.log = list(entries)
+            kept.replace_log(entries)
             kept.commit = max(kept.commit, snapshot.last_index)
             self._whole = True
 

@@ -43,19 +43,25 @@ class Limits(msgspec.Struct, frozen=True):
     How much the engine takes on.
 
     @ivar log: entries, beyond which the log is compacted.
+    @ivar log_bytes: bytes of commands, beyond which it is; or half of the last snapshot's,
+        where that is more.
     @ivar batch: bytes of commands in a message, unless one alone is longer.
     @ivar slice: bytes of a snapshot in a message.
     @ivar ahead: entries sent to a follower that it has not confirmed.
     @ivar backlog: entries appended and not committed, beyond which commands are denied.
     @ivar applied: entries applied in one tick.
+    @ivar applied_bytes: bytes of commands after which a tick applies no more, so that what
+        else is due, heartbeats first, need not wait for them.
     """
 
     log: int = 5000
+    log_bytes: int = 2 << 20
     batch: int = 1 << 16
     slice: int = 1 << 16
     ahead: int = 1024
     backlog: int = 2048
     applied: int = 32
+    applied_bytes: int = 1 << 15
 
 
 class CannotApply(Exception):

@@ -82,20 +82,33 @@ class Acquaintances:
     """
     Who may talk to this node: members, each under the incarnation in which it was
     taken in, or, of those that began the cluster, first met. One without an address
-    may be a member or not: it is let in, and not remembered.
+    may be a member or not: it is let in, and not remembered. Nobody is let in whose
+    program does not understand what is in the log: it could take nothing of it, and vote.
     """
 
-    def __init__(self, known: Callable[[str], Member | None], storage: Storage) -> None:
+    def __init__(
+        self,
+        known: Callable[[str], Member | None],
+        storage: Storage,
+        format: Callable[[], int] = lambda: 1,
+    ) -> None:
         """
         @param known: the member of a name; L{None}: there is none.
+        @param format: the version of the log's commands that all have to understand.
         """
         self._known = known
         self._storage = storage
+        self._format = format
 
     def __call__(self, peer: Identity) -> str | None:
         """
         Why a node is refused that has the secret; L{None}: it is not.
         """
+        if peer.format < self._format():
+            return (
+                f"{peer.name!a} understands commands up to version {peer.format}, and this "
+                f"cluster has had some of version {self._format()}: upgrade its program"
+            )
         member = self._known(peer.name)
         if member is None:
             return f"{peer.name!a} is not a member of the cluster"
@@ -165,6 +178,7 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         self._complaints = Complaints(_log, clock)
         self._looking = LoopingCall(self._look_at_clock)
         self._looking.clock = clock
+        self._looked_at = 0.0
         self._stopped: list[Deferred[None]] = []
         # One start or stop at a time.
         self._lock = DeferredLock()
@@ -193,6 +207,7 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
             await self._stop()
             raise
         self.ready = True
+        self._looked_at = self._clock.seconds()
         self._looking.start(_LOOK, now=False)
         for name in list(self._nodes):
             self._dial(name)
@@ -511,7 +526,13 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         dialer.again()
 
     def _look_at_clock(self) -> None:
+        now = self._clock.seconds()
+        stalled = now - self._looked_at - _LOOK
+        self._looked_at = now
         for link in list(self._open):
+            if stalled > _LOOK:
+                # This process did not run. What was said meanwhile is read next.
+                link.excuse(min(stalled, IDLE))
             self._guarded(link, link.look_at_clock)
 
     def _guarded(self, link: Link, act: Callable[[], Any]) -> Any:

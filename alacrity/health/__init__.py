@@ -18,11 +18,13 @@ from alacrity.health.checks import (
     tcp_check,
 )
 from alacrity.health.monitor import Monitor, Result, Settings
+from alacrity.health.verdicts import Gatherer
 
 __all__ = [
     "CannotCheck",
     "Checks",
     "EndpointFactory",
+    "Gatherer",
     "HttpCheckFunction",
     "Monitor",
     "Result",

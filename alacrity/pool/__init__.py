@@ -10,6 +10,8 @@ from alacrity.pool.commands import (
     Command,
     Deregister,
     Deregistered,
+    Draft,
+    Judged,
     Outcome,
     Register,
     Registered,
@@ -17,6 +19,7 @@ from alacrity.pool.commands import (
     Reported,
     Stale,
     Unknown,
+    Verdicts,
     apply,
 )
 from alacrity.pool.model import Check, HttpCheck, Pool, Server, State, TcpCheck, server_id
@@ -28,7 +31,9 @@ __all__ = [
     "Command",
     "Deregister",
     "Deregistered",
+    "Draft",
     "HttpCheck",
+    "Judged",
     "Outcome",
     "Pool",
     "PoolView",
@@ -42,6 +47,7 @@ __all__ = [
     "State",
     "TcpCheck",
     "Unknown",
+    "Verdicts",
     "apply",
     "server_id",
 ]

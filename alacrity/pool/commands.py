@@ -61,7 +61,16 @@ class Report(msgspec.Struct, frozen=True, gc=False, tag="report"):
     time: float
 
 
-Command: TypeAlias = Register | Deregister | Report
+class Verdicts(msgspec.Struct, frozen=True, gc=False, tag="verdicts"):
+    """
+    All that the checks of a moment have come to, in the order in which it counts.
+    Since format 2 of the cluster.
+    """
+
+    verdicts: tuple[Report | Deregister, ...]
+
+
+Command: TypeAlias = Register | Deregister | Report | Verdicts
 
 
 class Registered(msgspec.Struct, frozen=True, gc=False, tag="registered"):
@@ -105,7 +114,16 @@ class Unknown(msgspec.Struct, frozen=True, gc=False, tag="unknown"):
     id: str
 
 
-Outcome: TypeAlias = Registered | Deregistered | Reported | Stale | Unknown
+class Judged(msgspec.Struct, frozen=True, gc=False, tag="judged"):
+    """
+    @ivar outcomes: of each of the L{Verdicts}, in their order; none where they are not
+        remembered, as it was long ago.
+    """
+
+    outcomes: tuple[Deregistered | Reported | Stale | Unknown, ...]
+
+
+Outcome: TypeAlias = Registered | Deregistered | Reported | Stale | Unknown | Judged
 
 
 def apply(pool: Pool, command: Command) -> tuple[Pool, Outcome]:
@@ -114,63 +132,100 @@ def apply(pool: Pool, command: Command) -> tuple[Pool, Outcome]:
 
     Each command raises the pool's index by one, whatever its outcome.
     """
-    index = pool.index + 1
-    servers = pool.servers
-    outcome: Outcome
-    match command:
-        case Register():
-            registered = _register(pool, command, index)
-            server = registered.server
-            servers = {**servers, server.id: server}
-            outcome = registered
-        case Deregister(id=id, revision=revision):
-            found = servers.get(id)
-            if found is None:
-                outcome = Unknown(id)
-            elif revision is not None and revision != found.revision:
-                outcome = Stale(found)
-            else:
-                servers = servers.copy()
-                del servers[id]
-                outcome = Deregistered(found)
-        case Report(id=id):
-            found = servers.get(id)
-            if found is None:
-                outcome = Unknown(id)
-            elif command.revision != found.revision:
-                outcome = Stale(found)
-            else:
-                moved = msgspec.structs.replace(
-                    found,
-                    state=command.state,
-                    reason=command.reason,
-                    since=found.since if found.state is command.state else command.time,
-                )
-                servers = {**servers, id: moved}
-                outcome = Reported(moved)
-    return Pool(index, servers), outcome
+    draft = Draft(pool)
+    outcome = draft.apply(command)
+    return draft.pool(), outcome
 
 
-def _register(pool: Pool, command: Register, index: int) -> Registered:
+class Draft:
     """
-    A server that is up stays up, so that registering again costs no request. One
-    that is down says by registering that it has come back: it is pending again.
+    A pool to which commands are applied. For any number of commands, the servers are
+    copied once.
+
+    @ivar index: the pool's.
     """
-    known = pool.servers.get(server_id(command.ip, command.port))
-    state: State
-    if known is not None and known.state is State.UP:
-        state, reason, since = known.state, known.reason, known.since
-    else:
-        state, reason, since = State.PENDING, "not checked yet", command.time
-    server = Server(
-        ip=command.ip,
-        port=command.port,
-        check=command.check,
-        weight=command.weight,
-        state=state,
-        reason=reason,
-        since=since,
-        registered=command.time,
-        revision=index,
-    )
-    return Registered(server, created=known is None)
+
+    __slots__ = ("_owned", "_pool", "_servers", "index")
+
+    def __init__(self, pool: Pool) -> None:
+        self.index = pool.index
+        self._pool = pool
+        self._servers = pool.servers
+        self._owned = False
+
+    def pool(self) -> Pool:
+        """
+        The pool as it is now. What is applied later does not change this value.
+        """
+        if self._pool.index != self.index:
+            self._pool = Pool(self.index, self._servers)
+            self._owned = False
+        return self._pool
+
+    def apply(self, command: Command) -> Outcome:
+        """
+        Apply a command, as L{apply} does.
+
+        @return: what the command came to.
+        """
+        self.index += 1
+        match command:
+            case Register():
+                return self._register(command)
+            case Verdicts(verdicts):
+                return Judged(tuple(map(self._judge, verdicts)))
+            case _:
+                return self._judge(command)
+
+    def _judge(self, verdict: Report | Deregister) -> Deregistered | Reported | Stale | Unknown:
+        found = self._servers.get(verdict.id)
+        if found is None:
+            return Unknown(verdict.id)
+        if verdict.revision is not None and verdict.revision != found.revision:
+            return Stale(found)
+        if isinstance(verdict, Deregister):
+            del self._changing()[verdict.id]
+            return Deregistered(found)
+        moved = msgspec.structs.replace(
+            found,
+            state=verdict.state,
+            reason=verdict.reason,
+            since=found.since if found.state is verdict.state else verdict.time,
+        )
+        self._changing()[verdict.id] = moved
+        return Reported(moved)
+
+    def _register(self, command: Register) -> Registered:
+        """
+        A server that is up stays up, so that registering again costs no request. One
+        that is down says by registering that it has come back: it is pending again.
+        """
+        id = server_id(command.ip, command.port)
+        known = self._servers.get(id)
+        state: State
+        if known is not None and known.state is State.UP:
+            state, reason, since = known.state, known.reason, known.since
+        else:
+            state, reason, since = State.PENDING, "not checked yet", command.time
+        server = Server(
+            ip=command.ip,
+            port=command.port,
+            check=command.check,
+            weight=command.weight,
+            state=state,
+            reason=reason,
+            since=since,
+            registered=command.time,
+            revision=self.index,
+        )
+        self._changing()[id] = server
+        return Registered(server, created=known is None)
+
+    def _changing(self) -> dict[str, Server]:
+        """
+        The servers, to be changed in place: nobody else has this dictionary.
+        """
+        if not self._owned:
+            self._servers = self._servers.copy()
+            self._owned = True
+        return self._servers

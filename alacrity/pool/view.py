@@ -5,13 +5,21 @@ The current pool, and news of its changes.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeAlias
 
 import msgspec
 from twisted.logger import Logger
 
-from alacrity.pool.commands import Command, Outcome, apply
+from alacrity.pool.commands import (
+    Command,
+    Deregistered,
+    Judged,
+    Outcome,
+    Registered,
+    Reported,
+    apply,
+)
 from alacrity.pool.model import Pool, Server
 
 Propose: TypeAlias = Callable[[Command], Awaitable[Outcome]]
@@ -75,15 +83,15 @@ class PoolView:
         self.advance(pool, outcome)
         return outcome
 
-    def advance(self, pool: Pool, outcome: Outcome) -> None:
+    def advance(self, pool: Pool, *outcomes: Outcome) -> None:
         """
-        Take the pool that a command has made of the current one. Called by the pool's
+        Take the pool that commands have made of the current one. Called by the pool's
         log alone.
 
-        @param outcome: what the command came to.
+        @param outcomes: what the commands came to, in their order.
         """
         before, self.pool = self.pool, pool
-        self._publish(_changes(before, pool, outcome))
+        self._publish(_changes(before, outcomes))
 
     def replace(self, pool: Pool) -> None:
         """
@@ -93,7 +101,7 @@ class PoolView:
         before, self.pool = self.pool, pool
         self._publish(_differences(before, pool))
 
-    def _publish(self, changes: tuple[Change, ...]) -> None:
+    def _publish(self, changes: Iterable[Change]) -> None:
         for change in changes:
             self._news.append((change, tuple(self._subscribers)))
         if not self._telling:
@@ -117,15 +125,26 @@ class PoolView:
             self._log.failure("a subscriber to the pool failed on {change}", change=change)
 
 
-def _changes(before: Pool, after: Pool, outcome: Outcome) -> tuple[Change, ...]:
+def _changes(before: Pool, outcomes: Iterable[Outcome]) -> list[Change]:
     """
-    What changed between two pools that are one command apart.
+    What changed from a pool on, by what commands came to.
     """
-    if before.servers is after.servers:
-        return ()
-    server = getattr(outcome, "server", None)
-    assert isinstance(server, Server)
-    return (Change(before.servers.get(server.id), after.servers.get(server.id)),)
+    # The latest of each server that has changed.
+    known: dict[str, Server | None] = {}
+    changes = []
+    for outcome in outcomes:
+        for each in outcome.outcomes if isinstance(outcome, Judged) else (outcome,):
+            match each:
+                case Registered(server) | Reported(server):
+                    after: Server | None = server
+                case Deregistered(server):
+                    after = None
+                case _:
+                    continue
+            id = server.id
+            changes.append(Change(known[id] if id in known else before.servers.get(id), after))
+            known[id] = after
+    return changes
 
 
 def _differences(before: Pool, after: Pool) -> tuple[Change, ...]:

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from alacrity.cluster.replica import OutcomeUnknown, Refused
 from alacrity.pool import Command, Deregister, HttpCheck, Register, Report, State, server_id
 from tests.simulation.ledger import Ledger
-from tests.simulation.newer import VERSION, Touch
+from tests.simulation.newer import Touch, new_command
 from tests.simulation.world import World
 
 
@@ -30,12 +30,15 @@ class Client:
         pause: tuple[float, float],
         barriers: float,
         newer: float,
+        version: int,
     ) -> None:
         """
         @param nodes: those that run.
         @param barriers: the share of consistent reads.
         @param newer: the share of commands that only newer nodes understand.
+        @param version: those nodes'.
         """
+        self._version = version
         self._world = world
         self._ledger = ledger
         self._name = name
@@ -61,30 +64,37 @@ class Client:
             self._read()
             return
         self._count += 1
-        self._ask(f"{self._name}-{self._count}", self._command(), 0, doubt=False)
+        command, newer = self._command()
+        request_id = f"{self._name}-{self._count}"
+        if newer:
+            self._ledger.newer.add(request_id)
+        self._ask(request_id, command, 0, doubt=False)
 
-    def _command(self) -> Command | Touch:
+    def _command(self) -> tuple[Command | Touch, bool]:
+        """
+        A command, and whether it is one of the newer version.
+        """
         rng = self._world.rng
         port = rng.randint(1, 6)
         at = self._world.now
         if self._newer and rng.random() < self._newer:
-            return Touch(port, at)
+            return new_command(self._version, port, at), True
         kind = rng.random()
         if kind < 0.6:
-            return Register("10.0.0.1", port, HttpCheck(path=f"/{self._count}"), 1, at)
+            register = Register("10.0.0.1", port, HttpCheck(path=f"/{self._count}"), 1, at)
+            return register, False
         id = server_id("10.0.0.1", port)
         if kind < 0.8:
-            return Deregister(id, at, "asked")
-        return Report(id, rng.randint(0, 30), rng.choice(list(State)), "said", at)
+            return Deregister(id, at, "asked"), False
+        return Report(id, rng.randint(0, 30), rng.choice(list(State)), "said", at), False
 
     def _ask(self, request_id: str, command: Command | Touch, attempt: int, *, doubt: bool) -> None:
         world = self._world
         rng = world.rng
         nodes = [node for node in self._nodes() if not node.time.paused]
-        if isinstance(command, Touch):
+        if request_id in self._ledger.newer:
             # An old node has no way to ask for it.
-            nodes = [node for node in nodes if node.version == VERSION]
-            self._ledger.newer.add(request_id)
+            nodes = [node for node in nodes if node.version == self._version]
         if not nodes:
             self._over(request_id, doubt=doubt)
             return

@@ -12,11 +12,21 @@ import msgspec
 from alacrity.cluster.entries import REGULAR
 from alacrity.cluster.proposals import Route
 from alacrity.cluster.replica import Replica
-from alacrity.cluster.state import Envelope, encode_envelope, envelope_version
+from alacrity.cluster.state import Envelope, RaiseFormat, encode_envelope, envelope_version
 from alacrity.cluster.surroundings import CannotApply
-from alacrity.pool import Command, HttpCheck, Outcome, Register
+from alacrity.pool import (
+    Command,
+    Deregister,
+    HttpCheck,
+    Outcome,
+    Register,
+    Report,
+    State,
+    Verdicts,
+    server_id,
+)
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 _PATH: Final = "/touched"
 
@@ -28,6 +38,17 @@ class Touch(msgspec.Struct, frozen=True, tag="touch"):
 
     port: int
     time: float
+
+
+def new_command(version: int, port: int, time: float) -> Touch | Verdicts:
+    """
+    A command that is new in a version.
+    """
+    if version == VERSION:
+        return Touch(port, time)
+    id = server_id("10.0.0.1", port)
+    other = server_id("10.0.0.1", port + 1)
+    return Verdicts((Report(id, int(time), State.DOWN, "said", time), Deregister(other, time, "")))
 
 
 class NewEnvelope(msgspec.Struct, frozen=True):
@@ -66,7 +87,7 @@ class NewerReplica(Replica):
 
     async def _propose(
         self,
-        command: Command | Touch | None,
+        command: Command | RaiseFormat | Touch | None,
         timeout: float | None,
         request_id: str | None,
         only_by: Route | None = None,

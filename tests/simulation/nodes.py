@@ -31,6 +31,7 @@ from tests.fake_files import Crashed, FakeFiles
 from tests.simulation.ledger import Ledger
 from tests.simulation.network import Network, SimulatedTransport
 from tests.simulation.newer import NewerReplica, request_id_of
+from tests.simulation.older import OlderReplica
 from tests.simulation.world import Time, World
 
 
@@ -84,6 +85,13 @@ class _RecordingNewer(_Recording, NewerReplica):
     pass
 
 
+class _RecordingOlder(_Recording, OlderReplica):
+    pass
+
+
+_PROGRAMS = {1: _RecordingOlder, 2: _Recording, 3: _RecordingNewer}
+
+
 class Node:
     """
     One node: its disk, and its process while that runs.
@@ -91,7 +99,7 @@ class Node:
     @ivar version: of the program that runs when it is started the next time.
     """
 
-    version = 1
+    version = 2
     knows_requests = True
     patience = 3.0
     acquaintances: Callable[..., Accept] = Acquaintances
@@ -145,8 +153,7 @@ class Node:
                 bootstrap(storage, members, encode_state(Replicated()))
                 storage.sync()
             view = PoolView()
-            made = _Recording if self.version == 1 else _RecordingNewer
-            self.replica = replica = made(
+            self.replica = replica = _PROGRAMS[self.version](
                 member(self.name),
                 storage,
                 self.transport,
@@ -163,7 +170,7 @@ class Node:
         replica.node = self
         self.view = view
         self.transport.identity = lambda: replica.identity
-        self.transport.accept = self.acquaintances(replica.known, storage)
+        self.transport.accept = self.acquaintances(replica.known, storage, lambda: replica.format)
         Deferred.fromCoroutine(replica.start())
 
     def _run_in_thread(self, what: Callable[[], object]) -> Deferred[Any]:

@@ -98,7 +98,9 @@ class Run:
         self._asked: set[str] = set()
         self._adding: Counter[str] = Counter()
         self._replacement = Replacement(world, self.network, self.nodes, self._change)
-        self._upgrades = Upgrade(world, self.ledger, self.nodes) if scenario.newer else None
+        self._upgrades = None
+        if scenario.newer:
+            self._upgrades = Upgrade(world, self.ledger, self.nodes, scenario.versions)
         for name in founders:
             self.nodes[name].start()
         self.clients = [
@@ -110,6 +112,7 @@ class Run:
                 scenario.pause,
                 scenario.barriers,
                 scenario.newer,
+                scenario.versions[1],
             )
             for number in range(scenario.clients)
         ]

@@ -20,6 +20,7 @@ class Scenario(msgspec.Struct, frozen=True):
     @ivar batch: bytes in a message.
     @ivar newer: the share of commands that only newer nodes understand; if there are
         any, some nodes are of an older version, and are upgraded.
+    @ivar versions: the older and the newer.
     """
 
     nodes: int = 3
@@ -38,6 +39,7 @@ class Scenario(msgspec.Struct, frozen=True):
     late: float = 0.5
     barriers: float = 0.05
     newer: float = 0.0
+    versions: tuple[int, int] = (2, 3)
 
 
 _NETWORK: Final = {
@@ -125,5 +127,14 @@ SCENARIOS: Final = {
         log=12,
         slice=300,
         newer=0.15,
+    ),
+    "formats": Scenario(
+        faults=_NETWORK | _CRASHES | {"upgrade": 14},
+        pace=(0.1, 1.0),
+        trouble=20.0,
+        log=12,
+        slice=300,
+        newer=0.15,
+        versions=(1, 2),
     ),
 }

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from alacrity.cluster.replica import Refused
 from alacrity.pool import HttpCheck, Register
 from tests.simulation.ledger import Ledger
-from tests.simulation.newer import VERSION, Touch
+from tests.simulation.newer import new_command
 from tests.simulation.nodes import Node
 from tests.simulation.world import World
 
@@ -24,10 +24,15 @@ class Upgrade:
     the last step, one node at least is old.
     """
 
-    def __init__(self, world: World, ledger: Ledger, nodes: dict[str, Node]) -> None:
+    def __init__(
+        self, world: World, ledger: Ledger, nodes: dict[str, Node], versions: tuple[int, int]
+    ) -> None:
         """
         To be made before the nodes start.
+
+        @param versions: the older and the newer.
         """
+        self._old, self._new = versions
         self._world = world
         self._ledger = ledger
         self._nodes = nodes
@@ -35,16 +40,16 @@ class Upgrade:
         names = rng.sample(sorted(nodes), len(nodes))
         new = names[: rng.randint(0, len(names) - 1)]
         for name, node in nodes.items():
-            node.version = VERSION if name in new else 1
-            if node.version == 1:
+            node.version = self._new if name in new else self._old
+            if node.version == self._old:
                 ledger.older.add(name)
         plan = names[len(new) :]
         back = rng.choice(names[:-1])
         # One goes back once it is new, and is upgraded again, perhaps as the last.
         again = rng.randint(max(0, names.index(back) + 1 - len(new)), len(plan) - 1)
-        self._plan = [(name, VERSION) for name in plan]
-        self._plan.insert(again, (back, 1))
-        self._plan.insert(rng.randint(again + 1, len(self._plan)), (back, VERSION))
+        self._plan = [(name, self._new) for name in plan]
+        self._plan.insert(again, (back, self._old))
+        self._plan.insert(rng.randint(again + 1, len(self._plan)), (back, self._new))
         # The last step is sometimes left to peaceful times.
         self._left = rng.randint(0, 1)
         self._restarting = False
@@ -70,7 +75,7 @@ class Upgrade:
         )
         node.kill()
         node.version = version
-        if version == 1:
+        if version == self._old:
             self._ledger.older.add(name)
         else:
             self._ledger.older.discard(name)
@@ -106,7 +111,7 @@ class Upgrade:
             if not self._plan:
                 self._world.run(self._world.now + 1.0, over)
                 for name in sorted(self._nodes):
-                    self._ask(name, Touch(1, self._world.now), over)
+                    self._ask(name, new_command(self._new, 1, self._world.now), over)
                 return
             for name, node in sorted(self._nodes.items()):
                 self._ask(
@@ -114,8 +119,8 @@ class Upgrade:
                     Register("10.0.0.1", 1, HttpCheck("/probe"), 1, self._world.now),
                     over,
                 )
-                if node.version == VERSION:
-                    self._ask(name, Touch(1, self._world.now), over, refused=True)
+                if node.version == self._new:
+                    self._ask(name, new_command(self._new, 1, self._world.now), over, refused=True)
             if not over() and self._wait(over):
                 self._go_on()
 
@@ -137,7 +142,7 @@ class Upgrade:
         world, ledger = self._world, self._ledger
         self._probes += 1
         request_id = f"probe-{self._probes}"
-        if isinstance(command, Touch):
+        if not isinstance(command, Register):
             ledger.newer.add(request_id)
         results: list[Any] = []
         proposal: Deferred[Any] = self._nodes[name].propose(command, request_id)

@@ -166,8 +166,10 @@ class WithoutIncarnations(Node):
     """
 
     @staticmethod
-    def acquaintances(known: Callable[[str], Member | None], storage: Storage) -> Accept:
-        acquaintances = Acquaintances(known, storage)
+    def acquaintances(
+        known: Callable[[str], Member | None], storage: Storage, format: Callable[[], int]
+    ) -> Accept:
+        acquaintances = Acquaintances(known, storage, format)
 
         def accept(peer: Identity) -> str | None:
             refusal = acquaintances(peer)

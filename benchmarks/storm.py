@@ -1,0 +1,238 @@
+"""
+Thousands of servers that change their state at once, on a cluster of three nodes on the
+loopback interface: C{python benchmarks/storm.py}.
+
+The leader's checks come to a verdict on all of them in a moment; requests go through all
+nodes and C{GET /servers} is asked of each meanwhile. Prints how long it takes until all
+nodes agree, how many elections there were and how long a request had to wait, each with
+its bar. The exit status is 1 if one is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from cluster import Probe, Report
+from processes import Broken, allow_descriptors, end_on_sigterm, forked
+from registration import serve
+from trio import Node, leader, trio, until
+
+KEPT = 8
+"""Servers that do not change, so that requests have where to go."""
+
+BARS = {2000: 1.0, 10_000: 5.0}
+"""Seconds until all nodes agree, by how many servers there are."""
+
+PAUSE = 50.0
+"""Milliseconds that a request may wait."""
+
+PROGRAM = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).resolve().parent)!r})
+import storm
+storm.run_node()
+"""
+
+_QUIET = "[health]\ninterval = 3600.0\nfast_interval = 3600.0\nderegister_after = 0.0\n"
+"""The servers are not looked at, beside what the storm says of them."""
+
+
+def run_node() -> None:
+    """
+    Run C{twistd} with a node whose monitor, at SIGUSR1, finds that all servers have changed.
+    """
+    from twisted.scripts.twistd import run
+
+    from alacrity.service import Alacrity
+
+    start = Alacrity.startService
+
+    def start_service(self: Alacrity) -> None:
+        start(self)
+        signal.signal(signal.SIGUSR1, lambda *_: self._reactor.callFromThread(_break, self))
+
+    Alacrity.startService = start_service  # type: ignore[method-assign]
+    run()
+
+
+def _break(service: object) -> None:
+    """
+    Let a monitor come to its verdicts: those of one turn of the loop are some dozens, as
+    when checks end.
+    """
+    from alacrity.pool import Report as Verdict
+    from alacrity.pool import State
+    from alacrity.service import Alacrity
+
+    assert isinstance(service, Alacrity)
+    monitor = service.monitor
+    watches = list(monitor._watches.values())[KEPT:]  # noqa: SLF001 - of a program of ours
+
+    def some() -> None:
+        for watch in watches[-50:]:
+            server = watch.server
+            state = State.DOWN if server.state is State.UP else State.UP
+            verdict = Verdict(server.id, server.revision, state, "a storm", time.time())
+            monitor._ask(watch, verdict)  # noqa: SLF001
+        del watches[-50:]
+        if watches:
+            service._reactor.callLater(0, some)  # noqa: SLF001
+
+    some()
+
+
+def _address(number: int) -> str:
+    return f"127.{10 + number // 50000}.{number // 250 % 200}.{1 + number % 250}"
+
+
+def _prepare(servers: int, port: int) -> Callable[[list[Node]], None]:
+    """
+    What makes a cluster begin with servers that are up.
+    """
+    from alacrity.cluster.files import DirectoryFiles
+    from alacrity.cluster.members import Member
+    from alacrity.cluster.membership import bootstrap
+    from alacrity.cluster.state import Replicated, encode_state
+    from alacrity.cluster.storage import Storage
+    from alacrity.pool import Pool, Server, State, TcpCheck
+
+    now = time.time()
+    known = [
+        Server(_address(n), port, TcpCheck(), 1, State.UP, "connected", now, now, n + 1)
+        for n in range(servers + KEPT)
+    ]
+    state = encode_state(Replicated(Pool(len(known), {each.id: each for each in known})))
+
+    def prepare(nodes: list[Node]) -> None:
+        members = tuple(Member(node.name, node.name) for node in nodes)
+        for node in nodes:
+            node.state.mkdir()
+            files = DirectoryFiles(node.state)
+            storage = Storage.open(files)
+            bootstrap(storage, members, state)
+            storage.close()
+            files.close()
+
+    return prepare
+
+
+def _agreed(node: Node, servers: int, port: int, state: str) -> bool:
+    """
+    Whether all servers of a storm are in a state, on a node. It is asked for one of the
+    last verdicts before it is asked for all.
+    """
+    if node.call("GET", f"/servers/{_address(KEPT)}:{port}")[1]["state"] != state:
+        return False
+    states = [each["state"] for each in node.call("GET", "/servers")[1]]
+    return states[KEPT:] == [state] * servers
+
+
+class Curious:
+    """
+    Somebody who asks nodes for all their servers, again and again.
+    """
+
+    def __init__(self, nodes: list[Node], pause: float) -> None:
+        self._nodes = nodes
+        self._pause = pause
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            for node in self._nodes:
+                node.call("GET", "/servers")
+                self._over.wait(self._pause)
+
+    def stop(self) -> None:
+        """
+        Ask no more.
+        """
+        self._over.set()
+        self._thread.join()
+
+
+def storm(servers: int, rounds: int, port: int, curious: float, report: Report) -> None:
+    """
+    Storms over a number of servers.
+
+    @param curious: seconds between two calls of C{GET /servers}; 0: there are none.
+    """
+    print(f"{servers} servers", flush=True)
+    with (
+        TemporaryDirectory() as directory,
+        trio(
+            Path(directory), program=PROGRAM, tables=_QUIET, prepare=_prepare(servers, port)
+        ) as nodes,
+    ):
+        first = leader(nodes)
+        time.sleep(1.0)
+        term = first.call("GET", "/cluster")[1]["term"]
+        probe = Probe(nodes)
+        with forked(probe.run):
+            time.sleep(2.0)
+            report.say(f"slowest request before: {max(probe.slowest().values()):.1f} ms")
+            for number in range(rounds):
+                state = ("down", "up")[number % 2]
+                asker = Curious(nodes, curious) if curious else None
+                probe.slowest()
+                before = {node: node.cpu_ticks() for node in nodes}
+                began = time.perf_counter()
+                first.send(signal.SIGUSR1)
+                for node in nodes:
+                    until(partial(_agreed, node, servers, port, state), f"all {state}")
+                took = time.perf_counter() - began
+                if asker is not None:
+                    asker.stop()
+                slowest = probe.slowest()
+                used = [node.cpu_ticks() - before[node] for node in nodes]
+                said = [node.call("GET", "/cluster")[1] for node in nodes]
+                elections = max(each["term"] for each in said) - term
+                term += elections
+                report.bar(f"all {state} on all nodes", took, BARS.get(servers, 5.0), "s")
+                report.bar("elections", elections, 0, "")
+                report.bar("slowest request meanwhile", max(slowest.values()), PAUSE, "ms")
+                report.say(f"CPU of the nodes, in hundredths of a second: {used}")
+                first = leader(nodes)
+
+
+def main() -> int:
+    """
+    Run it.
+    """
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--servers", type=int, nargs="+", default=sorted(BARS))
+    parser.add_argument("--rounds", type=int, default=4, help="storms for each (4)")
+    parser.add_argument(
+        "--curious", type=float, default=0.5, help="seconds between two GET /servers (0.5; 0: none)"
+    )
+    options = parser.parse_args()
+    end_on_sigterm()
+    report = Report()
+    try:
+        allow_descriptors(8192)
+        with (
+            socket.create_server(("0.0.0.0", 0), backlog=4096) as listener,
+            forked(lambda: serve([listener])),
+        ):
+            port = listener.getsockname()[1]
+            for servers in options.servers:
+                storm(servers, options.rounds, port, options.curious, report)
+    except (Broken, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return int(report.missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
