@@ -165,7 +165,7 @@ class _FakeFile:
         self._files = files
         self._content = content
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray) -> None:
         files = self._files
         fault = files._next()
         room = len(data)

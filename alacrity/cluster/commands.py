@@ -136,7 +136,7 @@ class Commands(Reconfiguration):
         # That it is smaller than it was means that the snapshot has taken its place.
         self._compacted_size = min(self._compacted_size, log.size)
         return (
-            log.size > limit * patience
+            log.size > limit * min(patience, 2)
             and log.size - self._compacted_size > limit // 2
             and self.applied_index > self._compacted
         )

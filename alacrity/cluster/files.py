@@ -19,7 +19,7 @@ class File(Protocol):
     A file that grows at its end.
     """
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray) -> None:
         """
         Append bytes. Once this returns, the death of this process does not lose
         them; that of the machine may.
@@ -136,7 +136,7 @@ class _RealFile:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray) -> None:
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(self._descriptor, rest) :]

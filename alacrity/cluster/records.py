@@ -158,12 +158,46 @@ def frame(incarnation: str, number: int, records: list[Record]) -> bytes:
 
     @raise OverflowError: it is 4 GiB or longer.
     """
-    payload = _encoder.encode(records)
-    if len(payload) > _LONGEST:
-        raise OverflowError(f"{len(payload)} bytes do not fit in a frame")
+    return bytes(add_frame(bytearray(), incarnation, number, records))
+
+
+def add_frame(
+    content: bytearray, incarnation: str, number: int, records: list[Record]
+) -> bytearray:
+    """
+    Write a frame to the end of a file's content, without a second copy of what may be long.
+
+    @return: the content.
+    @raise OverflowError: the frame is 4 GiB or longer.
+    """
+    start = len(content)
+    at = start + _FRAME.size
+    # Else it would grow by half of itself once it is full.
+    content.extend(bytes(_FRAME.size + sum(map(_size, records))))
+    _encoder.encode_into(records, content, at)
+    length = len(content) - at
+    if length > _LONGEST:
+        raise OverflowError(f"{length} bytes do not fit in a frame")
     seed = _seed(incarnation)
-    fields = _MARKER, number, len(payload), crc32(payload, seed)
-    return _FRAME.pack(*fields, crc32(_FRAME.pack(*fields, 0)[:-4], seed)) + payload
+    with memoryview(content) as view, view[at:] as payload:
+        checksum = crc32(payload, seed)
+    fields = _MARKER, number, length, checksum
+    own = crc32(_FRAME.pack(*fields, 0)[:-4], seed)
+    _FRAME.pack_into(content, start, *fields, own)
+    return content
+
+
+def _size(record: Record) -> int:
+    """
+    About how many bytes a record takes, at most.
+    """
+    match record:
+        case Snapshot():
+            return len(record.state) + 64 + 512 * len(record.members)
+        case Append():
+            return len(record.command) + 32
+        case _:
+            return 512
 
 
 class Content(msgspec.Struct):

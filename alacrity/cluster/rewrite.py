@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Final
 
 from alacrity.cluster.files import File, Files
-from alacrity.cluster.records import Record, Snapshot, TruncateFrom, frame, header
+from alacrity.cluster.records import Record, Snapshot, TruncateFrom, add_frame, frame, header
 
 NAME: Final = "raft.log"
 
@@ -92,7 +92,7 @@ def whole_file(files: Files, name: str, incarnation: str, records: list[Record])
     """
     A new file with records, on disk, under a name for the time being.
     """
-    content = header(incarnation) + frame(incarnation, 1, records)
+    content = add_frame(bytearray(header(incarnation)), incarnation, 1, records)
     file = files.create(name)
     try:
         file.write(content)

@@ -119,6 +119,11 @@ class _Format1(msgspec.Struct, frozen=True):
     older: dict[str, Outcome]
 
 
+class _Keeping(msgspec.Struct, frozen=True):
+    format: int
+    state: Replicated | _Format1
+
+
 class _Kept(msgspec.Struct, frozen=True):
     format: int
     state: msgspec.Raw
@@ -192,10 +197,10 @@ def encode_state(state: Replicated) -> bytes:
     """
     A state as it stands in a snapshot.
     """
-    kept: object = state
+    kept: Replicated | _Format1 = state
     if state.format == 1:
         kept = _Format1(state.pool, state.recent, state.older)
-    return _encoder.encode(_Kept(state.format, msgspec.Raw(_encoder.encode(kept))))
+    return _encoder.encode(_Keeping(state.format, kept))
 
 
 def decode_state(data: bytes) -> Replicated:
