@@ -861,3 +861,119 @@ class ElectionTests(EngineTests):
             engine.doTick(0)
         self.assertTrue(engine.leading)
         self.assertEqual(self.notes.applied, [b"3@3"])
+
+
+class BoundedTests(EngineTests):
+    """
+    How much one tick does, and how much a log holds.
+    """
+
+    def test_a_tick_applies_so_many_bytes(self) -> None:
+        """
+        At least one entry, and then as many as fit: what else is due is not held up.
+        """
+        engine = self.make(A, limits=Limits(applied_bytes=100))
+        engine.doTick(0)
+        for number, size in enumerate((90, 90, 90, 500, 10, 10)):
+            engine.submit(str(number), b"\0" + size * b"x")
+        applied = []
+        for _ in range(8):
+            engine.doTick(0)
+            applied.append(len(self.notes.applied))
+        self.assertEqual(applied, [0, 2, 4, 6, 6, 6, 6, 6])
+
+    def fill(self, engine: Engine, count: int, size: int) -> None:
+        for number in range(count):
+            engine.submit(str(number), b"\0" + size * b"x")
+            for _ in range(3):
+                engine.doTick(0)
+
+    def adopt(self) -> None:
+        """
+        Put the latest snapshot in the place of the entries before.
+        """
+        rewrite = self.storage.prepare(self.notes.snapshots[-1])
+        rewrite.write()
+        self.assertTrue(self.storage.adopt(rewrite))
+
+    def test_a_log_of_long_entries_is_compacted(self) -> None:
+        engine = self.make(A, limits=Limits(log_bytes=10_000))
+        self.fill(engine, 10, 900)
+        self.assertEqual(self.notes.snapshots, [])
+        self.fill(engine, 2, 900)
+        self.assertEqual(len(self.notes.snapshots), 1)
+        # Not again and again, while the file is written or cannot be.
+        self.fill(engine, 3, 900)
+        self.assertEqual(len(self.notes.snapshots), 1)
+        self.fill(engine, 10, 900)
+        self.assertEqual(len(self.notes.snapshots), 3)
+        self.adopt()
+        self.assertLess(self.storage.size, 3000)
+        self.fill(engine, 5, 900)
+        self.assertEqual(len(self.notes.snapshots), 3)
+        # The state is so large by now that the log may be half as large.
+        self.assertGreater(len(self.notes.encode()), 20_000)
+        self.fill(engine, 8, 900)
+        self.assertEqual(len(self.notes.snapshots), 4)
+
+    def test_the_size_of_a_log(self) -> None:
+        """
+        It is told after all that happens to it.
+        """
+        engine = self.make(A, limits=Limits(log=20))
+        self.fill(engine, 30, 50)
+        self.adopt()
+        self.storage.deleteEntriesFrom(len(self.storage) - 3)
+        entries = self.storage[:]
+        self.assertEqual(self.storage.size, sum(len(command) for command, _, _ in entries))
+        again = Storage.open(self.storage._files.crash())  # type: ignore[attr-defined]
+        self.assertEqual(again.size, sum(len(command) for command, _, _ in again[:]))
+
+
+class ExcuseTests(EngineTests):
+    """
+    A process that did not run for a while.
+    """
+
+    def test_a_leader_hears_what_was_said_meanwhile(self) -> None:
+        for stalled, leads in ((1.0, True), (2.0, True), (2.9, True), (5.0, False)):
+            with self.subTest(stalled):
+                engine = self.lead(A, B, C)
+                self.world.now += stalled
+                engine.excuse(stalled)
+                engine.doTick(0)
+                self.assertEqual(engine.role == LEADER, leads)
+                if leads:
+                    # If nobody speaks, that is silence.
+                    self.world.now += 1.6
+                    engine.doTick(0)
+                    self.assertNotEqual(engine.role, LEADER)
+
+    def test_a_follower_hears_its_leader_first(self) -> None:
+        for stalled in (0.5, 0.9, 1.4):
+            with self.subTest(stalled):
+                engine = self.make(A, B, C)
+                self.give("b", AppendEntries(1, 2, 2, 0, [], 1))
+                self.world.now += stalled
+                self.sent.messages.clear()
+                engine.excuse(stalled)
+                engine.doTick(0)
+                self.assertEqual(self.sent.messages, [])
+                self.assertIsNotNone(engine.leader)
+                # No longer than after a heartbeat.
+                self.world.now += 0.85
+                engine.doTick(0)
+                self.assertEqual({type(each) for _, each in self.sent.messages}, {PreVote})
+
+    def test_what_was_heard_since_counts_as_it_is(self) -> None:
+        engine = self.lead(A, B, C)
+        self.world.now += 1.0
+        for name in "bc":
+            self.give(name, Reply(engine.term, 3, True, 1))
+        engine.excuse(1.0)
+        self.world.now += 1.4
+        engine.doTick(0)
+        self.assertEqual(engine.role, LEADER)
+        self.world.now += 0.2
+        engine.doTick(0)
+        self.assertNotEqual(engine.role, LEADER)

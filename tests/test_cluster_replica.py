@@ -36,14 +36,28 @@ from alacrity.cluster.messages import (
 from alacrity.cluster.replica import OutcomeUnknown, Refused, Replica, Settings
 from alacrity.cluster.state import (
     Envelope,
+    RaiseFormat,
     Replicated,
     apply,
+    decode_state,
     encode_envelope,
     encode_state,
+    envelope_version,
 )
 from alacrity.cluster.storage import Storage
 from alacrity.cluster.surroundings import Limits
-from alacrity.pool import Change, PoolView, Register, Registered, TcpCheck
+from alacrity.pool import (
+    Change,
+    Judged,
+    Pool,
+    PoolView,
+    Register,
+    Registered,
+    Report,
+    State,
+    TcpCheck,
+    Verdicts,
+)
 from tests.fake_files import FakeFiles
 from tests.simulation.clock import patched, use
 from tests.simulation.world import World
@@ -505,6 +519,133 @@ class FollowerTests(ReplicaTests):
         again = msgspec.structs.replace(C, joined=7)
         self.give("b", InstallSnapshot(3, 9, 2, [A, B, again], len(data), 0, data, 1))
         self.assertEqual(self.storage.peers, {})
+
+
+class SlowDiskTests(ReplicaTests):
+    """
+    A leader whose disk takes its time.
+    """
+
+    def beats(self) -> list[AppendEntries]:
+        found = self.sent(AppendEntries)
+        self.transport.messages.clear()
+        return found
+
+    def test_heartbeats_do_not_wait_for_it(self) -> None:
+        """
+        They say what was on disk before, and go on for as long as a leader may be silent.
+        """
+        replica = self.make(A, B, C)
+        term = self.lead(replica)
+        self.confirm("c", replica)
+        self.pass_time(0.2)
+        status = replica.status()
+        self.held = []
+        self.propose(replica).addErrback(lambda _: None)
+        self.beats()
+        self.pass_time(1.0)
+        beats = self.beats()
+        self.assertGreaterEqual(len(beats), 2 * 8)
+        for each in beats:
+            self.assertEqual((each.term, each.entries), (term, []))
+            self.assertEqual(each.commit_index, status.commit_index)
+            self.assertLessEqual(each.prev_index, status.commit_index)
+        self.pass_time(0.5)
+        self.beats()
+        self.pass_time(2.0)
+        # A disk that hangs is no leader's.
+        self.assertEqual(self.beats(), [])
+        self.let_go()
+        self.assertIn(1, [len(each.entries) for each in self.beats()])
+
+    def test_not_on_a_later_connection(self) -> None:
+        replica = self.make(A, B, C)
+        self.lead(replica)
+        self.confirm("c", replica)
+        self.pass_time(0.2)
+        self.held = []
+        self.propose(replica).addErrback(lambda _: None)
+        self.transport._onNodeDisconnected(PlainNode("b"))
+        self.transport._onNodeConnected(PlainNode("b"))
+        self.transport.messages.clear()
+        self.pass_time(0.5)
+        self.assertEqual({name for name, _ in self.transport.messages}, {"c"})
+
+    def test_a_follower_has_none(self) -> None:
+        replica = self.make(A, B, C)
+        self.follow(commit=2)
+        self.held = []
+        self.give("b", AppendEntries(1, 2, 2, 0, [(b"\1", 3, 1)], 1))
+        self.transport.messages.clear()
+        self.pass_time(0.3)
+        self.assertEqual(self.transport.messages, [])
+        self.assertFalse(replica.leading)
+
+
+class FormatTests(ReplicaTests):
+    """
+    Until all members are known to speak as this program does, nothing new is said; from then
+    on all of them do for good.
+    """
+
+    VERDICTS = Verdicts((Report("10.0.0.7:8080", 1, State.UP, "connected", 2.0),))
+
+    def propose_verdicts(self, replica: Replica) -> Deferred[Any]:
+        return Deferred.fromCoroutine(replica.propose_as_leader(self.VERDICTS))
+
+    def reply(self, name: str, replica: Replica, version: int) -> None:
+        last = self.storage[-1][1]
+        probe = self.sent(AppendEntries)[-1].probe
+        self.give(name, Reply(replica.status().term, last + 1, True, probe, version))
+
+    def test_alone(self) -> None:
+        replica = self.make(A)
+        self.clock.advance(0)
+        self.assertEqual(replica.format, 2)
+        self.assertEqual(self.view.pool, Pool())
+        self.successResultOf(self.propose(replica))
+        outcome = self.successResultOf(self.propose_verdicts(replica))
+        self.assertIsInstance(outcome, Judged)
+        self.assertEqual([each.state for each in self.view.pool.servers.values()], [State.UP])
+        self.assertEqual(self.view.pool.index, 2)
+        # It is said once, and known after a restart.
+        said = sum(b"format 2" in command for command, _, _ in self.storage[:])
+        self.assertEqual(said, 1)
+        self.assertEqual(decode_state(replica.encode()), replica.state)
+
+    def test_one_is_not_heard(self) -> None:
+        replica = self.make(A, B, C)
+        self.lead(replica)
+        self.reply("b", replica, 2)
+        self.pass_time(1.0)
+        self.assertEqual(replica.format, 1)
+        self.reply("c", replica, 2)
+        self.pass_time(0.1)
+        self.reply("c", replica, 2)
+        self.assertEqual(replica.format, 2)
+        self.assertEqual(replica.identity.format, 2)
+
+    def test_one_is_older(self) -> None:
+        replica = self.make(A, B, C)
+        self.lead(replica)
+        for name, version in (("b", 2), ("c", 1)):
+            self.reply(name, replica, version)
+        self.pass_time(0.5)
+        self.assertEqual(replica.format, 1)
+        self.failureResultOf(self.propose_verdicts(replica), Refused)
+
+    def test_no_hearing_is_needed_later(self) -> None:
+        """
+        The next leader says what is new before it has heard anybody.
+        """
+        replica = self.make(A, B, C)
+        raised = b"\0" + encode_envelope(Envelope(2, "format 2", 0, RaiseFormat(2)))
+        self.follow((raised, 3, 1), commit=3)
+        self.assertEqual(replica.format, 2)
+        self.lead(replica)
+        waiting = self.propose_verdicts(replica)
+        self.assertNoResult(waiting)
+        self.assertEqual(envelope_version(self.storage[-1][0][1:]), 2)
 
 
 class DiskTests(ReplicaTests):

@@ -697,6 +697,27 @@ class FaultTests(Base):
         self.assertEqual(self.a.told, [("-", "c")])
 
 
+class StallTests(Base):
+    """
+    A process that did not run for a while.
+    """
+
+    def test_what_was_said_meanwhile_is_read_first(self) -> None:
+        for stalled, stays in ((1.0, True), (2.0, True), (2.4, True), (6.0, False)):
+            with self.subTest(stalled):
+                self.setUp()
+                a, b = self.pair()
+                del b
+                # Nothing comes in, and one look is late.
+                for end in self.network.connections:
+                    end.reading = False
+                self.clock.advance(stalled)
+                self.assertEqual(a.told, [] if stays else [("-", "b")])
+                # If there is nothing to read, it is silence.
+                self.run_for(IDLE + 0.5)
+                self.assertEqual(a.told[0], ("-", "b"))
+
+
 class WhoConnectsTests(Base):
     """
     One side or both have been told of the other.
