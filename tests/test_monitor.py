@@ -814,6 +814,48 @@ class FaultTests(SynchronousTestCase):
         self.bench.advance(10.0)
         self.assertIs(self.bench.state(), State.DOWN)
 
+    def test_what_goes_wrong_with_one_server_is_its_own(self) -> None:
+        """
+        It is checked again, and the others all the while.
+        """
+        faulty: list[Any] = [None, 5, Verdict(passed=None, reason="")]  # type: ignore[arg-type]
+        check, weigh = self.bench.check, self.bench.monitor._weigh
+        for fault in (*faulty, "weigh"):
+            with self.subTest(fault):
+                self.setUp()
+                check, weigh = self.bench.check, self.bench.monitor._weigh
+
+                def checks(
+                    server: Server, *rest: Any, fault: Any = fault, check: Any = check
+                ) -> Any:
+                    if server.port == 81 and fault != "weigh":
+                        return succeed(fault) if isinstance(fault, int) else fault
+                    return check(server, *rest)
+
+                def weighs(watch: Any, *rest: Any, fault: Any = fault, weigh: Any = weigh) -> None:
+                    if watch.server.port == 81 and fault == "weigh":
+                        raise ZeroDivisionError
+                    weigh(watch, *rest)
+
+                monitor: Any = self.bench.monitor
+                monitor._checks = Checks(tcp=checks, http=checks)
+                monitor._weigh = weighs
+                self.bench.register(81)
+                self.bench.answer = lambda server: PASS
+                self.bench.advance(10.0)
+                self.assertGreaterEqual(len(self.flushLoggedErrors()), 1)
+                begun = len(self.bench.begun)
+                self.bench.answer = lambda server: FAIL
+                self.bench.advance(10.0)
+                self.assertIs(self.bench.state(), State.DOWN)
+                self.assertGreater(len(self.bench.begun), begun)
+                # Once the fault is mended, it is checked like all others.
+                monitor._checks = Checks(tcp=check, http=check)
+                monitor._weigh = weigh
+                self.bench.answer = lambda server: PASS
+                self.bench.advance(10.0)
+                self.assertIs(self.bench.view.pool.servers["10.0.0.7:81"].state, State.UP)
+
 
 class LifeTests(SynchronousTestCase):
     """

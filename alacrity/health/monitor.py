@@ -247,7 +247,6 @@ class Monitor(Service):
         self._restoring = False
         self._unsubscribe: Callable[[], None] = _nothing
         self._look: IDelayedCall | None = None
-        self._is_broken = False
 
     def startService(self) -> None:
         """
@@ -380,18 +379,14 @@ class Monitor(Service):
         """
         seconds = max(TICK, seconds)
         if self._look is None:
-            if self.running and not self._is_broken:
+            if self.running:
                 self._look = self._clock.callLater(seconds, self._tick)
         elif self._clock.seconds() + seconds < self._look.getTime():
             self._look.reset(seconds)
 
     def _tick(self) -> None:
         self._look = None
-        try:
-            self._start_due()
-        except Exception:
-            self._broken(Failure())
-            return
+        self._start_due()
         if self._new or self._ready:
             self._look_in(0.0)
         elif self._due:
@@ -417,8 +412,18 @@ class Monitor(Service):
                 continue
             if watch.server.id in self.checking:
                 watch.due = -inf
-            else:
+                continue
+            try:
                 self._check(watch)
+            except Exception:
+                self._failed(watch)
+
+    def _failed(self, watch: _Watch) -> None:
+        """
+        A fault of ours with one server: it is checked again, and all others as ever.
+        """
+        self._cannot_check(Failure())
+        self._again(watch, watch.fast)
 
     def _check(self, watch: _Watch) -> None:
         now = watch.began = self._clock.seconds()
@@ -426,6 +431,8 @@ class Monitor(Service):
         checking: Deferred[Any]
         try:
             checking = self._checks.check(watch.server, watch.timeout)
+            if not isinstance(checking, Deferred):
+                raise TypeError(f"a check gave {checking!r}")
         except Exception:
             checking = fail()
         self.checking[watch.server.id] = checking
@@ -436,7 +443,10 @@ class Monitor(Service):
         id = watch.server.id
         del self.checking[id]
         if not watch.gone:
-            self._weigh(watch, outcome, began)
+            try:
+                self._weigh(watch, outcome, began)
+            except Exception:
+                self._failed(watch)
             return
         successor = self._watches.get(id)
         if successor is not None and successor.due == -inf:
@@ -562,10 +572,6 @@ class Monitor(Service):
             self._complain("servers cannot be checked: {error}", error=failure.getErrorMessage())
         else:
             self._complain("a check is at fault", log_failure=failure)
-
-    def _broken(self, failure: Failure) -> None:
-        self._is_broken = True
-        self._log.failure("servers are checked no more, until the next start", failure)
 
     def _complain(self, format: str, **values: object) -> None:
         """
