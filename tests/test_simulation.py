@@ -19,7 +19,7 @@ WITHOUT: Final = {
     "stock": (7, "compaction", "diverged"),
     "without-G1": (1, "compaction", "diverged"),
     "without-G2": (1, "disorder", "diverged"),
-    "without-G3": (14, "hasty", "not all have caught up"),
+    "without-G3": (1, "hasty", "diverged"),
     "without-G6": (27, "rewrites", "two leaders"),
     "without-G8": (3, "long_cuts", "no outcome in time"),
     "without-incarnations": (3, "replaced", "diverged"),

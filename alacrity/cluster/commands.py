@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from math import inf
 
 import msgspec
 
@@ -22,9 +23,12 @@ from alacrity.cluster.surroundings import Peer, Surroundings
 class Commands(Reconfiguration):
     """
     What becomes of commands.
+
+    @ivar allowance: bytes of commands that may be applied in this step.
     """
 
     def __init__(self, around: Surroundings) -> None:
+        self.allowance: float = inf
         self._submitted: deque[tuple[Peer | None, str, bytes]] = deque()
         snapshot = around.storage.snapshot
         self._compacted = 0 if snapshot is None else snapshot.last_index
@@ -94,8 +98,16 @@ class Commands(Reconfiguration):
         @param between: called after each part of it.
         """
         while self.halted is None and self.applied_index < self.commit_index:
+            self.begin_step()
             self._SyncObj__applyLogEntries()
             between()
+        self.allowance = inf
+
+    def begin_step(self) -> None:
+        """
+        Some ticks follow that are one step.
+        """
+        self.allowance = self._limits.applied_bytes
 
     @property
     def all_speak(self) -> int:

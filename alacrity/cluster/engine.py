@@ -254,7 +254,7 @@ class Engine(Following, Commands):
         before = self.applied_index
         size = 0
         for index in range(before + 1, min(self.commit_index, before + self._limits.applied) + 1):
-            if size >= self._limits.applied_bytes:
+            if size >= self.allowance:
                 break
             command = log[index - log[0][1]][0]
             size += len(command)
@@ -272,6 +272,7 @@ class Engine(Following, Commands):
                 self._configure()
                 change = decode_members(command)
                 self._machine.members_changed(change.request_id)
+        self.allowance = max(0, self.allowance - size)
         return self.role == LEADER and self.applied_index > before
 
     def _SyncObj__sendAppendEntries(self) -> None:

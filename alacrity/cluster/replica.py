@@ -611,6 +611,7 @@ class Replica:
             else:
                 outbox.deliver_disconnected(node)
         engine = self._engine
+        engine.begin_step()
         for request_id, data in self._proposals.due(self._route()):
             engine.submit(request_id, data)
         # An engine that is alone commits in the tick after the one that appends.

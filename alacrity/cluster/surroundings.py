@@ -50,7 +50,7 @@ class Limits(msgspec.Struct, frozen=True):
     @ivar ahead: entries sent to a follower that it has not confirmed.
     @ivar backlog: entries appended and not committed, beyond which commands are denied.
     @ivar applied: entries applied in one tick.
-    @ivar applied_bytes: bytes of commands after which a tick applies no more, so that what
+    @ivar applied_bytes: bytes of commands after which a step applies no more, so that what
         else is due, heartbeats first, need not wait for them.
     """
 
@@ -61,7 +61,7 @@ class Limits(msgspec.Struct, frozen=True):
     ahead: int = 1024
     backlog: int = 2048
     applied: int = 32
-    applied_bytes: int = 1 << 15
+    applied_bytes: int = 1 << 14
 
 
 class CannotApply(Exception):

@@ -97,6 +97,7 @@ class Run:
         # Who was asked for since it was removed: it may have been taken in.
         self._asked: set[str] = set()
         self._adding: Counter[str] = Counter()
+        self._added: Counter[str] = Counter()
         self._replacement = Replacement(world, self.network, self.nodes, self._change)
         self._upgrades = None
         if scenario.newer:
@@ -336,6 +337,7 @@ class Run:
 
         def added() -> None:
             self._adding[name] -= 1
+            self._added[name] += 1
             self._removed.discard(name)
 
         self._change(
@@ -353,8 +355,12 @@ class Run:
             return
         name = self.world.rng.choice(left)
         self.world.note(f"remove {name} through {through.name}")
+        added = self._added[name]
 
         def gone() -> None:
+            if self._added[name] != added:
+                # It was, and has been taken in again before anybody heard of it.
+                return
             self._removed.add(name)
             if not self._adding[name]:
                 self._asked.discard(name)
