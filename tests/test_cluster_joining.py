@@ -39,10 +39,23 @@ class Node:
     One that is started, and can be stopped and started again.
     """
 
-    def __init__(self, network: FakeNetwork, name: str, founders: str = "") -> None:
+    program: type[Replica] | None = None
+
+    def __init__(
+        self,
+        network: FakeNetwork,
+        name: str,
+        founders: str = "",
+        state: bytes = encode_state(Replicated()),
+        program: type[Replica] | None = None,
+    ) -> None:
         """
         @param founders: with whom it begins a cluster; none: it waits to be taken in.
+        @param state: with which the cluster begins.
+        @param program: that runs; L{None}: the one that is shipped.
         """
+        self.program = program
+        self.state = state
         self.network = network
         self.name = name
         self.files = FakeFiles()
@@ -55,7 +68,7 @@ class Node:
         rng = Random(name)
         storage = Storage.open(self.files)
         if len(storage) == 0 and self.founders:
-            bootstrap(storage, tuple(map(member, self.founders)), encode_state(Replicated()))
+            bootstrap(storage, tuple(map(member, self.founders)), self.state)
             storage.sync()
         self.transport = PeerTransport(
             member(name),
@@ -69,7 +82,7 @@ class Node:
             rng.randbytes,
         )
         self.view = PoolView()
-        self.replica = Replica(
+        self.replica = (self.program or Replica)(
             member(name),
             storage,
             self.transport,
@@ -94,7 +107,11 @@ class Node:
         return self.replica.status()
 
 
-class JoiningTests(SynchronousTestCase):
+class ClusterCase(SynchronousTestCase):
+    """
+    Has nodes on a network in memory.
+    """
+
     def setUp(self) -> None:
         patching = patched()
         patching.__enter__()
@@ -109,8 +126,8 @@ class JoiningTests(SynchronousTestCase):
         logs.__enter__()
         self.addCleanup(logs.__exit__, None, None, None)
 
-    def add(self, name: str, founders: str = "") -> Node:
-        self.nodes[name] = Node(self.network, name, founders)
+    def add(self, name: str, founders: str = "", **more: Any) -> Node:
+        self.nodes[name] = Node(self.network, name, founders, **more)
         return self.nodes[name]
 
     def run_for(self, seconds: float) -> None:
@@ -210,6 +227,8 @@ class JoiningTests(SynchronousTestCase):
         for name in names:
             self.assertEqual(len(self.nodes[name].view.pool.servers), self.registered)
 
+
+class JoiningTests(ClusterCase):
     def test_founders(self) -> None:
         self.cluster("bcd", "c")
         self.assert_whole("bcd")

@@ -14,7 +14,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.pool import Change, Server, State
-from alacrity.proxy.balancer import Balancer
+from alacrity.proxy.balancer import GOINGS, Balancer
 from tests.wire import Proxy, Wire, server
 
 GET = b"GET /a HTTP/1.1\r\nHost: example.org\r\n\r\n"
@@ -380,6 +380,28 @@ class ServerChoiceTests(SynchronousTestCase):
                 for port, weight in up.items():
                     self.assertLessEqual(abs(counts[port] - 2 * weight), 1, (up, counts))
                 self.assertLessEqual(set(counts), set(up))
+
+    def test_many_go_and_come_at_once(self) -> None:
+        """
+        Between two requests, as when a rack fails: those that are left get their shares, and
+        then all do.
+        """
+        for going in (GOINGS - 1, GOINGS, GOINGS + 1, 3 * GOINGS):
+            balancer = Balancer()
+            ports = range(1, 5 * GOINGS)
+            for port in ports:
+                balancer.changed(Change(None, server(port)))
+            for _ in range(7):
+                balancer.choose()
+            for port in ports[:going]:
+                balancer.changed(Change(server(port), server(port, state=State.DOWN)))
+            left = ports[going:]
+            chosen = [balancer.choose() for _ in left]
+            self.assertEqual(sorted(each.port for each in chosen if each), list(left))
+            for port in ports[:going]:
+                balancer.changed(Change(server(port, state=State.DOWN), server(port)))
+            chosen = [balancer.choose() for _ in ports]
+            self.assertEqual(sorted(each.port for each in chosen if each), list(ports))
 
     def test_another_server(self) -> None:
         """

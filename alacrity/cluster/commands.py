@@ -109,6 +109,14 @@ class Commands(Reconfiguration):
         """
         self.allowance = self._limits.applied_bytes
 
+    def _is_enough(self, applied: int, more: int) -> bool:
+        """
+        Whether a step has applied so many bytes of commands that it applies no more.
+        """
+        # One that is longer by itself is applied as the first one of a step.
+        whole = self._limits.applied_bytes
+        return applied + more > self.allowance and (applied > 0 or self.allowance < whole)
+
     @property
     def all_speak(self) -> int:
         """

@@ -254,9 +254,9 @@ class Engine(Following, Commands):
         before = self.applied_index
         size = 0
         for index in range(before + 1, min(self.commit_index, before + self._limits.applied) + 1):
-            if size >= self.allowance:
-                break
             command = log[index - log[0][1]][0]
+            if self._is_enough(size, len(command)):
+                break
             size += len(command)
             kind = command[:1]
             try:

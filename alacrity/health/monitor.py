@@ -371,7 +371,8 @@ class Monitor(Service):
                 entry for entry in self._due if entry[0] == entry[2].due and not entry[2].gone
             ]
             heapify(self._due)
-        self._look_in(due - self._clock.seconds())
+        if not self._restoring:
+            self._look_in(due - self._clock.seconds())
 
     def _look_in(self, seconds: float) -> None:
         """
