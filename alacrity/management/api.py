@@ -129,15 +129,12 @@ class Api:
         """
         The API as a factory that ports can listen with.
 
-        @param reactor: for timeouts; L{None}: the global one.
-        @param connections: how many there may be at once, at all ports together.
-        """
-        return BoundedSite(self.resource(), reactor, connections)
         @param reactor: for timeouts, and for long answers to let others go first; L{None}:
             the global one.
+        @param connections: how many there may be at once, at all ports together.
         """
         self._renderer.clock = reactor
-        return BoundedSite(self.resource(), reactor)
+        return BoundedSite(self.resource(), reactor, connections)
 
     def resource(self) -> Resource:
         """
