@@ -109,13 +109,11 @@ class Part:
                 me,
                 self._identity,
                 secret,
-                Acquaintances(self._known, storage),
+                Acquaintances(self._known, storage, lambda: self.replica.format),
                 [
                     server_endpoint(reactor, description, turn=TURN)
                     for description in settings.listen
                 ],
-                Acquaintances(self._known, storage, lambda: self.replica.format),
-                [server_endpoint(reactor, description) for description in settings.listen],
                 partial(peer_endpoint, reactor),
                 reactor,
                 rng,
