@@ -72,6 +72,9 @@ LOW_WATER: Final = 16384
 READ_SIZE: Final = 262144
 """Bytes that are read at once, as uvloop does."""
 
+LAST_READS: Final = 4
+"""Such reads of what had come before a connection was lost: an answer that came early."""
+
 OWNER_ONLY: Final = 0o600
 """The mode of a Unix socket that this user alone may connect to."""
 
@@ -389,11 +392,18 @@ class StreamTransport:
         sock = self._open_socket()
         if sock is None or self._protocol is None:
             return
+        # Nothing that is written from now on goes anywhere.
+        self.disconnecting = True
         try:
-            while not self._aborting and (data := os.read(sock.fileno(), READ_SIZE)):
+            for _ in range(LAST_READS):
+                data = os.read(sock.fileno(), READ_SIZE)
+                if not data or self._aborting:
+                    break
                 self._protocol.dataReceived(data)
         except OSError:
             pass  # That was all.
+        except Exception:
+            _log.failure("what came before a connection was lost could not be read")
 
     def unsent(self) -> int:
         """

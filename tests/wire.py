@@ -70,6 +70,7 @@ class Wire:
         self.closing = False
         self.aborted = False
         self.lingering = False
+        self.disconnecting = False
         self.unacknowledged: int | None = None
         self.lost = False
         self.protocol: Any = None

@@ -35,7 +35,7 @@ extension is sent for a reason or not at all.
 """
 
 _CRLF: Final = b"\r\n"
-_ZERO: Final = ord("0")
+_ONE: Final = ord("1")
 _END: Final = b"\r\n\r\n"
 
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
@@ -47,11 +47,14 @@ _SIZE: Final = re.compile(
 _SIZE_BEGUN: Final = re.compile(rb"(?:0*[0-9A-Fa-f]{1,15}(?:;[\t -~\x80-\xff]*+)?\r?)?")
 
 
+SHORT: Final = 31
+"""Longest chunk that counts as short, in bytes."""
+
+
 def _short(length: int) -> bytes:
-    digit = b"%x" % length
-    return rb"[%b%b](?:;%b(?:=(?:%b|%b))?)*+\r\n(?s:.{%d})" % (
-        digit,
-        digit.upper(),
+    size = "".join(f"[{digit}{digit.upper()}]" for digit in f"{length:x}").encode("ascii")
+    return rb"%b(?:;%b(?:=(?:%b|%b))?)*+\r\n(?s:.{%d})" % (
+        size,
         _TOKEN,
         _TOKEN,
         _QUOTED,
@@ -59,10 +62,13 @@ def _short(length: int) -> bytes:
     )
 
 
-# Whole chunks of 1 to 15 bytes, one after the other.
+# Whole chunks of 1 to 31 bytes, one after the other.
 _RUN: Final = re.compile(
-    rb"(?:0*+(?:%b)\r\n){1,%d}+" % (b"|".join(_short(n) for n in range(1, 16)), PIECES)
+    rb"(?:0*+(?:%b)\r\n){1,%d}+" % (b"|".join(_short(n) for n in range(1, SHORT + 1)), PIECES)
 )
+
+# A line in them that is longer than is allowed.
+_LONG_LINE: Final = re.compile(rb"(?:^|\n)[^\r]{%d}" % (SIZE_LINE - len(b"\r\n") + 1))
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -178,10 +184,12 @@ class ChunkedBody:
         at = self._go_on(data, start, pieces)
         size = len(data) if self._section is None else at
         while at < size and len(pieces) < PIECES:
-            if data[at] == _ZERO or not data[at + 1 : at + 2].isalnum():
-                # A size of one digit, or one that begins with zeros.
+            if data[at] <= _ONE or not data[at + 1 : at + 2].isalnum():
+                # A size of one digit, or one that begins with zeros or a one.
                 run = _RUN.match(data, at)
                 if run is not None:
+                    if run.end() - at > SIZE_LINE and _LONG_LINE.search(run[0]):
+                        raise _line_too_long()
                     if self._short is None:
                         self._short = _ShortChunks()
                     pieces += self._short.content(run[0])
@@ -306,7 +314,7 @@ class _ShortChunks:
 class _TrailerSection:
     """
     Reader of the fields after the last chunk (RFC 9112 7.1.2), whose grammar llhttp
-    checks. Its C{on_} methods are httptools' callbacks.
+    checks.
 
     @ivar complete: whether its empty line has been read.
     @ivar trailers: the fields that may be passed on, a line each.
@@ -335,23 +343,20 @@ class _TrailerSection:
         if not complete:
             end = len(data)
         self._size += end - start
+        self.complete = complete
         if complete and self._size == len(_CRLF):
-            self.complete = True
             return end
         if self._size > self._limits.header_bytes:
             raise ProtocolError("the trailer section is too large", 431)
         self._check(data[start:end])
-        if complete:
-            # It knows us, and would keep us until the next collection of cycles.
-            self._llhttp = None
-        else:
+        if not complete:
             self._tail = tail_of(data, start, self._tail)
-        self.complete = complete
         return end
 
     def _check(self, piece: bytes) -> None:
         if self._llhttp is None:
-            self._llhttp = HttpRequestParser(self)
+            # Not ourselves: we would be kept alive until the next collection of cycles.
+            self._llhttp = HttpRequestParser(_TrailerFields(self._limits, self.trailers))
             self._llhttp.feed_data(_PRIMER + b"0\r\n")
         try:
             self._llhttp.feed_data(piece)
@@ -360,10 +365,25 @@ class _TrailerSection:
                 raise error.__context__ from None
             raise ProtocolError(str(error)) from None
 
+
+class _TrailerFields:
+    """
+    Receiver of trailer fields. Its C{on_} method is httptools' callback.
+    """
+
+    __slots__ = ("_limits", "_trailers")
+
+    def __init__(self, limits: Limits, trailers: list[bytes]) -> None:
+        """
+        @param trailers: gets those that may be passed on.
+        """
+        self._limits = limits
+        self._trailers = trailers
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a field, if it may be passed on."""
         # RFC 9110 6.5.1: what frames, routes or authenticates comes in the head.
         if not SPECIALS[name] and name.lower() not in NOT_IN_TRAILERS:
-            self.trailers.append(name + b": " + value)
-            if len(self.trailers) > self._limits.header_count:
+            self._trailers.append(name + b": " + value)
+            if len(self._trailers) > self._limits.header_count:
                 raise ProtocolError("there are too many trailer fields", 431)

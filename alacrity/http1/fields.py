@@ -114,9 +114,13 @@ _LOGIN: Final = re.compile(
     re.IGNORECASE,
 )
 """
-A field line of a login that holds for the connection rather than for the request: NTLM,
-Negotiate (RFC 4559 5). It is special, whatever other lines of its name are.
+Matches a field line of a login that holds for the connection rather than for the request: NTLM,
+Negotiate (RFC 4559 5). It is special, whatever other lines of its name are, and goes on
+all the same.
 """
+
+LOGINS: Final = frozenset({b"authorization", b"www-authenticate"})
+"""The names of the fields that log a connection in, in lower case."""
 
 
 class _SpecialLines(dict[bytes, "tuple[bytes, bytes] | None"]):

@@ -99,17 +99,12 @@ class Forwarder:
 
 
 _PASSED: Final = {
-    b"authorization": b"Authorization: ",
     b"date": b"Date: ",
     b"expect": b"Expect: ",
     b"trailer": b"Trailer: ",
     b"via": b"Via: ",
-    b"www-authenticate": b"WWW-Authenticate: ",
 }
 """The special fields that go on as they came."""
-
-_PASSED_BACK: Final = frozenset({b"trailer", b"via", b"www-authenticate"})
-"""Those of them that a response may have, beside C{Date}."""
 
 LOOP: Final = 3
 """
@@ -147,7 +142,7 @@ def response(head: ResponseHead, *, minor: int, keep_alive: bool, via: bytes, da
         if name == b"date":
             dated = True
             parts.append(b"Date: " + value)
-        elif name in _PASSED_BACK and name not in head.named:
+        elif (name == b"via" or name == b"trailer") and name not in head.named:
             parts.append(_PASSED[name] + value)
     if head.length < 0:
         if minor:

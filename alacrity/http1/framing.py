@@ -19,7 +19,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, Htt
 
 from alacrity.http1.chunks import ChunkedBody, Limits, empty_line_end, tail_of
 from alacrity.http1.errors import ProtocolError
-from alacrity.http1.fields import SPECIAL_LINES
+from alacrity.http1.fields import LOGINS, SPECIAL_LINES
 from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE
 
 # In the place of a count of body bytes: the head, or a part of it, is awaited.
@@ -170,3 +170,11 @@ class MessageParser:
             else:
                 specials.append(special)
         return ordinary, specials
+
+    def _with_logins(self, lines: list[bytes]) -> list[bytes]:
+        """
+        The ordinary field lines of a head, with those that log a connection in: they go on
+        in their order (RFC 9110 5.3).
+        """
+        specials = ((line, SPECIAL_LINES[line]) for line in lines[1:])
+        return [line for line, special in specials if special is None or special[0] in LOGINS]

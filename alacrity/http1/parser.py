@@ -184,6 +184,8 @@ class RequestParser(MessageParser):
                 via = b"%b, %b" % (via, value) if via else value
             elif name == b"authorization":
                 login = True
+        if login:
+            ordinary = self._with_logins(lines)
         if chunked:
             # RFC 9112 6.1, 6.3 item 3
             if length is not None:
@@ -332,6 +334,8 @@ class ResponseParser(MessageParser):
                 if chunked or value.lower() != b"chunked" or minor == 0:
                     raise ProtocolError("the Transfer-Encoding is not chunked")
                 chunked = True
+        if login:
+            ordinary = self._with_logins(lines)
         if chunked and length is not None:
             raise ProtocolError("there is a Content-Length beside a Transfer-Encoding")
         if status < 200:

@@ -44,11 +44,11 @@ class Upstream:
 
     def close_idle(self) -> None:
         """
-        Close the connections that wait.
+        Close the connections that wait, for any client or for one.
         """
-        idle, self.idle = self.idle, []
-        for connection in idle:
-            connection.close()
+        for connection in tuple(self.connections):
+            if connection.waits:
+                connection.close()
 
     def retire(self) -> None:
         """

@@ -24,6 +24,7 @@ from alacrity.http1.parser import RequestParser
 from alacrity.http1.responses import own_response
 from alacrity.pool import State
 from alacrity.proxy.balancer import Upstream
+from alacrity.proxy.deadlines import NEVER
 from alacrity.proxy.exchange import Exchange
 from alacrity.proxy.pace import ReaderPace
 from alacrity.proxy.server import ServerConnection
@@ -42,6 +43,9 @@ nginx's C{lingering_timeout} and C{lingering_time}.
 
 LINGER_IN_ALL: Final = 30.0
 """Seconds that it is read from at most, however busily the client sends."""
+
+LAST_LINGER: Final = 1.0
+"""Seconds that it is read from at most once the proxy stops."""
 
 TURN: Final = 16
 """Requests of one connection that are answered at once in one turn of the loop."""
@@ -82,6 +86,8 @@ class ClientConnection(Protocol):
     reason = ""
     _reading_pace: ReaderPace | None = None
     _linger_until = 0.0
+    # The deadline that a probe is made before.
+    _after_probe = NEVER
 
     def __init__(self, frontend: Frontend) -> None:
         self._frontend = frontend
@@ -184,6 +190,13 @@ class ClientConnection(Protocol):
         self._held_from = start
         self.transport.pauseProducing()
 
+    def await_until(self, seconds: float) -> None:
+        """
+        Have the exchange's L{Exchange.expired} called, unless this is called again before.
+        """
+        self._probing = False
+        self.deadline = self._frontend.deadlines.now + seconds
+
     def _yield(self, data: bytes, start: int) -> None:
         """
         Let others have their turn before the rest is read.
@@ -284,25 +297,22 @@ class ClientConnection(Protocol):
         elif not exchange.complete and not self._held:
             exchange.abandon()
             self._close()
-        else:
-            self._probe(exchange)
+        elif self._probe(exchange):
+            self._probing = True
+            self._after_probe = self.deadline
+            self.deadline = min(self.deadline, self._frontend.deadlines.now + PROBE)
 
-    def _probe(self, exchange: Exchange) -> None:
+    def _probe(self, exchange: Exchange) -> bool:
         """
-        The first write is what a client that is gone resets the connection for; by
-        the second, we know.
+        Write what means nothing. The first such write is what a client that is gone resets
+        the connection for; by the second, we know.
+
+        @return: whether there was something to write.
         """
         data = exchange.probe()
-        if data is None:
-            self._probing = False
-            return
-        self.transport.write(data)
-        deadlines = self._frontend.deadlines
-        self._probing = not self._probing
-        if self._probing:
-            self.deadline = deadlines.now + PROBE
-        else:
-            self.deadline = deadlines.now + self._frontend.timeouts.server_response
+        if data is not None:
+            self.transport.write(data)
+        return data is not None
 
     def writeConnectionLost(self) -> None:
         """The other half goes as it comes."""
@@ -313,6 +323,8 @@ class ClientConnection(Protocol):
         self._held = b""
         # They know us, and would keep us until the next collection of cycles.
         del self._parser
+        # It knows us, too.
+        self._reading_pace = None
         for server in tuple(self.own):
             server.close()
         tunnel, self._tunnel = self._tunnel, None
@@ -451,7 +463,12 @@ class ClientConnection(Protocol):
         Close as soon as no request is under way.
         """
         self.leaving = True
-        if self._exchange is None and not self._parser.begun:
+        if self._linger_until:
+            # Nothing is owed to it any more.
+            now = self._frontend.deadlines.now
+            self._linger_until = min(self._linger_until, now + LAST_LINGER)
+            self.deadline = min(self.deadline, self._linger_until)
+        elif self._exchange is None and not self._parser.begun:
             # Unless it is a tunnel: that may go on for as long as a request may.
             self._close()
 
@@ -509,9 +526,12 @@ class ClientConnection(Protocol):
                 self.transport.abortConnection()
         elif self._exchange is not None:
             if self._probing:
+                self._probing = False
                 self._probe(self._exchange)
-            else:
-                self._exchange.expired()
+                self.deadline = self._after_probe
+                if self.deadline > self._frontend.deadlines.now:
+                    return
+            self._exchange.expired()
         elif self._in_head:
             self._reject(ProtocolError("the request did not come in time", 408))
         else:

@@ -157,7 +157,7 @@ class Exchange:
 
     def _connect(self, upstream: Upstream) -> None:
         self._reused = False
-        self._client.deadline = self._frontend.deadlines.now + self._frontend.timeouts.connect
+        self._client.await_until(self._frontend.timeouts.connect)
         if not self.complete:
             self._client.transport.pauseProducing()
             self.paused = True
@@ -272,14 +272,14 @@ class Exchange:
         return any(name == b"expect" for name, _ in self.head.specials)
 
     def _await_server(self) -> None:
-        frontend = self._frontend
         self._awaits_client = False
-        self._client.deadline = frontend.deadlines.now + frontend.timeouts.server_response
+        # While the client is slow to read, it is the client that is waited for.
+        if self._reading is None:
+            self._client.await_until(self._frontend.timeouts.server_response)
 
     def _await_client(self) -> None:
-        frontend = self._frontend
         self._awaits_client = True
-        self._client.deadline = frontend.deadlines.now + frontend.timeouts.client_idle
+        self._client.await_until(self._frontend.timeouts.client_idle)
 
     def _forward(self, data: bytes) -> None:
         if self._body is None and self._body_size == 0:
@@ -294,7 +294,7 @@ class Exchange:
         if now >= self._pace_due:
             self._look_at_pace(now)
         self._awaits_client = True
-        self._client.deadline = now + frontend.timeouts.client_idle
+        self._client.await_until(frontend.timeouts.client_idle)
         self._server.transport.write(data)
         if self._body is not None:
             if self._body_size <= REPLAY:
@@ -397,7 +397,7 @@ class Exchange:
         # whether it has read the content of a request that has none by its method.
         self._server_keeps_alive = (
             head.keep_alive
-            and not self.head.upgrade
+            and (not self.head.upgrade or head.login)
             and (self.head.length == 0 or self.head.method in WITH_CONTENT)
         )
         if head.login:
@@ -478,9 +478,8 @@ class Exchange:
         """
         if self._server is not None:
             self._server.pause()
-            client = self._client
-            self._reading = client.reading_pace()
-            client.deadline = self._frontend.deadlines.now + self._frontend.timeouts.client_idle
+            self._reading = self._client.reading_pace()
+            self._client.await_until(self._frontend.timeouts.client_idle)
 
     def resumeResponse(self) -> None:
         """
@@ -570,7 +569,7 @@ class Exchange:
             # It is the client that is slow; if it is steady, that is its right.
             wait = self._reading.allowance()
             if wait:
-                self._client.deadline = self._frontend.deadlines.now + wait
+                self._client.await_until(wait)
                 return
         server.abort()
         if server.paused:

@@ -160,13 +160,16 @@ class ServerConnection(Protocol):
             not reusable
             or not exchange.reusable
             or not self.usable
+            or self.transport.disconnecting
             or self.full
             or upstream.server.state is not State.UP
             or upstream.retired
         ):
             self.close()
         elif self.login or factory.private:
-            self.deadline = NEVER
+            # A login would be lost with it: it lasts as long as the client.
+            idle = NEVER if self.login else factory.idle_timeout
+            self.deadline = factory.deadlines.now + idle
             self._parser.forget()
             exchange.keep(self)
         elif len(upstream.idle) < factory.idle_limit:
@@ -244,12 +247,17 @@ class ServerConnection(Protocol):
         else:
             self.close()
 
+    @property
+    def waits(self) -> bool:
+        """Whether it is idle, and may be used again."""
+        return self.owner is not None or self in self.upstream.idle
+
     def retire(self) -> None:
         """
         The server has left the pool: close, or finish what is under way in the time that
         there is for it.
         """
-        if self.owner is not None or self in self.upstream.idle:
+        if self.waits:
             self.close()
         elif not self._closing:
             self.deadline = self._factory.deadlines.now + self._factory.drain
@@ -272,6 +280,7 @@ class ServerConnection(Protocol):
         self._exchange = None
         self._held = b""
         self.usable = False
+        self._forget()
         self.transport.unregisterProducer()
         self.transport.abortConnection()
 
