@@ -4,6 +4,7 @@ Tests for L{alacrity.http1.chunks}: what is within and beside chunks, however it
 
 from __future__ import annotations
 
+import gc
 from random import Random
 from typing import Final
 
@@ -105,6 +106,29 @@ class ContentTests(SynchronousTestCase):
             self.assertEqual(len(b"".join(got)), data.count(b"a"))
 
 
+class CyclesTests(SynchronousTestCase):
+    """
+    What is left of a body that has been read, or has not.
+    """
+
+    def test_freed(self) -> None:
+        """
+        Nothing waits for a collection of cycles, wherever the data was cut.
+        """
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        whole = b"1\r\na\r\n0\r\nX: y\r\n\r\n"
+        bare = b"1\r\na\r\n0\r\n\r\n"
+        for data in (whole, bare, whole[:-3], whole[:-1], bare[:-1], b"0\r\nX : y\r\n\r\n"):
+            for cut in range(1, len(data)):
+                try:
+                    read(data, cut)
+                except ProtocolError:
+                    pass
+        self.assertEqual(gc.collect(), 0)
+
+
 class FaultTests(SynchronousTestCase):
     """
     Bodies that are not, or have too much beside their content.
@@ -165,6 +189,9 @@ class FaultTests(SynchronousTestCase):
         self.refused(b"1;" + b"x" * SIZE_LINE + b"\r\n", 431)
         self.refused(b"1;" + b"x" * SIZE_LINE, 431)
         self.refused(b"0" * SIZE_LINE + b"1\r\n", 431)
+        for run in (b"1\r\na\r\n", b"1;a\r\na\r\n1f\r\n" + b"x" * 31 + b"\r\n"):
+            self.refused(run + b"1;" + b"x" * SIZE_LINE + b"\r\na\r\n", 431)
+            self.refused(run + b"0" * SIZE_LINE + b"1\r\na\r\n" + run, 431)
         limits = Limits(header_bytes=500, header_count=3)
         self.refused(b"1;aaaaaaaaaaaaaaaaaaaaaaaaa\r\nx\r\n" * 60, 431, limits)
         self.refused(b"0\r\n" + b"X: y\r\n" * 5 + b"\r\n", 431, limits)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost
@@ -103,6 +104,20 @@ class EarlyAnswerTests(SynchronousTestCase):
             proxy.wait(4)
         self.assertTrue(client.aborted)
         self.assertTrue(25 <= proxy.clock.seconds() - began <= 35)
+
+    def test_lingering_as_the_proxy_stops(self) -> None:
+        """
+        Nobody waits for long for a client that was answered.
+        """
+        proxy = Proxy()
+        client = proxy.client()
+        client.receive(b"nonsense\r\n\r\n")
+        drained = proxy.frontend.drain()
+        for _ in range(4):
+            if not client.lost:
+                client.receive(b"x")
+            proxy.wait(0.25)
+        self.successResultOf(drained)
 
     def test_lingering_ends(self) -> None:
         """
@@ -230,6 +245,72 @@ class PartyTests(SynchronousTestCase):
             self.assertEqual(statuses(client), [status])
 
 
+class HalfClosedTests(SynchronousTestCase):
+    """
+    Clients that have sent all that they will: each time limit holds as for others.
+    """
+
+    def half_closed(self, **settings: Any) -> tuple[Proxy, Wire]:
+        """
+        A client that ends after its request, which a server has.
+        """
+        proxy = Proxy(**settings)
+        client = proxy.client()
+        client.receive(GET)
+        client.end()
+        client.take()
+        return proxy, client
+
+    def test_server_stalls(self) -> None:
+        """
+        A server that stops within a response, whatever its framing, is late.
+        """
+        for begun in (OK[:-1], STREAM + b"2\r\nhi\r\n"):
+            proxy, client = self.half_closed(server_response=5.0)
+            proxy.servers[0].receive(begun)
+            proxy.wait(3)
+            self.assertFalse(client.aborted)
+            proxy.wait(3)
+            self.assertTrue(client.aborted)
+            self.assertEqual(proxy.counted(), (0, 1, 0, 1))
+
+    def test_server_silent(self) -> None:
+        """
+        So is one that does not begin.
+        """
+        proxy, client = self.half_closed(server_response=5.0)
+        proxy.wait(3)
+        self.assertEqual(statuses(client), [100])
+        proxy.wait(3)
+        self.assertEqual(statuses(client), [504])
+
+    def test_client_does_not_read(self) -> None:
+        """
+        A client that does not read is dropped.
+        """
+        proxy, client = self.half_closed(client_idle=5.0, response_rate=0)
+        client.unacknowledged = 9
+        proxy.servers[0].receive(OK[:-1])
+        client.producer.pauseProducing()
+        proxy.wait(12)
+        self.assertTrue(client.aborted)
+        self.assertEqual(proxy.counted(), (0, 1, 0, 0))
+
+    def test_before_there_is_a_server(self) -> None:
+        """
+        A connection that is not made goes by its own limit.
+        """
+        proxy = Proxy(connect=3.0, server_response=60.0)
+        proxy.automatic = False
+        client = proxy.client()
+        client.receive(GET)
+        client.end()
+        cancelled: list[object] = []
+        proxy.connecting[0][1].addErrback(cancelled.append)
+        proxy.wait(4)
+        self.assertEqual(statuses(client)[-1:], [502])
+
+
 class SlowReaderTests(SynchronousTestCase):
     """
     Clients that read slowly.
@@ -284,6 +365,21 @@ class SlowReaderTests(SynchronousTestCase):
             self.assertTrue(client.aborted)
             self.assertEqual(proxy.counted(), (0, 1, 0, 0))
             self.assertIn("too little", proxy.recorded[0][0].reason)
+
+    def test_its_own_limit(self) -> None:
+        """
+        It goes by its own limit, whatever the server's is.
+        """
+        for server_response, client_idle in ((5.0, 60.0), (300.0, 10.0)):
+            proxy = Proxy(server_response=server_response, client_idle=client_idle, response_rate=0)
+            client = proxy.client()
+            client.receive(GET)
+            client.fills = True
+            proxy.servers[0].receive(OK[:-1])
+            proxy.wait(client_idle - 3)
+            self.assertFalse(client.aborted)
+            proxy.wait(4)
+            self.assertTrue(client.aborted)
 
     def test_any_rate(self) -> None:
         """
@@ -546,6 +642,67 @@ class ReuseTests(SynchronousTestCase):
             happens(proxy, wire)
             self.assertIsNot(self.ask(proxy, client, GET), wire)
             self.assertTrue(wire.lost)
+
+    def test_order_of_logins(self) -> None:
+        """
+        The schemes that a server offers go on in their order (RFC 9110 5.3).
+        """
+        proxy = Proxy()
+        client = proxy.client()
+        client.receive(GET)
+        offered = b"WWW-Authenticate: Negotiate\r\nwww-authenticate: NTLM\r\nX: y\r\n"
+        offered += b"WWW-Authenticate: Basic realm=x\r\n"
+        proxy.servers[0].receive(b"HTTP/1.1 401 No\r\n" + offered + b"Content-Length: 0\r\n\r\n")
+        self.assertIn(offered, client.take())
+
+    def test_login_with_an_upgrade(self) -> None:
+        """
+        A login may come before an upgrade, on one connection.
+        """
+        proxy = Proxy()
+        client = proxy.client()
+        client.receive(UPGRADE)
+        proxy.servers[0].take()
+        proxy.servers[0].receive(
+            b"HTTP/1.1 401 No\r\nWWW-Authenticate: NTLM\r\nContent-Length: 0\r\n\r\n"
+        )
+        client.receive(UPGRADE[:-2] + NTLM + b"\r\n")
+        self.assertIn(NTLM, proxy.servers[0].take())
+
+    def test_dead(self) -> None:
+        """
+        A connection that is about to be lost is not used again, nor one that was dropped.
+        """
+        proxy = Proxy()
+        client = proxy.client()
+        client.receive(GET)
+        wire = proxy.servers[0]
+        wire.take()
+        wire.disconnecting = True
+        wire.receive(OK)
+        self.assertIsNot(self.ask(proxy, client, GET), wire)
+        proxy = Proxy()
+        wire = self.ask(proxy, proxy.client(), GET)
+        wire.protocol.abort()
+        self.assertIsNot(self.ask(proxy, proxy.client(), GET), wire)
+
+    def test_private_and_idle(self) -> None:
+        """
+        Private connections are kept no longer than others, but for a login, and make room
+        as others do.
+        """
+        for happens in (lambda proxy: proxy.wait(31), lambda proxy: proxy.balancer.close_idle()):
+            proxy = Proxy(reuse="never")
+            wire = self.ask(proxy, proxy.client(), GET)
+            self.assertFalse(wire.closing)
+            happens(proxy)
+            self.assertTrue(wire.closing)
+        proxy = Proxy()
+        wire = self.ask(proxy, proxy.client(), GET[:-2] + NTLM + b"\r\n")
+        proxy.wait(31)
+        self.assertFalse(wire.closing)
+        proxy.balancer.close_idle()
+        self.assertTrue(wire.closing)
 
     def test_safe(self) -> None:
         """

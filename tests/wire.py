@@ -59,6 +59,7 @@ class Wire:
     @ivar reading: whether the proxy reads.
     @ivar closing: whether the proxy has closed it, or half of it.
     @ivar aborted: whether the proxy has dropped it.
+    @ivar fills: whether what is written next does not go out.
     @ivar lingering: whether what was written is stuck, so that closing takes for ever.
     @ivar unacknowledged: bytes on their way to the other end; L{None}: it cannot be told.
     """
@@ -71,6 +72,7 @@ class Wire:
         self.aborted = False
         self.lingering = False
         self.disconnecting = False
+        self.fills = False
         self.unacknowledged: int | None = None
         self.lost = False
         self.protocol: Any = None
@@ -113,6 +115,9 @@ class Wire:
     def write(self, data: bytes) -> None:
         if not self.closing and not self.lost:
             self.sent += data
+            if self.fills:
+                self.fills = False
+                self.producer.pauseProducing()
 
     def unsent(self) -> int | None:
         return self.unacknowledged
