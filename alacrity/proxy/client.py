@@ -190,13 +190,6 @@ class ClientConnection(Protocol):
         self._held_from = start
         self.transport.pauseProducing()
 
-    def await_until(self, seconds: float) -> None:
-        """
-        Have the exchange's L{Exchange.expired} called, unless this is called again before.
-        """
-        self._probing = False
-        self.deadline = self._frontend.deadlines.now + seconds
-
     def _yield(self, data: bytes, start: int) -> None:
         """
         Let others have their turn before the rest is read.
@@ -336,6 +329,13 @@ class ClientConnection(Protocol):
             exchange.abandon()
             if self._frontend.record is not None:
                 self._frontend.record(self, exchange, exchange.status)
+
+    def await_until(self, seconds: float) -> None:
+        """
+        Have its exchange's L{Exchange.expired} called, unless this is called again before.
+        """
+        self._probing = False
+        self.deadline = self._frontend.deadlines.now + seconds
 
     # To the client
 
