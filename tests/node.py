@@ -13,7 +13,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from threading import Event
@@ -27,6 +28,26 @@ HERE: Final = Path(__file__).parent.parent
 TWISTD: Final = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
 
 
+@contextmanager
+def _usual_signals() -> Iterator[None]:
+    """
+    Have a process begin as from a terminal: a shell has what it starts in the background
+    ignore some signals, and so would all that the tests start.
+    """
+    ignored = [
+        number
+        for number in (signal.SIGINT, signal.SIGQUIT)
+        if signal.getsignal(number) is signal.SIG_IGN
+    ]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
+
+
 class Process:
     """
     A process that a test has started.
@@ -36,14 +57,15 @@ class Process:
 
     def __init__(self, command: Sequence[str], directory: Path) -> None:
         environment = {**os.environ, "PYTHONPATH": str(HERE), "PYTHONUNBUFFERED": "1"}
-        self._process = subprocess.Popen(
-            command,
-            cwd=directory,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+        with _usual_signals():
+            self._process = subprocess.Popen(
+                command,
+                cwd=directory,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
         self._output = self._process.stdout
         self.log = ""
 
