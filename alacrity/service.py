@@ -301,7 +301,14 @@ class Alacrity(Service):
         """
         if self._settings.cluster.serve == "leader":
             self.balancer.serve(leading)
+        self._look_whether_to_check()
+
+    def _look_whether_to_check(self) -> None:
         self._checking.addCallback(lambda _: self._check_if_leading())
+        # Whatever it was, it is not to keep the next leadership from checking.
+        self._checking.addErrback(
+            lambda failure: self._log.failure("the checks could not begin, or end", failure)
+        )
 
     def _check_if_leading(self) -> Deferred[None] | None:
         """
@@ -466,7 +473,7 @@ class Alacrity(Service):
         if late.active():
             late.cancel()
         self._joining.cancel()
-        self._checking.addCallback(lambda _: self._check_if_leading())
+        self._look_whether_to_check()
         await self._checking
         await _stop_listening(self._management_ports, self._log)
         self.balancer.close_idle()
