@@ -61,7 +61,7 @@ class Limits(msgspec.Struct, frozen=True):
     ahead: int = 1024
     backlog: int = 2048
     applied: int = 32
-    applied_bytes: int = 1 << 14
+    applied_bytes: int = 1 << 13
 
 
 class CannotApply(Exception):

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from alacrity.pool import Command, Deregister, Judged, Outcome, Propose, Report, Verdicts
 
-MOST: Final = 200
+MOST: Final = 100
 """Verdicts in a command at most: all nodes apply it, and tell whom it concerns, in one go,
 while requests wait."""
 
