@@ -5,7 +5,9 @@ way of the node when it cannot be written.
 
 from __future__ import annotations
 
+import errno
 import os
+import select
 import stat
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,7 +18,13 @@ from twisted.logger import Logger
 MODE: Final = 0o640
 """The mode of a new log: the owner writes, the group may read. The umask applies."""
 
-_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
+"""Not blocking, in case it is a pipe: without a reader, opening one would wait for it."""
+
+_PIECE: Final = 4096
+"""Bytes that a pipe takes without blocking once it says that it takes any (C{PIPE_BUF})."""
+
+_LATE: Final = "their reader does not keep up"
 
 _log: Final = Logger()
 
@@ -26,8 +34,8 @@ class LogFile:
     A file descriptor that lines are written to, at once and without a buffer of ours: a
     signal handler may write in the middle of another line's way here.
 
-    A line that cannot be written (a full disk, a closed pipe) is lost and counted; the
-    count is logged once that is possible again.
+    A line that cannot be written (a full disk, a closed pipe, or one whose reader does not
+    keep up) is lost and counted; the count is logged once that is possible again.
 
     @ivar path: the file's name; L{None}: it has none that leads to it
         now, as standard output, or a file outside of the chroot.
@@ -40,6 +48,8 @@ class LogFile:
         self._lost = 0
         self._why = ""
         self._torn = False
+        self._waits = _may_wait(descriptor)
+        self._output = descriptor if path is not None else _own_output(descriptor)
 
     @classmethod
     def open(cls, path: str, acting: AbstractContextManager[object] | None = None) -> LogFile:
@@ -73,10 +83,13 @@ class LogFile:
         rest = memoryview(data)
         try:
             while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
+                if self._waits and not _has_room(self._output):
+                    raise BlockingIOError
+                rest = rest[os.write(self._output, rest[:_PIECE] if self._waits else rest) :]
         except OSError as error:
             self._lost += 1
-            self._why = error.strerror or str(error)
+            late = isinstance(error, BlockingIOError)
+            self._why = _LATE if late else error.strerror or str(error)
             self._torn = self._torn or len(rest) < len(data)
             return
         self._torn = False
@@ -88,13 +101,17 @@ class LogFile:
                 count=lost,
                 why=self._why,
             )
+            if self._lost:
+                # That line is lost as well, but not the count.
+                self._lost += lost - 1
 
     def flush(self) -> None:
         """Do nothing: all is written already."""
 
     def close(self) -> None:
         """Write no more."""
-        os.close(self._descriptor)
+        for each in {self._descriptor, self._output}:
+            os.close(each)
 
     def reopen(self, cause: str) -> None:
         """
@@ -114,27 +131,68 @@ class LogFile:
                 "written on",
                 cause=cause,
                 path=self.path,
-                why=error.strerror or str(error),
+                why=why(error),
             )
             return
         os.dup2(new, self._descriptor, inheritable=False)
         os.close(new)
+        self._waits = _may_wait(self._descriptor)
         self._torn = False
         _log.info("{cause}: the log {path} is opened anew", cause=cause, path=self.path)
 
     def _opened_anew(self, path: str) -> int:
-        # Not blocking, in case it is a pipe without a reader.
-        flags = _FLAGS | os.O_NONBLOCK
         try:
-            new = os.open(path, flags)
+            new = os.open(path, _FLAGS)
         except FileNotFoundError:
             old = os.fstat(self._descriptor)
-            new = os.open(path, flags | os.O_CREAT, MODE)
+            new = os.open(path, _FLAGS | os.O_CREAT, MODE)
             if stat.S_ISREG(old.st_mode):
                 # As the one before: a daemon has another umask than its log was made with.
                 os.fchmod(new, stat.S_IMODE(old.st_mode))
-        os.set_blocking(new, True)
         return new
+
+
+def why(error: OSError) -> str:
+    """
+    Why a log cannot be opened, in a few words.
+    """
+    if error.errno == errno.ENXIO:
+        return "it is a pipe that nobody reads"
+    return error.strerror or str(error)
+
+
+def _may_wait(descriptor: int) -> bool:
+    """
+    Whether a write may wait for somebody to read, as it does not to a file on a disk.
+    """
+    try:
+        return not stat.S_ISREG(os.fstat(descriptor).st_mode)
+    except OSError:
+        return True
+
+
+def _own_output(descriptor: int) -> int:
+    """
+    A descriptor to write by. A terminal says that it has room where it has less than
+    enough, so it is opened anew, not blocking. To make the descriptor itself not blocking
+    would do so to all that share it, as the shell.
+    """
+    if os.isatty(descriptor):
+        try:
+            return os.open(f"/dev/fd/{descriptor}", _FLAGS | os.O_NOCTTY)
+        except OSError:
+            pass  # It belongs to another user.
+    return descriptor
+
+
+def _has_room(descriptor: int) -> bool:
+    """
+    Whether a piece can be written, or fails, without waiting.
+    """
+    # A new one for each look: a signal handler may look while another look is under way.
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(0))
 
 
 def inside(path: str, root: str | None) -> str | None:

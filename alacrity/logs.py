@@ -28,7 +28,7 @@ from twisted.python.failure import Failure
 from zope.interface import provider
 
 from alacrity.config import Log
-from alacrity.logfile import LogFile, inside
+from alacrity.logfile import LogFile, inside, why
 from alacrity.owner import Owner
 
 ACCESS: Final = "alacrity.access"
@@ -99,10 +99,10 @@ def configure_twist(settings: Log, twist: MutableMapping[str, Any]) -> None:
     @raise LogError: the file cannot be written.
     """
     file = twist["logFile"]
-    output: Output = file
-    if file is sys.stdout:
-        output = standard_output()
-    elif file is not sys.stderr:
+    output: Output
+    if file is sys.stdout or file is sys.stderr:
+        output = _standard(file)
+    else:
         path = os.path.abspath(file.name)
         try:
             output = LogFile.open(path)
@@ -204,15 +204,20 @@ def standard_output() -> Output:
     Standard output: not by Python's buffer, which a signal handler cannot write to at any
     time, and which fails once more when the process ends.
     """
+    return LogFile(1) if sys.stdout is None else _standard(sys.stdout)
+
+
+def _standard(stream: Any) -> Output:
     try:
-        return LogFile(sys.stdout.fileno(), None, sys.stdout.encoding)
+        return LogFile(stream.fileno(), None, stream.encoding)
     except (AttributeError, OSError, ValueError):
-        return LogFile(1) if sys.stdout is None else sys.stdout
+        output: Output = stream
+        return output
 
 
 def _unwritable(path: str, error: OSError) -> str:
     return (
-        f"the log {path} cannot be written: {error.strerror or error}; name another with twistd's "
+        f"the log {path} cannot be written: {why(error)}; name another with twistd's "
         "--logfile, or log to standard output with twistd -n"
     )
 

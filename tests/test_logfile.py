@@ -5,11 +5,16 @@ Tests for L{alacrity.logfile}.
 from __future__ import annotations
 
 import os
+import pty
+import select
+import socket
 import stat
+from contextlib import ExitStack
 from pathlib import Path
 
-from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, capturedLogs, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import provider
 
 from alacrity import logs
 from alacrity.config import Log
@@ -110,7 +115,22 @@ class ReopenTests(LogFileTestCase):
         """
         self.path.unlink()
         os.mkfifo(self.path)
-        self.assertIn("cannot be opened anew: No such device or address", self.reopened())
+        self.assertIn("cannot be opened anew: it is a pipe that nobody reads", self.reopened())
+        with self.assertRaises(OSError):
+            LogFile.open(str(self.path))
+
+    def test_pipe_whose_reader_stops(self) -> None:
+        """
+        A pipe that takes a file's place does not hold the node up either, once it is full.
+        """
+        self.path.unlink()
+        os.mkfifo(self.path)
+        read = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, read)
+        self.assertIn("is opened anew", self.reopened())
+        for _ in range(100):
+            self.file.write("x" * 9999 + "\n")
+        self.assertGreater(self.file._lost, 0)
 
     def test_no_name(self) -> None:
         """
@@ -118,6 +138,12 @@ class ReopenTests(LogFileTestCase):
         """
         self.file.path = None
         self.assertEqual(self.reopened(), "SIGHUP: the log has no file that could be opened anew")
+
+
+def _socket_pair() -> tuple[int, int]:
+    """The descriptors of two sockets that are connected with each other."""
+    one, other = socket.socketpair()
+    return one.detach(), other.detach()
 
 
 class FaultTests(LogFileTestCase):
@@ -151,6 +177,58 @@ class FaultTests(LogFileTestCase):
             "3 lines of the log are lost, as they could not be written: Broken pipe", said
         )
         self.assertEqual(said.count("\n"), 2)
+
+    def test_stopped_reader(self) -> None:
+        """
+        Lines that a reader does not take, but could, are lost once there is no more room,
+        whatever their length: to a pipe, a socket or a terminal. Nothing waits.
+        """
+        for kind in (os.pipe, _socket_pair, pty.openpty):
+            for size in (1, 100, 4095, 4096, 4097, 200_000):
+                with ExitStack() as stack:
+                    read, write = kind()
+                    stack.callback(os.close, read)
+                    file = LogFile(write)
+                    stack.callback(file.close)
+                    line = "x" * size + "\n"
+                    for _ in range(1_000_000 // size):
+                        file.write(line)
+                        if file._lost == 3:
+                            break
+                    self.assertEqual(file._lost, 3)
+                    self.assertTrue(os.get_blocking(write))
+                    poll = select.poll()
+                    poll.register(read, select.POLLIN)
+                    while poll.poll(0):
+                        os.read(read, 65536)
+                    with capturedLogs() as events:
+                        file.write("there\n")
+                    (event,) = events
+                    self.assertRegex(
+                        formatEvent(event),
+                        "^3 lines of the log are lost, .*: their reader does not keep up$",
+                    )
+
+    def test_count_is_kept(self) -> None:
+        """
+        Where the line with the count is lost itself, the next one has the count.
+        """
+        counts = []
+        file = self.file
+
+        @provider(ILogObserver)
+        def lose(event: LogEvent) -> None:
+            counts.append(event["count"])
+            if len(counts) == 1:
+                file._lost += 1
+
+        file._lost = 7
+        globalLogPublisher.addObserver(lose)
+        self.addCleanup(globalLogPublisher.removeObserver, lose)
+        file.write("one\n")
+        file.write("two\n")
+        file.write("three\n")
+        self.assertEqual(counts, [7, 7])
 
     def test_full_disk(self) -> None:
         """

@@ -370,6 +370,31 @@ class SignalTests(NodeTestCase):
         node.send(signal.SIGTERM)
         self.assertEqual(node._process.wait(PATIENCE), -signal.SIGTERM)
 
+    def test_output_not_read(self) -> None:
+        """
+        A node whose log is a pipe that nobody reads, though somebody might, goes on once
+        that is full, and ends in order.
+        """
+        node = self.node(twistd=self.twistd, configuration='[log]\naccess = "combined"')
+        for _ in range(20):
+            self.assertEqual(node.get("/" + "x" * 8000).status, 503)
+        for name in ("HUP", "USR2"):
+            node.send(getattr(signal, f"SIG{name}"))
+        self.assertEqual(node.get().status, 503)
+        node.send(signal.SIGTERM)
+        self.assertEqual(node._process.wait(PATIENCE), -signal.SIGTERM)
+
+    def test_output_read_again(self) -> None:
+        """
+        Once it is read again, the log says how many lines are lost.
+        """
+        node = self.node(twistd=self.twistd, configuration='[log]\naccess = "combined"')
+        for _ in range(20):
+            self.assertEqual(node.get("/" + "x" * 8000).status, 503)
+        node._read(0.0)
+        self.assertEqual(node.get().status, 503)
+        node.expect(r"\d+ lines of the log are lost, .*: their reader does not keep up")
+
 
 class EpollSignalTests(SignalTests):
     """
@@ -606,6 +631,7 @@ class DaemonFaultTests(NodeTestCase):
         (self.place / "a.toml").write_text(configuration)
         (self.place / "secret").write_text("x" * 40)
         (self.place / "secret").chmod(0o600)
+        os.mkfifo(self.place / "pipe")
         run = subprocess.run(
             [
                 *(*TWISTD, "--pidfile=pid", "--logfile=log", *twistd),
@@ -658,6 +684,11 @@ class DaemonFaultTests(NodeTestCase):
                 "the state directory .*/a.toml cannot be used: File exists",
             ),
             (("--logfile=no/log",), (), "the log .*/no/log cannot be written: No such file or .*"),
+            (
+                ("--logfile=pipe",),
+                (),
+                "the log .*/pipe cannot be written: it is a pipe that nobody reads; name .*",
+            ),
             (("--logfile=-",), (), "--logfile: a daemon cannot log to standard output; .*"),
             (
                 ("--pidfile=no/pid",),
