@@ -19,18 +19,17 @@ def why_unfit(
     status: ClusterStatus,
     leading: bool,
     only_leader: bool,
-    index: int,
 ) -> str | None:
     """
     Why a node should get no requests, in a few words; L{None}: it is fit.
 
-    A node that has lost touch with a majority is fit: it goes on with the pool it knows.
+    A node that has lost touch with a majority is fit: it goes on with the pool it knows, that
+    of an earlier run, too. One that is new first gets the pool from a leader.
 
     @param failure: why its part in the cluster has ended for good; L{None}: it has not.
     @param listening: whether the proxy has an address.
     @param leading: whether it leads.
     @param only_leader: whether the leader alone takes requests.
-    @param index: how many commands have made the pool that it knows.
     """
     if phase != "serving":
         return f"it is {phase}"
@@ -42,8 +41,10 @@ def why_unfit(
         return "it waits to be taken into its cluster"
     if status.role == "removed":
         return "it is not a member of its cluster: it was removed, or is not taken in yet"
-    if index == 0 and not status.has_quorum:
-        return "it knows no pool yet: no leader with a majority was heard of"
+    if not status.caught_up and status.has_quorum:
+        return "it does not know the whole pool yet: it is catching up with its cluster"
+    if not status.caught_up and not status.remembers:
+        return "it does not know the pool yet: no leader with a majority is heard of"
     if only_leader and not leading:
         return "another node serves: only the leader does"
     return None

@@ -278,7 +278,6 @@ class Alacrity(Service):
             status=self.replica.status(),
             leading=self.replica.leading,
             only_leader=self._settings.cluster.serve == "leader",
-            index=self.view.pool.index,
         )
 
     def _own(self, ip: str, port: int) -> str | None:

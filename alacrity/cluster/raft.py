@@ -133,6 +133,18 @@ class Raft(SyncObj, metaclass=ABCMeta):  # type: ignore[misc] # it is not annota
         return self._SyncObj__raftLastApplied
 
     @property
+    def applied_term(self) -> int:
+        """The term of the entry that was applied last."""
+        log = self._SyncObj__raftLog
+        term: int = log[self.applied_index - log[0][1]][2]
+        return term
+
+    @property
+    def told_commit_index(self) -> int | None:
+        """How far the leader said that the log is committed; L{None}: it said nothing yet."""
+        return self._SyncObj__leaderCommitIndex
+
+    @property
     def last_index(self) -> int:
         """Where the log ends."""
         return self._SyncObj__raftLog[-1][1]

@@ -27,7 +27,7 @@ from alacrity.cluster.engine import Engine
 from alacrity.cluster.entries import MEMBERSHIP, REGULAR
 from alacrity.cluster.handshake import Identity
 from alacrity.cluster.members import Member
-from alacrity.cluster.membership import MemberChange
+from alacrity.cluster.membership import FIRST_INDEX, MemberChange
 from alacrity.cluster.outbox import Outbox
 from alacrity.cluster.proposals import OutcomeUnknown, Proposals, Refused, Route
 from alacrity.cluster.pulse import Pulse
@@ -142,6 +142,9 @@ class ClusterStatus(msgspec.Struct, frozen=True):
     @ivar has_quorum: whether a leader with a majority was heard of lately.
     @ivar suspended: why it takes no part at present, or for good; L{None}: it does.
     @ivar stale: whether what is read here may be out of date.
+    @ivar caught_up: whether it led, or has applied what was committed when it first heard of
+        a leader, since it started or became a member.
+    @ivar remembers: whether it started with the log of an earlier run.
     """
 
     name: str
@@ -154,6 +157,8 @@ class ClusterStatus(msgspec.Struct, frozen=True):
     has_quorum: bool
     suspended: str | None
     stale: bool
+    caught_up: bool = True
+    remembers: bool = True
 
 
 class Replica:
@@ -215,6 +220,9 @@ class Replica:
         self._compacting = False
         self._recovering = False
         self._raising_format = False
+        self._caught_up = False
+        self._goal: int | None = None
+        self._remembers = False
         # For how long there has been no leader with a majority, and when that was seen.
         self._unled = 0.0
         self._looked_at = 0.0
@@ -248,6 +256,7 @@ class Replica:
         if self._engine.halted is not None:
             self._halt()
             return
+        self._remembers = self._engine.applied_index > FIRST_INDEX
         self._publish()
         self._outbox.release()
         self._looked_at = self._ticked_at = self._clock.seconds()
@@ -458,6 +467,8 @@ class Replica:
             quorum,
             suspended,
             not (quorum and engine.is_member),
+            self._caught_up,
+            self._remembers,
         )
 
     @property
@@ -626,8 +637,23 @@ class Replica:
         self._outbox.release()
         self._pulse.signs = self._engine.signs_of_life()
         self._publish()
+        self._look_whether_caught_up()
         self._tell_leading(self._engine.leading and not self._stopped)
         self._raise_format()
+
+    def _look_whether_caught_up(self) -> None:
+        """
+        See L{ClusterStatus.caught_up}. A new leader does not know yet how far the log is
+        committed, but with an entry of its own term, all before that is.
+        """
+        engine = self._engine
+        if not engine.is_member:
+            self._caught_up, self._goal = False, None
+        elif not self._caught_up:
+            if self._goal is None and engine.leader is not None:
+                self._goal = engine.told_commit_index
+            reached = self._goal is not None and engine.applied_index >= self._goal
+            self._caught_up = engine.leading or (reached and engine.applied_term == engine.term)
 
     def _raise_format(self) -> None:
         """
