@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import Any, Final
 
 from twisted.internet.interfaces import IReactorDaemonize
@@ -26,8 +27,11 @@ def detach(reactor: Any) -> None:
     Go on in the background: this returns in the daemon alone. What that writes to standard
     error is told where it was started, until L{let_go}.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        # It is None where the descriptor was closed.
+        if stream is not None:
+            with suppress(OSError, ValueError):
+                stream.flush()
     read, write = os.pipe()
     if IReactorDaemonize.providedBy(reactor):
         reactor.beforeDaemonize()

@@ -277,6 +277,43 @@ class StopTests(NodeTestCase):
             {"alacrity-state", "old.log", "twistd.log"},
         )
 
+    def test_daemon_closed_descriptors(self) -> None:
+        """
+        It does so, or says by its status that it cannot, where standard input, output or
+        error are closed.
+        """
+        here = "tcp:0:interface=127.0.0.1"
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            in_use = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
+            for closed in ("0", "1", "2", "012"):
+                closing = " ".join(f"{each}>&-" for each in closed)
+                for proxy, status in ((here, 0), (in_use, 1)):
+                    directory = self.directory()
+                    command = [*TWISTD, "--pidfile=pid", "alacrity", f"--proxy={proxy}"]
+                    run = subprocess.run(
+                        [
+                            "sh",
+                            "-c",
+                            f'exec "$@" {closing}',
+                            "sh",
+                            *command,
+                            f"--management={here}",
+                        ],
+                        cwd=directory,
+                        env=environment,
+                        timeout=PATIENCE,
+                        check=False,
+                    )
+                    if run.returncode == 0:
+                        pid = int((directory / "pid").read_text())
+                        self.addCleanup(_kill, pid)
+                        os.kill(pid, signal.SIGTERM)
+                    self.assertEqual((closed, run.returncode), (closed, status))
+                    wait_until(lambda: not (directory / "pid").exists(), "the pid file is removed")  # noqa: B023
+                    said = (directory / "twistd.log").read_text()
+                    self.assertIn("stopped" if status == 0 else "Address already in use", said)
+
 
 class SignalTests(NodeTestCase):
     """
