@@ -22,6 +22,7 @@ from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from alacrity.config import Settings
 from tests.node import PATIENCE, TWISTD, Node, Process, TestServer, call, wait_until
 
 
@@ -609,39 +610,78 @@ class ReadmeTests(NodeTestCase):
     Lines of the README, run as they are written.
     """
 
-    def test_registering_again(self) -> None:
+    def lines(self) -> str:
         """
-        The lines register a server, and register it again after it was removed. Only the
-        pause between is shorter here.
+        The lines that register a server every 30 s.
         """
         readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
         found = re.search(r"\n(    while :; do\n(?:    .*\n)+?    done\n)", readme)
         assert found is not None
         lines = textwrap.dedent(found[1])
         self.assertEqual(len(lines.splitlines()), 5)
+        return lines
+
+    def run_lines(self, **variables: str) -> Path:
+        """
+        Run them, with a shorter pause, until the test ends.
+
+        @return: a file with the pauses that they ask for.
+        """
         directory = self.directory()
         pause = directory / "sleep"
         pause.write_text(
             f'#!/bin/sh\necho "$1" >> {directory}/pauses\nexec {which("sleep")} 0.05\n'
         )
         pause.chmod(0o755)
-        node, server = self.node(), self.server()
-        environment = {
-            **os.environ,
-            "PATH": f"{directory}:{os.environ['PATH']}",
-            "ALACRITY": f"http://localhost:{node.management}",
-            "PORT": str(server.port),
-        }
-        loop = subprocess.Popen(["sh", "-c", lines], env=environment, cwd=directory)
+        usual = {name: value for name, value in os.environ.items() if name != "PORT"}
+        environment = {**usual, "PATH": f"{directory}:{os.environ['PATH']}", **variables}
+        loop = subprocess.Popen(["sh", "-c", self.lines()], env=environment, cwd=directory)
         self.addCleanup(loop.wait)
         self.addCleanup(loop.kill)
+        return directory / "pauses"
+
+    def test_registering_again(self) -> None:
+        """
+        The lines register a server, and register it again after it was removed. Only the
+        pause between is shorter here.
+        """
+        node, server = self.node(), self.server()
+        pauses = self.run_lines(
+            ALACRITY=f"http://localhost:{node.management}", PORT=str(server.port)
+        )
         id = f"127.0.0.1:{server.port}"
         up = rf"server {re.escape(id)} is up: status 200"
         node.expect(up)
         self.assertEqual(call(node.management, "DELETE", f"/servers/{id}").status, 204)
         node.expect(f"{up}(?s:.*){up}")
-        self.assertEqual(set((directory / "pauses").read_text().split()), {"30"})
+        self.assertEqual(set(pauses.read_text().split()), {"30"})
 
+    def test_registering_with_token(self) -> None:
+        """
+        They give the token where its file is named, and do not depend on more being set:
+        the port is not the proxy's own then, which would be refused.
+        """
+        directory = self.directory()
+        token = "t" * 40
+        (directory / "token").write_text(f"{token}\n")
+        (directory / "token").chmod(0o600)
+        node = self.node(configuration=f'[management]\ntoken_file = "{directory}/token"')
+        self.run_lines(
+            ALACRITY=f"http://localhost:{node.management}",
+            ALACRITY_TOKEN_FILE=str(directory / "token"),
+        )
+
+        def registered() -> bool:
+            connection = HTTPConnection("127.0.0.1", node.management, timeout=PATIENCE)
+            self.addCleanup(connection.close)
+            connection.request("GET", "/servers", headers={"Authorization": f"Bearer {token}"})
+            return '"port":"8000"' in connection.getresponse().read().decode()
+
+        wait_until(registered, "a server is registered")
+        self.assertNotIn("tcp:8000", Settings().proxy.listen)
+        self.assertNotIn("tcp:8000", Settings().management.listen)
+
+    test_registering_with_token.skip = None if which("curl") else "curl is not there"  # type: ignore[attr-defined]
     test_registering_again.skip = None if which("curl") else "curl is not there"  # type: ignore[attr-defined]
 
 
