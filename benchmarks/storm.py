@@ -66,9 +66,11 @@ def run_node() -> None:
 
 def _break(service: object) -> None:
     """
-    Let a monitor come to its verdicts: those of one turn of the loop are some dozens, as
-    when checks end.
+    Let a monitor come to its verdicts as fast as it begins checks: 10 each 2 ms. (Faster than
+    that they do not come. All in one turn of the loop is harder: Python's collector then looks
+    through thousands that wait, for some 40 ms at a time.)
     """
+    from alacrity.health.monitor import STARTS, TICK
     from alacrity.pool import Report as Verdict
     from alacrity.pool import State
     from alacrity.service import Alacrity
@@ -78,14 +80,14 @@ def _break(service: object) -> None:
     watches = list(monitor._watches.values())[KEPT:]  # noqa: SLF001 - of a program of ours
 
     def some() -> None:
-        for watch in watches[-50:]:
+        for watch in watches[-STARTS:]:
             server = watch.server
             state = State.DOWN if server.state is State.UP else State.UP
             verdict = Verdict(server.id, server.revision, state, "a storm", time.time())
             monitor._ask(watch, verdict)  # noqa: SLF001
-        del watches[-50:]
+        del watches[-STARTS:]
         if watches:
-            service._reactor.callLater(0, some)  # noqa: SLF001
+            service._reactor.callLater(TICK, some)  # noqa: SLF001
 
     some()
 
