@@ -334,7 +334,7 @@ def _check_timeout(name: str, health: Health) -> None:
     See that a check that takes its whole time is over when the next one is due.
 
     @param health: where the timeout is not the default. The default, with a shorter
-        interval, is no fault: there is one check of a server at a time.
+        interval, is no fault: it is as long as the interval then.
     @raise ConfigurationError: it is not.
     """
     if health.timeout > health.interval:

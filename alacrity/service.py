@@ -225,6 +225,7 @@ class Alacrity(Service):
             own=self._own,
             token=self._bearer,
             hosts=settings.management.hosts,
+            interval=settings.health.interval,
         )
         self._message_limits = MessageLimits(
             header_bytes=settings.limits.header_bytes, header_count=settings.limits.header_count

@@ -187,6 +187,7 @@ class Management:
             own=lambda ip, port: self.own.get((ip, port)),
             token=token,
             hosts=hosts,
+            interval=5.0,
         )
         self.site = self.api.site(self.clock, connections)
 

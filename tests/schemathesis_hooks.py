@@ -9,6 +9,8 @@ from typing import Any
 
 import schemathesis
 
+from alacrity.config import Health
+
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
@@ -27,6 +29,10 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         case {"interval": int() | float() as interval, "timeout": int() | float() as timeout}:
             if timeout > interval >= 0.1:
                 body["check"].update(interval=timeout, timeout=interval)
+        case {"timeout": int() | float() as timeout, **others} if "interval" not in others:
+            # The node's interval is the default.
+            if timeout > Health().interval:
+                body["check"]["interval"] = timeout
     # An address that is the name, too, has to fit for one.
     if "name" not in body and len(str(body.get("address", ""))) > 128:
         body["name"] = "long"

@@ -287,7 +287,7 @@ class ParseTests(SynchronousTestCase):
 
     def test_shorter_interval(self) -> None:
         """
-        The default timeout may be above an interval: a server has one check at a time.
+        The default timeout may be above an interval: it is as long as that then.
         """
         self.assertEqual(parse("[health]\ninterval = 0.1").health.timeout, 2.0)
         self.assertEqual(parse("[health]\ninterval = 1\ntimeout = 1").health.timeout, 1.0)

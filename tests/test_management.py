@@ -361,10 +361,23 @@ class BadRegistrationTests(ManagementCase):
 
     def test_timeout_beside_the_default_interval(self) -> None:
         """
-        Either may be left to the node, whose checks of a server never overlap.
+        Either may be left to the node. A timeout is no longer than the node's interval then.
         """
+        for timeout in (5.001, 60, 86400):
+            for type in ("tcp", "http"):
+                answer = self.management.post(
+                    {**SERVER, "check": {"type": type, "timeout": timeout}}
+                )
+                self.assertProblem(answer, 400, "check.timeout")
+                self.assertIn(
+                    f"check.timeout is {float(timeout)} (above health.interval of this node, 5.0, "
+                    "as check.interval is not given); allowed: seconds, from 0.001 to 86400, at "
+                    "most check.interval, or without that the node's health.interval",
+                    answer.document["detail"],
+                )
         for check in (
-            {"timeout": 60},
+            {"timeout": 5},
+            {"interval": 60, "timeout": 60},
             {"interval": 0.1},
             {"interval": 3, "timeout": 3},
             {"interval": 0.1, "timeout": 0.001},
@@ -395,7 +408,8 @@ class BadRegistrationTests(ManagementCase):
                 {**SERVER, "check": {"type": "tcp", "interval": 1, "timeout": 1.5}},
                 (
                     "check.timeout is 1.5 (above check.interval, 1.0); allowed: seconds, from "
-                    "0.001 to 86400, at most check.interval if that is given, too"
+                    "0.001 to 86400, at most check.interval, or without that the node's "
+                    "health.interval"
                 ),
             ),
             (

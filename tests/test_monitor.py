@@ -208,6 +208,25 @@ class RegistrationTests(SynchronousTestCase):
         self.bench.advance(0.5)
         self.assertIs(self.bench.state(), State.UP)
 
+    def test_default_timeout_is_no_longer_than_the_interval(self) -> None:
+        """
+        Whichever of the two is given; a log from before may have a longer one.
+        """
+        for interval, timeout, health, expected in (
+            (None, None, Health(), 2.0),
+            (0.5, None, Health(), 0.5),
+            (60.0, None, Health(), 2.0),
+            (None, None, Health(interval=1.0), 1.0),
+            (None, 1.0, Health(interval=3.0), 1.0),
+            (None, 60.0, Health(), 60.0),
+            (1e-300, None, Health(), 0.1),
+        ):
+            bench = Bench(health=health)
+            bench.monitor.startService()
+            bench.register(check=TcpCheck(interval=interval, timeout=timeout))
+            bench.advance(3.0)
+            self.assertEqual(bench.begun[0][3], expected)
+
     def test_each_type_of_check_has_its_function(self) -> None:
         called: list[str] = []
         checks = Checks(

@@ -77,7 +77,7 @@ class Settings(Protocol):
 
     @property
     def timeout(self) -> float:
-        """Seconds that a check may take."""
+        """Seconds that a check may take, but no more than its interval."""
 
     @property
     def rise(self) -> int:
@@ -150,7 +150,8 @@ class _Watch:
         )
         self.fast = min(settings.fast_interval, self.interval)
         self.timeout = max(
-            SHORTEST_TIMEOUT, settings.timeout if check.timeout is None else check.timeout
+            SHORTEST_TIMEOUT,
+            min(settings.timeout, self.interval) if check.timeout is None else check.timeout,
         )
         self.rise = settings.rise if check.rise is None else check.rise
         self.fall = settings.fall if check.fall is None else check.fall

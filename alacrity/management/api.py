@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from functools import cache
 from itertools import chain
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.address import UNIXAddress
@@ -86,6 +87,7 @@ class Api:
         own: Callable[[str, int], str | None] = _nobody,
         token: bytes | None = None,
         hosts: Collection[str] = (),
+        interval: float = inf,
     ) -> None:
         """
         @param propose: how the pool is changed.
@@ -100,7 +102,9 @@ class Api:
         @param token: what callers must know; L{None}: all may call.
         @param hosts: the names by which the API may be called without a token, besides
             C{localhost}.
+        @param interval: between checks of a server that asks for none, in seconds.
         """
+        self._interval = interval
         self._view = view
         self._propose = propose
         self._stats = stats
@@ -171,7 +175,7 @@ class Api:
         names="/servers/{id}",
     )
     async def _register(self, request: Request) -> bytes:
-        asked = read_registration(require_json(request), caller(request))
+        asked = read_registration(require_json(request), caller(request), self._interval)
         own = self._own(asked.ip, asked.port)
         if own is not None:
             raise Problem(

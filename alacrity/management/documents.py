@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from math import inf
 from typing import Final, Protocol, TypeVar
 
 from msgspec import UNSET, Struct, UnsetType
@@ -50,8 +51,8 @@ ALLOWED: Final[Mapping[str, str]] = {
     "check.status": "two numbers, the lowest and the highest status that pass, from 100 to 599",
     "check.host": "a host name or an address, with or without a port",
     "check.interval": f"seconds, from {SHORTEST_INTERVAL} to 86400",
-    "check.timeout": f"seconds, from {SHORTEST_TIMEOUT} to 86400, at most check.interval if that is "
-    "given, too",
+    "check.timeout": f"seconds, from {SHORTEST_TIMEOUT} to 86400, at most check.interval, or "
+    "without that the node's health.interval",
     "check.rise": "a whole number from 1 to 100",
     "check.fall": "a whole number from 1 to 100",
     "check.port": "1 to 65535, as a number or a string",
@@ -110,18 +111,19 @@ class CheckResult(Protocol):
 # What is read
 
 
-def read_registration(body: bytes, caller: str | None) -> Registration:
+def read_registration(body: bytes, caller: str | None, interval: float = inf) -> Registration:
     """
     Read the body of a C{POST /servers}.
 
     @param caller: the IP address of who sent it; L{None}: it has none.
+    @param interval: of checks for which none is given, in seconds.
     @raise Problem: it is not as it must be.
     """
     asked = read(body, RegistrationDocument, ALLOWED)
     return Registration(
         ip=_caller_ip(caller) if asked.ip is UNSET else _ip(asked.ip),
         port=_port("port", asked.port),
-        check=TcpCheck() if asked.check is UNSET else _check(asked.check),
+        check=TcpCheck() if asked.check is UNSET else _check(asked.check, interval),
         weight=asked.weight,
     )
 
@@ -237,11 +239,15 @@ def _caller_ip(caller: str | None) -> str:
     return str(address)
 
 
-def _check(asked: CheckDocument) -> Check:
+def _check(asked: CheckDocument, usual: float) -> Check:
     interval = _given(asked.interval)
     timeout = _given(asked.timeout)
-    if interval is not None and timeout is not None and timeout > interval:
-        reason = f"above check.interval, {shown(interval)}"
+    if timeout is not None and timeout > (usual if interval is None else interval):
+        reason = (
+            f"above health.interval of this node, {shown(usual)}, as check.interval is not given"
+            if interval is None
+            else f"above check.interval, {shown(interval)}"
+        )
         raise fault("check.timeout", timeout, ALLOWED, reason=reason)
     rise = _given(asked.rise)
     fall = _given(asked.fall)
