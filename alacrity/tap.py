@@ -6,9 +6,11 @@ It is opened before there is a reactor, so it imports little, and chooses one.
 
 from __future__ import annotations
 
+import importlib
 import sys
+import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from twisted.application.service import IService
 from twisted.python.usage import Options as BaseOptions
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from alacrity.config import Settings
     from alacrity.launch import Launch
     from alacrity.signals import Signals
+
+
+_NEEDED: Final = ("alacrity.service", "klein", "treq")
+"""Modules whose absence is told before anything is done."""
 
 
 class Options(BaseOptions):
@@ -84,8 +90,14 @@ class Options(BaseOptions):
         """
         Choose the reactor, while that can be done, and read the configuration.
 
-        @raise SystemExit: it is at fault, or was only to be checked.
+        @raise SystemExit: it is at fault, or was only to be checked; or a package is missing.
         """
+        try:
+            self._prepare()
+        except ImportError as error:
+            raise _fault(_missing(error)) from None
+
+    def _prepare(self) -> None:
         from alacrity.daemon import fill_standard_descriptors
 
         if isinstance(self.parent, BaseOptions):
@@ -121,6 +133,8 @@ class Options(BaseOptions):
         if self["check-config"]:
             print("configuration ok")
             raise SystemExit(0)
+        for module in _NEEDED:
+            importlib.import_module(module)
         self._take_over()
 
     def _run_directory(self) -> Path:
@@ -160,7 +174,22 @@ class Options(BaseOptions):
             self.signals.install()
 
 
-def _fault(error: Exception) -> SystemExit:
+def _missing(error: ImportError) -> str:
+    """
+    The line on a package that cannot be imported.
+    """
+    name = error.name
+    if name is None:
+        # It is there, and has raised this itself.
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        name = str(frame.f_globals.get("__name__"))
+    return (
+        f"the package {name.partition('.')[0]} cannot be imported: {error}; install Alacrity with "
+        "all that it depends on (python3 -m pip install .)"
+    )
+
+
+def _fault(error: object) -> SystemExit:
     """
     The end of the process, with a line that says why.
     """

@@ -57,6 +57,20 @@ class BudgetTests(SynchronousTestCase):
     The shares.
     """
 
+    def test_documented(self) -> None:
+        """
+        The documents have the least numbers with which a node starts.
+        """
+        path = Path(__file__).parent.parent / "docs" / "operations.md"
+        text = " ".join(path.read_text(encoding="utf-8").split())
+        clustered = msgspec.structs.replace(DEFAULT, clustered=True, listeners=3)
+        least = [wanted.own + LEAST for wanted in (DEFAULT, clustered)]
+        self.assertIn("With fewer than {} ({} in a cluster".format(*least), text)
+        for wanted, number in zip((DEFAULT, clustered), least, strict=True):
+            share_out(number, wanted)
+            with self.assertRaises(TooFew):
+                share_out(number - 1, wanted)
+
     def test_enough(self) -> None:
         """
         Everybody gets what is wanted, and servers what is left.

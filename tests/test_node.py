@@ -700,9 +700,12 @@ class DaemonFaultTests(NodeTestCase):
         configuration: str = "",
         proxy: str = here,
         management: str = here,
+        path: Path | None = None,
     ) -> str:
         """
         What is said of a fault.
+
+        @param path: where modules are found first.
         """
         self.place = self.directory()
         (self.place / "a.toml").write_text(configuration)
@@ -716,7 +719,12 @@ class DaemonFaultTests(NodeTestCase):
                 *(f"--management={management}", *options),
             ],
             cwd=self.place,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(
+                    str(each) for each in (path, Path(__file__).parent.parent) if each is not None
+                ),
+            },
             capture_output=True,
             text=True,
             timeout=PATIENCE,
@@ -777,6 +785,26 @@ class DaemonFaultTests(NodeTestCase):
             (("--uid=99999999",), (), "--uid.*: found .*99999999.*"),
         ):
             self.assertRegex(self.fault(*options, twistd=twistd), f"^alacrity: {line}$")
+
+    def test_missing_packages(self) -> None:
+        """
+        A package that is not there, or fails when it is imported.
+        """
+        missing = 'raise ModuleNotFoundError("No module named {0!r}", name={0!r})'
+        for name, code in (
+            ("msgspec", missing),
+            ("klein", missing),
+            ("treq", "raise ImportError('it is broken')"),
+            ("pysyncobj", missing),
+        ):
+            stub = self.directory()
+            (stub / f"{name}.py").write_text(code.format(name))
+            self.assertRegex(
+                self.fault(path=stub),
+                f"^alacrity: the package {name} cannot be imported: (No module named '{name}'|it is "
+                "broken); install Alacrity with all that it depends on",
+            )
+        self.assertRegex(self.fault(path=stub, twistd=("-n",)), "^alacrity: the package pysyncobj ")
 
     def test_pid_file(self) -> None:
         """
