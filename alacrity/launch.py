@@ -136,8 +136,10 @@ class Launch:
 
     def fail_running(self, fault: str) -> None:
         """
-        The same, once the reactor runs. C{twistd} would end with 0 when it stops.
+        The same, once the reactor runs. C{twistd} would end with 0 when it stops. Whoever
+        waits finds no pid file of this process any more.
         """
+        self.end()
         self.fail(fault)
         atexit.register(self._exit)
 

@@ -61,6 +61,15 @@ class TcpSocket(msgspec.Struct, frozen=True):
         return ip == self.host or (wild and is_here(ip))
 
 
+def _real(path: str) -> tuple[str, str]:
+    """
+    The directory of a path, without links, and the name in it. A socket is made beside a
+    link of its name, not where that leads.
+    """
+    parent, name = os.path.split(os.path.abspath(path))
+    return os.path.realpath(parent), name
+
+
 class UnixSocket(msgspec.Struct, frozen=True):
     """
     A Unix socket that listens.
@@ -74,9 +83,7 @@ class UnixSocket(msgspec.Struct, frozen=True):
         """
         Whether only one of the two can listen.
         """
-        return isinstance(other, UnixSocket) and os.path.abspath(self.path) == os.path.abspath(
-            other.path
-        )
+        return isinstance(other, UnixSocket) and _real(self.path) == _real(other.path)
 
     def fault(self, directory: Path) -> tuple[str, str] | None:
         """
@@ -85,10 +92,16 @@ class UnixSocket(msgspec.Struct, frozen=True):
 
         @param directory: as seen from which a relative path is.
         """
+        if not self.path:
+            return "an empty path", "the path of a socket, such as unix:/run/alacrity.sock"
         length = len(os.fsencode(self.path))
         if length > PATH_BYTES:
             return f"a path of {length} bytes", f"at most {PATH_BYTES} bytes"
-        parent = (directory / self.path).parent
+        path = directory / self.path
+        if path.exists() and not path.is_socket():
+            kind = "directory" if path.is_dir() else "file"
+            return f"the path of a {kind}", "one where nothing is, or a socket"
+        parent = path.parent
         if not parent.is_dir():
             return (
                 f"a socket in {str(parent)!a}, which is no directory",

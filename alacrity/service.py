@@ -437,7 +437,8 @@ class Alacrity(Service):
         self._failure = why = _cause(failure.value)
         if isinstance(failure.value, CannotListenError):
             fault = f"cluster cannot listen: {why}"
-            self._log.critical("{fault}", fault=fault)
+            # Not critical: twist would show it on standard error as well.
+            self._log.error("{fault}", fault=fault)
         else:
             fault = f"this node cannot take part in the cluster: {why}"
             self._log.failure("this node cannot take part in the cluster", failure)

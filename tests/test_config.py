@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from ipaddress import ip_network
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any
 
 import msgspec
@@ -367,6 +369,8 @@ class SocketTests(SynchronousTestCase):
         """
         The same address, however it is spelled, in whatever tables.
         """
+        link = Path(self.mktemp()).absolute()
+        link.symlink_to(Path.cwd())
         for one, other in (
             ("tcp:8080", "tcp:8080"),
             ("tcp:8080", "tcp:port=8080"),
@@ -384,6 +388,7 @@ class SocketTests(SynchronousTestCase):
             ("tcp6:8080:interface=\\:\\:ffff\\:127.0.0.1", "tcp:8080:interface=127.0.0.1"),
             ("unix:a", "unix:./a:mode=660"),
             ("unix:a", f"unix:{Path('a').absolute()}"),
+            ("unix:a", f"unix:{link}/a"),
             ("systemd:domain=INET:index=0", "systemd:domain=INET:index=0"),
         ):
             for first, second in ((one, other), (other, one)):
@@ -419,8 +424,27 @@ class SocketTests(SynchronousTestCase):
 
     def test_unix_paths(self) -> None:
         """
-        The directory exists, and the path fits into the kernel's structure.
+        The directory exists, nothing else has the path, and it fits into the kernel's
+        structure.
         """
+        # A path of mktemp() would be too long.
+        taken = Path(mkdtemp())
+        self.addCleanup(rmtree, taken)
+        (taken / "file").touch()
+        for place, found in (
+            (taken, "the path of a directory"),
+            (taken / "file", "the path of a file"),
+        ):
+            self.assertRegex(
+                self.fault(management=[f"unix:{place}"]),
+                rf"^a.toml: management.listen\[0\]: found 'unix:.*, {found}; allowed: one where "
+                "nothing is, or a socket$",
+            )
+        self.assertEqual(
+            self.fault(proxy=["unix:"]),
+            "a.toml: proxy.listen[0]: found 'unix:', an empty path; allowed: the path of a "
+            "socket, such as unix:/run/alacrity.sock",
+        )
         self.assertEqual(
             self.fault(management=["unix:/missing/deep/a:mode=600"]),
             "a.toml: management.listen[0]: found 'unix:/missing/deep/a:mode=600', a socket in "

@@ -5,11 +5,15 @@ L{tests.test_node}.
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity import daemon
+from alacrity.launch import Launch
 
 
 class WaitTests(SynchronousTestCase):
@@ -64,3 +68,26 @@ class WaitTests(SynchronousTestCase):
         os.close(gone)
         self.addCleanup(os.close, output)
         self.assertEqual(daemon.wait(read, output), 1)
+
+
+class RunningTests(SynchronousTestCase):
+    """
+    A fault of a daemon whose reactor runs.
+    """
+
+    def test_pid_file(self) -> None:
+        """
+        The pid file is gone when the process that waits is let go.
+        """
+        path = Path(self.mktemp())
+        launch = Launch()
+        launch.write_pid_file(path, needed=True)
+        self.addCleanup(atexit.unregister, launch.end)
+        self.addCleanup(atexit.unregister, launch._exit)
+        self.patch(launch, "_daemon", True)
+        there: list[bool] = []
+        self.patch(daemon, "let_go", lambda *, ready: there.append(path.exists()))
+        self.patch(sys, "__stderr__", None)
+        self.assertTrue(path.exists())
+        launch.fail_running("why")
+        self.assertEqual(there, [False])

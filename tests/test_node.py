@@ -462,6 +462,17 @@ class TwistTests(NodeTestCase):
         self.addCleanup(node.stop, signal.SIGKILL)
         port = int(node.expect(r"proxy listens on 127\.0\.0\.1:(\d+)")[1])
         self.assertEqual(call(port, "GET", "/").status, 503)
+        (directory / "secret").write_text("x" * 40)
+        (directory / "secret").chmod(0o600)
+        (directory / "a.toml").write_text(
+            f'[cluster]\nlisten = ["tcp:{port}:interface=127.0.0.1"]\n'
+            f'advertise = "127.0.0.1:{port}"\nsecret_file = "secret"'
+        )
+        options = ("--config=a.toml", f"--proxy={here}", f"--management={here}", "--state-dir=b")
+        second = Process([*twist, "--log-file=second", "alacrity", *options], directory)
+        self.addCleanup(second.stop, signal.SIGKILL)
+        self.assertEqual(second.ended(), 1)
+        self.assertEqual(second.log, "alacrity: cluster cannot listen: Address already in use\n")
         node.send(signal.SIGUSR2)
         node.expect("SIGUSR2 is ignored")
         node.send(signal.SIGTERM)

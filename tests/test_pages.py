@@ -7,7 +7,11 @@ from __future__ import annotations
 from typing import Final
 
 from twisted.internet.address import UNIXAddress
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.test.requesthelper import DummyRequest
 
+from alacrity.management.problems import TITLES
+from alacrity.management.site import respond
 from tests.management_caller import TOKEN, Management, ManagementCase, Response, response
 
 CHROME: Final = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0"
@@ -264,3 +268,18 @@ class ExemptTests(ManagementCase):
             "GET", "/servers?consistent=1", headers=self.FIELDS, peer=UNIXAddress(None)
         )
         self.assertEqual(answer.status, 200)
+
+
+class PhraseTests(SynchronousTestCase):
+    """
+    The words beside a status.
+    """
+
+    def test_each(self) -> None:
+        """
+        They are those of the problem document, also where Twisted has none.
+        """
+        for status, title in TITLES.items():
+            request = DummyRequest([b""])
+            respond(request, status, b"")  # type: ignore[arg-type]
+            self.assertEqual(request.responseMessage, title.encode())

@@ -23,7 +23,7 @@ from twisted.web.server import Request, Site
 from alacrity.descriptors import slack
 from alacrity.management.connections import IDLE_SECONDS, BoundedChannel, TooMany
 from alacrity.management.pages import split_target
-from alacrity.management.problems import MEDIA_TYPE, Problem
+from alacrity.management.problems import MEDIA_TYPE, TITLES, Problem
 
 _log: Final = Logger()
 
@@ -266,7 +266,9 @@ def respond(
     """
     Prepare an answer with a body; the caller writes what this returns.
     """
-    request.setResponseCode(status)
+    title = TITLES.get(status)
+    # Twisted has no words for some.
+    request.setResponseCode(status, None if title is None else title.encode("ascii"))
     set_headers(
         request,
         {
