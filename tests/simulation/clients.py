@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from alacrity.cluster.replica import OutcomeUnknown, Refused
 from alacrity.pool import Command, Deregister, HttpCheck, Register, Report, State, server_id
-from tests.simulation.ledger import Ledger
+from tests.simulation.raft_ledger import RaftLedger
 from tests.simulation.newer import VERSION, Touch
 from tests.simulation.world import World
 
@@ -24,7 +24,7 @@ class Client:
     def __init__(
         self,
         world: World,
-        ledger: Ledger,
+        ledger: RaftLedger,
         name: str,
         nodes: Callable[[], list[Any]],
         pause: tuple[float, float],
@@ -112,6 +112,7 @@ class Client:
                     self._over(request_id, doubt=again)
                 return
             self._ledger.acknowledge(request_id)
+            self._ledger.shown(node.name, request_id, node.pool.index)
             self._next()
 
         def patience() -> None:
@@ -144,7 +145,8 @@ class Client:
             return
         node = world.rng.choice(nodes)
         ledger = self._ledger
-        wanted = max((ledger.applied_at[each] for each in ledger.acknowledged), default=0)
+        wanted = ledger.newest_acknowledged
+        committed = ledger.last_committed
         answered = False
 
         def answer(result: Any) -> None:
@@ -154,6 +156,7 @@ class Client:
             answered = True
             if not isinstance(result, Failure):
                 ledger.barriers += 1
+                ledger.read(node.name, committed)
                 ledger.expect(
                     node.pool.index >= wanted,
                     lambda: (

@@ -17,6 +17,7 @@ class Ledger:
     @ivar history: for each index of the pool, the request that led there, and what the
         pool was then.
     @ivar older: the nodes that are of the older version.
+    @ivar newest_acknowledged: the highest index of the pool of what was acknowledged.
     @ivar newer: the requests that these do not understand.
     """
 
@@ -30,6 +31,7 @@ class Ledger:
         self.refused: dict[str, None] = {}
         self.unknown: dict[str, None] = {}
         self.barriers = 0
+        self.newest_acknowledged = 0
         self.older: set[str] = set()
         self.newer: set[str] = set()
 
@@ -74,6 +76,20 @@ class Ledger:
         self.acknowledged[request_id] = None
         if request_id not in self.applied_at:
             self.violate(f"acknowledged before it was applied: {request_id}")
+        self.newest_acknowledged = max(
+            self.newest_acknowledged, self.applied_at.get(request_id, 0)
+        )
+
+    def shown(self, node: str, request_id: str, index: int) -> None:
+        """
+        Whoever was answered reads from the same node.
+        """
+        at = self.applied_at.get(request_id, 0)
+        if index < at:
+            self.violate(
+                f"acknowledged before it was shown: {request_id} is applied at {at}, "
+                f"and {node} shows {index}"
+            )
 
     def refuse(self, request_id: str) -> None:
         self.refused[request_id] = None

@@ -116,6 +116,8 @@ class Connection:
 class Network:
     """
     All connections, and what is wrong with the wires.
+
+    @ivar on_send: told of each message that leaves: from whom, to whom, and what.
     """
 
     def __init__(self, world: World) -> None:
@@ -123,6 +125,7 @@ class Network:
         self.slow = 0.002
         self.disorder = 0.0
         self.late = 0.5
+        self.on_send: Callable[[str, str, dict[str, Any]], object] = lambda a, b, message: None
         self._hosts: dict[str, Host] = {}
         self._cuts: set[tuple[str, str]] = set()
         self._connections: dict[frozenset[str], Connection] = {}
@@ -287,6 +290,7 @@ class SimulatedTransport(Transport):  # type: ignore[misc] # it is not annotated
         connection = self._connections.get(node.id)
         if connection is None:
             return False
+        self._network.on_send(self._name, node.id, message)
         connection.send(self._name, message)
         return True
 

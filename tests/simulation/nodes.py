@@ -28,9 +28,10 @@ from alacrity.cluster.surroundings import Peer
 from alacrity.cluster.transport import Acquaintances
 from alacrity.pool import Command, Outcome, Pool, PoolView
 from tests.fake_files import Crashed, FakeFiles
-from tests.simulation.ledger import Ledger
+from tests.simulation.raft_ledger import RaftLedger
 from tests.simulation.network import Network, SimulatedTransport
 from tests.simulation.newer import NewerReplica, request_id_of
+from tests.simulation.watching import Watching, watching
 from tests.simulation.world import Time, World
 
 
@@ -77,6 +78,7 @@ class _Recording(Replica):
     def _release(self) -> None:
         if self._engine.role == LEADER:
             self.node.ledger.leads(self.node.name, self._engine.term)
+        self.node.ledger.released(self.node.name)
         super()._release()
 
 
@@ -100,7 +102,7 @@ class Node:
         self,
         world: World,
         network: Network,
-        ledger: Ledger,
+        ledger: RaftLedger,
         name: str,
         founders: tuple[str, ...],
         settings: Settings,
@@ -124,6 +126,7 @@ class Node:
         self.transport = SimulatedTransport(network, name, peer)
         self.replica: _Recording | None = None
         self.slow_disk = 0.003
+        ledger.watch(self)
 
     @property
     def running(self) -> bool:
@@ -155,12 +158,15 @@ class Node:
                 self._run_in_thread,
                 rng,
                 self.settings,
-                self.engine,
+                watching(self.engine),
             )
         except Crashed:
             self.kill()
             return
         replica.node = self
+        self.ledger.started(self.name)
+        assert isinstance(replica._engine, Watching)
+        replica._engine.ledger = self.ledger
         self.view = view
         self.transport.identity = lambda: replica.identity
         self.transport.accept = self.acquaintances(replica.known, storage)
@@ -204,6 +210,7 @@ class Node:
         """
         Lose all files, while it does not run.
         """
+        self.ledger.wiped(self.name)
         self.files = FakeFiles()
 
     def crash_soon(self) -> None:
@@ -300,7 +307,7 @@ class StockNode:
         self,
         world: World,
         network: Network,
-        ledger: Ledger,
+        ledger: RaftLedger,
         name: str,
         founders: tuple[str, ...],
         settings: Settings,

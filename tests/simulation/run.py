@@ -18,9 +18,9 @@ from alacrity.cluster.storage import Storage
 from alacrity.cluster.surroundings import Limits, Timing
 from tests.simulation.clients import Client
 from tests.simulation.clock import use
-from tests.simulation.ledger import Ledger
 from tests.simulation.network import Network
 from tests.simulation.nodes import Node, member
+from tests.simulation.raft_ledger import RaftLedger
 from tests.simulation.replacement import Replacement
 from tests.simulation.scenarios import SCENARIOS, Scenario
 from tests.simulation.upgrades import Upgrade
@@ -66,7 +66,8 @@ class Run:
         self.network.slow = scenario.slow
         self.network.disorder = scenario.disorder
         self.network.late = scenario.late
-        self.ledger = Ledger(world)
+        self.ledger = RaftLedger(world)
+        self.network.on_send = self.ledger.sent
         settings = Settings(
             timing=Timing(resend=0.5, catch_up=5.0),
             limits=Limits(

@@ -1,0 +1,399 @@
+"""
+Raft's own promises, checked on each node as a run goes on: against its simulated disk
+when something leaves it, and against what all other nodes did before.
+
+L{INVARIANTS} names them. A violation begins with the name of the one that is broken.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+from alacrity.cluster.entries import MEMBERSHIP
+from alacrity.cluster.raft import LEADER
+from tests.fake_files import FakeFiles
+from tests.simulation.durable import Durable, Names
+from tests.simulation.ledger import Ledger
+
+INVARIANTS: Final = {
+    "one vote a term": "a node, with its files, votes for one candidate in a term, itself included",
+    "term on disk": "the term that a message tells is on the sender's disk",
+    "vote on disk": "a vote is on the voter's disk when it leaves, and when its own count begins",
+    "match on disk": "what a follower confirms is on its disk, and equal to the leader's log",
+    "disk keeps": "no file that takes another's place forgets a vote, a term or a committed entry",
+    "restart keeps": "a node that starts knows the latest term and vote on its disk",
+    "votes of a majority": "who leads has the votes of a majority of the members by its log",
+    "pre-votes of a majority": "who stands was told so by a majority, or by the leader",
+    "one leader a term": "a term has one leader",
+    "leader completeness": "who leads has all that was committed in earlier terms",
+    "commit of a majority": "a committed entry is on the disks of a majority of the members",
+    "commit of its term": "a leader commits an entry of its own term, and with it those before",
+    "state machine safety": "an index is committed once: all nodes commit the same entry there",
+    "log matching": "entries of one index and term are equal, and so are those before them",
+    "committed stays": "a committed entry is not truncated",
+    "commit told": "no message tells of a commit that did not happen",
+    "snapshot of commits": "a snapshot's last entry is committed",
+    "seen on disk": "what is applied and seen outside is on this node's disk",
+    "one change at a time": "the members change when the change before is committed",
+    "change after commit": "the members change once the leader has committed in its term",
+    "caught up": "a new member has the log before it counts",
+    "read index": "a consistent read shows all that was committed when it was asked for",
+    "nothing back": "term, commit and what is applied never go back; a vote stays for its term",
+    "leader appends": "a leader never truncates its own log",
+    "vote up to date": "a vote goes to whose log is not behind, from a member",
+    "pre-vote in silence": "a pre-vote is granted to whose log is not behind, while none leads",
+    "reply of this term": "a reply to an earlier leadership, or of a stranger, changes nothing",
+    "message of this term": "a leader of an earlier term changes nothing",
+    "confirmed what came": "a follower confirms no more than a message has proved",
+    "leader heard": "a leader that no majority has answered lately steps down",
+    "backlog bounded": "a leader appends no command to a full backlog",
+}
+"""What must hold, by name."""
+
+
+class Observed(Protocol):
+    """
+    A node whose disk and engine can be looked at.
+    """
+
+    name: str
+    files: FakeFiles
+    replica: Any
+
+
+class RaftLedger(Ledger):
+    """
+    A L{Ledger} that sees terms, votes, logs and commits.
+
+    @ivar committed: term and command by index, of all that any node took for committed.
+    """
+
+    def __init__(self, world: Any) -> None:
+        super().__init__(world)
+        self.nodes: dict[str, Observed] = {}
+        self.disks: dict[str, Durable] = {}
+        self._lost_disks: dict[str, list[Durable]] = {}
+        self.committed: dict[int, int] = {2: 0}
+        self.last_committed = 2
+        # The last index that was committed in each term by its leader.
+        self._committed_in: dict[int, int] = {}
+        self._entries: dict[tuple[int, int], tuple[bytes, int | None]] = {}
+        self._votes: dict[tuple[str, str, int], str] = {}
+        self._voters: dict[tuple[int, str], set[str]] = {}
+        self._granted: dict[tuple[int, str], set[str]] = {}
+        self._asked_to_stand: set[str] = set()
+        self._led: set[tuple[str, int]] = set()
+        self._seen: dict[str, int] = {}
+
+    def break_(self, invariant: str, text: str) -> None:
+        """
+        Note a violation of one of L{INVARIANTS}.
+        """
+        assert invariant in INVARIANTS, invariant
+        self.violate(f"{invariant}: {text}")
+
+    # Disks
+
+    def watch(self, node: Observed) -> None:
+        """
+        Follow a node from now on.
+        """
+        self.nodes[node.name] = node
+        self.disks[node.name] = Durable(self._appended, self._truncated)
+
+    def disk(self, name: str) -> Durable:
+        """
+        What is on a node's disk now.
+        """
+        disk = self.disks[name]
+        term, vote, incarnation = disk.term, disk.vote, disk.incarnation
+        common = min(disk.last_index, self.last_committed)
+        had = common > 0 and disk.has(common, self.committed.get(common, -1))
+        snapshot = disk.snapshot
+        disk.refresh(self.nodes[name].files)
+        if disk.incarnation == incarnation != "":
+            if (disk.term, disk.vote) != (term, vote) and (
+                disk.term < term or (disk.term == term and vote is not None)
+            ):
+                self.break_(
+                    "disk keeps",
+                    f"{name} had term {term} and vote {vote} on disk, now {disk.term}, {disk.vote}",
+                )
+            if had and not disk.has(common, self.committed[common]):
+                self.break_("disk keeps", f"{name} had entry {common}, which is committed")
+        if disk.snapshot != snapshot and disk.snapshot[0]:
+            index, last_term = disk.snapshot
+            if index > self.last_committed or self.committed.get(index, last_term) != last_term:
+                self.break_(
+                    "snapshot of commits",
+                    f"{name} has a snapshot up to {index} of term {last_term}, not committed",
+                )
+        return disk
+
+    def wiped(self, name: str) -> None:
+        """
+        A node has lost its files. What it confirmed before, it had.
+        """
+        self.disk(name)
+        self._lost_disks.setdefault(name, []).append(self.disks[name])
+        self.disks[name] = Durable(self._appended, self._truncated)
+
+    def _has(self, name: str, index: int, term: int) -> bool:
+        return name in self.nodes and (
+            self.disk(name).has(index, term)
+            or any(each.has(index, term) for each in self._lost_disks.get(name, ()))
+        )
+
+    def _appended(self, disk: Durable, index: int, term: int, command: bytes) -> None:
+        if index == disk.snapshot[0]:
+            # It stands for the entry that the snapshot ends with, and need not be it.
+            return
+        before = disk.term_at(index - 1)
+        known = self._entries.setdefault((index, term), (command, before))
+        if known[0] != command or (None not in {known[1], before} and known[1] != before):
+            self.break_("log matching", f"entry {index} of term {term} is not the same everywhere")
+        elif known[1] is None and before is not None:
+            self._entries[index, term] = command, before
+
+    def _truncated(self, disk: Durable, index: int) -> None:
+        known = self.committed.get(index)
+        if known is not None and disk.has(index, known):
+            self.break_("committed stays", f"entry {index} of term {known} is truncated on a disk")
+
+    # What leaves a node
+
+    def sent(self, name: str, to: str, message: dict[str, Any]) -> None:
+        """
+        A message leaves a node.
+        """
+        node = self.nodes.get(name)
+        if node is None:
+            return
+        kind = message["type"]
+        term = message.get("current", message.get("term"))
+        if term is None or kind == "pre_vote":
+            return
+        disk = self.disk(name)
+        if disk.term < term:
+            self.break_(
+                "term on disk", f"{name} sends {kind} of term {term}, its disk has {disk.term}"
+            )
+        if kind == "append_entries":
+            if message["commit_index"] > self.last_committed:
+                self.break_("commit told", f"{name} tells of commit {message['commit_index']}")
+        elif kind == "next_node_idx":
+            if message["success"]:
+                self._confirmed(name, disk, message)
+        elif kind == "request_vote":
+            self._stands(name, disk, term)
+            self._voted(name, disk, term, name)
+        elif kind == "response_vote":
+            self._voted(name, disk, term, to)
+        elif kind == "pre_vote_reply":
+            if message["granted"]:
+                self._granted.setdefault((message["term"], to), set()).add(name)
+        elif kind == "timeout_now":
+            self._asked_to_stand.add(to)
+
+    def _voted(self, name: str, disk: Durable, term: int, candidate: str) -> None:
+        if disk.term == term and disk.vote != candidate:
+            self.break_(
+                "vote on disk",
+                f"{name} votes for {candidate} in term {term}, its disk has {disk.vote}",
+            )
+        known = self._votes.setdefault((name, disk.incarnation, term), candidate)
+        if known != candidate:
+            self.break_(
+                "one vote a term", f"{name} votes for {known} and for {candidate} in term {term}"
+            )
+        self._voters.setdefault((term, candidate), {candidate}).add(name)
+
+    def _stands(self, name: str, disk: Durable, term: int) -> None:
+        members = disk.members_at(disk.last_index)
+        granted = self._granted.get((term, name), set()) | {name}
+        if self._is_majority(granted, members):
+            return
+        if name in self._asked_to_stand:
+            # It may ask many, with as many messages.
+            self._granted.setdefault((term, name), set()).update(members)
+            self._asked_to_stand.discard(name)
+            return
+        self.break_(
+            "pre-votes of a majority",
+            f"{name} stands in term {term} by {sorted(granted)} of {sorted(members)}",
+        )
+
+    @staticmethod
+    def _is_majority(names: set[str], members: Names) -> bool:
+        return 2 * len(names.intersection(members)) > len(members)
+
+    def _confirmed(self, name: str, disk: Durable, message: dict[str, Any]) -> None:
+        term, index = message["term"], message["next_node_idx"] - 1
+        if disk.term > term:
+            # It follows a later leader by now, and may have other entries for that.
+            return
+        if index > disk.last_index:
+            self.break_(
+                "match on disk", f"{name} confirms {index}, its disk ends at {disk.last_index}"
+            )
+
+    # Steps
+
+    def started(self, name: str) -> None:
+        """
+        A node begins to run, before it takes part.
+        """
+        engine = self.nodes[name].replica._engine
+        disk = self.disk(name)
+        vote = engine._SyncObj__votedForNodeId
+        if engine.term < disk.term or (engine.term == disk.term and vote != disk.vote):
+            self.break_(
+                "restart keeps",
+                f"{name} starts in term {engine.term} with vote {vote}, "
+                f"its disk has {disk.term}, {disk.vote}",
+            )
+        self._seen[name] = engine.commit_index
+
+    def released(self, name: str) -> None:
+        """
+        A step is over and synced: what it has sent leaves, what it has applied is seen.
+        """
+        engine = self.nodes[name].replica._engine
+        disk = self.disk(name)
+        if engine.commit_index > self._seen.get(name, 0):
+            self._commits(name, engine, disk)
+            self._seen[name] = engine.commit_index
+        if engine.applied_index > disk.last_index:
+            self.break_(
+                "seen on disk",
+                f"{name} has applied {engine.applied_index}, its disk ends at {disk.last_index}",
+            )
+        if engine.role == LEADER:
+            self._leads(name, engine, disk)
+
+    def _commits(self, name: str, engine: Any, disk: Durable) -> None:
+        index = engine.commit_index
+        term = disk.term_at(index)
+        known = min(index, self.last_committed)
+        mine = disk.term_at(known)
+        if mine is not None and known in self.committed and mine != self.committed[known]:
+            self.break_(
+                "state machine safety",
+                f"{name} commits entry {known} of term {mine}, "
+                f"another node has one of term {self.committed[known]}",
+            )
+        if index <= self.last_committed:
+            return
+        if term is None:
+            self.break_("seen on disk", f"{name} commits {index}, which is not on its disk")
+            return
+        leads = engine.role == LEADER
+        if leads and term != engine.term:
+            self.break_(
+                "commit of its term",
+                f"{name} commits entry {index} of term {term} in term {engine.term}",
+            )
+        having = {each for each in self.nodes if self._has(each, index, term)}
+        # A leader counts by the end of its log; both majorities meet all later ones.
+        then, now = disk.members_at(index), disk.members_at(disk.last_index)
+        if not (self._is_majority(having, then) or self._is_majority(having, now)):
+            self.break_(
+                "commit of a majority",
+                f"{name} commits entry {index} of term {term}, "
+                f"{sorted(having)} have it on disk, members are {sorted(then)}",
+            )
+        for each in range(self.last_committed + 1, index + 1):
+            at = disk.term_at(each)
+            if at is not None:
+                self.committed[each] = at
+        self.last_committed = index
+        self._committed_in[engine.term] = index
+
+    def _leads(self, name: str, engine: Any, disk: Durable) -> None:
+        term = engine.term
+        if (name, term) not in self._led:
+            self._led.add((name, term))
+            self._elected(name, term, disk)
+        if disk.term != term:
+            return
+        for peer, match in engine._SyncObj__raftMatchIndex.items():
+            if match <= 2 or peer.id not in self.nodes:
+                continue
+            theirs = self.disk(peer.id)
+            mine = disk.term_at(match)
+            if mine is None or theirs.term > term:
+                continue
+            if not self._has(peer.id, match, mine):
+                self.break_(
+                    "match on disk",
+                    f"{name} takes {peer.id} to have entry {match} of term {mine}, which it has "
+                    f"not: its disk ends at {theirs.last_index}",
+                )
+
+    def _elected(self, name: str, term: int, disk: Durable) -> None:
+        if disk.term == term and disk.vote != name:
+            self.break_("vote on disk", f"{name} leads term {term}, its disk has {disk.vote}")
+        members = disk.members_at(disk.last_index)
+        voters = self._voters.get((term, name), set()) | {name}
+        if not self._is_majority(voters, members):
+            self.break_(
+                "votes of a majority",
+                f"{name} leads term {term} by {sorted(voters)} of {sorted(members)}",
+            )
+        index = max((at for each, at in self._committed_in.items() if each < term), default=0)
+        if index and not disk.has(index, self.committed[index]):
+            self.break_(
+                "leader completeness",
+                f"{name} leads term {term} without entry {index}, which is committed",
+            )
+
+    def read(self, name: str, committed: int) -> None:
+        """
+        A node has answered a consistent read.
+
+        @param committed: the highest committed index when it was asked for.
+        """
+        replica = self.nodes[name].replica
+        if replica is not None and replica._engine.applied_index < committed:
+            self.break_(
+                "read index",
+                f"{name} reads at {replica._engine.applied_index}, {committed} was committed",
+            )
+
+    # The members
+
+    def members_change(self, name: str, index: int, before: int, log: Any) -> None:
+        """
+        A leader has appended an entry about the members.
+
+        @param before: the index of the last one before; 0: there is none in the log.
+        @param log: the engine's.
+        """
+        engine = self.nodes[name].replica._engine
+        if before > engine.commit_index:
+            self.break_(
+                "one change at a time",
+                f"{name} changes the members at {index}, the change at {before} is open",
+            )
+        first = log[0][1]
+        if log[engine.commit_index - first][2] != engine.term:
+            self.break_(
+                "change after commit",
+                f"{name} changes the members at {index}, with nothing committed in {engine.term}",
+            )
+        now = {each.name for each in engine.configuration}
+        was = set(self.disk(name).members_at(index - 1))
+        for each in sorted((now - was) & set(self.nodes)):
+            disk = self.disk(each)
+            if disk.last_index < max(first, 3):
+                self.break_("caught up", f"{each} is taken in at {index} without the log")
+
+
+def kinds(log: Any, start: int) -> list[int]:
+    """
+    The indices of a log's entries about the members, from one on.
+    """
+    first = log[0][1]
+    return [
+        entry[1] for entry in log[max(0, start - first) :] if entry[0][:1] == MEMBERSHIP
+    ]

@@ -1,0 +1,201 @@
+"""
+An engine whose every transition is checked against Raft's rules, as it is made.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from alacrity.cluster.engine import Engine
+from alacrity.cluster.entries import REGULAR
+from alacrity.cluster.raft import LEADER
+from alacrity.cluster.surroundings import Peer, Surroundings
+from tests.simulation.raft_ledger import RaftLedger, kinds
+
+_FROM_LEADER = {"append_entries", "install_snapshot"}
+
+
+class Watching(Engine):
+    """
+    An L{Engine} that tells a ledger what it does. Reads, and changes nothing.
+    """
+
+    ledger: RaftLedger | None = None
+
+    def __init__(self, around: Surroundings) -> None:
+        self._leader_heard: tuple[Peer | None, float] = (None, float("-inf"))
+        self._answered: dict[str, float] = {}
+        self._answered_in = 0
+        super().__init__(around)
+
+    def _facts(self) -> tuple[int, str | None, int, int, int, int]:
+        return (
+            self.term,
+            self._SyncObj__votedForNodeId,
+            self.commit_index,
+            self.applied_index,
+            self.role,
+            self.last_index,
+        )
+
+    def _broken(self, invariant: str, text: str) -> None:
+        assert self.ledger is not None
+        self.ledger.break_(invariant, f"{self._member.name} {text}")
+
+    # Transitions
+
+    def _SyncObj__onMessageReceived(self, node: Peer, message: dict[str, Any]) -> None:
+        if self.ledger is None or self.halted is not None:
+            super()._SyncObj__onMessageReceived(node, message)
+            return
+        before = self._facts()
+        log = self._SyncObj__raftLog
+        last = log[-1][2], log[-1][1]
+        kind = message["type"]
+        term = message.get("term", 0)
+        foreign = kind in {"next_node_idx", "snapshot_reply"} and (
+            term != before[0] or node not in self._peers or before[4] != LEADER
+        )
+        matches = dict(self._SyncObj__raftMatchIndex) if foreign else {}
+        leader = self.leader
+        sent = len(self._transport._sent)
+        super()._SyncObj__onMessageReceived(node, message)
+        self._compare(before)
+        if foreign and self.term == before[0] and matches != self._SyncObj__raftMatchIndex:
+            self._broken("reply of this term", f"counts a reply of {node.id} of term {term}")
+        if kind in _FROM_LEADER:
+            if term < before[0]:
+                if self._facts() != before or self.leader != leader:
+                    self._broken("message of this term", f"follows {node.id} of term {term}")
+            else:
+                self._leader_heard = node, self._now()
+        elif kind == "request_vote":
+            self._check_vote(node, message, before, last)
+        elif kind == "next_node_idx" and not foreign:
+            self._answer(node)
+        elif kind == "snapshot_reply" and not foreign:
+            self._answer(node)
+        for what, to, reply, _ in self._transport._sent[sent:]:
+            if what == "send" and to == node:
+                self._check_reply(node, message, reply, before, last)
+
+    def _compare(self, before: tuple[int, str | None, int, int, int, int]) -> None:
+        term, vote, commit, applied, role, last_index = before
+        now = self._facts()
+        if now == before:
+            return
+        if now[0] < term or now[2] < commit or now[3] < applied or now[3] > now[2]:
+            self._broken("nothing back", f"goes from {before} to {now}")
+        if now[0] == term and vote is not None and now[1] != vote:
+            self._broken("nothing back", f"forgets in term {term} that it voted for {vote}")
+        if role == now[4] == LEADER and now[0] == term and now[5] < last_index:
+            self._broken("leader appends", f"truncates its log from {last_index} to {now[5]}")
+
+    def _check_vote(
+        self,
+        node: Peer,
+        message: dict[str, Any],
+        before: tuple[int, str | None, int, int, int, int],
+        last: tuple[int, int],
+    ) -> None:
+        if self._SyncObj__votedForNodeId != node.id or before[:2] == (self.term, node.id):
+            return
+        theirs = message["last_log_term"], message["last_log_index"]
+        if message["term"] < before[0] or theirs < last or not self.configuration:
+            self._broken(
+                "vote up to date",
+                f"with {last} votes for {node.id} in term {message['term']} with {theirs}, "
+                f"members are {self.configuration}",
+            )
+
+    def _check_reply(
+        self,
+        node: Peer,
+        message: dict[str, Any],
+        reply: Any,
+        before: tuple[int, str | None, int, int, int, int],
+        last: tuple[int, int],
+    ) -> None:
+        if reply["type"] == "pre_vote_reply" and reply["granted"]:
+            theirs = message["last_log_term"], message["last_log_index"]
+            leader, heard = self._leader_heard
+            followed = before[4] == LEADER or (
+                leader is not None
+                and leader in self._SyncObj__connectedNodes
+                and heard + self._timing.election[0] > self._now()
+                # A leader that was asked to hand over, or was found silent, leads no more.
+                and self.leader == leader
+            )
+            if message["term"] <= before[0] or theirs < last or followed or not self.configuration:
+                self._broken(
+                    "pre-vote in silence",
+                    f"with {last} in term {before[0]} encourages {node.id} for term "
+                    f"{message['term']} with {theirs}",
+                )
+        elif reply["type"] == "next_node_idx" and reply["success"]:
+            proved = self.commit_index
+            if message["type"] == "append_entries":
+                proved = max(proved, message["prev_index"] + len(message["entries"]))
+            if reply["next_node_idx"] - 1 > proved:
+                self._broken(
+                    "confirmed what came",
+                    f"confirms {reply['next_node_idx'] - 1} to {node.id}, {proved} is proved",
+                )
+
+    def _SyncObj__onNodeDisconnected(self, node: Peer) -> None:
+        super()._SyncObj__onNodeDisconnected(node)
+        if self._leader_heard[0] == node:
+            self._leader_heard = None, float("-inf")
+
+    # Ticks
+
+    def _onTick(self, timeToWait: float = 0.0) -> None:
+        if self.ledger is None or self.halted is not None:
+            super()._onTick(timeToWait)
+            return
+        before = self._facts()
+        super()._onTick(timeToWait)
+        self._compare(before)
+        if self.role == LEADER:
+            self._check_leader(before)
+
+    def _check_leader(self, before: tuple[int, str | None, int, int, int, int]) -> None:
+        assert self.ledger is not None
+        now = self._now()
+        if self._answered_in != self.term:
+            self._answered_in = self.term
+            self._answered = {}
+        heard = 1
+        for peer in self._SyncObj__otherNodes:
+            at = self._answered.setdefault(peer.id, now)
+            heard += at + self._timing.fallback + 0.01 > now
+        if 2 * heard <= len(self._SyncObj__otherNodes) + 1:
+            self._broken("leader heard", f"leads term {self.term}, and {heard} are heard")
+        if self.last_index == before[5]:
+            return
+        log = self._SyncObj__raftLog
+        first = log[0][1]
+        start = before[5] + 1
+        for index in kinds(log, start):
+            earlier = [each for each in kinds(log, first) if each < index]
+            self.ledger.members_change(
+                self._member.name, index, earlier[-1] if earlier else 0, log
+            )
+        commands = any(entry[0][:1] == REGULAR for entry in log[start - first :])
+        if commands and self.last_index - self.commit_index > self._limits.backlog + 1:
+            self._broken(
+                "backlog bounded", f"has {self.last_index - self.commit_index} open entries"
+            )
+
+    def _answer(self, node: Peer) -> None:
+        if self._answered_in == self.term:
+            self._answered[node.id] = self._now()
+
+
+@cache
+def watching(engine: type[Engine]) -> type[Engine]:
+    """
+    An engine's class, watched.
+    """
+    return type(f"Watching{engine.__name__}", (Watching, engine), {})
