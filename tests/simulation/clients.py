@@ -5,7 +5,8 @@ Clients, who register and remove servers through any node, and try again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 from twisted.python.failure import Failure
 
@@ -14,6 +15,10 @@ from alacrity.pool import Command, Deregister, HttpCheck, Register, Report, Stat
 from tests.simulation.raft_ledger import RaftLedger
 from tests.simulation.newer import VERSION, Touch
 from tests.simulation.world import World
+
+_LATEST: Final = 1200
+"""From how many of the latest requests a repeat is chosen. 2,048 are remembered, and others
+come while it is under way."""
 
 
 class Client:
@@ -30,11 +35,13 @@ class Client:
         pause: tuple[float, float],
         barriers: float,
         newer: float,
+        repeats: float,
     ) -> None:
         """
         @param nodes: those that run.
         @param barriers: the share of consistent reads.
         @param newer: the share of commands that only newer nodes understand.
+        @param repeats: the share of requests that were acknowledged before.
         """
         self._world = world
         self._ledger = ledger
@@ -43,6 +50,7 @@ class Client:
         self._pause = pause
         self._barriers = barriers
         self._newer = newer
+        self._repeats = repeats
         self._count = 0
         self.stopped = False
         self.idle = True
@@ -60,8 +68,14 @@ class Client:
         if self._world.rng.random() < self._barriers:
             self._read()
             return
+        if self._repeats and self._world.rng.random() < self._repeats:
+            self._repeat()
+            return
         self._count += 1
-        self._ask(f"{self._name}-{self._count}", self._command(), 0, doubt=False)
+        request_id, command = f"{self._name}-{self._count}", self._command()
+        if self._repeats:
+            self._ledger.commands[request_id] = command
+        self._ask(request_id, command, 0, doubt=False)
 
     def _command(self) -> Command | Touch:
         rng = self._world.rng
@@ -126,6 +140,33 @@ class Client:
         node.propose(command, request_id).addBoth(answer)
         if process.ended:
             answer(Failure(OutcomeUnknown("it died")))
+
+    def _repeat(self) -> None:
+        """
+        Ask again for what was acknowledged, as late as it is promised to be told: it counts
+        once.
+        """
+        world, ledger = self._world, self._ledger
+        nodes = [node for node in self._nodes() if not node.time.paused]
+        known = list(islice(reversed(ledger.acknowledged), _LATEST))
+        if not nodes or not known:
+            self._next()
+            return
+        node = world.rng.choice(nodes)
+        request_id = world.rng.choice(known)
+        answered = False
+
+        def answer(result: Any) -> None:
+            nonlocal answered
+            if answered:
+                return
+            answered = True
+            if not isinstance(result, Failure):
+                ledger.shown(node.name, request_id, node.pool.index)
+            self._next()
+
+        world.schedule(9.0, world.outside, lambda: answer(Failure(OutcomeUnknown("no answer"))))
+        node.propose(ledger.commands[request_id], request_id).addBoth(answer)
 
     def _over(self, request_id: str, *, doubt: bool) -> None:
         if doubt:

@@ -5,6 +5,7 @@ What was promised, and what became of it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from tests.simulation.world import World
 
@@ -17,6 +18,7 @@ class Ledger:
     @ivar history: for each index of the pool, the request that led there, and what the
         pool was then.
     @ivar older: the nodes that are of the older version.
+    @ivar commands: what a request is for, of those that are repeated late.
     @ivar newest_acknowledged: the highest index of the pool of what was acknowledged.
     @ivar newer: the requests that these do not understand.
     """
@@ -30,6 +32,7 @@ class Ledger:
         self.acknowledged: dict[str, None] = {}
         self.refused: dict[str, None] = {}
         self.unknown: dict[str, None] = {}
+        self.commands: dict[str, Any] = {}
         self.barriers = 0
         self.newest_acknowledged = 0
         self.older: set[str] = set()

@@ -80,6 +80,7 @@ class _Recording(Replica):
             self.node.ledger.leads(self.node.name, self._engine.term)
         self.node.ledger.released(self.node.name)
         super()._release()
+        self.node.ledger.told_leading(self.node.name)
 
 
 class _RecordingNewer(_Recording, NewerReplica):

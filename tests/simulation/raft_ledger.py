@@ -46,7 +46,10 @@ INVARIANTS: Final = {
     "message of this term": "a leader of an earlier term changes nothing",
     "confirmed what came": "a follower confirms no more than a message has proved",
     "leader heard": "a leader that no majority has answered lately steps down",
-    "backlog bounded": "a leader appends no command to a full backlog",
+    "later term": "a message of a later term takes a node there",
+    "whole log handed over": "a leader hands over to a member that has its whole log",
+    "leads once applied": "a node says that it leads once it has applied what was committed before",
+    "bounded": "proposals that wait, entries that are open or under way, and logs have their limits",
 }
 """What must hold, by name."""
 
@@ -270,6 +273,38 @@ class RaftLedger(Ledger):
             )
         if engine.role == LEADER:
             self._leads(name, engine, disk)
+        waiting = len(self.nodes[name].replica._proposals._waiting)
+        if waiting > self.nodes[name].replica._settings.proposals:
+            self.break_("bounded", f"{waiting} proposals wait on {name}")
+
+    def told_leading(self, name: str) -> None:
+        """
+        A step is over, and a node has said whether it leads.
+        """
+        replica = self.nodes[name].replica
+        if replica is None or not replica.leading:
+            return
+        engine = replica._engine
+        index = self._committed_before(engine.term)
+        if engine.applied_index < index:
+            self.break_(
+                "leads once applied",
+                f"{name} says that it leads term {engine.term}, has applied "
+                f"{engine.applied_index} and {index} was committed before",
+            )
+
+    def bounded(self, node: Any) -> None:
+        """
+        In the end: a member's log is compacted, as far as it may be.
+        """
+        replica = getattr(node, "replica", None)
+        if replica is not None:
+            limits, length = replica._settings.limits, len(replica._storage)
+            if length > 5 * limits.log + 2 * limits.backlog:
+                self.break_("bounded", f"the log of {node.name} has {length} entries")
+
+    def _committed_before(self, term: int) -> int:
+        return max((at for each, at in self._committed_in.items() if each < term), default=0)
 
     def _commits(self, name: str, engine: Any, disk: Durable) -> None:
         index = engine.commit_index
@@ -340,7 +375,7 @@ class RaftLedger(Ledger):
                 "votes of a majority",
                 f"{name} leads term {term} by {sorted(voters)} of {sorted(members)}",
             )
-        index = max((at for each, at in self._committed_in.items() if each < term), default=0)
+        index = self._committed_before(term)
         if index and not disk.has(index, self.committed[index]):
             self.break_(
                 "leader completeness",
@@ -385,7 +420,7 @@ class RaftLedger(Ledger):
         was = set(self.disk(name).members_at(index - 1))
         for each in sorted((now - was) & set(self.nodes)):
             disk = self.disk(each)
-            if disk.last_index < max(first, 3):
+            if disk.last_index < max(first, 2):
                 self.break_("caught up", f"{each} is taken in at {index} without the log")
 
 

@@ -16,8 +16,10 @@ from alacrity.cluster.engine import Engine
 from alacrity.cluster.replica import OutcomeUnknown, Refused, Settings
 from alacrity.cluster.storage import Storage
 from alacrity.cluster.surroundings import Limits, Timing
+from tests.simulation.aims import Aims
 from tests.simulation.clients import Client
 from tests.simulation.clock import use
+from tests.simulation.drill import Drill
 from tests.simulation.network import Network
 from tests.simulation.nodes import Node, member
 from tests.simulation.raft_ledger import RaftLedger
@@ -26,7 +28,7 @@ from tests.simulation.scenarios import SCENARIOS, Scenario
 from tests.simulation.upgrades import Upgrade
 from tests.simulation.world import World
 
-_MOST_EVENTS: Final = 200_000
+_MOST_EVENTS: Final = 400_000
 """Several times what happens in the busiest run."""
 
 
@@ -67,7 +69,7 @@ class Run:
         self.network.disorder = scenario.disorder
         self.network.late = scenario.late
         self.ledger = RaftLedger(world)
-        self.network.on_send = self.ledger.sent
+        self.network.on_send = self._sent
         settings = Settings(
             timing=Timing(resend=0.5, catch_up=5.0),
             limits=Limits(
@@ -76,7 +78,9 @@ class Run:
                 slice=scenario.slice,
                 ahead=scenario.ahead,
                 applied=16,
+                backlog=scenario.backlog,
             ),
+            proposals=scenario.proposals,
         )
         names = [f"n{number + 1}" for number in range(scenario.nodes + scenario.spare)]
         founders = tuple(names[: scenario.nodes])
@@ -98,6 +102,9 @@ class Run:
         # Who was asked for since it was removed: it may have been taken in.
         self._asked: set[str] = set()
         self._adding: Counter[str] = Counter()
+        self._aims = Aims(
+            world, self.network, self.nodes, self._restart_later, forging=scenario.forging
+        )
         self._replacement = Replacement(world, self.network, self.nodes, self._change)
         self._upgrades = Upgrade(world, self.ledger, self.nodes) if scenario.newer else None
         for name in founders:
@@ -111,11 +118,16 @@ class Run:
                 scenario.pause,
                 scenario.barriers,
                 scenario.newer,
+                scenario.repeats,
             )
             for number in range(scenario.clients)
         ]
         self._in_trouble = True
         self._plan()
+
+    def _sent(self, name: str, to: str, message: dict[str, Any]) -> None:
+        self.ledger.sent(name, to, message)
+        self._aims.sent(name, to, message)
 
     # Faults
 
@@ -133,7 +145,8 @@ class Run:
             return
         faults = self.scenario.faults
         (name,) = self.world.rng.choices(list(faults), list(faults.values()))
-        getattr(self, f"_{name}")()
+        fault = getattr(self._aims, name, None) or getattr(self, f"_{name}")
+        fault()
         self._plan()
 
     def _any(self) -> Any | None:
@@ -422,6 +435,7 @@ class Run:
         world.note("peace")
         self._in_trouble = False
         self._replacement.make_peace()
+        self._aims.make_peace()
         self.network.cut(set())
         for node in self.nodes.values():
             if isinstance(node, Node):
@@ -442,6 +456,8 @@ class Run:
         world.run(start + 12.0, self._over)
         if self._upgrades is not None:
             self._upgrades.finish(self._over)
+        if self.scenario.drill and not self._over():
+            Drill(world, ledger, self.nodes, self._configuration).take_place(self._over)
         for client in self.clients:
             client.stopped = True
         settled = world.run(world.now + 18.0, lambda: self._over() or self._settled())
@@ -467,6 +483,8 @@ class Run:
         for node in self.nodes.values():
             if node.halted is not None:
                 ledger.violate(f"{node.name} halted: {node.halted}")
+        for node in members:
+            ledger.bounded(node)
         ledger.expect(
             any(int(each.split("-")[1]) for each in ledger.acknowledged),
             lambda: "nothing was acknowledged",

@@ -9,11 +9,13 @@ from typing import Any
 
 from alacrity.cluster.engine import Engine
 from alacrity.cluster.entries import REGULAR
+from alacrity.cluster.messages import AppendEntries, Message, TimeoutNow
 from alacrity.cluster.raft import LEADER
 from alacrity.cluster.surroundings import Peer, Surroundings
 from tests.simulation.raft_ledger import RaftLedger, kinds
 
 _FROM_LEADER = {"append_entries", "install_snapshot"}
+_REPLIES = {"next_node_idx", "snapshot_reply"}
 
 
 class Watching(Engine):
@@ -54,7 +56,7 @@ class Watching(Engine):
         last = log[-1][2], log[-1][1]
         kind = message["type"]
         term = message.get("term", 0)
-        foreign = kind in {"next_node_idx", "snapshot_reply"} and (
+        foreign = kind in _REPLIES and (
             term != before[0] or node not in self._peers or before[4] != LEADER
         )
         matches = dict(self._SyncObj__raftMatchIndex) if foreign else {}
@@ -72,10 +74,9 @@ class Watching(Engine):
                 self._leader_heard = node, self._now()
         elif kind == "request_vote":
             self._check_vote(node, message, before, last)
-        elif kind == "next_node_idx" and not foreign:
+        elif kind in _REPLIES and not foreign:
             self._answer(node)
-        elif kind == "snapshot_reply" and not foreign:
-            self._answer(node)
+        self._check_term(kind, message)
         for what, to, reply, _ in self._transport._sent[sent:]:
             if what == "send" and to == node:
                 self._check_reply(node, message, reply, before, last)
@@ -91,6 +92,36 @@ class Watching(Engine):
             self._broken("nothing back", f"forgets in term {term} that it voted for {vote}")
         if role == now[4] == LEADER and now[0] == term and now[5] < last_index:
             self._broken("leader appends", f"truncates its log from {last_index} to {now[5]}")
+
+    def _check_term(self, kind: str, message: dict[str, Any]) -> None:
+        if kind in _FROM_LEADER or kind in _REPLIES or (kind == "request_vote" and self._may_vote):
+            term = message["term"]
+        elif kind == "pre_vote_reply":
+            term = message["current"]
+        else:
+            return
+        if self.term < term and self.halted is None:
+            self._broken("later term", f"stays in term {self.term} after {kind} of {term}")
+
+    @property
+    def _may_vote(self) -> bool:
+        return self.configuration != ()
+
+    def _send(self, peer: Peer, message: Message) -> None:
+        super()._send(peer, message)
+        if self.ledger is None:
+            return
+        if isinstance(message, TimeoutNow):
+            log = self._SyncObj__raftLog
+            if not self.ledger.disk(peer.id).has(log[-1][1], log[-1][2]):
+                self._broken("whole log handed over", f"asks {peer.id} to lead without its log")
+        elif isinstance(message, AppendEntries) and message.entries:
+            ahead = message.prev_index + 1 - self._SyncObj__raftMatchIndex[peer]
+            size = sum(len(entry[0]) for entry in message.entries[:-1])
+            if peer not in self._probing and ahead > self._limits.ahead:
+                self._broken("bounded", f"sends {peer.id} entries {ahead} ahead")
+            if size >= self._limits.batch:
+                self._broken("bounded", f"sends {peer.id} {size} bytes and more")
 
     def _check_vote(
         self,
@@ -155,23 +186,28 @@ class Watching(Engine):
             super()._onTick(timeToWait)
             return
         before = self._facts()
+        # The members may change in the same tick, once it has looked who has answered.
+        others = self._SyncObj__otherNodes
         super()._onTick(timeToWait)
         self._compare(before)
         if self.role == LEADER:
-            self._check_leader(before)
+            self._check_answers(others)
+            self._check_appended(before)
 
-    def _check_leader(self, before: tuple[int, str | None, int, int, int, int]) -> None:
-        assert self.ledger is not None
+    def _check_answers(self, others: set[Peer]) -> None:
         now = self._now()
         if self._answered_in != self.term:
             self._answered_in = self.term
             self._answered = {}
         heard = 1
-        for peer in self._SyncObj__otherNodes:
+        for peer in others:
             at = self._answered.setdefault(peer.id, now)
             heard += at + self._timing.fallback + 0.01 > now
-        if 2 * heard <= len(self._SyncObj__otherNodes) + 1:
+        if 2 * heard <= len(others) + 1:
             self._broken("leader heard", f"leads term {self.term}, and {heard} are heard")
+
+    def _check_appended(self, before: tuple[int, str | None, int, int, int, int]) -> None:
+        assert self.ledger is not None
         if self.last_index == before[5]:
             return
         log = self._SyncObj__raftLog
@@ -185,8 +221,13 @@ class Watching(Engine):
         commands = any(entry[0][:1] == REGULAR for entry in log[start - first :])
         if commands and self.last_index - self.commit_index > self._limits.backlog + 1:
             self._broken(
-                "backlog bounded", f"has {self.last_index - self.commit_index} open entries"
+                "bounded", f"has {self.last_index - self.commit_index} open entries"
             )
+
+    def _begin_with(self, peer: Peer) -> None:
+        super()._begin_with(peer)
+        # Taken in anew, it is given time to answer.
+        self._answered[peer.id] = self._now()
 
     def _answer(self, node: Peer) -> None:
         if self._answered_in == self.term:
