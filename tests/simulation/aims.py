@@ -39,12 +39,14 @@ class Aims:
         self._restart_later = restart_later
         self._forging = forging
         self._hunted = 0
+        self._peace = False
         self._slow = network.slow
 
     def make_peace(self) -> None:
         """
         Let nodes live, and messages be honest.
         """
+        self._peace = True
         self._hunted = 0
         self._forging = False
         self._network.slow = self._slow
@@ -55,7 +57,8 @@ class Aims:
 
     def _later(self, least: float, most: float, what: Callable[[], object]) -> None:
         world = self._world
-        world.schedule(world.rng.uniform(least, most), world.outside, what)
+        delay = world.rng.uniform(least, most)
+        world.schedule(delay, world.outside, lambda: None if self._peace else what())
 
     def _isolate(self, node: Any, *company: str) -> None:
         inside = {node.name, *company}
@@ -148,7 +151,9 @@ class Aims:
     def _restart(self, node: Any, time: Any) -> None:
         if node.time is time and node.running:
             node.kill(power=True)
-            self._later(0.0, 0.05, lambda: None if node.running else node.start())
+            world = self._world
+            delay = world.rng.uniform(0.0, 0.05)
+            world.schedule(delay, world.outside, lambda: None if node.running else node.start())
 
     def _forge(self, name: str, to: str, kind: str, message: dict[str, Any]) -> None:
         term = message.get("term", 0)

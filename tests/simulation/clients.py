@@ -16,7 +16,7 @@ from tests.simulation.raft_ledger import RaftLedger
 from tests.simulation.newer import VERSION, Touch
 from tests.simulation.world import World
 
-_LATEST: Final = 1200
+_LATEST: Final = 1000
 """From how many of the latest requests a repeat is chosen. 2,048 are remembered, and others
 come while it is under way."""
 
@@ -52,6 +52,7 @@ class Client:
         self._newer = newer
         self._repeats = repeats
         self._count = 0
+        self._began = 0
         self.stopped = False
         self.idle = True
         self._next()
@@ -75,6 +76,7 @@ class Client:
         request_id, command = f"{self._name}-{self._count}", self._command()
         if self._repeats:
             self._ledger.commands[request_id] = command
+        self._began = self._ledger.newest_acknowledged
         self._ask(request_id, command, 0, doubt=False)
 
     def _command(self) -> Command | Touch:
@@ -116,7 +118,7 @@ class Client:
                 if result.check(Refused, OutcomeUnknown) is None:
                     self._ledger.violate(f"{request_id}: {result.getTraceback()}")
                 again = doubt or result.check(OutcomeUnknown) is not None
-                if attempt < 3 and node.knows_requests and rng.random() < 0.7:
+                if attempt < 3 and self._in_time(node) and rng.random() < 0.7:
                     world.schedule(
                         rng.uniform(0, 0.5),
                         world.outside,
@@ -141,6 +143,13 @@ class Client:
         if process.ended:
             answer(Failure(OutcomeUnknown("it died")))
 
+    def _in_time(self, node: Any) -> bool:
+        """
+        Whether a repeat would be told for one.
+        """
+        passed = self._ledger.newest_acknowledged - self._began
+        return bool(node.knows_requests) and passed < _LATEST // 2
+
     def _repeat(self) -> None:
         """
         Ask again for what was acknowledged, as late as it is promised to be told: it counts
@@ -148,7 +157,12 @@ class Client:
         """
         world, ledger = self._world, self._ledger
         nodes = [node for node in self._nodes() if not node.time.paused]
-        known = list(islice(reversed(ledger.acknowledged), _LATEST))
+        least = ledger.newest_acknowledged - _LATEST
+        known = [
+            each
+            for each in islice(reversed(ledger.acknowledged), _LATEST)
+            if ledger.applied_at[each] > least
+        ]
         if not nodes or not known:
             self._next()
             return

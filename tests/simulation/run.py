@@ -456,8 +456,6 @@ class Run:
         world.run(start + 12.0, self._over)
         if self._upgrades is not None:
             self._upgrades.finish(self._over)
-        if self.scenario.drill and not self._over():
-            Drill(world, ledger, self.nodes, self._configuration).take_place(self._over)
         for client in self.clients:
             client.stopped = True
         settled = world.run(world.now + 18.0, lambda: self._over() or self._settled())
@@ -466,6 +464,11 @@ class Run:
             return
         if not settled:
             ledger.violate("not all have caught up, or nobody leads, 30 s after the last fault")
+            return
+        if self.scenario.drill:
+            Drill(world, ledger, self.nodes, self._configuration).take_place(self._over)
+            world.run(world.now + 10.0, lambda: self._over() or self._settled())
+        if broken:
             return
         self._reckon(start)
 
