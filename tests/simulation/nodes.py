@@ -138,7 +138,7 @@ class Node:
         world.note(f"{self.name} starts")
         rng = Random(world.rng.getrandbits(64))
         self.time = Time(world)
-        self.transport = SimulatedTransport(self.network, self.name, peer)
+        self.transport = self._make_transport()
         self.network.add(self)
         try:
             storage = self.storage.open(
@@ -169,9 +169,18 @@ class Node:
         assert isinstance(replica._engine, Watching)
         replica._engine.ledger = self.ledger
         self.view = view
+        self._introduce(replica, storage)
+        Deferred.fromCoroutine(replica.start())
+
+    def _make_transport(self) -> SimulatedTransport:
+        return SimulatedTransport(self.network, self.name, peer)
+
+    def _introduce(self, replica: Replica, storage: Storage) -> None:
+        """
+        Have the transport know for whom it speaks.
+        """
         self.transport.identity = lambda: replica.identity
         self.transport.accept = self.acquaintances(replica.known, storage)
-        Deferred.fromCoroutine(replica.start())
 
     def _run_in_thread(self, what: Callable[[], object]) -> Deferred[Any]:
         """

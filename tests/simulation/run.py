@@ -25,6 +25,7 @@ from tests.simulation.nodes import Node, member
 from tests.simulation.raft_ledger import RaftLedger
 from tests.simulation.replacement import Replacement
 from tests.simulation.scenarios import SCENARIOS, Scenario
+from tests.simulation.sockets import SocketNode, Sockets
 from tests.simulation.upgrades import Upgrade
 from tests.simulation.world import World
 
@@ -64,7 +65,9 @@ class Run:
         self.scenario = scenario
         self.world = world = World(seed, verbose=verbose)
         use(world)
-        self.network = Network(world)
+        self.network: Any = Sockets(world) if scenario.sockets else Network(world)
+        if scenario.sockets and node is Node:
+            node = SocketNode
         self.network.slow = scenario.slow
         self.network.disorder = scenario.disorder
         self.network.late = scenario.late
@@ -188,6 +191,9 @@ class Run:
 
     def _lose_connection(self) -> None:
         self.network.lose_connection()
+
+    def _flip_bit(self) -> None:
+        self.network.flip_bit()
 
     def _pause(self) -> None:
         world = self.world

@@ -61,6 +61,15 @@ _NETWORK: Final = {
     "pause": 2,
     "hand_over": 2,
 }
+_WIRES: Final = {
+    "partition": 3,
+    "isolate_leader": 4,
+    "one_way": 3,
+    "heal": 6,
+    "lose_connection": 4,
+    "flip_bit": 2,
+    "hand_over": 2,
+}
 _CRASHES: Final = {"kill": 3, "power": 3, "crash_soon": 4, "all_killed": 1, "slow_disk": 1}
 _DISK: Final = {"disk_full": 2, "write_fails": 2}
 _MEMBERS: Final = {"add": 5, "remove": 5}
@@ -206,5 +215,20 @@ SCENARIOS: Final = {
         proposals=100,
         repeats=0.15,
         barriers=0.02,
+    ),
+    # Over sockets.
+    "sockets": Scenario(
+        faults=_WIRES | {"kill": 3, "power": 2, "crash_soon": 2, "write_fails": 1},
+        log=30,
+        slice=300,
+        sockets=True,
+    ),
+    "sockets_members": Scenario(
+        nodes=3,
+        spare=2,
+        faults=_WIRES | {"kill": 1, "power": 1, "add": 8, "remove": 8},
+        log=30,
+        slice=300,
+        sockets=True,
     ),
 }
