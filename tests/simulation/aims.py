@@ -100,8 +100,8 @@ class Aims:
 
     def figure_8(self) -> None:
         """
-        Leave the leader with one follower, so that their tail is in a minority; kill it;
-        have another one lead, alone at once; and have the first come back.
+        Leave the leader with one follower, so that their tail is in a minority; kill it, or
+        cut it off; have another one lead, alone at once; and have the first come back.
         """
         leader = self._leader()
         if leader is None:
@@ -114,8 +114,11 @@ class Aims:
         self._later(0.1, 0.5, lambda: self._second_act(leader, friend))
 
     def _second_act(self, leader: Any, friend: str) -> None:
-        self._kill(leader)
-        self._isolate(self._nodes[friend])
+        if self._world.rng.random() < 0.6:
+            self._kill(leader)
+            self._isolate(self._nodes[friend])
+        else:
+            self._isolate(leader)
         self._later(0.6, 1.2, lambda: self._third_act(leader, friend))
 
     def _third_act(self, leader: Any, friend: str) -> None:
@@ -187,5 +190,4 @@ class Aims:
             if node.replica is not None and node.transport.running:
                 node.transport._onMessageReceived(peer(sender), dict(message))
 
-        # A message that was sent before may not be overtaken.
-        self._later(0.25, 0.3, lambda: time.happen(give))
+        self._later(0.0, 0.03, lambda: time.happen(give))

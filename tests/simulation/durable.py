@@ -27,6 +27,7 @@ class Durable:
 
     @ivar term: the latest on disk.
     @ivar vote: in that term.
+    @ivar snapshot_members: the members by the snapshot.
     @ivar snapshot: index and term of the last entry in it; C{(0, 0)}: there is none.
     """
 
@@ -44,7 +45,7 @@ class Durable:
         self.term = 0
         self.vote: str | None = None
         self.snapshot = (0, 0)
-        self._snapshot_members: Names = ()
+        self.snapshot_members: Names = ()
         self._first = 1
         self._terms: list[int] = []
         self._changes: list[tuple[int, Names]] = []
@@ -102,7 +103,7 @@ class Durable:
                 self.term, self.vote = term, vote
             case Snapshot():
                 self.snapshot = record.last_index, record.last_term
-                self._snapshot_members = tuple(each.name for each in record.members)
+                self.snapshot_members = tuple(each.name for each in record.members)
 
     @property
     def last_index(self) -> int:
@@ -141,13 +142,10 @@ class Durable:
         for at, names in reversed(self._changes):
             if at <= index:
                 return names
-        return self._snapshot_members
+        return self.snapshot_members
 
-    def change_before(self, index: int) -> int:
+    def changes_between(self, start: int, end: int) -> list[tuple[int, Names]]:
         """
-        The index of the last change of the members before an index, or of the snapshot.
+        The changes of the members after an index, up to another.
         """
-        for at, _ in reversed(self._changes):
-            if at < index:
-                return at
-        return self.snapshot[0]
+        return [each for each in self._changes if start < each[0] <= end]

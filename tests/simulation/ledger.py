@@ -72,7 +72,7 @@ class Ledger:
     def leads(self, node: str, term: int) -> None:
         known = self.leaders.setdefault(term, node)
         if known != node:
-            self.violate(f"two leaders in term {term}: {known} and {node}")
+            self.violate(f"one leader a term: {known} and {node} lead term {term}")
 
     def acknowledge(self, request_id: str) -> None:
         self._world.note(f"acknowledged {request_id}")

@@ -32,7 +32,8 @@ INVARIANTS: Final = {
     "log matching": "entries of one index and term are equal, and so are those before them",
     "committed stays": "a committed entry is not truncated",
     "commit told": "no message tells of a commit that did not happen",
-    "snapshot of commits": "a snapshot's last entry is committed",
+    "snapshot of commits": "a snapshot's last entry is committed, and so are its members",
+    "members by the log": "the members that a node counts are those at the end of its log",
     "seen on disk": "what is applied and seen outside is on this node's disk",
     "one change at a time": "the members change when the change before is committed",
     "change after commit": "the members change once the leader has committed in its term",
@@ -80,6 +81,7 @@ class RaftLedger(Ledger):
         self.last_committed = 2
         # The last index that was committed in each term by its leader.
         self._committed_in: dict[int, int] = {}
+        self._committed_members: list[tuple[int, Names]] = []
         self._entries: dict[tuple[int, int], tuple[bytes, int | None]] = {}
         self._votes: dict[tuple[str, str, int], str] = {}
         self._voters: dict[tuple[int, str], set[str]] = {}
@@ -131,7 +133,19 @@ class RaftLedger(Ledger):
                     "snapshot of commits",
                     f"{name} has a snapshot up to {index} of term {last_term}, not committed",
                 )
+            self._check_members(name, index, disk.snapshot_members)
         return disk
+
+    def _check_members(self, name: str, index: int, names: Names) -> None:
+        for at, members in reversed(self._committed_members):
+            if at <= index:
+                if sorted(members) != sorted(names):
+                    self.break_(
+                        "snapshot of commits",
+                        f"{name} has a snapshot up to {index} with {names}, "
+                        f"the members are {members}",
+                    )
+                return
 
     def wiped(self, name: str) -> None:
         """
@@ -271,6 +285,13 @@ class RaftLedger(Ledger):
                 "seen on disk",
                 f"{name} has applied {engine.applied_index}, its disk ends at {disk.last_index}",
             )
+        counted = {each.name for each in engine.configuration}
+        if engine.halted is None and counted != set(disk.members_at(disk.last_index)):
+            self.break_(
+                "members by the log",
+                f"{name} counts {sorted(counted)}, its log ends with "
+                f"{disk.members_at(disk.last_index)}",
+            )
         if engine.role == LEADER:
             self._leads(name, engine, disk)
         waiting = len(self.nodes[name].replica._proposals._waiting)
@@ -341,6 +362,7 @@ class RaftLedger(Ledger):
             at = disk.term_at(each)
             if at is not None:
                 self.committed[each] = at
+        self._committed_members += disk.changes_between(self.last_committed, index)
         self.last_committed = index
         self._committed_in[engine.term] = index
 
@@ -397,12 +419,15 @@ class RaftLedger(Ledger):
 
     # The members
 
-    def members_change(self, name: str, index: int, before: int, log: Any) -> None:
+    def members_change(
+        self, name: str, index: int, before: int, log: Any, confirmed: set[str]
+    ) -> None:
         """
         A leader has appended an entry about the members.
 
         @param before: the index of the last one before; 0: there is none in the log.
         @param log: the engine's.
+        @param confirmed: who has confirmed entries since it was connected last.
         """
         engine = self.nodes[name].replica._engine
         if before > engine.commit_index:
@@ -419,8 +444,7 @@ class RaftLedger(Ledger):
         now = {each.name for each in engine.configuration}
         was = set(self.disk(name).members_at(index - 1))
         for each in sorted((now - was) & set(self.nodes)):
-            disk = self.disk(each)
-            if disk.last_index < max(first, 2):
+            if each not in confirmed or self.disk(each).last_index < max(first, 2):
                 self.break_("caught up", f"{each} is taken in at {index} without the log")
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -362,6 +363,43 @@ class Run:
             added,
             not_added,
         )
+
+    def _lose_learner(self) -> None:
+        """
+        Have a node that is about to be taken in lose its files, and come back once all know
+        that it was gone; unless it is a member by then.
+        """
+        world = self.world
+        for name in sorted(set(+self._adding) - self._ever_members()):
+            node = self.nodes[name]
+            if node.running:
+                world.note(f"{name} is killed, while it is taken in")
+                node.kill()
+                world.schedule(
+                    world.rng.uniform(3.2, 4.0), world.outside, partial(self._come_back, node)
+                )
+
+    def _come_back(self, node: Any) -> None:
+        if node.running:
+            return
+        if node.name not in self._ever_members():
+            self.world.note(f"{node.name} has lost its files")
+            node.wipe()
+        node.start()
+
+    def _ever_members(self) -> set[str]:
+        """
+        Who is a member by the disk or the memory of any node.
+        """
+        names = {
+            name
+            for disk in self.ledger.disks.values()
+            for name in disk.members_at(disk.last_index)
+        }
+        for node in self.nodes.values():
+            if node.replica is not None:
+                names.update(each.name for each in node.replica._engine.configuration)
+        return names
 
     def _remove(self) -> None:
         through = (self._leader() if self.world.rng.random() < 0.5 else None) or self._through()

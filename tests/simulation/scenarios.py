@@ -158,7 +158,7 @@ SCENARIOS: Final = {
     ),
     "figure_8": Scenario(
         nodes=5,
-        faults={"figure_8": 6, "heal": 3, "kill": 1},
+        faults={"figure_8": 6, "heal": 3, "kill": 1, "one_way": 1, "hand_over": 2},
         pace=(0.8, 2.5),
         trouble=20.0,
         batch=1,
@@ -185,6 +185,7 @@ SCENARIOS: Final = {
         faults={
             "add": 22,
             "remove": 22,
+            "lose_learner": 6,
             "isolate_leader": 6,
             "partition": 3,
             "heal": 7,
@@ -197,7 +198,7 @@ SCENARIOS: Final = {
         slice=300,
     ),
     "forged": Scenario(
-        nodes=4,
+        nodes=5,
         spare=1,
         faults={"isolate_leader": 6, "split_vote": 4, "heal": 5, "kill": 1, "add": 2, "remove": 2},
         pace=(0.1, 1.0),

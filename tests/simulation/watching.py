@@ -29,6 +29,8 @@ class Watching(Engine):
         self._leader_heard: tuple[Peer | None, float] = (None, float("-inf"))
         self._answered: dict[str, float] = {}
         self._answered_in = 0
+        # Who has confirmed something to this leadership, on the present connection.
+        self._confirmed: set[str] = set()
         super().__init__(around)
 
     def _facts(self) -> tuple[int, str | None, int, int, int, int]:
@@ -76,6 +78,8 @@ class Watching(Engine):
             self._check_vote(node, message, before, last)
         elif kind in _REPLIES and not foreign:
             self._answer(node)
+            if message.get("success"):
+                self._confirmed.add(node.id)
         self._check_term(kind, message)
         for what, to, reply, _ in self._transport._sent[sent:]:
             if what == "send" and to == node:
@@ -178,6 +182,7 @@ class Watching(Engine):
         super()._SyncObj__onNodeDisconnected(node)
         if self._leader_heard[0] == node:
             self._leader_heard = None, float("-inf")
+        self._confirmed.discard(node.id)
 
     # Ticks
 
@@ -199,6 +204,7 @@ class Watching(Engine):
         if self._answered_in != self.term:
             self._answered_in = self.term
             self._answered = {}
+            self._confirmed.clear()
         heard = 1
         for peer in others:
             at = self._answered.setdefault(peer.id, now)
@@ -216,7 +222,7 @@ class Watching(Engine):
         for index in kinds(log, start):
             earlier = [each for each in kinds(log, first) if each < index]
             self.ledger.members_change(
-                self._member.name, index, earlier[-1] if earlier else 0, log
+                self._member.name, index, earlier[-1] if earlier else 0, log, self._confirmed
             )
         commands = any(entry[0][:1] == REGULAR for entry in log[start - first :])
         if commands and self.last_index - self.commit_index > self._limits.backlog + 1:
