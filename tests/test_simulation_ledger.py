@@ -50,9 +50,7 @@ class _Disk:
     def __init__(self, ledger: RaftLedger, name: str) -> None:
         self.name = name
         self.files = FakeFiles()
-        self.storage = Storage.open(
-            self.files, new_incarnation=lambda: f"{ord(name[-1]):032x}"
-        )
+        self.storage = Storage.open(self.files, new_incarnation=lambda: f"{ord(name[-1]):032x}")
         bootstrap(self.storage, tuple(map(member, NAMES)), b"state")
         self.storage.sync()
         self.engine = SimpleNamespace(

@@ -93,7 +93,9 @@ def main() -> int:
     unknown = set(options.names) - set(CATALOGUE)
     if unknown:
         parser.error(f"there is no mutant {min(unknown)}; see tests/mutations/catalogue.py")
-    chosen = [CATALOGUE[name] for name in options.names or (SAMPLE if options.sample else CATALOGUE)]
+    chosen = [
+        CATALOGUE[name] for name in options.names or (SAMPLE if options.sample else CATALOGUE)
+    ]
     if options.area:
         chosen = [each for each in chosen if each.area == options.area]
     for each in CATALOGUE.values():

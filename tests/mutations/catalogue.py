@@ -13,40 +13,40 @@ _MUTANTS: Final = (
         "vote-forgotten",
         "elections",
         "A node forgets at restart whom it voted for",
-        (
-            Edit("alacrity.cluster.raft", "storage.getVotedForNodeId()", "None"),
-        ),
+        (Edit("alacrity.cluster.raft", "storage.getVotedForNodeId()", "None"),),
     ),
     Mutant(
         "term-forgotten",
         "elections",
         "A node forgets its term at restart",
         (
-            Edit("alacrity.cluster.raft", "max(storage.getCurrentTerm(), storage[-1][2])", "storage[-1][2]"),
+            Edit(
+                "alacrity.cluster.raft",
+                "max(storage.getCurrentTerm(), storage[-1][2])",
+                "storage[-1][2]",
+            ),
         ),
     ),
     Mutant(
         "vote-twice",
         "elections",
         "A node votes for whoever asks",
-        (
-            Edit("pysyncobj.syncobj", "if self.__votedForNodeId is not None:", "if False:"),
-        ),
+        (Edit("pysyncobj.syncobj", "if self.__votedForNodeId is not None:", "if False:"),),
     ),
     Mutant(
         "vote-for-old-log",
         "elections",
         "A vote goes to whose last entry is of an earlier term",
-        (
-            Edit("pysyncobj.syncobj", "if lastLogTerm < self.__getCurrentLogTerm():", "if False:"),
-        ),
+        (Edit("pysyncobj.syncobj", "if lastLogTerm < self.__getCurrentLogTerm():", "if False:"),),
     ),
     Mutant(
         "vote-for-short-log",
         "elections",
         "A vote goes to whose log is shorter",
         (
-            Edit("pysyncobj.syncobj", "lastLogIdx < self.__getCurrentLogIndex():", "lastLogIdx < 0:"),
+            Edit(
+                "pysyncobj.syncobj", "lastLogIdx < self.__getCurrentLogIndex():", "lastLogIdx < 0:"
+            ),
         ),
     ),
     Mutant(
@@ -54,23 +54,29 @@ _MUTANTS: Final = (
         "elections",
         "Votes are not on disk before they leave",
         (
-            Edit("alacrity.cluster.storage", "self._change(Term(term, votedForNodeId))", "self._change(Term(term, votedForNodeId), urgent=False)"),
+            Edit(
+                "alacrity.cluster.storage",
+                "self._change(Term(term, votedForNodeId))",
+                "self._change(Term(term, votedForNodeId), urgent=False)",
+            ),
         ),
     ),
     Mutant(
         "duplicate-votes",
         "elections",
         "A vote that comes twice counts twice",
-        (
-            Edit("alacrity.cluster.elections", "self._votes.add(peer)", "pass"),
-        ),
+        (Edit("alacrity.cluster.elections", "self._votes.add(peer)", "pass"),),
     ),
     Mutant(
         "strangers-votes",
         "elections",
         "Votes of those that are no members count",
         (
-            Edit("alacrity.cluster.elections", "in self._SyncObj__otherNodes - self._votes", "not in self._votes"),
+            Edit(
+                "alacrity.cluster.elections",
+                "in self._SyncObj__otherNodes - self._votes",
+                "not in self._votes",
+            ),
         ),
     ),
     Mutant(
@@ -78,23 +84,29 @@ _MUTANTS: Final = (
         "elections",
         "A vote of an earlier term counts",
         (
-            Edit("alacrity.cluster.elections", "if vote.term == self.term and peer", "message = {**message, \"term\": self.term}\n        if peer"),
+            Edit(
+                "alacrity.cluster.elections",
+                "if vote.term == self.term and peer",
+                'message = {**message, "term": self.term}\n        if peer',
+            ),
         ),
     ),
     Mutant(
         "half-elects",
         "elections",
         "A vote counts for two",
-        (
-            Edit("pysyncobj.syncobj", "self.__votesCount += 1", "self.__votesCount += 2"),
-        ),
+        (Edit("pysyncobj.syncobj", "self.__votesCount += 1", "self.__votesCount += 2"),),
     ),
     Mutant(
         "votes-kept",
         "elections",
         "Who voted in an earlier term is not counted in this one",
         (
-            Edit("alacrity.cluster.elections", "            self._votes = set()\n            self._canvass = set()", "            self._canvass = set()"),
+            Edit(
+                "alacrity.cluster.elections",
+                "            self._votes = set()\n            self._canvass = set()",
+                "            self._canvass = set()",
+            ),
         ),
     ),
     Mutant(
@@ -102,7 +114,11 @@ _MUTANTS: Final = (
         "elections",
         "A node stands without asking before",
         (
-            Edit("alacrity.cluster.elections", "if len(self._canvass) + 1 > (len(self._SyncObj__otherNodes) + 1) / 2:", "if True:"),
+            Edit(
+                "alacrity.cluster.elections",
+                "if len(self._canvass) + 1 > (len(self._SyncObj__otherNodes) + 1) / 2:",
+                "if True:",
+            ),
         ),
     ),
     Mutant(
@@ -110,7 +126,11 @@ _MUTANTS: Final = (
         "elections",
         "Half of the members are enough in a pre-vote",
         (
-            Edit("alacrity.cluster.elections", "if len(self._canvass) + 1 > (", "if len(self._canvass) + 1 >= ("),
+            Edit(
+                "alacrity.cluster.elections",
+                "if len(self._canvass) + 1 > (",
+                "if len(self._canvass) + 1 >= (",
+            ),
         ),
     ),
     Mutant(
@@ -118,47 +138,53 @@ _MUTANTS: Final = (
         "elections",
         "Pre-votes of those that are no members count",
         (
-            Edit("alacrity.cluster.elections", "            and self.role != LEADER\n            and peer in self._SyncObj__otherNodes", "            and self.role != LEADER"),
+            Edit(
+                "alacrity.cluster.elections",
+                "            and self.role != LEADER\n            and peer in self._SyncObj__otherNodes",
+                "            and self.role != LEADER",
+            ),
         ),
     ),
     Mutant(
         "pre-vote-despite-leader",
         "elections",
         "A pre-vote is granted while a leader is heard",
-        (
-            Edit("alacrity.cluster.elections", "            and not followed\n", ""),
-        ),
+        (Edit("alacrity.cluster.elections", "            and not followed\n", ""),),
     ),
     Mutant(
         "pre-vote-for-short-log",
         "elections",
         "A pre-vote is granted to whose log is behind",
-        (
-            Edit("alacrity.cluster.elections", ">= (log[-1][2], log[-1][1])", ">= (0, 0)"),
-        ),
+        (Edit("alacrity.cluster.elections", ">= (log[-1][2], log[-1][1])", ">= (0, 0)"),),
     ),
     Mutant(
         "pre-vote-of-earlier-term",
         "elections",
         "An answer to an earlier canvass counts",
         (
-            Edit("alacrity.cluster.elections", "message.term == self._canvass_term == self.term + 1", "True"),
+            Edit(
+                "alacrity.cluster.elections",
+                "message.term == self._canvass_term == self.term + 1",
+                "True",
+            ),
         ),
     ),
     Mutant(
         "waiting-node-votes",
         "elections",
         "A node that waits to be taken in votes",
-        (
-            Edit("alacrity.cluster.elections", "return self.configuration != ()", "return True"),
-        ),
+        (Edit("alacrity.cluster.elections", "return self.configuration != ()", "return True"),),
     ),
     Mutant(
         "leads-for-ever",
         "elections",
         "A leader that nobody answers leads on",
         (
-            Edit("pysyncobj.syncobj", "deadline = monotonicTime() - self.__conf.leaderFallbackTimeout", "deadline = float('-inf')"),
+            Edit(
+                "pysyncobj.syncobj",
+                "deadline = monotonicTime() - self.__conf.leaderFallbackTimeout",
+                "deadline = float('-inf')",
+            ),
         ),
     ),
     Mutant(
@@ -166,63 +192,71 @@ _MUTANTS: Final = (
         "elections",
         "A reply of a later term does not depose a leader",
         (
-            Edit("alacrity.cluster.engine", "            self._see_term(term)\n        return term ==", "            pass\n        return term =="),
+            Edit(
+                "alacrity.cluster.engine",
+                "            self._see_term(term)\n        return term ==",
+                "            pass\n        return term ==",
+            ),
         ),
     ),
     Mutant(
         "later-pre-vote-ignored",
         "elections",
         "A reply of a later term to a pre-vote is passed over",
-        (
-            Edit("alacrity.cluster.elections", "self._see_term(message.current)", "pass"),
-        ),
+        (Edit("alacrity.cluster.elections", "self._see_term(message.current)", "pass"),),
     ),
     Mutant(
         "hand-over-too-early",
         "elections",
         "A leader hands over to who has not the whole log",
         (
-            Edit("alacrity.cluster.elections", "            and self._SyncObj__raftMatchIndex[peer] == self.last_index\n", ""),
+            Edit(
+                "alacrity.cluster.elections",
+                "            and self._SyncObj__raftMatchIndex[peer] == self.last_index\n",
+                "",
+            ),
         ),
     ),
     Mutant(
         "hand-over-never",
         "elections",
         "A leader that is asked to hand over does not",
-        (
-            Edit("alacrity.cluster.elections", "self._send(able[0], TimeoutNow(self.term))", "pass"),
-        ),
+        (Edit("alacrity.cluster.elections", "self._send(able[0], TimeoutNow(self.term))", "pass"),),
     ),
     Mutant(
         "hand-over-unforwarded",
         "elections",
         "A follower does not pass on that the leader shall hand over",
-        (
-            Edit("alacrity.cluster.elections", "self._send(leader, HandOver(target))", "pass"),
-        ),
+        (Edit("alacrity.cluster.elections", "self._send(leader, HandOver(target))", "pass"),),
     ),
     Mutant(
         "member-stands-not",
         "elections",
         "A node that is no member asks for pre-votes",
         (
-            Edit("alacrity.cluster.elections", "        if not self.is_member:\n            return\n        self._canvass = set()", "        self._canvass = set()"),
+            Edit(
+                "alacrity.cluster.elections",
+                "        if not self.is_member:\n            return\n        self._canvass = set()",
+                "        self._canvass = set()",
+            ),
         ),
     ),
     Mutant(
         "figure-8",
         "replication",
         "Entries of earlier terms are committed by counting",
-        (
-            Edit("pysyncobj.syncobj", "if commitTerm != self.__raftCurrentTerm:", "if False:"),
-        ),
+        (Edit("pysyncobj.syncobj", "if commitTerm != self.__raftCurrentTerm:", "if False:"),),
     ),
     Mutant(
         "half-commits",
         "replication",
         "Half of the members commit",
         (
-            Edit("pysyncobj.syncobj", "if count <= (len(self.__otherNodes) + 1) / 2:\n                    break", "if count < (len(self.__otherNodes) + 1) / 2:\n                    break"),
+            Edit(
+                "pysyncobj.syncobj",
+                "if count <= (len(self.__otherNodes) + 1) / 2:\n                    break",
+                "if count < (len(self.__otherNodes) + 1) / 2:\n                    break",
+            ),
         ),
     ),
     Mutant(
@@ -230,7 +264,11 @@ _MUTANTS: Final = (
         "replication",
         "A reply to an earlier leadership counts",
         (
-            Edit("alacrity.cluster.engine", "return term == self.term and self.role == LEADER", "return self.role == LEADER"),
+            Edit(
+                "alacrity.cluster.engine",
+                "return term == self.term and self.role == LEADER",
+                "return self.role == LEADER",
+            ),
         ),
     ),
     Mutant(
@@ -238,7 +276,11 @@ _MUTANTS: Final = (
         "replication",
         "A reply of a stranger is taken",
         (
-            Edit("alacrity.cluster.engine", " and self.role == LEADER and peer in self._peers", " and self.role == LEADER"),
+            Edit(
+                "alacrity.cluster.engine",
+                " and self.role == LEADER and peer in self._peers",
+                " and self.role == LEADER",
+            ),
         ),
     ),
     Mutant(
@@ -246,24 +288,34 @@ _MUTANTS: Final = (
         "replication",
         "A follower is taken to have one entry more",
         (
-            Edit("alacrity.cluster.replication", "max(match, message.next_node_idx - 1)", "max(match, message.next_node_idx)"),
+            Edit(
+                "alacrity.cluster.replication",
+                "max(match, message.next_node_idx - 1)",
+                "max(match, message.next_node_idx)",
+            ),
         ),
     ),
     Mutant(
         "denial-confirms",
         "replication",
         "What a follower lacks is taken for confirmed",
-        (
-            Edit("alacrity.cluster.replication", "        if message.success:", "        if True:"),
-        ),
+        (Edit("alacrity.cluster.replication", "        if message.success:", "        if True:"),),
     ),
     Mutant(
         "match-kept",
         "replication",
         "A new leader goes by what followers confirmed to it before",
         (
-            Edit("alacrity.cluster.replication", "            self._SyncObj__raftMatchIndex[peer] = 0\n            self._probe(peer, self.last_index + 1)\n        self._transfers", "            self._probe(peer, self.last_index + 1)\n        self._transfers"),
-            Edit("pysyncobj.syncobj", "self.__raftMatchIndex[node] = 0\n            self.__lastResponseTime[node] = monotonicTime()\n\n        # No-op", "self.__lastResponseTime[node] = monotonicTime()\n\n        # No-op"),
+            Edit(
+                "alacrity.cluster.replication",
+                "            self._SyncObj__raftMatchIndex[peer] = 0\n            self._probe(peer, self.last_index + 1)\n        self._transfers",
+                "            self._probe(peer, self.last_index + 1)\n        self._transfers",
+            ),
+            Edit(
+                "pysyncobj.syncobj",
+                "self.__raftMatchIndex[node] = 0\n            self.__lastResponseTime[node] = monotonicTime()\n\n        # No-op",
+                "self.__lastResponseTime[node] = monotonicTime()\n\n        # No-op",
+            ),
         ),
     ),
     Mutant(
@@ -271,23 +323,29 @@ _MUTANTS: Final = (
         "replication",
         "An answer to an earlier attempt says where to go on",
         (
-            Edit("alacrity.cluster.replication", "current = message.probe == self._probes[peer]", "current = True"),
+            Edit(
+                "alacrity.cluster.replication",
+                "current = message.probe == self._probes[peer]",
+                "current = True",
+            ),
         ),
     ),
     Mutant(
         "prev-term-wrong",
         "replication",
         "Messages tell the leader's term as that of the entry before",
-        (
-            Edit("alacrity.cluster.replication", "log[upcoming - 1 - first][2]", "self.term"),
-        ),
+        (Edit("alacrity.cluster.replication", "log[upcoming - 1 - first][2]", "self.term"),),
     ),
     Mutant(
         "commit-told-too-far",
         "replication",
         "A leader tells followers that all is committed",
         (
-            Edit("alacrity.cluster.replication", "                    self.term,\n                    self.commit_index,", "                    self.term,\n                    self.last_index,"),
+            Edit(
+                "alacrity.cluster.replication",
+                "                    self.term,\n                    self.commit_index,",
+                "                    self.term,\n                    self.last_index,",
+            ),
         ),
     ),
     Mutant(
@@ -295,31 +353,35 @@ _MUTANTS: Final = (
         "replication",
         "Each slice of a snapshot is the first",
         (
-            Edit("alacrity.cluster.replication", "transfer.offset : transfer.offset + self._limits.slice", ": self._limits.slice"),
+            Edit(
+                "alacrity.cluster.replication",
+                "transfer.offset : transfer.offset + self._limits.slice",
+                ": self._limits.slice",
+            ),
         ),
     ),
     Mutant(
         "snapshot-without-members",
         "replication",
         "A snapshot goes to a follower without the members",
-        (
-            Edit("alacrity.cluster.replication", "list(snapshot.members)", "[]"),
-        ),
+        (Edit("alacrity.cluster.replication", "list(snapshot.members)", "[]"),),
     ),
     Mutant(
         "ahead-unbounded",
         "replication",
         "A follower is sent any number of entries ahead",
-        (
-            Edit("alacrity.cluster.replication", "+ self._limits.ahead", "+ (1 << 40)"),
-        ),
+        (Edit("alacrity.cluster.replication", "+ self._limits.ahead", "+ (1 << 40)"),),
     ),
     Mutant(
         "batch-unbounded",
         "replication",
         "A message has any number of entries",
         (
-            Edit("alacrity.cluster.replication", "self._SyncObj__getEntries(upcoming, None, self._limits.batch)", "self._SyncObj__getEntries(upcoming, None, 1 << 40)"),
+            Edit(
+                "alacrity.cluster.replication",
+                "self._SyncObj__getEntries(upcoming, None, self._limits.batch)",
+                "self._SyncObj__getEntries(upcoming, None, 1 << 40)",
+            ),
         ),
     ),
     Mutant(
@@ -327,23 +389,29 @@ _MUTANTS: Final = (
         "replication",
         "A new leader begins without an entry of its own term",
         (
-            Edit("pysyncobj.syncobj", "self.__raftLog.add(_bchr(_COMMAND_TYPE.NO_OP), idx, term)", "idx -= 1"),
+            Edit(
+                "pysyncobj.syncobj",
+                "self.__raftLog.add(_bchr(_COMMAND_TYPE.NO_OP), idx, term)",
+                "idx -= 1",
+            ),
         ),
     ),
     Mutant(
         "versions-outlive-leadership",
         "replication",
         "A new leader goes by versions that it was told before",
-        (
-            Edit("alacrity.cluster.replication", "self._versions.clear()", "pass"),
-        ),
+        (Edit("alacrity.cluster.replication", "self._versions.clear()", "pass"),),
     ),
     Mutant(
         "versions-outlive-connection",
         "replication",
         "A leader goes by the version of a member before its restart",
         (
-            Edit("alacrity.cluster.replication", "        # It may have been restarted as another version.\n        self._versions.pop(node, None)", ""),
+            Edit(
+                "alacrity.cluster.replication",
+                "        # It may have been restarted as another version.\n        self._versions.pop(node, None)",
+                "",
+            ),
         ),
     ),
     Mutant(
@@ -351,7 +419,11 @@ _MUTANTS: Final = (
         "replication",
         "A snapshot goes on where the lost connection was",
         (
-            Edit("alacrity.cluster.replication", "        self._transfers.pop(node, None)\n        # It may", "        # It may"),
+            Edit(
+                "alacrity.cluster.replication",
+                "        self._transfers.pop(node, None)\n        # It may",
+                "        # It may",
+            ),
         ),
     ),
     Mutant(
@@ -359,31 +431,35 @@ _MUTANTS: Final = (
         "following",
         "Any message proves the whole log",
         (
-            Edit("alacrity.cluster.engine", "        return index\n\n    def _take", "        return self.last_index\n\n    def _take"),
+            Edit(
+                "alacrity.cluster.engine",
+                "        return index\n\n    def _take",
+                "        return self.last_index\n\n    def _take",
+            ),
         ),
     ),
     Mutant(
         "truncate-always",
         "following",
         "Each message truncates",
-        (
-            Edit("alacrity.cluster.engine", "if log[index - first][2] == term:", "if False:"),
-        ),
+        (Edit("alacrity.cluster.engine", "if log[index - first][2] == term:", "if False:"),),
     ),
     Mutant(
         "truncate-never",
         "following",
         "Entries that contradict the leader's stay",
-        (
-            Edit("alacrity.cluster.engine", "if log[index - first][2] == term:", "if True:"),
-        ),
+        (Edit("alacrity.cluster.engine", "if log[index - first][2] == term:", "if True:"),),
     ),
     Mutant(
         "commit-unverified",
         "following",
         "A follower commits what no message has proved",
         (
-            Edit("alacrity.cluster.following", "self._commit(min(message.commit_index, verified))", "self._commit(min(message.commit_index, self.last_index))"),
+            Edit(
+                "alacrity.cluster.following",
+                "self._commit(min(message.commit_index, verified))",
+                "self._commit(min(message.commit_index, self.last_index))",
+            ),
         ),
     ),
     Mutant(
@@ -391,7 +467,11 @@ _MUTANTS: Final = (
         "following",
         "Entries are taken whatever stands before them",
         (
-            Edit("alacrity.cluster.following", "(prev > last or log[prev - first][2] != message.prev_term)", "prev > last"),
+            Edit(
+                "alacrity.cluster.following",
+                "(prev > last or log[prev - first][2] != message.prev_term)",
+                "prev > last",
+            ),
         ),
     ),
     Mutant(
@@ -399,23 +479,29 @@ _MUTANTS: Final = (
         "following",
         "A follower confirms its whole log",
         (
-            Edit("alacrity.cluster.following", "max(verified, self.commit_index) + 1", "self.last_index + 1"),
+            Edit(
+                "alacrity.cluster.following",
+                "max(verified, self.commit_index) + 1",
+                "self.last_index + 1",
+            ),
         ),
     ),
     Mutant(
         "old-leader-followed",
         "following",
         "A leader of an earlier term is followed",
-        (
-            Edit("alacrity.cluster.following", "if term < self.term:", "if False:"),
-        ),
+        (Edit("alacrity.cluster.following", "if term < self.term:", "if False:"),),
     ),
     Mutant(
         "term-not-taken",
         "following",
         "A follower does not keep a later leader's term",
         (
-            Edit("alacrity.cluster.following", "            self._SyncObj__setCurrentTerm(term, None)", "            self._SyncObj__raftCurrentTerm = term"),
+            Edit(
+                "alacrity.cluster.following",
+                "            self._SyncObj__setCurrentTerm(term, None)",
+                "            self._SyncObj__raftCurrentTerm = term",
+            ),
         ),
     ),
     Mutant(
@@ -423,23 +509,29 @@ _MUTANTS: Final = (
         "following",
         "A follower stands though it hears the leader",
         (
-            Edit("alacrity.cluster.following", "        if not self._SyncObj__transferInProgress:\n            self._postpone()", ""),
+            Edit(
+                "alacrity.cluster.following",
+                "        if not self._SyncObj__transferInProgress:\n            self._postpone()",
+                "",
+            ),
         ),
     ),
     Mutant(
         "leader-unheard",
         "following",
         "A follower does not note when it heard the leader",
-        (
-            Edit("alacrity.cluster.following", "self._heard = self._now()", "pass"),
-        ),
+        (Edit("alacrity.cluster.following", "self._heard = self._now()", "pass"),),
     ),
     Mutant(
         "members-after-truncation",
         "following",
         "Members by an entry that was truncated go on to count",
         (
-            Edit("alacrity.cluster.engine", "log.deleteEntriesFrom(index - first)\n                changed = True", "log.deleteEntriesFrom(index - first)"),
+            Edit(
+                "alacrity.cluster.engine",
+                "log.deleteEntriesFrom(index - first)\n                changed = True",
+                "log.deleteEntriesFrom(index - first)",
+            ),
         ),
     ),
     Mutant(
@@ -447,23 +539,29 @@ _MUTANTS: Final = (
         "following",
         "On a follower, members count once they are applied",
         (
-            Edit("alacrity.cluster.engine", "changed = changed or command[:1] == MEMBERSHIP", "changed = bool(changed)"),
+            Edit(
+                "alacrity.cluster.engine",
+                "changed = changed or command[:1] == MEMBERSHIP",
+                "changed = bool(changed)",
+            ),
         ),
     ),
     Mutant(
         "install-drops-tail",
         "following",
         "A snapshot throws away what the log has beyond",
-        (
-            Edit("alacrity.cluster.engine", "if at < len(log) and log[at][2] == term:", "if False:"),
-        ),
+        (Edit("alacrity.cluster.engine", "if at < len(log) and log[at][2] == term:", "if False:"),),
     ),
     Mutant(
         "install-keeps-other-tail",
         "following",
         "A snapshot keeps what contradicts the leader's log",
         (
-            Edit("alacrity.cluster.engine", "if at < len(log) and log[at][2] == term:\n            entries = log[at:]", "if at < len(log):\n            entries = [(log[at][0], index, term), *log[at + 1 :]]"),
+            Edit(
+                "alacrity.cluster.engine",
+                "if at < len(log) and log[at][2] == term:\n            entries = log[at:]",
+                "if at < len(log):\n            entries = [(log[at][0], index, term), *log[at + 1 :]]",
+            ),
         ),
     ),
     Mutant(
@@ -471,7 +569,11 @@ _MUTANTS: Final = (
         "following",
         "A snapshot takes a node back",
         (
-            Edit("alacrity.cluster.following", "if message.last_index <= self.commit_index:", "if False:"),
+            Edit(
+                "alacrity.cluster.following",
+                "if message.last_index <= self.commit_index:",
+                "if False:",
+            ),
         ),
     ),
     Mutant(
@@ -479,7 +581,11 @@ _MUTANTS: Final = (
         "following",
         "Slices of two snapshots make one",
         (
-            Edit("alacrity.cluster.following", "if self._arrival is None or self._arrival.key != key:", "if self._arrival is None:"),
+            Edit(
+                "alacrity.cluster.following",
+                "if self._arrival is None or self._arrival.key != key:",
+                "if self._arrival is None:",
+            ),
         ),
     ),
     Mutant(
@@ -487,7 +593,11 @@ _MUTANTS: Final = (
         "following",
         "A slice is taken wherever it begins",
         (
-            Edit("alacrity.cluster.following", "if message.offset == len(data) and len(data)", "if len(data)"),
+            Edit(
+                "alacrity.cluster.following",
+                "if message.offset == len(data) and len(data)",
+                "if len(data)",
+            ),
         ),
     ),
     Mutant(
@@ -495,7 +605,11 @@ _MUTANTS: Final = (
         "following",
         "A follower confirms a snapshot of which it has a part",
         (
-            Edit("alacrity.cluster.following", "if len(data) < message.size:\n            self._send", "if len(data) < message.size:\n            self._reply(peer, message.last_index + 1, message.probe, success=True)\n            self._send"),
+            Edit(
+                "alacrity.cluster.following",
+                "if len(data) < message.size:\n            self._send",
+                "if len(data) < message.size:\n            self._reply(peer, message.last_index + 1, message.probe, success=True)\n            self._send",
+            ),
         ),
     ),
     Mutant(
@@ -503,7 +617,11 @@ _MUTANTS: Final = (
         "storage",
         "Frames are written and not synced",
         (
-            Edit("alacrity.cluster.storage", "                if self._fsync:\n", "                if False:\n"),
+            Edit(
+                "alacrity.cluster.storage",
+                "                if self._fsync:\n",
+                "                if False:\n",
+            ),
         ),
     ),
     Mutant(
@@ -511,7 +629,11 @@ _MUTANTS: Final = (
         "storage",
         "Entries are not on disk before they are confirmed",
         (
-            Edit("alacrity.cluster.storage", "self._change(Append(idx, term, bytes(command)))", "self._change(Append(idx, term, bytes(command)), urgent=False)"),
+            Edit(
+                "alacrity.cluster.storage",
+                "self._change(Append(idx, term, bytes(command)))",
+                "self._change(Append(idx, term, bytes(command)), urgent=False)",
+            ),
         ),
     ),
     Mutant(
@@ -519,7 +641,11 @@ _MUTANTS: Final = (
         "storage",
         "Only whole files are waited for",
         (
-            Edit("alacrity.cluster.storage", "return self._whole or self._urgent or self._adopted is not None", "return self._whole or self._adopted is not None"),
+            Edit(
+                "alacrity.cluster.storage",
+                "return self._whole or self._urgent or self._adopted is not None",
+                "return self._whole or self._adopted is not None",
+            ),
         ),
     ),
     Mutant(
@@ -527,7 +653,11 @@ _MUTANTS: Final = (
         "storage",
         "A new file has no vote",
         (
-            Edit("alacrity.cluster.kept", "records.append(Term(self.term, self.vote))", "records.append(Term(self.term, None))"),
+            Edit(
+                "alacrity.cluster.kept",
+                "records.append(Term(self.term, self.vote))",
+                "records.append(Term(self.term, None))",
+            ),
         ),
     ),
     Mutant(
@@ -535,7 +665,9 @@ _MUTANTS: Final = (
         "storage",
         "A new file has no term",
         (
-            Edit("alacrity.cluster.kept", "        records.append(Term(self.term, self.vote))\n", ""),
+            Edit(
+                "alacrity.cluster.kept", "        records.append(Term(self.term, self.vote))\n", ""
+            ),
         ),
     ),
     Mutant(
@@ -543,7 +675,11 @@ _MUTANTS: Final = (
         "storage",
         "A new file has not what changed while it was written",
         (
-            Edit("alacrity.cluster.storage", "            if self._rewrite is not None:\n                self._rewrite.note(record)", ""),
+            Edit(
+                "alacrity.cluster.storage",
+                "            if self._rewrite is not None:\n                self._rewrite.note(record)",
+                "",
+            ),
         ),
     ),
     Mutant(
@@ -551,7 +687,11 @@ _MUTANTS: Final = (
         "storage",
         "A new file has not what changed before it took the old one's place",
         (
-            Edit("alacrity.cluster.storage", "            if self._adopted is not None:\n                self._adopted.note(record)", ""),
+            Edit(
+                "alacrity.cluster.storage",
+                "            if self._adopted is not None:\n                self._adopted.note(record)",
+                "",
+            ),
         ),
     ),
     Mutant(
@@ -559,23 +699,29 @@ _MUTANTS: Final = (
         "storage",
         "What changed while a file was written is not synced",
         (
-            Edit("alacrity.cluster.rewrite", "self._since))\n                file.sync()", "self._since))"),
+            Edit(
+                "alacrity.cluster.rewrite",
+                "self._since))\n                file.sync()",
+                "self._since))",
+            ),
         ),
     ),
     Mutant(
         "name-unsynced",
         "storage",
         "A new file's name is not synced",
-        (
-            Edit("alacrity.cluster.rewrite", "    files.sync_names()\n", ""),
-        ),
+        (Edit("alacrity.cluster.rewrite", "    files.sync_names()\n", ""),),
     ),
     Mutant(
         "whole-file-unsynced",
         "storage",
         "A new file is not synced before it takes the old one's place",
         (
-            Edit("alacrity.cluster.rewrite", "        file.sync()\n    except BaseException:\n        file.close()\n        _try", "    except BaseException:\n        file.close()\n        _try"),
+            Edit(
+                "alacrity.cluster.rewrite",
+                "        file.sync()\n    except BaseException:\n        file.close()\n        _try",
+                "    except BaseException:\n        file.close()\n        _try",
+            ),
         ),
     ),
     Mutant(
@@ -583,8 +729,16 @@ _MUTANTS: Final = (
         "storage",
         "A snapshot of entries that were truncated meanwhile is taken",
         (
-            Edit("alacrity.cluster.storage", "if not taken or not fits(rewrite.snapshot, kept.log):", "if not taken:"),
-            Edit("alacrity.cluster.rewrite", "            self.abandoned = True\n\n    @property", "            pass\n\n    @property"),
+            Edit(
+                "alacrity.cluster.storage",
+                "if not taken or not fits(rewrite.snapshot, kept.log):",
+                "if not taken:",
+            ),
+            Edit(
+                "alacrity.cluster.rewrite",
+                "            self.abandoned = True\n\n    @property",
+                "            pass\n\n    @property",
+            ),
         ),
     ),
     Mutant(
@@ -592,8 +746,14 @@ _MUTANTS: Final = (
         "storage",
         "A snapshot is taken that another one has overtaken",
         (
-            Edit("alacrity.cluster.storage", "current = self._rewrite is rewrite", "current = True"),
-            Edit("alacrity.cluster.storage", "                self._rewrite.abandoned = True\n                self._rewrite = None", "                self._rewrite = None"),
+            Edit(
+                "alacrity.cluster.storage", "current = self._rewrite is rewrite", "current = True"
+            ),
+            Edit(
+                "alacrity.cluster.storage",
+                "                self._rewrite.abandoned = True\n                self._rewrite = None",
+                "                self._rewrite = None",
+            ),
         ),
     ),
     Mutant(
@@ -601,7 +761,11 @@ _MUTANTS: Final = (
         "storage",
         "After a failed write, what follows is appended to what that left",
         (
-            Edit("alacrity.cluster.storage", "            with self._lock:\n                self._whole = True\n            raise", "            raise"),
+            Edit(
+                "alacrity.cluster.storage",
+                "            with self._lock:\n                self._whole = True\n            raise",
+                "            raise",
+            ),
         ),
     ),
     Mutant(
@@ -609,7 +773,11 @@ _MUTANTS: Final = (
         "storage",
         "Compaction drops an entry too many",
         (
-            Edit("alacrity.cluster.storage", "del kept.log[: first - kept.log[0][1]]", "del kept.log[: first - kept.log[0][1] + 1]"),
+            Edit(
+                "alacrity.cluster.storage",
+                "del kept.log[: first - kept.log[0][1]]",
+                "del kept.log[: first - kept.log[0][1] + 1]",
+            ),
         ),
     ),
     Mutant(
@@ -617,7 +785,11 @@ _MUTANTS: Final = (
         "storage",
         "What was truncated is there again after a restart",
         (
-            Edit("alacrity.cluster.kept", "                del log[max(0, index - log[0][1]) if log else 0 :]", "                return"),
+            Edit(
+                "alacrity.cluster.kept",
+                "                del log[max(0, index - log[0][1]) if log else 0 :]",
+                "                return",
+            ),
         ),
     ),
     Mutant(
@@ -625,7 +797,11 @@ _MUTANTS: Final = (
         "storage",
         "A new file has no snapshot",
         (
-            Edit("alacrity.cluster.kept", "if snapshot is None else [snapshot]", "if True else [snapshot]"),
+            Edit(
+                "alacrity.cluster.kept",
+                "if snapshot is None else [snapshot]",
+                "if True else [snapshot]",
+            ),
         ),
     ),
     Mutant(
@@ -633,7 +809,11 @@ _MUTANTS: Final = (
         "storage",
         "A node starts with a commit index beyond its log",
         (
-            Edit("alacrity.cluster.storage", "return min(self._kept.commit, log[-1][1]) if log else 1", "return self._kept.commit"),
+            Edit(
+                "alacrity.cluster.storage",
+                "return min(self._kept.commit, log[-1][1]) if log else 1",
+                "return self._kept.commit",
+            ),
         ),
     ),
     Mutant(
@@ -641,7 +821,11 @@ _MUTANTS: Final = (
         "storage",
         "Truncations do not ask for the disk",
         (
-            Edit("alacrity.cluster.storage", "self._change(TruncateFrom(log[entryFrom][1]))", "self._change(TruncateFrom(log[entryFrom][1]), urgent=False)"),
+            Edit(
+                "alacrity.cluster.storage",
+                "self._change(TruncateFrom(log[entryFrom][1]))",
+                "self._change(TruncateFrom(log[entryFrom][1]), urgent=False)",
+            ),
         ),
         equivalent="the engine truncates only to append in the same step, and that asks for it",
     ),
@@ -650,7 +834,11 @@ _MUTANTS: Final = (
         "reconfiguration",
         "Two changes of the members are under way at once",
         (
-            Edit("alacrity.cluster.engine", "and applied >= first and applied >= self._change_index", "and applied >= first"),
+            Edit(
+                "alacrity.cluster.engine",
+                "and applied >= first and applied >= self._change_index",
+                "and applied >= first",
+            ),
         ),
     ),
     Mutant(
@@ -658,7 +846,11 @@ _MUTANTS: Final = (
         "reconfiguration",
         "The members change before the leader has committed in its term",
         (
-            Edit("alacrity.cluster.engine", "and applied >= first and applied >= self._change_index", "and applied >= self._change_index"),
+            Edit(
+                "alacrity.cluster.engine",
+                "and applied >= first and applied >= self._change_index",
+                "and applied >= self._change_index",
+            ),
         ),
     ),
     Mutant(
@@ -666,7 +858,11 @@ _MUTANTS: Final = (
         "reconfiguration",
         "Learners count in majorities",
         (
-            Edit("alacrity.cluster.reconfiguration", "{Peer(each) for each in self.configuration} - {own}\n", "({Peer(each) for each in self.configuration} | set(self._learners)) - {own}\n"),
+            Edit(
+                "alacrity.cluster.reconfiguration",
+                "{Peer(each) for each in self.configuration} - {own}\n",
+                "({Peer(each) for each in self.configuration} | set(self._learners)) - {own}\n",
+            ),
         ),
     ),
     Mutant(
@@ -674,7 +870,11 @@ _MUTANTS: Final = (
         "reconfiguration",
         "Members count only once they are applied",
         (
-            Edit("alacrity.cluster.reconfiguration", "members_at(self._SyncObj__raftLog, self.last_index)", "members_at(self._SyncObj__raftLog, self.applied_index)"),
+            Edit(
+                "alacrity.cluster.reconfiguration",
+                "members_at(self._SyncObj__raftLog, self.last_index)",
+                "members_at(self._SyncObj__raftLog, self.applied_index)",
+            ),
         ),
     ),
     Mutant(
@@ -682,7 +882,11 @@ _MUTANTS: Final = (
         "reconfiguration",
         "A leader counts new members only once they are applied",
         (
-            Edit("alacrity.cluster.reconfiguration", "self._change_index = self.last_index\n            self._configure()", "self._change_index = self.last_index"),
+            Edit(
+                "alacrity.cluster.reconfiguration",
+                "self._change_index = self.last_index\n            self._configure()",
+                "self._change_index = self.last_index",
+            ),
         ),
     ),
     Mutant(
@@ -690,7 +894,11 @@ _MUTANTS: Final = (
         "reconfiguration",
         "A node is taken in before it has the log",
         (
-            Edit("alacrity.cluster.reconfiguration", "        return match >= max(", "        return True or match >= max("),
+            Edit(
+                "alacrity.cluster.reconfiguration",
+                "        return match >= max(",
+                "        return True or match >= max(",
+            ),
         ),
     ),
     Mutant(
@@ -698,7 +906,11 @@ _MUTANTS: Final = (
         "reconfiguration",
         "A leader removes itself, and leads on",
         (
-            Edit("alacrity.cluster.reconfiguration", "if change.remove == self._member.name:", "if False:"),
+            Edit(
+                "alacrity.cluster.reconfiguration",
+                "if change.remove == self._member.name:",
+                "if False:",
+            ),
         ),
     ),
     Mutant(
@@ -706,7 +918,11 @@ _MUTANTS: Final = (
         "reconfiguration",
         "The last member is removed",
         (
-            Edit("alacrity.cluster.reconfiguration", "            if not left:", "            if False:"),
+            Edit(
+                "alacrity.cluster.reconfiguration",
+                "            if not left:",
+                "            if False:",
+            ),
         ),
     ),
     Mutant(
@@ -714,7 +930,11 @@ _MUTANTS: Final = (
         "reconfiguration",
         "What a learner confirmed counts after it has lost its disk",
         (
-            Edit("alacrity.cluster.reconfiguration", "if self._learners.pop(node, None) is not None:", "if False:"),
+            Edit(
+                "alacrity.cluster.reconfiguration",
+                "if self._learners.pop(node, None) is not None:",
+                "if False:",
+            ),
         ),
     ),
     Mutant(
@@ -722,7 +942,9 @@ _MUTANTS: Final = (
         "reconfiguration",
         "A member that was removed and added again is taken for the former one",
         (
-            Edit("alacrity.cluster.reconfiguration", "if seats.get(peer, seat) != seat}", "if False}"),
+            Edit(
+                "alacrity.cluster.reconfiguration", "if seats.get(peer, seat) != seat}", "if False}"
+            ),
         ),
     ),
     Mutant(
@@ -730,7 +952,11 @@ _MUTANTS: Final = (
         "reconfiguration",
         "An entry about the members has no incarnations",
         (
-            Edit("alacrity.cluster.reconfiguration", "return msgspec.structs.replace(member, incarnation=incarnation)", "return member"),
+            Edit(
+                "alacrity.cluster.reconfiguration",
+                "return msgspec.structs.replace(member, incarnation=incarnation)",
+                "return member",
+            ),
         ),
     ),
     Mutant(
@@ -738,7 +964,11 @@ _MUTANTS: Final = (
         "reconfiguration",
         "A snapshot has members that are not committed",
         (
-            Edit("alacrity.cluster.commands", "members_at(self._SyncObj__raftLog, applied)", "self.configuration"),
+            Edit(
+                "alacrity.cluster.commands",
+                "members_at(self._SyncObj__raftLog, applied)",
+                "self.configuration",
+            ),
         ),
     ),
     Mutant(
@@ -746,7 +976,11 @@ _MUTANTS: Final = (
         "reconfiguration",
         "A removed node does not learn of it",
         (
-            Edit("alacrity.cluster.reconfiguration", "                # So that it learns that it was removed.\n                self._replicate(peer)", "                pass"),
+            Edit(
+                "alacrity.cluster.reconfiguration",
+                "                # So that it learns that it was removed.\n                self._replicate(peer)",
+                "                pass",
+            ),
         ),
     ),
     Mutant(
@@ -754,7 +988,11 @@ _MUTANTS: Final = (
         "reconfiguration",
         "A member is let in without its files",
         (
-            Edit("alacrity.cluster.transport", "elif expected != peer.incarnation and peer.seat <= member.seat:", "elif False:"),
+            Edit(
+                "alacrity.cluster.transport",
+                "elif expected != peer.incarnation and peer.seat <= member.seat:",
+                "elif False:",
+            ),
         ),
     ),
     Mutant(
@@ -762,7 +1000,11 @@ _MUTANTS: Final = (
         "reconfiguration",
         "Under which incarnation a member was met is not kept",
         (
-            Edit("alacrity.cluster.transport", "self._storage.remember_peer(peer.name, peer.incarnation)", "pass"),
+            Edit(
+                "alacrity.cluster.transport",
+                "self._storage.remember_peer(peer.name, peer.incarnation)",
+                "pass",
+            ),
         ),
     ),
     Mutant(
@@ -770,7 +1012,11 @@ _MUTANTS: Final = (
         "reconfiguration",
         "A node that follows nobody talks with no member that it does not know",
         (
-            Edit("alacrity.cluster.replica", "return None if self._engine.has_quorum else Member(name, \"\")", "return None"),
+            Edit(
+                "alacrity.cluster.replica",
+                'return None if self._engine.has_quorum else Member(name, "")',
+                "return None",
+            ),
         ),
     ),
     Mutant(
@@ -778,7 +1024,11 @@ _MUTANTS: Final = (
         "proposals",
         "A repeat is not found in the older half of the ids",
         (
-            Edit("alacrity.cluster.state", "outcome = state.recent.get(request_id) or state.older", "outcome = state.recent.get(request_id) or {}"),
+            Edit(
+                "alacrity.cluster.state",
+                "outcome = state.recent.get(request_id) or state.older",
+                "outcome = state.recent.get(request_id) or {}",
+            ),
         ),
     ),
     Mutant(
@@ -786,23 +1036,29 @@ _MUTANTS: Final = (
         "proposals",
         "A repeat counts twice",
         (
-            Edit("alacrity.cluster.state", "    if outcome is not None:\n        return state, Applied(request_id, outcome, repeated=True)", ""),
+            Edit(
+                "alacrity.cluster.state",
+                "    if outcome is not None:\n        return state, Applied(request_id, outcome, repeated=True)",
+                "",
+            ),
         ),
     ),
     Mutant(
         "generation-lost",
         "proposals",
         "The latest ids are forgotten all at once",
-        (
-            Edit("alacrity.cluster.state", "recent, older = {}, recent", "recent, older = {}, {}"),
-        ),
+        (Edit("alacrity.cluster.state", "recent, older = {}, recent", "recent, older = {}, {}"),),
     ),
     Mutant(
         "late-repeats-count",
         "proposals",
         "A repeat counts that comes when its id may be forgotten",
         (
-            Edit("alacrity.cluster.state", "if state.pool.index - envelope.since >= GENERATION:", "if False:"),
+            Edit(
+                "alacrity.cluster.state",
+                "if state.pool.index - envelope.since >= GENERATION:",
+                "if False:",
+            ),
         ),
     ),
     Mutant(
@@ -810,7 +1066,9 @@ _MUTANTS: Final = (
         "proposals",
         "What may have happened is called refused",
         (
-            Edit("alacrity.cluster.proposals", "if waiting.attempts > 0:", "if waiting.attempts > 1:"),
+            Edit(
+                "alacrity.cluster.proposals", "if waiting.attempts > 0:", "if waiting.attempts > 1:"
+            ),
         ),
     ),
     Mutant(
@@ -818,23 +1076,29 @@ _MUTANTS: Final = (
         "proposals",
         "What was sent is called refused when the time is over",
         (
-            Edit("alacrity.cluster.proposals", "            waiting.attempts += 1\n            due", "            due"),
+            Edit(
+                "alacrity.cluster.proposals",
+                "            waiting.attempts += 1\n            due",
+                "            due",
+            ),
         ),
     ),
     Mutant(
         "denial-ends-all",
         "proposals",
         "One denial is taken for that of all attempts",
-        (
-            Edit("alacrity.cluster.proposals", "waiting.attempts -= 1", "waiting.attempts = 0"),
-        ),
+        (Edit("alacrity.cluster.proposals", "waiting.attempts -= 1", "waiting.attempts = 0"),),
     ),
     Mutant(
         "sent-once",
         "proposals",
         "A proposal is not sent again to the next leader",
         (
-            Edit("alacrity.cluster.proposals", "self._unsent.update(dict.fromkeys(self._waiting))", "pass"),
+            Edit(
+                "alacrity.cluster.proposals",
+                "self._unsent.update(dict.fromkeys(self._waiting))",
+                "pass",
+            ),
         ),
     ),
     Mutant(
@@ -842,7 +1106,11 @@ _MUTANTS: Final = (
         "proposals",
         "A proposal that was denied for now is not sent again",
         (
-            Edit("alacrity.cluster.proposals", "self._clock.callLater(self._retry, self._again, request_id)", "pass"),
+            Edit(
+                "alacrity.cluster.proposals",
+                "self._clock.callLater(self._retry, self._again, request_id)",
+                "pass",
+            ),
         ),
     ),
     Mutant(
@@ -850,7 +1118,11 @@ _MUTANTS: Final = (
         "proposals",
         "A proposal waits for ever",
         (
-            Edit("alacrity.cluster.proposals", "deadline = self._clock.callLater(timeout, self._expire, request_id)", "deadline = self._clock.callLater(1e6, self._expire, request_id)"),
+            Edit(
+                "alacrity.cluster.proposals",
+                "deadline = self._clock.callLater(timeout, self._expire, request_id)",
+                "deadline = self._clock.callLater(1e6, self._expire, request_id)",
+            ),
         ),
     ),
     Mutant(
@@ -858,31 +1130,35 @@ _MUTANTS: Final = (
         "proposals",
         "What came too late is called refused",
         (
-            Edit("alacrity.cluster.proposals", "            waiting.attempts += 1\n            self._fail(request_id)", "            waiting.attempts = 0\n            self._fail(request_id)"),
+            Edit(
+                "alacrity.cluster.proposals",
+                "            waiting.attempts += 1\n            self._fail(request_id)",
+                "            waiting.attempts = 0\n            self._fail(request_id)",
+            ),
         ),
     ),
     Mutant(
         "waiting-unbounded",
         "proposals",
         "Any number of proposals wait",
-        (
-            Edit("alacrity.cluster.proposals", "if len(self._waiting) >= self._limit:", "if False:"),
-        ),
+        (Edit("alacrity.cluster.proposals", "if len(self._waiting) >= self._limit:", "if False:"),),
     ),
     Mutant(
         "backlog-unbounded",
         "proposals",
         "Any number of entries is open",
-        (
-            Edit("alacrity.cluster.commands", "> self._limits.backlog", "> (1 << 40)"),
-        ),
+        (Edit("alacrity.cluster.commands", "> self._limits.backlog", "> (1 << 40)"),),
     ),
     Mutant(
         "denied-and-appended",
         "proposals",
         "What is appended is denied",
         (
-            Edit("alacrity.cluster.commands", "            self._append(command)", "            self._append(command)\n            self._deny(origin, Denial(request_id, \"no\", final=True))"),
+            Edit(
+                "alacrity.cluster.commands",
+                "            self._append(command)",
+                '            self._append(command)\n            self._deny(origin, Denial(request_id, "no", final=True))',
+            ),
         ),
     ),
     Mutant(
@@ -890,23 +1166,29 @@ _MUTANTS: Final = (
         "proposals",
         "A command is appended that a member does not understand",
         (
-            Edit("alacrity.cluster.commands", "not self._machine.readable(command[1:], self._common_version())", "False"),
+            Edit(
+                "alacrity.cluster.commands",
+                "not self._machine.readable(command[1:], self._common_version())",
+                "False",
+            ),
         ),
     ),
     Mutant(
         "unheard-counted",
         "proposals",
         "A command is appended before the members have said their versions",
-        (
-            Edit("alacrity.cluster.commands", "elif not (self._all_heard() or", "elif not (True or"),
-        ),
+        (Edit("alacrity.cluster.commands", "elif not (self._all_heard() or", "elif not (True or"),),
     ),
     Mutant(
         "log-not-compacted",
         "proposals",
         "The log grows for ever",
         (
-            Edit("alacrity.cluster.commands", "        if len(log) <= limit or", "        if len(log) >= 0 or"),
+            Edit(
+                "alacrity.cluster.commands",
+                "        if len(log) <= limit or",
+                "        if len(log) >= 0 or",
+            ),
         ),
     ),
     Mutant(
@@ -914,7 +1196,11 @@ _MUTANTS: Final = (
         "replica",
         "Messages and outcomes are out before the sync",
         (
-            Edit("alacrity.cluster.replica", "                if self._storage.dirty:\n", "                self._release()\n                if self._storage.dirty:\n"),
+            Edit(
+                "alacrity.cluster.replica",
+                "                if self._storage.dirty:\n",
+                "                self._release()\n                if self._storage.dirty:\n",
+            ),
         ),
     ),
     Mutant(
@@ -922,7 +1208,11 @@ _MUTANTS: Final = (
         "replica",
         "Outcomes are out before the sync",
         (
-            Edit("alacrity.cluster.replica", "                if self._storage.dirty:\n", "                self._publish()\n                if self._storage.dirty:\n"),
+            Edit(
+                "alacrity.cluster.replica",
+                "                if self._storage.dirty:\n",
+                "                self._publish()\n                if self._storage.dirty:\n",
+            ),
         ),
     ),
     Mutant(
@@ -930,7 +1220,11 @@ _MUTANTS: Final = (
         "replica",
         "An acknowledgement comes before the view has it",
         (
-            Edit("alacrity.cluster.replica", "self._view.advance(state.pool, outcome)", "self._clock.callLater(0.01, self._view.advance, state.pool, outcome)"),
+            Edit(
+                "alacrity.cluster.replica",
+                "self._view.advance(state.pool, outcome)",
+                "self._clock.callLater(0.01, self._view.advance, state.pool, outcome)",
+            ),
         ),
     ),
     Mutant(
@@ -938,7 +1232,11 @@ _MUTANTS: Final = (
         "replica",
         "A consistent read needs no commit",
         (
-            Edit("alacrity.cluster.replica", "        await self._propose(None, timeout, None)", "        return"),
+            Edit(
+                "alacrity.cluster.replica",
+                "        await self._propose(None, timeout, None)",
+                "        return",
+            ),
         ),
     ),
     Mutant(
@@ -946,7 +1244,11 @@ _MUTANTS: Final = (
         "replica",
         "A leader answers consistent reads by itself",
         (
-            Edit("alacrity.cluster.replica", "        await self._propose(None, timeout, None)", "        if not self._engine.leading:\n            await self._propose(None, timeout, None)"),
+            Edit(
+                "alacrity.cluster.replica",
+                "        await self._propose(None, timeout, None)",
+                "        if not self._engine.leading:\n            await self._propose(None, timeout, None)",
+            ),
         ),
     ),
     Mutant(
@@ -954,7 +1256,11 @@ _MUTANTS: Final = (
         "replica",
         "What was sent on one connection leaves on a later one",
         (
-            Edit("alacrity.cluster.outbox", "            elif connection == self._happened.get(node.id, 0):", "            else:"),
+            Edit(
+                "alacrity.cluster.outbox",
+                "            elif connection == self._happened.get(node.id, 0):",
+                "            else:",
+            ),
         ),
     ),
     Mutant(
@@ -962,7 +1268,11 @@ _MUTANTS: Final = (
         "replica",
         "A node goes on though its disk does not take what it writes",
         (
-            Edit("alacrity.cluster.replica", "                        self._suspend(error)\n                        break", "                        pass"),
+            Edit(
+                "alacrity.cluster.replica",
+                "                        self._suspend(error)\n                        break",
+                "                        pass",
+            ),
         ),
     ),
     Mutant(
@@ -970,7 +1280,11 @@ _MUTANTS: Final = (
         "replica",
         "A node comes back from a failed write without having written",
         (
-            Edit("alacrity.cluster.replica", "await self._run_in_thread(self._storage.rewrite)", "pass"),
+            Edit(
+                "alacrity.cluster.replica",
+                "await self._run_in_thread(self._storage.rewrite)",
+                "pass",
+            ),
         ),
     ),
     Mutant(
@@ -978,23 +1292,29 @@ _MUTANTS: Final = (
         "replica",
         "A node applies again what its snapshot contains",
         (
-            Edit("alacrity.cluster.raft", "            self._SyncObj__raftLastApplied = snapshot.last_index\n", ""),
+            Edit(
+                "alacrity.cluster.raft",
+                "            self._SyncObj__raftLastApplied = snapshot.last_index\n",
+                "",
+            ),
         ),
     ),
     Mutant(
         "snapshot-unseen",
         "replica",
         "A snapshot's pool is not seen",
-        (
-            Edit("alacrity.cluster.replica", "            self._view.replace(restored.pool)\n", ""),
-        ),
+        (Edit("alacrity.cluster.replica", "            self._view.replace(restored.pool)\n", ""),),
     ),
     Mutant(
         "snapshot-tells-nothing",
         "replica",
         "Outcomes that come in a snapshot are not told",
         (
-            Edit("alacrity.cluster.replica", "                if outcome is not None:\n                    self._proposals.resolve", "                if False:\n                    self._proposals.resolve"),
+            Edit(
+                "alacrity.cluster.replica",
+                "                if outcome is not None:\n                    self._proposals.resolve",
+                "                if False:\n                    self._proposals.resolve",
+            ),
         ),
     ),
     Mutant(
@@ -1002,7 +1322,11 @@ _MUTANTS: Final = (
         "replica",
         "A node says that it leads before it has applied what was committed before",
         (
-            Edit("alacrity.cluster.raft", "return self.role == LEADER and first is not None and self.applied_index >= first", "return self.role == LEADER"),
+            Edit(
+                "alacrity.cluster.raft",
+                "return self.role == LEADER and first is not None and self.applied_index >= first",
+                "return self.role == LEADER",
+            ),
         ),
     ),
     Mutant(
@@ -1010,7 +1334,11 @@ _MUTANTS: Final = (
         "replica",
         "A compacted log is not taken",
         (
-            Edit("alacrity.cluster.replica", "self._events.append((\"adopt\", Peer(self._member), rewrite))", "pass"),
+            Edit(
+                "alacrity.cluster.replica",
+                'self._events.append(("adopt", Peer(self._member), rewrite))',
+                "pass",
+            ),
         ),
     ),
 )

@@ -86,7 +86,17 @@ def by_tests() -> str | None:
             if report.failed:
                 failed.append(report.nodeid)
 
-    arguments = ["-q", "-x", "-p", "no:cacheprovider", "--tb=no", "--no-header", "-W", "ignore::pytest.PytestAssertRewriteWarning", *TESTS]
+    arguments = [
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        "--tb=no",
+        "--no-header",
+        "-W",
+        "ignore::pytest.PytestAssertRewriteWarning",
+        *TESTS,
+    ]
     pytest.main(arguments, plugins=[_Plugin()])
     return failed[0] if failed else None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.simulation.network import Network
+from tests.simulation.network import Wires
 from tests.simulation.nodes import Node, peer
 from tests.simulation.world import World
 
@@ -23,7 +23,7 @@ class Aims:
     def __init__(
         self,
         world: World,
-        network: Network,
+        network: Wires,
         nodes: dict[str, Any],
         restart_later: Callable[[Any], None],
         *,

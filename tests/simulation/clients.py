@@ -12,8 +12,8 @@ from twisted.python.failure import Failure
 
 from alacrity.cluster.replica import OutcomeUnknown, Refused
 from alacrity.pool import Command, Deregister, HttpCheck, Register, Report, State, server_id
-from tests.simulation.raft_ledger import RaftLedger
 from tests.simulation.newer import VERSION, Touch
+from tests.simulation.raft_ledger import RaftLedger
 from tests.simulation.world import World
 
 _LATEST: Final = 1000

@@ -51,14 +51,13 @@ class Drill:
         for name in names:
             node = self._nodes[name]
             command = Register("10.0.0.1", 1, HttpCheck("/drill"), 1, world.now)
-            results[f"a read on {name}"] = read = []
-            node.barrier().addBoth(read.append)
-            results[request_id := f"drill-{name[1:]}"] = asked = []
-            node.propose(command, request_id).addBoth(asked.append)
+            request_id = f"drill-{name[1:]}"
+            results |= {f"a read on {name}": [], request_id: []}
+            node.barrier().addBoth(results[f"a read on {name}"].append)
+            node.propose(command, request_id).addBoth(results[request_id].append)
         if not self._wait(lambda: all(results.values()), over, f"{len(results)} answers"):
             return
         for what, (result,) in results.items():
-            # Another leader may have been elected meanwhile, which must not be often.
             if not isinstance(result, Failure):
                 if what.startswith("drill"):
                     self._ledger.acknowledge(what)

@@ -79,9 +79,7 @@ class Ledger:
         self.acknowledged[request_id] = None
         if request_id not in self.applied_at:
             self.violate(f"acknowledged before it was applied: {request_id}")
-        self.newest_acknowledged = max(
-            self.newest_acknowledged, self.applied_at.get(request_id, 0)
-        )
+        self.newest_acknowledged = max(self.newest_acknowledged, self.applied_at.get(request_id, 0))
 
     def shown(self, node: str, request_id: str, index: int) -> None:
         """

@@ -29,6 +29,19 @@ class Host(Protocol):
     transport: SimulatedTransport
 
 
+class Wires(Protocol):
+    """
+    What trouble has to do with a network.
+
+    @ivar slow: seconds at most that most messages take.
+    """
+
+    slow: float
+
+    def cut(self, cuts: set[tuple[str, str]]) -> None:
+        """Let these directions be cut, and no others."""
+
+
 class Connection:
     """
     Between two processes.

@@ -28,9 +28,9 @@ from alacrity.cluster.surroundings import Peer
 from alacrity.cluster.transport import Acquaintances
 from alacrity.pool import Command, Outcome, Pool, PoolView
 from tests.fake_files import Crashed, FakeFiles
-from tests.simulation.raft_ledger import RaftLedger
 from tests.simulation.network import Network, SimulatedTransport
 from tests.simulation.newer import NewerReplica, request_id_of
+from tests.simulation.raft_ledger import RaftLedger
 from tests.simulation.watching import Watching, watching
 from tests.simulation.world import Time, World
 

@@ -453,6 +453,4 @@ def kinds(log: Any, start: int) -> list[int]:
     The indices of a log's entries about the members, from one on.
     """
     first = log[0][1]
-    return [
-        entry[1] for entry in log[max(0, start - first) :] if entry[0][:1] == MEMBERSHIP
-    ]
+    return [entry[1] for entry in log[max(0, start - first) :] if entry[0][:1] == MEMBERSHIP]

@@ -392,9 +392,7 @@ class Run:
         Who is a member by the disk or the memory of any node.
         """
         names = {
-            name
-            for disk in self.ledger.disks.values()
-            for name in disk.members_at(disk.last_index)
+            name for disk in self.ledger.disks.values() for name in disk.members_at(disk.last_index)
         }
         for node in self.nodes.values():
             if node.replica is not None:

@@ -122,7 +122,7 @@ class SocketNode(Node):
             member(self.name),
             lambda: self.identity,
             _SECRET,
-            lambda peer: self._accept(peer),
+            lambda peer: self._accept(peer),  # noqa: PLW0108 # it changes
             [network.fake.server(self.name, _PORT)],
             network.fake.connector(self.name),
             self.time,

@@ -226,9 +226,7 @@ class Watching(Engine):
             )
         commands = any(entry[0][:1] == REGULAR for entry in log[start - first :])
         if commands and self.last_index - self.commit_index > self._limits.backlog + 1:
-            self._broken(
-                "bounded", f"has {self.last_index - self.commit_index} open entries"
-            )
+            self._broken("bounded", f"has {self.last_index - self.commit_index} open entries")
 
     def _begin_with(self, peer: Peer) -> None:
         super()._begin_with(peer)
