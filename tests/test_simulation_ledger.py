@@ -385,6 +385,15 @@ def plain_pre_vote_reply(message: PreVote, term: int) -> Any:
     return PreVoteReply(message.term, term, granted=True)
 
 
+class _Misled(Engine):
+    """
+    It takes any answer for one to its latest attempt.
+    """
+
+    def _on_reply(self, peer: Peer, message: Reply) -> None:
+        self._probe(peer, message.next_node_idx)
+
+
 class _Truncating(Engine):
     """
     It forgets the end of its log with each tick, and its vote with each message.
@@ -488,6 +497,19 @@ class WatchingTests(SynchronousTestCase):
         self.lead(engine)
         self.give(engine, "n2", Reply(0, 4, success=True, probe=1))
         self.finds("reply of this term")
+
+    def test_an_answer_to_an_earlier_attempt(self) -> None:
+        engine = self.make(_Misled)
+        self.lead(engine)
+        self.give(engine, "n2", Reply(1, 1, success=False, probe=99))
+        self.finds("reply of this attempt")
+
+    def test_a_version_that_was_told_before(self) -> None:
+        engine = self.make()
+        self.lead(engine)
+        engine._versions[peer("n2")] = 1
+        engine.doTick(0)
+        self.finds("version told")
 
     def test_a_confirmation_of_what_did_not_come(self) -> None:
         engine = self.make(WithoutG1)

@@ -44,6 +44,8 @@ INVARIANTS: Final = {
     "vote up to date": "a vote goes to whose log is not behind, from a member",
     "pre-vote in silence": "a pre-vote is granted to whose log is not behind, while none leads",
     "reply of this term": "a reply to an earlier leadership, or of a stranger, changes nothing",
+    "reply of this attempt": "an answer to an attempt that was given up says nothing of the next",
+    "version told": "a leader goes by the versions that it was told since it leads and is connected",
     "message of this term": "a leader of an earlier term changes nothing",
     "confirmed what came": "a follower confirms no more than a message has proved",
     "leader heard": "a leader that no majority has answered lately steps down",
@@ -69,7 +71,7 @@ class RaftLedger(Ledger):
     """
     A L{Ledger} that sees terms, votes, logs and commits.
 
-    @ivar committed: term and command by index, of all that any node took for committed.
+    @ivar committed: the term of each entry that any node took for committed, by index.
     """
 
     def __init__(self, world: Any) -> None:
@@ -78,6 +80,9 @@ class RaftLedger(Ledger):
         self.disks: dict[str, Durable] = {}
         self._lost_disks: dict[str, list[Durable]] = {}
         self.committed: dict[int, int] = {2: 0}
+        # The term in which an index was committed. A node that is still in an earlier one
+        # may lose the entry, as it is not one of those that count.
+        self._committed_during: dict[int, int] = {2: 0}
         self.last_committed = 2
         # The last index that was committed in each term by its leader.
         self._committed_in: dict[int, int] = {}
@@ -113,7 +118,11 @@ class RaftLedger(Ledger):
         disk = self.disks[name]
         term, vote, incarnation = disk.term, disk.vote, disk.incarnation
         common = min(disk.last_index, self.last_committed)
-        had = common > 0 and disk.has(common, self.committed.get(common, -1))
+        had = (
+            common > 0
+            and disk.has(common, self.committed.get(common, -1))
+            and term >= self._committed_during.get(common, 0)
+        )
         snapshot = disk.snapshot
         disk.refresh(self.nodes[name].files)
         if disk.incarnation == incarnation != "":
@@ -124,7 +133,7 @@ class RaftLedger(Ledger):
                     "disk keeps",
                     f"{name} had term {term} and vote {vote} on disk, now {disk.term}, {disk.vote}",
                 )
-            if had and not disk.has(common, self.committed[common]):
+            if had and not disk.has(common, self.committed.get(common, -1)):
                 self.break_("disk keeps", f"{name} had entry {common}, which is committed")
         if disk.snapshot != snapshot and disk.snapshot[0]:
             index, last_term = disk.snapshot
@@ -174,7 +183,11 @@ class RaftLedger(Ledger):
 
     def _truncated(self, disk: Durable, index: int) -> None:
         known = self.committed.get(index)
-        if known is not None and disk.has(index, known):
+        if (
+            known is not None
+            and disk.has(index, known)
+            and disk.term >= self._committed_during.get(index, 0)
+        ):
             self.break_("committed stays", f"entry {index} of term {known} is truncated on a disk")
 
     # What leaves a node
@@ -362,6 +375,7 @@ class RaftLedger(Ledger):
             at = disk.term_at(each)
             if at is not None:
                 self.committed[each] = at
+                self._committed_during[each] = engine.term
         self._committed_members += disk.changes_between(self.last_committed, index)
         self.last_committed = index
         self._committed_in[engine.term] = index

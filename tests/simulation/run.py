@@ -508,7 +508,9 @@ class Run:
             ledger.violate("not all have caught up, or nobody leads, 30 s after the last fault")
             return
         if self.scenario.drill:
-            Drill(world, ledger, self.nodes, self._configuration).take_place(self._over)
+            strict = self.scenario.slow < 0.1
+            drill = Drill(world, ledger, self.nodes, self._configuration, strict=strict)
+            drill.take_place(self._over)
             world.run(world.now + 10.0, lambda: self._over() or self._settled())
         if broken:
             return

@@ -153,7 +153,7 @@ SCENARIOS: Final = {
         faults={"hunt_voters": 8, "split_vote": 6, "heal": 5, "isolate_leader": 2},
         pace=(0.1, 0.9),
         log=5,
-        slice=300,
+        slice=4000,
         slow=0.02,
     ),
     "figure_8": Scenario(
@@ -170,7 +170,7 @@ SCENARIOS: Final = {
         pace=(0.5, 2.0),
         trouble=12.0,
         log=40,
-        slice=300,
+        slice=4000,
         batch=400,
         clients=40,
         pause=(0.0, 0.3),

@@ -31,6 +31,8 @@ class Watching(Engine):
         self._answered_in = 0
         # Who has confirmed something to this leadership, on the present connection.
         self._confirmed: set[str] = set()
+        # Who has told its version, likewise.
+        self._told: set[str] = set()
         super().__init__(around)
 
     def _facts(self) -> tuple[int, str | None, int, int, int, int]:
@@ -63,11 +65,17 @@ class Watching(Engine):
         )
         matches = dict(self._SyncObj__raftMatchIndex) if foreign else {}
         leader = self.leader
+        # An answer to an attempt that was given up.
+        stale = kind == "next_node_idx" and message["probe"] != self._probes.get(node)
+        upcoming = self._SyncObj__raftNextIndex.get(node)
         sent = len(self._transport._sent)
         super()._SyncObj__onMessageReceived(node, message)
         self._compare(before)
         if foreign and self.term == before[0] and matches != self._SyncObj__raftMatchIndex:
             self._broken("reply of this term", f"counts a reply of {node.id} of term {term}")
+        if stale and not message["success"] and not foreign:
+            if upcoming != self._SyncObj__raftNextIndex.get(node):
+                self._broken("reply of this attempt", f"goes by an old answer of {node.id}")
         if kind in _FROM_LEADER:
             if term < before[0]:
                 if self._facts() != before or self.leader != leader:
@@ -78,6 +86,8 @@ class Watching(Engine):
             self._check_vote(node, message, before, last)
         elif kind in _REPLIES and not foreign:
             self._answer(node)
+            if kind == "next_node_idx":
+                self._told.add(node.id)
             if message.get("success"):
                 self._confirmed.add(node.id)
         self._check_term(kind, message)
@@ -184,6 +194,10 @@ class Watching(Engine):
             self._leader_heard = None, float("-inf")
         self._confirmed.discard(node.id)
 
+    def _SyncObj__onNodeConnected(self, node: Peer) -> None:
+        self._told.discard(node.id)
+        super()._SyncObj__onNodeConnected(node)
+
     # Ticks
 
     def _onTick(self, timeToWait: float = 0.0) -> None:
@@ -205,6 +219,10 @@ class Watching(Engine):
             self._answered_in = self.term
             self._answered = {}
             self._confirmed.clear()
+            self._told.clear()
+        untold = {peer.id for peer in self._versions} - self._told
+        if untold:
+            self._broken("version told", f"goes by what {sorted(untold)} said before")
         heard = 1
         for peer in others:
             at = self._answered.setdefault(peer.id, now)
