@@ -481,6 +481,18 @@ class WatchingTests(SynchronousTestCase):
         self.give(engine, "n3", PreVote(1, 2, 0))
         self.finds("pre-vote in silence")
 
+    def test_a_question_for_pre_votes_beside_a_leader(self) -> None:
+        engine = self.make()
+        self.give(engine, "n2", self.append(1))
+        engine._send(peer("n3"), PreVote(2, 2, 0))
+        self.finds("pre-vote in silence")
+
+    def test_a_commit_of_what_did_not_come(self) -> None:
+        engine = self.make(WithoutG1)
+        self.give(engine, "n2", self.append(1, entry(3, 1)))
+        self.give(engine, "n2", AppendEntries(1, 3, 2, 0, [], 1))
+        self.finds("confirmed what came")
+
     def test_a_later_term_that_is_passed_over(self) -> None:
         engine = self.make(_Loose)
         self.give(engine, "n2", Reply(5, 3, success=True, probe=1))

@@ -110,6 +110,7 @@ SCENARIOS: Final = {
         disorder=0.4,
         late=4.0,
         slow=0.01,
+        log=12,
         clients=4,
     ),
     "long_cuts": Scenario(

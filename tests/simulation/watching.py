@@ -9,7 +9,7 @@ from typing import Any
 
 from alacrity.cluster.engine import Engine
 from alacrity.cluster.entries import REGULAR
-from alacrity.cluster.messages import AppendEntries, Message, TimeoutNow
+from alacrity.cluster.messages import AppendEntries, Message, PreVote, TimeoutNow
 from alacrity.cluster.raft import LEADER
 from alacrity.cluster.surroundings import Peer, Surroundings
 from tests.simulation.raft_ledger import RaftLedger, kinds
@@ -73,9 +73,9 @@ class Watching(Engine):
         self._compare(before)
         if foreign and self.term == before[0] and matches != self._SyncObj__raftMatchIndex:
             self._broken("reply of this term", f"counts a reply of {node.id} of term {term}")
-        if stale and not message["success"] and not foreign:
-            if upcoming != self._SyncObj__raftNextIndex.get(node):
-                self._broken("reply of this attempt", f"goes by an old answer of {node.id}")
+        misled = upcoming != self._SyncObj__raftNextIndex.get(node)
+        if stale and not message["success"] and not foreign and misled:
+            self._broken("reply of this attempt", f"goes by an old answer of {node.id}")
         if kind in _FROM_LEADER:
             if term < before[0]:
                 if self._facts() != before or self.leader != leader:
@@ -91,6 +91,13 @@ class Watching(Engine):
             if message.get("success"):
                 self._confirmed.add(node.id)
         self._check_term(kind, message)
+        if kind == "append_entries":
+            proved = message["prev_index"] + len(message["entries"])
+            if self.commit_index > max(before[2], proved):
+                self._broken(
+                    "confirmed what came",
+                    f"commits {self.commit_index} by {node.id}, {proved} is proved",
+                )
         for what, to, reply, _ in self._transport._sent[sent:]:
             if what == "send" and to == node:
                 self._check_reply(node, message, reply, before, last)
@@ -125,7 +132,11 @@ class Watching(Engine):
         super()._send(peer, message)
         if self.ledger is None:
             return
-        if isinstance(message, TimeoutNow):
+        if isinstance(message, PreVote):
+            heard = self._leader_heard[1] + self._timing.election[0]
+            if heard > self._now() and not self._SyncObj__transferInProgress:
+                self._broken("pre-vote in silence", "asks for pre-votes beside a leader")
+        elif isinstance(message, TimeoutNow):
             log = self._SyncObj__raftLog
             if not self.ledger.disk(peer.id).has(log[-1][1], log[-1][2]):
                 self._broken("whole log handed over", f"asks {peer.id} to lead without its log")
