@@ -19,6 +19,7 @@ from alacrity.cluster.messages import (
     PreVote,
     Reply,
     RequestVote,
+    ResponseVote,
     TimeoutNow,
     plain,
 )
@@ -61,6 +62,7 @@ class _Disk:
             configuration=tuple(map(member, NAMES)),
             halted=None,
             _SyncObj__votedForNodeId=None,
+            _SyncObj__otherNodes={peer(each) for each in NAMES if each != name},
             _SyncObj__raftMatchIndex={},
         )
         self.replica: Any = SimpleNamespace(
@@ -333,6 +335,20 @@ class LedgerTests(SynchronousTestCase):
         self.ledger.members_change("n1", 4, 0, self.a.storage, set())
         self.finds("caught up")
 
+    def test_an_entry_without_incarnations(self) -> None:
+        self.committed()
+        self.ledger.members_change("n1", 4, 0, self.a.storage, set())
+        self.finds("incarnations told")
+
+    def test_a_learner_that_counts(self) -> None:
+        self.a.engine._SyncObj__otherNodes = {peer(each) for each in ("n2", "n3", "n4")}
+        self.ledger.released("n1")
+        self.finds("members by the log")
+
+    def test_a_member_that_was_met_and_is_not_remembered(self) -> None:
+        self.ledger.met("n1", "n2", member("n2"))
+        self.finds("met is kept")
+
     def test_read_of_what_is_old(self) -> None:
         self.ledger.read("n1", 3)
         self.finds("read index")
@@ -392,6 +408,16 @@ class _Misled(Engine):
 
     def _on_reply(self, peer: Peer, message: Reply) -> None:
         self._probe(peer, message.next_node_idx)
+
+
+class _Presuming(Engine):
+    """
+    It begins to lead with what it would like to be confirmed.
+    """
+
+    def _SyncObj__onBecomeLeader(self) -> None:
+        super()._SyncObj__onBecomeLeader()
+        self._SyncObj__raftMatchIndex[peer("n2")] = 3
 
 
 class _Truncating(Engine):
@@ -552,6 +578,26 @@ class WatchingTests(SynchronousTestCase):
             engine._SyncObj__lastResponseTime[peer_] = self.world.now
         engine.doTick(0)
         self.finds("leader heard")
+
+    def test_a_new_leader_that_knows_what_it_cannot(self) -> None:
+        engine = self.make(_Presuming)
+        engine._votes.clear()
+        engine._SyncObj__setCurrentTerm(1, "n1")
+        engine._SyncObj__raftState = 1
+        engine._SyncObj__votesCount = 1
+        self.give(engine, "n2", ResponseVote(1))
+        self.finds("nothing known")
+
+    def test_a_removed_node_that_is_told_nothing(self) -> None:
+        engine = self.make()
+        self.lead(engine)
+        engine._SyncObj__raftLog.add(
+            encode_members(Members("x", (member("n1"), member("n2")))), 4, 1
+        )
+        engine._SyncObj__raftLastApplied = 4
+        engine._replicate = lambda peer: None
+        engine._configure()
+        self.finds("removed are told")
 
     def test_a_leadership_for_who_is_behind(self) -> None:
         engine = self.make()

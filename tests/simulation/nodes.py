@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from alacrity.cluster.engine import Engine
-from alacrity.cluster.handshake import Accept
+from alacrity.cluster.handshake import Accept, Identity
 from alacrity.cluster.members import Member
 from alacrity.cluster.membership import bootstrap
 from alacrity.cluster.raft import LEADER
@@ -180,7 +180,18 @@ class Node:
         Have the transport know for whom it speaks.
         """
         self.transport.identity = lambda: replica.identity
-        self.transport.accept = self.acquaintances(replica.known, storage)
+        self.transport.accept = self._acceptance(replica, storage)
+
+    def _acceptance(self, replica: Replica, storage: Storage) -> Accept:
+        accept = self.acquaintances(replica.known, storage)
+
+        def watched(identity: Identity) -> str | None:
+            refusal = accept(identity)
+            if refusal is None:
+                self.ledger.met(self.name, identity.name, replica.known(identity.name))
+            return refusal
+
+        return watched
 
     def _run_in_thread(self, what: Callable[[], object]) -> Deferred[Any]:
         """

@@ -38,6 +38,10 @@ INVARIANTS: Final = {
     "one change at a time": "the members change when the change before is committed",
     "change after commit": "the members change once the leader has committed in its term",
     "caught up": "a new member has the log before it counts",
+    "removed are told": "who is removed is sent the news",
+    "incarnations told": "an entry about the members says which files they have",
+    "met is kept": "under which files a member was met first is kept",
+    "nothing known": "a new leader takes nothing for confirmed",
     "read index": "a consistent read shows all that was committed when it was asked for",
     "nothing back": "term, commit and what is applied never go back; a vote stays for its term",
     "leader appends": "a leader never truncates its own log",
@@ -299,10 +303,12 @@ class RaftLedger(Ledger):
                 f"{name} has applied {engine.applied_index}, its disk ends at {disk.last_index}",
             )
         counted = {each.name for each in engine.configuration}
-        if engine.halted is None and counted != set(disk.members_at(disk.last_index)):
+        others = {each.id for each in engine._SyncObj__otherNodes}
+        members = set(disk.members_at(disk.last_index))
+        if engine.halted is None and (counted != members or others != members - {name}):
             self.break_(
                 "members by the log",
-                f"{name} counts {sorted(counted)}, its log ends with "
+                f"{name} counts {sorted(counted)}, and {sorted(others)}, its log ends with "
                 f"{disk.members_at(disk.last_index)}",
             )
         if engine.role == LEADER:
@@ -418,6 +424,18 @@ class RaftLedger(Ledger):
                 f"{name} leads term {term} without entry {index}, which is committed",
             )
 
+    def met(self, name: str, other: str, member: Any) -> None:
+        """
+        A node has let another one in.
+
+        @param member: by what is known; L{None}: it is unknown.
+        """
+        peers = self.nodes[name].replica._storage.peers
+        if member is not None and member.address and not (member.incarnation or other in peers):
+            self.break_(
+                "met is kept", f"{name} lets {other} in, and does not keep with which files"
+            )
+
     def read(self, name: str, committed: int) -> None:
         """
         A node has answered a consistent read.
@@ -455,6 +473,9 @@ class RaftLedger(Ledger):
                 "change after commit",
                 f"{name} changes the members at {index}, with nothing committed in {engine.term}",
             )
+        own = [each for each in engine.configuration if each.name == name]
+        if any(each.incarnation != self.disk(name).incarnation for each in own):
+            self.break_("incarnations told", f"{name} appends {own} at {index}")
         now = {each.name for each in engine.configuration}
         was = set(self.disk(name).members_at(index - 1))
         for each in sorted((now - was) & set(self.nodes)):

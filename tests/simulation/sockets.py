@@ -133,7 +133,7 @@ class SocketNode(Node):
         return made
 
     def _introduce(self, replica: Replica, storage: Storage) -> None:
-        self._accept = self.acquaintances(replica.known, storage)
+        self._accept = self._acceptance(replica, storage)
 
     @property
     def identity(self) -> Any:

@@ -111,6 +111,10 @@ class Watching(Engine):
             self._broken("nothing back", f"goes from {before} to {now}")
         if now[0] == term and vote is not None and now[1] != vote:
             self._broken("nothing back", f"forgets in term {term} that it voted for {vote}")
+        if now[4] == LEADER and (role != LEADER or now[0] != term):
+            known = sorted(peer.id for peer, at in self._SyncObj__raftMatchIndex.items() if at)
+            if known:
+                self._broken("nothing known", f"begins to lead with matches of {known}")
         if role == now[4] == LEADER and now[0] == term and now[5] < last_index:
             self._broken("leader appends", f"truncates its log from {last_index} to {now[5]}")
 
@@ -138,7 +142,9 @@ class Watching(Engine):
                 self._broken("pre-vote in silence", "asks for pre-votes beside a leader")
         elif isinstance(message, TimeoutNow):
             log = self._SyncObj__raftLog
-            if not self.ledger.disk(peer.id).has(log[-1][1], log[-1][2]):
+            theirs = self.ledger.disk(peer.id)
+            # It may follow a later leader by now.
+            if theirs.term <= self.term and not theirs.has(log[-1][1], log[-1][2]):
                 self._broken("whole log handed over", f"asks {peer.id} to lead without its log")
         elif isinstance(message, AppendEntries) and message.entries:
             ahead = message.prev_index + 1 - self._SyncObj__raftMatchIndex[peer]
@@ -147,6 +153,16 @@ class Watching(Engine):
                 self._broken("bounded", f"sends {peer.id} entries {ahead} ahead")
             if size >= self._limits.batch:
                 self._broken("bounded", f"sends {peer.id} {size} bytes and more")
+
+    def _configure(self) -> None:
+        before = self._peers & self._SyncObj__connectedNodes
+        super()._configure()
+        gone = before - self._peers
+        if self.ledger is None or self.role != LEADER or not gone:
+            return
+        told = {to for what, to, message, _ in self._transport._sent if what == "send"}
+        if gone - told:
+            self._broken("removed are told", f"drops {sorted(each.id for each in gone - told)}")
 
     def _check_vote(
         self,
