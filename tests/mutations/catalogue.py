@@ -14,6 +14,7 @@ _MUTANTS: Final = (
         "elections",
         "A node forgets at restart whom it voted for",
         (Edit("alacrity.cluster.raft", "storage.getVotedForNodeId()", "None"),),
+        seed=2,
     ),
     Mutant(
         "term-forgotten",
@@ -26,18 +27,21 @@ _MUTANTS: Final = (
                 "storage[-1][2]",
             ),
         ),
+        seed=7,
     ),
     Mutant(
         "vote-twice",
         "elections",
         "A node votes for whoever asks",
         (Edit("pysyncobj.syncobj", "if self.__votedForNodeId is not None:", "if False:"),),
+        seed=5,
     ),
     Mutant(
         "vote-for-old-log",
         "elections",
         "A vote goes to whose last entry is of an earlier term",
         (Edit("pysyncobj.syncobj", "if lastLogTerm < self.__getCurrentLogTerm():", "if False:"),),
+        seed=9,
     ),
     Mutant(
         "vote-for-short-log",
@@ -48,6 +52,7 @@ _MUTANTS: Final = (
                 "pysyncobj.syncobj", "lastLogIdx < self.__getCurrentLogIndex():", "lastLogIdx < 0:"
             ),
         ),
+        seed=1,
     ),
     Mutant(
         "vote-unsaved",
@@ -60,12 +65,14 @@ _MUTANTS: Final = (
                 "self._change(Term(term, votedForNodeId), urgent=False)",
             ),
         ),
+        seed=0,
     ),
     Mutant(
         "duplicate-votes",
         "elections",
         "A vote that comes twice counts twice",
         (Edit("alacrity.cluster.elections", "self._votes.add(peer)", "pass"),),
+        seed=20,
     ),
     Mutant(
         "strangers-votes",
@@ -78,6 +85,7 @@ _MUTANTS: Final = (
                 "not in self._votes",
             ),
         ),
+        seed=20,
     ),
     Mutant(
         "votes-of-earlier-terms",
@@ -90,12 +98,14 @@ _MUTANTS: Final = (
                 'message = {**message, "term": self.term}\n        if peer',
             ),
         ),
+        seed=20,
     ),
     Mutant(
         "half-elects",
         "elections",
         "A vote counts for two",
         (Edit("pysyncobj.syncobj", "self.__votesCount += 1", "self.__votesCount += 2"),),
+        seed=5,
     ),
     Mutant(
         "votes-kept",
@@ -108,6 +118,7 @@ _MUTANTS: Final = (
                 "            self._canvass = set()",
             ),
         ),
+        seed=0,
     ),
     Mutant(
         "no-pre-vote",
@@ -120,6 +131,7 @@ _MUTANTS: Final = (
                 "if True:",
             ),
         ),
+        seed=0,
     ),
     Mutant(
         "half-encourages",
@@ -132,6 +144,7 @@ _MUTANTS: Final = (
                 "if len(self._canvass) + 1 >= (",
             ),
         ),
+        seed=8,
     ),
     Mutant(
         "strangers-pre-votes",
@@ -144,18 +157,21 @@ _MUTANTS: Final = (
                 "            and self.role != LEADER",
             ),
         ),
+        seed=20,
     ),
     Mutant(
         "pre-vote-despite-leader",
         "elections",
         "A pre-vote is granted while a leader is heard",
         (Edit("alacrity.cluster.elections", "            and not followed\n", ""),),
+        seed=0,
     ),
     Mutant(
         "pre-vote-for-short-log",
         "elections",
         "A pre-vote is granted to whose log is behind",
         (Edit("alacrity.cluster.elections", ">= (log[-1][2], log[-1][1])", ">= (0, 0)"),),
+        seed=0,
     ),
     Mutant(
         "pre-vote-of-earlier-term",
@@ -168,12 +184,14 @@ _MUTANTS: Final = (
                 "True",
             ),
         ),
+        seed=1,
     ),
     Mutant(
         "waiting-node-votes",
         "elections",
         "A node that waits to be taken in votes",
         (Edit("alacrity.cluster.elections", "return self.configuration != ()", "return True"),),
+        seed=20,
     ),
     Mutant(
         "leads-for-ever",
@@ -186,6 +204,7 @@ _MUTANTS: Final = (
                 "deadline = float('-inf')",
             ),
         ),
+        seed=0,
     ),
     Mutant(
         "later-term-ignored",
@@ -198,12 +217,14 @@ _MUTANTS: Final = (
                 "            pass\n        return term ==",
             ),
         ),
+        seed=0,
     ),
     Mutant(
         "later-pre-vote-ignored",
         "elections",
         "A reply of a later term to a pre-vote is passed over",
         (Edit("alacrity.cluster.elections", "self._see_term(message.current)", "pass"),),
+        seed=1,
     ),
     Mutant(
         "hand-over-too-early",
@@ -216,18 +237,21 @@ _MUTANTS: Final = (
                 "",
             ),
         ),
+        seed=1,
     ),
     Mutant(
         "hand-over-never",
         "elections",
         "A leader that is asked to hand over does not",
         (Edit("alacrity.cluster.elections", "self._send(able[0], TimeoutNow(self.term))", "pass"),),
+        seed=0,
     ),
     Mutant(
         "hand-over-unforwarded",
         "elections",
         "A follower does not pass on that the leader shall hand over",
         (Edit("alacrity.cluster.elections", "self._send(leader, HandOver(target))", "pass"),),
+        seed=0,
     ),
     Mutant(
         "member-stands-not",
@@ -240,12 +264,14 @@ _MUTANTS: Final = (
                 "        self._canvass = set()",
             ),
         ),
+        seed=8,
     ),
     Mutant(
         "figure-8",
         "replication",
         "Entries of earlier terms are committed by counting",
         (Edit("pysyncobj.syncobj", "if commitTerm != self.__raftCurrentTerm:", "if False:"),),
+        seed=31,
     ),
     Mutant(
         "half-commits",
@@ -258,6 +284,7 @@ _MUTANTS: Final = (
                 "if count < (len(self.__otherNodes) + 1) / 2:\n                    break",
             ),
         ),
+        seed=4,
     ),
     Mutant(
         "late-reply",
@@ -270,6 +297,7 @@ _MUTANTS: Final = (
                 "return self.role == LEADER",
             ),
         ),
+        seed=9,
     ),
     Mutant(
         "strangers-reply",
@@ -282,6 +310,7 @@ _MUTANTS: Final = (
                 " and self.role == LEADER",
             ),
         ),
+        seed=8,
     ),
     Mutant(
         "match-too-high",
@@ -294,12 +323,14 @@ _MUTANTS: Final = (
                 "max(match, message.next_node_idx)",
             ),
         ),
+        seed=0,
     ),
     Mutant(
         "denial-confirms",
         "replication",
         "What a follower lacks is taken for confirmed",
         (Edit("alacrity.cluster.replication", "        if message.success:", "        if True:"),),
+        seed=8,
     ),
     Mutant(
         "match-kept",
@@ -317,6 +348,7 @@ _MUTANTS: Final = (
                 "self.__lastResponseTime[node] = monotonicTime()\n\n        # No-op",
             ),
         ),
+        seed=0,
     ),
     Mutant(
         "old-probe",
@@ -329,12 +361,14 @@ _MUTANTS: Final = (
                 "current = True",
             ),
         ),
+        seed=7,
     ),
     Mutant(
         "prev-term-wrong",
         "replication",
         "Messages tell the leader's term as that of the entry before",
         (Edit("alacrity.cluster.replication", "log[upcoming - 1 - first][2]", "self.term"),),
+        seed=0,
     ),
     Mutant(
         "commit-told-too-far",
@@ -347,6 +381,7 @@ _MUTANTS: Final = (
                 "                    self.term,\n                    self.last_index,",
             ),
         ),
+        seed=0,
     ),
     Mutant(
         "first-slice-only",
@@ -359,18 +394,21 @@ _MUTANTS: Final = (
                 ": self._limits.slice",
             ),
         ),
+        seed=1,
     ),
     Mutant(
         "snapshot-without-members",
         "replication",
         "A snapshot goes to a follower without the members",
         (Edit("alacrity.cluster.replication", "list(snapshot.members)", "[]"),),
+        seed=1,
     ),
     Mutant(
         "ahead-unbounded",
         "replication",
         "A follower is sent any number of entries ahead",
         (Edit("alacrity.cluster.replication", "+ self._limits.ahead", "+ (1 << 40)"),),
+        seed=6,
     ),
     Mutant(
         "batch-unbounded",
@@ -383,6 +421,7 @@ _MUTANTS: Final = (
                 "self._SyncObj__getEntries(upcoming, None, 1 << 40)",
             ),
         ),
+        seed=6,
     ),
     Mutant(
         "no-op-missing",
@@ -395,12 +434,14 @@ _MUTANTS: Final = (
                 "idx -= 1",
             ),
         ),
+        seed=8,
     ),
     Mutant(
         "versions-outlive-leadership",
         "replication",
         "A new leader goes by versions that it was told before",
         (Edit("alacrity.cluster.replication", "self._versions.clear()", "pass"),),
+        seed=15,
     ),
     Mutant(
         "versions-outlive-connection",
@@ -413,6 +454,7 @@ _MUTANTS: Final = (
                 "",
             ),
         ),
+        seed=15,
     ),
     Mutant(
         "transfer-outlives-connection",
@@ -425,6 +467,7 @@ _MUTANTS: Final = (
                 "        # It may",
             ),
         ),
+        equivalent="the follower answers with how much it has, and the leader goes on from there",
     ),
     Mutant(
         "verified-all",
@@ -437,18 +480,21 @@ _MUTANTS: Final = (
                 "        return self.last_index\n\n    def _take",
             ),
         ),
+        seed=7,
     ),
     Mutant(
         "truncate-always",
         "following",
         "Each message truncates",
         (Edit("alacrity.cluster.engine", "if log[index - first][2] == term:", "if False:"),),
+        seed=0,
     ),
     Mutant(
         "truncate-never",
         "following",
         "Entries that contradict the leader's stay",
         (Edit("alacrity.cluster.engine", "if log[index - first][2] == term:", "if True:"),),
+        seed=0,
     ),
     Mutant(
         "commit-unverified",
@@ -461,6 +507,7 @@ _MUTANTS: Final = (
                 "self._commit(min(message.commit_index, self.last_index))",
             ),
         ),
+        seed=7,
     ),
     Mutant(
         "prev-unchecked",
@@ -473,6 +520,7 @@ _MUTANTS: Final = (
                 "prev > last",
             ),
         ),
+        seed=16,
     ),
     Mutant(
         "confirm-all",
@@ -485,12 +533,14 @@ _MUTANTS: Final = (
                 "self.last_index + 1",
             ),
         ),
+        seed=7,
     ),
     Mutant(
         "old-leader-followed",
         "following",
         "A leader of an earlier term is followed",
         (Edit("alacrity.cluster.following", "if term < self.term:", "if False:"),),
+        seed=0,
     ),
     Mutant(
         "term-not-taken",
@@ -503,6 +553,7 @@ _MUTANTS: Final = (
                 "            self._SyncObj__raftCurrentTerm = term",
             ),
         ),
+        seed=0,
     ),
     Mutant(
         "deadline-not-put-off",
@@ -515,12 +566,14 @@ _MUTANTS: Final = (
                 "",
             ),
         ),
+        seed=0,
     ),
     Mutant(
         "leader-unheard",
         "following",
         "A follower does not note when it heard the leader",
         (Edit("alacrity.cluster.following", "self._heard = self._now()", "pass"),),
+        seed=0,
     ),
     Mutant(
         "members-after-truncation",
@@ -533,6 +586,7 @@ _MUTANTS: Final = (
                 "log.deleteEntriesFrom(index - first)",
             ),
         ),
+        seed=115,
     ),
     Mutant(
         "members-once-applied-here",
@@ -545,12 +599,14 @@ _MUTANTS: Final = (
                 "changed = bool(changed)",
             ),
         ),
+        seed=19,
     ),
     Mutant(
         "install-drops-tail",
         "following",
         "A snapshot throws away what the log has beyond",
         (Edit("alacrity.cluster.engine", "if at < len(log) and log[at][2] == term:", "if False:"),),
+        seed=7,
     ),
     Mutant(
         "install-keeps-other-tail",
@@ -563,6 +619,7 @@ _MUTANTS: Final = (
                 "if at < len(log):\n            entries = [(log[at][0], index, term), *log[at + 1 :]]",
             ),
         ),
+        seed=66,
     ),
     Mutant(
         "old-snapshot-installed",
@@ -575,6 +632,7 @@ _MUTANTS: Final = (
                 "if False:",
             ),
         ),
+        seed=9,
     ),
     Mutant(
         "slices-mixed",
@@ -587,6 +645,7 @@ _MUTANTS: Final = (
                 "if self._arrival is None:",
             ),
         ),
+        seed=7,
     ),
     Mutant(
         "slice-anywhere",
@@ -599,6 +658,7 @@ _MUTANTS: Final = (
                 "if len(data)",
             ),
         ),
+        seed=7,
     ),
     Mutant(
         "confirm-before-install",
@@ -611,6 +671,7 @@ _MUTANTS: Final = (
                 "if len(data) < message.size:\n            self._reply(peer, message.last_index + 1, message.probe, success=True)\n            self._send",
             ),
         ),
+        seed=1,
     ),
     Mutant(
         "no-fsync",
@@ -623,6 +684,7 @@ _MUTANTS: Final = (
                 "                if False:\n",
             ),
         ),
+        seed=0,
     ),
     Mutant(
         "entries-unsaved",
@@ -635,6 +697,7 @@ _MUTANTS: Final = (
                 "self._change(Append(idx, term, bytes(command)), urgent=False)",
             ),
         ),
+        seed=0,
     ),
     Mutant(
         "nothing-urgent",
@@ -647,6 +710,7 @@ _MUTANTS: Final = (
                 "return self._whole or self._adopted is not None",
             ),
         ),
+        seed=0,
     ),
     Mutant(
         "vote-lost-by-compaction",
@@ -659,6 +723,7 @@ _MUTANTS: Final = (
                 "records.append(Term(self.term, None))",
             ),
         ),
+        seed=1,
     ),
     Mutant(
         "term-lost-by-compaction",
@@ -669,6 +734,7 @@ _MUTANTS: Final = (
                 "alacrity.cluster.kept", "        records.append(Term(self.term, self.vote))\n", ""
             ),
         ),
+        seed=1,
     ),
     Mutant(
         "compaction-loses-since",
@@ -681,6 +747,7 @@ _MUTANTS: Final = (
                 "",
             ),
         ),
+        seed=1,
     ),
     Mutant(
         "adopted-loses-since",
@@ -693,6 +760,7 @@ _MUTANTS: Final = (
                 "",
             ),
         ),
+        seed=1,
     ),
     Mutant(
         "since-unsynced",
@@ -705,12 +773,14 @@ _MUTANTS: Final = (
                 "self._since))",
             ),
         ),
+        seed=1,
     ),
     Mutant(
         "name-unsynced",
         "storage",
         "A new file's name is not synced",
         (Edit("alacrity.cluster.rewrite", "    files.sync_names()\n", ""),),
+        seed=1,
     ),
     Mutant(
         "whole-file-unsynced",
@@ -723,6 +793,7 @@ _MUTANTS: Final = (
                 "    except BaseException:\n        file.close()\n        _try",
             ),
         ),
+        seed=12,
     ),
     Mutant(
         "snapshot-of-truncated",
@@ -755,6 +826,7 @@ _MUTANTS: Final = (
                 "                self._rewrite = None",
             ),
         ),
+        equivalent="a replica compacts once at a time, and a log that the leader's snapshot has replaced does not fit an older one, which is looked at too",
     ),
     Mutant(
         "goes-on-after-failed-write",
@@ -779,6 +851,7 @@ _MUTANTS: Final = (
                 "del kept.log[: first - kept.log[0][1] + 1]",
             ),
         ),
+        seed=1,
     ),
     Mutant(
         "replay-without-truncation",
@@ -791,6 +864,7 @@ _MUTANTS: Final = (
                 "                return",
             ),
         ),
+        seed=2,
     ),
     Mutant(
         "snapshot-not-kept",
@@ -803,6 +877,7 @@ _MUTANTS: Final = (
                 "if True else [snapshot]",
             ),
         ),
+        seed=0,
     ),
     Mutant(
         "commit-beyond-log",
@@ -815,6 +890,7 @@ _MUTANTS: Final = (
                 "return self._kept.commit",
             ),
         ),
+        equivalent="what is committed is never truncated, and a frame has both or neither, so the log on disk reaches to the commit index beside it",
     ),
     Mutant(
         "truncation-unsaved",
@@ -840,6 +916,7 @@ _MUTANTS: Final = (
                 "and applied >= first",
             ),
         ),
+        seed=19,
     ),
     Mutant(
         "change-before-commit",
@@ -852,6 +929,7 @@ _MUTANTS: Final = (
                 "and applied >= self._change_index",
             ),
         ),
+        seed=19,
     ),
     Mutant(
         "learners-count",
@@ -864,6 +942,7 @@ _MUTANTS: Final = (
                 "({Peer(each) for each in self.configuration} | set(self._learners)) - {own}\n",
             ),
         ),
+        seed=19,
     ),
     Mutant(
         "members-once-applied",
@@ -876,6 +955,7 @@ _MUTANTS: Final = (
                 "members_at(self._SyncObj__raftLog, self.applied_index)",
             ),
         ),
+        seed=19,
     ),
     Mutant(
         "leader-counts-old-members",
@@ -888,6 +968,7 @@ _MUTANTS: Final = (
                 "self._change_index = self.last_index",
             ),
         ),
+        seed=19,
     ),
     Mutant(
         "taken-in-behind",
@@ -900,6 +981,7 @@ _MUTANTS: Final = (
                 "        return True or match >= max(",
             ),
         ),
+        seed=19,
     ),
     Mutant(
         "leader-removes-itself",
@@ -912,6 +994,7 @@ _MUTANTS: Final = (
                 "if False:",
             ),
         ),
+        seed=8,
     ),
     Mutant(
         "last-member-removed",
@@ -936,6 +1019,7 @@ _MUTANTS: Final = (
                 "if False:",
             ),
         ),
+        seed=67,
     ),
     Mutant(
         "seat-passed-over",
@@ -958,6 +1042,7 @@ _MUTANTS: Final = (
                 "return member",
             ),
         ),
+        seed=14,
     ),
     Mutant(
         "snapshot-of-pending-members",
@@ -970,6 +1055,7 @@ _MUTANTS: Final = (
                 "self.configuration",
             ),
         ),
+        seed=19,
     ),
     Mutant(
         "removed-untold",
@@ -982,6 +1068,7 @@ _MUTANTS: Final = (
                 "                pass",
             ),
         ),
+        seed=19,
     ),
     Mutant(
         "empty-disk-let-in",
@@ -994,6 +1081,7 @@ _MUTANTS: Final = (
                 "elif False:",
             ),
         ),
+        seed=14,
     ),
     Mutant(
         "peer-not-remembered",
@@ -1006,6 +1094,7 @@ _MUTANTS: Final = (
                 "pass",
             ),
         ),
+        seed=0,
     ),
     Mutant(
         "strangers-refused",
@@ -1030,6 +1119,7 @@ _MUTANTS: Final = (
                 "outcome = state.recent.get(request_id) or {}",
             ),
         ),
+        seed=21,
     ),
     Mutant(
         "repeats-count",
@@ -1042,12 +1132,14 @@ _MUTANTS: Final = (
                 "",
             ),
         ),
+        seed=0,
     ),
     Mutant(
         "generation-lost",
         "proposals",
         "The latest ids are forgotten all at once",
         (Edit("alacrity.cluster.state", "recent, older = {}, recent", "recent, older = {}, {}"),),
+        seed=21,
     ),
     Mutant(
         "late-repeats-count",
@@ -1070,6 +1162,7 @@ _MUTANTS: Final = (
                 "alacrity.cluster.proposals", "if waiting.attempts > 0:", "if waiting.attempts > 1:"
             ),
         ),
+        seed=34,
     ),
     Mutant(
         "attempts-uncounted",
@@ -1082,12 +1175,14 @@ _MUTANTS: Final = (
                 "            due",
             ),
         ),
+        seed=34,
     ),
     Mutant(
         "denial-ends-all",
         "proposals",
         "One denial is taken for that of all attempts",
         (Edit("alacrity.cluster.proposals", "waiting.attempts -= 1", "waiting.attempts = 0"),),
+        seed=45,
     ),
     Mutant(
         "sent-once",
@@ -1100,6 +1195,7 @@ _MUTANTS: Final = (
                 "pass",
             ),
         ),
+        seed=1,
     ),
     Mutant(
         "denied-not-again",
@@ -1112,6 +1208,7 @@ _MUTANTS: Final = (
                 "pass",
             ),
         ),
+        seed=18,
     ),
     Mutant(
         "no-deadline",
@@ -1124,6 +1221,7 @@ _MUTANTS: Final = (
                 "deadline = self._clock.callLater(1e6, self._expire, request_id)",
             ),
         ),
+        seed=10,
     ),
     Mutant(
         "expired-refused",
@@ -1142,12 +1240,14 @@ _MUTANTS: Final = (
         "proposals",
         "Any number of proposals wait",
         (Edit("alacrity.cluster.proposals", "if len(self._waiting) >= self._limit:", "if False:"),),
+        seed=18,
     ),
     Mutant(
         "backlog-unbounded",
         "proposals",
         "Any number of entries is open",
         (Edit("alacrity.cluster.commands", "> self._limits.backlog", "> (1 << 40)"),),
+        seed=18,
     ),
     Mutant(
         "denied-and-appended",
@@ -1160,6 +1260,7 @@ _MUTANTS: Final = (
                 '            self._append(command)\n            self._deny(origin, Denial(request_id, "no", final=True))',
             ),
         ),
+        seed=0,
     ),
     Mutant(
         "newer-let-in",
@@ -1172,12 +1273,14 @@ _MUTANTS: Final = (
                 "False",
             ),
         ),
+        seed=15,
     ),
     Mutant(
         "unheard-counted",
         "proposals",
         "A command is appended before the members have said their versions",
         (Edit("alacrity.cluster.commands", "elif not (self._all_heard() or", "elif not (True or"),),
+        seed=15,
     ),
     Mutant(
         "log-not-compacted",

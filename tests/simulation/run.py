@@ -364,6 +364,21 @@ class Run:
             not_added,
         )
 
+    def _lone_change(self) -> None:
+        """
+        Have a leader change the members when nobody hears it any more.
+        """
+        leader = self._leader()
+        left = sorted(set(self.nodes) - self._removed)
+        if leader is None or leader.replica is None or len(left) < 3 or self._changing > 2:
+            return
+        name = self.world.rng.choice([each for each in left if each != leader.name])
+        others = [each for each in self.nodes if each != leader.name]
+        self._cut({pair for each in others for pair in ((leader.name, each), (each, leader.name))})
+        self.world.note(f"remove {name} through {leader.name}, which is alone")
+        removal = Deferred.fromCoroutine(leader.replica.remove_member(name, timeout=8.0))
+        self._change("remove", name, removal, partial(self._gone, name))
+
     def _lose_learner(self) -> None:
         """
         Have a node that is about to be taken in lose its files, and come back once all know
@@ -406,24 +421,19 @@ class Run:
             return
         name = self.world.rng.choice(left)
         self.world.note(f"remove {name} through {through.name}")
+        removal = Deferred.fromCoroutine(through.replica.remove_member(name, timeout=8.0))
+        self._change("remove", name, removal, partial(self._gone, name))
 
-        def gone() -> None:
-            self._removed.add(name)
-            if not self._adding[name]:
-                self._asked.discard(name)
-            world = self.world
-            # It goes on for a while, as if nobody had told it.
-            world.schedule(
-                world.rng.uniform(0.0, 6.0),
-                world.outside,
-                lambda: self.nodes[name].kill() if name in self._removed else None,
-            )
-
-        self._change(
-            "remove",
-            name,
-            Deferred.fromCoroutine(through.replica.remove_member(name, timeout=8.0)),
-            gone,
+    def _gone(self, name: str) -> None:
+        self._removed.add(name)
+        if not self._adding[name]:
+            self._asked.discard(name)
+        world = self.world
+        # It goes on for a while, as if nobody had told it.
+        world.schedule(
+            world.rng.uniform(0.0, 6.0),
+            world.outside,
+            lambda: self.nodes[name].kill() if name in self._removed else None,
         )
 
     # The run

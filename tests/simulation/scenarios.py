@@ -186,7 +186,8 @@ SCENARIOS: Final = {
         faults={
             "add": 22,
             "remove": 22,
-            "lose_learner": 6,
+            "lose_learner": 10,
+            "lone_change": 10,
             "isolate_leader": 6,
             "partition": 3,
             "heal": 7,
