@@ -59,12 +59,14 @@ class _Disk:
             role=0,
             commit_index=2,
             applied_index=2,
+            last_index=2,
             configuration=tuple(map(member, NAMES)),
             halted=None,
             _SyncObj__votedForNodeId=None,
             _SyncObj__otherNodes={peer(each) for each in NAMES if each != name},
             _SyncObj__raftMatchIndex={},
         )
+        self.transport: Any = None
         self.replica: Any = SimpleNamespace(
             _engine=self.engine,
             _proposals=SimpleNamespace(_waiting={}),
@@ -305,8 +307,24 @@ class LedgerTests(SynchronousTestCase):
     def test_seen_and_not_on_disk(self) -> None:
         self.a.engine.applied_index = 3
         self.a.storage.add(*entry(3, 1))
+        self.ledger.applied("n1", 1, "r", 0)
+        self.finds("seen on disk")
+
+    def test_a_step_that_is_not_on_disk(self) -> None:
+        self.a.engine.last_index = 3
+        self.a.storage.add(*entry(3, 1))
         self.ledger.released("n1")
         self.finds("seen on disk")
+
+    def test_a_message_of_an_earlier_connection(self) -> None:
+        message = {"type": "append_entries", "term": 0, "commit_index": 2}
+        self.a.engine.made = {id(message): (message, 1)}
+        self.a.transport = SimpleNamespace(changes={"n2": 1})
+        self.ledger.sent("n1", "n2", message)
+        self.finds_nothing()
+        self.a.transport.changes["n2"] = 2
+        self.ledger.sent("n1", "n2", message)
+        self.finds("own connection")
 
     def test_two_changes(self) -> None:
         self.committed()
@@ -366,7 +384,7 @@ class LedgerTests(SynchronousTestCase):
         self.finds("bounded")
 
     def test_log_without_end(self) -> None:
-        self.a.append(*(entry(index, 1) for index in range(3, 12)))
+        self.a.append(*(entry(index, 1) for index in range(3, 80)))
         self.ledger.bounded(self.a)
         self.finds("bounded")
 
@@ -623,6 +641,7 @@ class WatchingTests(SynchronousTestCase):
 
 class _Watched:
     replica = None
+    transport = None
 
     def __init__(self, name: str, files: FakeFiles) -> None:
         self.name = name

@@ -5,7 +5,7 @@ earlier terms; and messages that nobody honest has sent, which Raft must withsta
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from tests.simulation.network import Wires
@@ -13,6 +13,7 @@ from tests.simulation.nodes import Node, peer
 from tests.simulation.world import World
 
 _STRANGERS = ("x8", "x9")
+_REPLAYED = 300
 
 
 class Aims:
@@ -26,18 +27,25 @@ class Aims:
         network: Wires,
         nodes: dict[str, Any],
         restart_later: Callable[[Any], None],
+        acknowledged: Container[str],
         *,
         forging: bool,
+        replays: bool,
     ) -> None:
         """
         @param restart_later: has a node start again that was killed.
+        @param acknowledged: the requests that were.
         @param forging: whether messages are forged.
+        @param replays: whether proposals come again long after they were acknowledged.
         """
         self._world = world
         self._network = network
         self._nodes = nodes
         self._restart_later = restart_later
+        self._acknowledged = acknowledged
         self._forging = forging
+        self._replays = replays
+        self._proposals: list[tuple[str, dict[str, Any]]] = []
         self._hunted = 0
         self._peace = False
         self._slow = network.slow
@@ -148,6 +156,8 @@ class Aims:
             self._hunted -= 1
             node = self._nodes[name]
             self._later(0.0, 0.004, lambda: self._restart(node, node.time))
+        if self._replays and kind == "apply_command":
+            self._replay(name, to, message)
         if self._forging:
             self._forge(name, to, kind, message)
 
@@ -157,6 +167,20 @@ class Aims:
             world = self._world
             delay = world.rng.uniform(0.0, 0.05)
             world.schedule(delay, world.outside, lambda: None if node.running else node.start())
+
+    def _replay(self, name: str, to: str, message: dict[str, Any]) -> None:
+        rng = self._world.rng
+        proposals = self._proposals
+        if len(proposals) < _REPLAYED:
+            proposals.append((name, message))
+        elif rng.random() < 0.05:
+            sender, old = rng.choice(proposals)
+            if old["request_id"] in self._acknowledged:
+                node = self._nodes[to]
+                if node.replica is not None and node.transport.running:
+                    time = node.time
+                    receive = node.transport._onMessageReceived
+                    time.happen(lambda: receive(peer(sender), dict(old)))
 
     def _forge(self, name: str, to: str, kind: str, message: dict[str, Any]) -> None:
         term = message.get("term", 0)

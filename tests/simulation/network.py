@@ -5,6 +5,7 @@ learns in its own time that they do not.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, Protocol
@@ -254,6 +255,7 @@ class SimulatedTransport(Transport):  # type: ignore[misc] # it is not annotated
     """
     One run of a process has one.
 
+    @ivar changes: how often the connection with a peer has come or gone.
     @ivar identity: gives that of the process.
     @ivar accept: why somebody is refused; L{None}: it is not.
     """
@@ -265,6 +267,7 @@ class SimulatedTransport(Transport):  # type: ignore[misc] # it is not annotated
         self._make_node = make_node
         self._peers: set[str] = set()
         self._connections: dict[str, Connection] = {}
+        self.changes: Counter[str] = Counter()
         self.running = False
         self.identity = lambda: Identity(name, "")
         self.accept: Accept = lambda peer: None if self.wants(peer.name) else "it is unknown"
@@ -309,11 +312,13 @@ class SimulatedTransport(Transport):  # type: ignore[misc] # it is not annotated
 
     def made(self, peer: str, connection: Connection) -> None:
         self._connections[peer] = connection
+        self.changes[peer] += 1
         self._onNodeConnected(self._make_node(peer))
 
     def lost(self, peer: str, connection: Connection) -> None:
         if self._connections.get(peer) is connection:
             del self._connections[peer]
+            self.changes[peer] += 1
             self._onNodeDisconnected(self._make_node(peer))
 
     def received(self, peer: str, message: dict[str, Any]) -> None:

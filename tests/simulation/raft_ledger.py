@@ -42,6 +42,7 @@ INVARIANTS: Final = {
     "incarnations told": "an entry about the members says which files they have",
     "met is kept": "under which files a member was met first is kept",
     "nothing known": "a new leader takes nothing for confirmed",
+    "own connection": "a message leaves on the connection for which it was made, or not at all",
     "read index": "a consistent read shows all that was committed when it was asked for",
     "nothing back": "term, commit and what is applied never go back; a vote stays for its term",
     "leader appends": "a leader never truncates its own log",
@@ -69,6 +70,7 @@ class Observed(Protocol):
     name: str
     files: FakeFiles
     replica: Any
+    transport: Any
 
 
 class RaftLedger(Ledger):
@@ -204,6 +206,8 @@ class RaftLedger(Ledger):
         if node is None:
             return
         kind = message["type"]
+        if node.replica is not None:
+            self._on_its_connection(node, to, message)
         term = message.get("current", message.get("term"))
         if term is None or kind == "pre_vote":
             return
@@ -228,6 +232,16 @@ class RaftLedger(Ledger):
                 self._granted.setdefault((message["term"], to), set()).add(name)
         elif kind == "timeout_now":
             self._asked_to_stand.add(to)
+
+    def _on_its_connection(self, node: Observed, to: str, message: dict[str, Any]) -> None:
+        made = getattr(node.replica._engine, "made", {}).get(id(message))
+        changes = getattr(node.transport, "changes", None)
+        if made is not None and changes is not None and made[1] != changes[to]:
+            self.break_(
+                "own connection",
+                f"{node.name} sends {message['type']} to {to}, made {changes[to] - made[1]} "
+                f"changes of the connection before",
+            )
 
     def _voted(self, name: str, disk: Durable, term: int, candidate: str) -> None:
         if disk.term == term and disk.vote != candidate:
@@ -297,10 +311,11 @@ class RaftLedger(Ledger):
         if engine.commit_index > self._seen.get(name, 0):
             self._commits(name, engine, disk)
             self._seen[name] = engine.commit_index
-        if engine.applied_index > disk.last_index:
+        if engine.last_index > disk.last_index or engine.term > disk.term:
             self.break_(
                 "seen on disk",
-                f"{name} has applied {engine.applied_index}, its disk ends at {disk.last_index}",
+                f"{name} goes on at {engine.last_index} in term {engine.term}, its disk ends at "
+                f"{disk.last_index} in term {disk.term}",
             )
         counted = {each.name for each in engine.configuration}
         others = {each.id for each in engine._SyncObj__otherNodes}
@@ -316,6 +331,18 @@ class RaftLedger(Ledger):
         waiting = len(self.nodes[name].replica._proposals._waiting)
         if waiting > self.nodes[name].replica._settings.proposals:
             self.break_("bounded", f"{waiting} proposals wait on {name}")
+
+    def applied(self, node: str, index: int, request_id: str, digest: int) -> None:
+        super().applied(node, index, request_id, digest)
+        watched = self.nodes.get(node)
+        if watched is None or watched.replica is None:
+            return
+        applied, disk = watched.replica._engine.applied_index, self.disk(node)
+        if applied > disk.last_index:
+            self.break_(
+                "seen on disk",
+                f"{node} shows {applied}, its disk ends at {disk.last_index}",
+            )
 
     def told_leading(self, name: str) -> None:
         """
@@ -340,7 +367,7 @@ class RaftLedger(Ledger):
         replica = getattr(node, "replica", None)
         if replica is not None:
             limits, length = replica._settings.limits, len(replica._storage)
-            if length > 5 * limits.log + 2 * limits.backlog:
+            if length > 5 * limits.log + 64:
                 self.break_("bounded", f"the log of {node.name} has {length} entries")
 
     def _committed_before(self, term: int) -> int:

@@ -107,7 +107,13 @@ class Run:
         self._asked: set[str] = set()
         self._adding: Counter[str] = Counter()
         self._aims = Aims(
-            world, self.network, self.nodes, self._restart_later, forging=scenario.forging
+            world,
+            self.network,
+            self.nodes,
+            self._restart_later,
+            self.ledger.acknowledged,
+            forging=scenario.forging,
+            replays=scenario.repeats > 0,
         )
         self._replacement = Replacement(world, self.network, self.nodes, self._change)
         self._upgrades = Upgrade(world, self.ledger, self.nodes) if scenario.newer else None

@@ -4,6 +4,7 @@ An engine whose every transition is checked against Raft's rules, as it is made.
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
 from typing import Any
 
@@ -33,6 +34,10 @@ class Watching(Engine):
         self._confirmed: set[str] = set()
         # Who has told its version, likewise.
         self._told: set[str] = set()
+        # How often a connection has come or gone, and how often it had when a message was
+        # made, by the message's identity.
+        self._changes: Counter[str] = Counter()
+        self.made: dict[int, tuple[dict[str, Any], int]] = {}
         super().__init__(around)
 
     def _facts(self) -> tuple[int, str | None, int, int, int, int]:
@@ -70,6 +75,7 @@ class Watching(Engine):
         upcoming = self._SyncObj__raftNextIndex.get(node)
         sent = len(self._transport._sent)
         super()._SyncObj__onMessageReceived(node, message)
+        self._mark(sent)
         self._compare(before)
         if foreign and self.term == before[0] and matches != self._SyncObj__raftMatchIndex:
             self._broken("reply of this term", f"counts a reply of {node.id} of term {term}")
@@ -216,12 +222,21 @@ class Watching(Engine):
                 )
 
     def _SyncObj__onNodeDisconnected(self, node: Peer) -> None:
+        self._changes[node.id] += 1
         super()._SyncObj__onNodeDisconnected(node)
         if self._leader_heard[0] == node:
             self._leader_heard = None, float("-inf")
         self._confirmed.discard(node.id)
 
+    def _mark(self, start: int) -> None:
+        if not start:
+            self.made.clear()
+        for what, to, message, _ in self._transport._sent[start:]:
+            if what == "send":
+                self.made[id(message)] = message, self._changes[to.id]
+
     def _SyncObj__onNodeConnected(self, node: Peer) -> None:
+        self._changes[node.id] += 1
         self._told.discard(node.id)
         super()._SyncObj__onNodeConnected(node)
 
@@ -234,7 +249,9 @@ class Watching(Engine):
         before = self._facts()
         # The members may change in the same tick, once it has looked who has answered.
         others = self._SyncObj__otherNodes
+        sent = len(self._transport._sent)
         super()._onTick(timeToWait)
+        self._mark(sent)
         self._compare(before)
         if self.role == LEADER:
             self._check_answers(others)
