@@ -1152,6 +1152,7 @@ _MUTANTS: Final = (
                 "if False:",
             ),
         ),
+        seed=21,
     ),
     Mutant(
         "refused-in-doubt",
@@ -1182,7 +1183,6 @@ _MUTANTS: Final = (
         "proposals",
         "One denial is taken for that of all attempts",
         (Edit("alacrity.cluster.proposals", "waiting.attempts -= 1", "waiting.attempts = 0"),),
-        seed=45,
     ),
     Mutant(
         "sent-once",
@@ -1293,6 +1293,7 @@ _MUTANTS: Final = (
                 "        if len(log) >= 0 or",
             ),
         ),
+        seed=1,
     ),
     Mutant(
         "out-before-sync",
@@ -1305,6 +1306,7 @@ _MUTANTS: Final = (
                 "                self._release()\n                if self._storage.dirty:\n",
             ),
         ),
+        seed=0,
     ),
     Mutant(
         "seen-before-sync",
@@ -1317,6 +1319,7 @@ _MUTANTS: Final = (
                 "                self._publish()\n                if self._storage.dirty:\n",
             ),
         ),
+        seed=0,
     ),
     Mutant(
         "acknowledged-before-seen",
@@ -1329,6 +1332,7 @@ _MUTANTS: Final = (
                 "self._clock.callLater(0.01, self._view.advance, state.pool, outcome)",
             ),
         ),
+        seed=0,
     ),
     Mutant(
         "barrier-local",
@@ -1341,6 +1345,7 @@ _MUTANTS: Final = (
                 "        return",
             ),
         ),
+        seed=18,
     ),
     Mutant(
         "barrier-of-leader",
@@ -1353,6 +1358,7 @@ _MUTANTS: Final = (
                 "        if not self._engine.leading:\n            await self._propose(None, timeout, None)",
             ),
         ),
+        seed=18,
     ),
     Mutant(
         "message-of-old-connection",
@@ -1365,6 +1371,7 @@ _MUTANTS: Final = (
                 "            else:",
             ),
         ),
+        seed=0,
     ),
     Mutant(
         "failed-write-passed-over",
@@ -1377,6 +1384,7 @@ _MUTANTS: Final = (
                 "                        pass",
             ),
         ),
+        seed=3,
     ),
     Mutant(
         "recovery-without-rewrite",
@@ -1389,6 +1397,7 @@ _MUTANTS: Final = (
                 "pass",
             ),
         ),
+        seed=3,
     ),
     Mutant(
         "applied-again",
@@ -1401,12 +1410,14 @@ _MUTANTS: Final = (
                 "",
             ),
         ),
+        seed=12,
     ),
     Mutant(
         "snapshot-unseen",
         "replica",
         "A snapshot's pool is not seen",
         (Edit("alacrity.cluster.replica", "            self._view.replace(restored.pool)\n", ""),),
+        seed=1,
     ),
     Mutant(
         "snapshot-tells-nothing",
@@ -1431,6 +1442,7 @@ _MUTANTS: Final = (
                 "return self.role == LEADER",
             ),
         ),
+        seed=18,
     ),
     Mutant(
         "adopts-never",
@@ -1443,6 +1455,7 @@ _MUTANTS: Final = (
                 "pass",
             ),
         ),
+        seed=1,
     ),
 )
 

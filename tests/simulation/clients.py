@@ -16,7 +16,7 @@ from tests.simulation.newer import VERSION, Touch
 from tests.simulation.raft_ledger import RaftLedger
 from tests.simulation.world import World
 
-_LATEST: Final = 1000
+_LATEST: Final = 700
 """From how many of the latest requests a repeat is chosen. 2,048 are remembered, and others
 come while it is under way."""
 
