@@ -189,6 +189,8 @@ class Aims:
             for stranger in _STRANGERS:
                 self._give(name, stranger, vote)
             self._give(name, to, {**vote, "term": term - 1})
+            # A log that is long, and old.
+            self._give(to, name, {**message, "last_log_index": 10**6, "last_log_term": 0})
             for each in self._nodes.values():
                 # Nobody asks one that waits to be taken in.
                 waits = isinstance(each, Node) and each.replica is not None
