@@ -34,6 +34,7 @@ which takes its time.)
 ONCE_FAILED: Final = {
     "a member that said its version before it was downgraded": (35, "mixed"),
     "a member that has not said its version to this leader": (7, "mixed"),
+    "pre-votes from before a leader was heard again": (116, "forged"),
 }
 
 
