@@ -870,18 +870,6 @@ class ElectionTests(EngineTests):
         engine.doTick(0)
         self.assertEqual((engine.role, engine.term), (FOLLOWER, 1))
 
-    def test_a_member_that_is_removed_meanwhile_encourages_nobody(self) -> None:
-        engine = self.make(A, B, C, D)
-        self.append("b", 1, [])
-        self.world.now += 1.0
-        engine.doTick(0)
-        self.give("d", PreVoteReply(2, 1, granted=True))
-        left = encode_members(Members("x", (A, B, C)))
-        self.append("b", 1, [(left, 3, 1)])
-        self.give("c", PreVoteReply(2, 1, granted=False))
-        engine.doTick(0)
-        self.assertEqual((engine.role, engine.term), (FOLLOWER, 1))
-
     def test_an_entry_of_an_earlier_term_is_not_committed_by_counting(self) -> None:
         """
         Figure 8 of the paper on Raft.
