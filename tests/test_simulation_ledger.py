@@ -30,7 +30,8 @@ from alacrity.cluster.surroundings import Limits, Peer, Surroundings, Timing
 from tests.fake_files import FakeFiles
 from tests.simulation.clock import patched, use
 from tests.simulation.nodes import member, peer
-from tests.simulation.raft_ledger import INVARIANTS, RaftLedger
+from tests.simulation.promises import INVARIANTS
+from tests.simulation.raft_ledger import RaftLedger
 from tests.simulation.variants import WithoutG1, WithoutG2, WithoutG4
 from tests.simulation.watching import watching
 from tests.simulation.world import World

@@ -2,199 +2,35 @@
 Raft's own promises, checked on each node as a run goes on: against its simulated disk
 when something leaves it, and against what all other nodes did before.
 
-L{INVARIANTS} names them. A violation begins with the name of the one that is broken.
+L{INVARIANTS <tests.simulation.promises.INVARIANTS>} names them. A violation begins
+with the name of the one that is broken.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol
+from typing import Any
 
 from alacrity.cluster.entries import MEMBERSHIP
 from alacrity.cluster.raft import LEADER
-from tests.fake_files import FakeFiles
+from tests.simulation.disk_ledger import DiskLedger, Observed
 from tests.simulation.durable import Durable, Names
-from tests.simulation.ledger import Ledger
-
-INVARIANTS: Final = {
-    "one vote a term": "a node, with its files, votes for one candidate in a term, itself included",
-    "term on disk": "the term that a message tells is on the sender's disk",
-    "vote on disk": "a vote is on the voter's disk when it leaves, and when its own count begins",
-    "match on disk": "what a follower confirms is on its disk, and equal to the leader's log",
-    "disk keeps": "no file that takes another's place forgets a vote, a term or a committed entry",
-    "restart keeps": "a node that starts knows the latest term and vote on its disk",
-    "votes of a majority": "who leads has the votes of a majority of the members by its log",
-    "pre-votes of a majority": "who stands was told so by a majority, or by the leader",
-    "one leader a term": "a term has one leader",
-    "leader completeness": "who leads has all that was committed in earlier terms",
-    "commit of a majority": "a committed entry is on the disks of a majority of the members",
-    "commit of its term": "a leader commits an entry of its own term, and with it those before",
-    "state machine safety": "an index is committed once: all nodes commit the same entry there",
-    "log matching": "entries of one index and term are equal, and so are those before them",
-    "committed stays": "a committed entry is not truncated",
-    "commit told": "no message tells of a commit that did not happen",
-    "snapshot of commits": "a snapshot's last entry is committed, and so are its members",
-    "members by the log": "the members that a node counts are those at the end of its log",
-    "seen on disk": "what is applied and seen outside is on this node's disk",
-    "one change at a time": "the members change when the change before is committed",
-    "change after commit": "the members change once the leader has committed in its term",
-    "caught up": "a new member has the log before it counts",
-    "removed are told": "who is removed is sent the news",
-    "incarnations told": "an entry about the members says which files they have",
-    "met is kept": "under which files a member was met first is kept",
-    "nothing known": "a new leader takes nothing for confirmed",
-    "own connection": "a message leaves on the connection for which it was made, or not at all",
-    "read index": "a consistent read shows all that was committed when it was asked for",
-    "nothing back": "term, commit and what is applied never go back; a vote stays for its term",
-    "leader appends": "a leader never truncates its own log",
-    "vote up to date": "a vote goes to whose log is not behind, from a member",
-    "pre-vote in silence": "pre-votes are asked for and granted while none leads, to logs not behind",
-    "reply of this term": "a reply to an earlier leadership, or of a stranger, changes nothing",
-    "reply of this attempt": "an answer to an attempt that was given up says nothing of the next",
-    "version told": "a leader goes by the versions that it was told since it leads and is connected",
-    "message of this term": "a leader of an earlier term changes nothing",
-    "confirmed what came": "a follower confirms, and commits, no more than a message has proved",
-    "leader heard": "a leader that no majority has answered lately steps down",
-    "later term": "a message of a later term takes a node there",
-    "whole log handed over": "a leader hands over to a member that has its whole log",
-    "leads once applied": "a node says that it leads once it has applied what was committed before",
-    "bounded": "proposals that wait, entries that are open or under way, and logs have their limits",
-}
-"""What must hold, by name."""
 
 
-class Observed(Protocol):
+class RaftLedger(DiskLedger):
     """
-    A node whose disk and engine can be looked at.
-    """
-
-    name: str
-    files: FakeFiles
-    replica: Any
-    transport: Any
-
-
-class RaftLedger(Ledger):
-    """
-    A L{Ledger} that sees terms, votes, logs and commits.
-
-    @ivar committed: the term of each entry that any node took for committed, by index.
+    A L{DiskLedger} that sees terms, votes, logs and commits.
     """
 
     def __init__(self, world: Any) -> None:
         super().__init__(world)
-        self.nodes: dict[str, Observed] = {}
-        self.disks: dict[str, Durable] = {}
-        self._lost_disks: dict[str, list[Durable]] = {}
-        self.committed: dict[int, int] = {2: 0}
-        # The term in which an index was committed. A node that is still in an earlier one
-        # may lose the entry, as it is not one of those that count.
-        self._committed_during: dict[int, int] = {2: 0}
-        self.last_committed = 2
         # The last index that was committed in each term by its leader.
         self._committed_in: dict[int, int] = {}
-        self._committed_members: list[tuple[int, Names]] = []
-        self._entries: dict[tuple[int, int], tuple[bytes, int | None]] = {}
         self._votes: dict[tuple[str, str, int], str] = {}
         self._voters: dict[tuple[int, str], set[str]] = {}
         self._granted: dict[tuple[int, str], set[str]] = {}
         self._asked_to_stand: set[str] = set()
         self._led: set[tuple[str, int]] = set()
         self._seen: dict[str, int] = {}
-
-    def break_(self, invariant: str, text: str) -> None:
-        """
-        Note a violation of one of L{INVARIANTS}.
-        """
-        assert invariant in INVARIANTS, invariant
-        self.violate(f"{invariant}: {text}")
-
-    # Disks
-
-    def watch(self, node: Observed) -> None:
-        """
-        Follow a node from now on.
-        """
-        self.nodes[node.name] = node
-        self.disks[node.name] = Durable(self._appended, self._truncated)
-
-    def disk(self, name: str) -> Durable:
-        """
-        What is on a node's disk now.
-        """
-        disk = self.disks[name]
-        term, vote, incarnation = disk.term, disk.vote, disk.incarnation
-        common = min(disk.last_index, self.last_committed)
-        had = (
-            common > 0
-            and disk.has(common, self.committed.get(common, -1))
-            and term >= self._committed_during.get(common, 0)
-        )
-        snapshot = disk.snapshot
-        disk.refresh(self.nodes[name].files)
-        if disk.incarnation == incarnation != "":
-            if (disk.term, disk.vote) != (term, vote) and (
-                disk.term < term or (disk.term == term and vote is not None)
-            ):
-                self.break_(
-                    "disk keeps",
-                    f"{name} had term {term} and vote {vote} on disk, now {disk.term}, {disk.vote}",
-                )
-            if had and not disk.has(common, self.committed.get(common, -1)):
-                self.break_("disk keeps", f"{name} had entry {common}, which is committed")
-        if disk.snapshot != snapshot and disk.snapshot[0]:
-            index, last_term = disk.snapshot
-            if index > self.last_committed or self.committed.get(index, last_term) != last_term:
-                self.break_(
-                    "snapshot of commits",
-                    f"{name} has a snapshot up to {index} of term {last_term}, not committed",
-                )
-            self._check_members(name, index, disk.snapshot_members)
-        return disk
-
-    def _check_members(self, name: str, index: int, names: Names) -> None:
-        for at, members in reversed(self._committed_members):
-            if at <= index:
-                if sorted(members) != sorted(names):
-                    self.break_(
-                        "snapshot of commits",
-                        f"{name} has a snapshot up to {index} with {names}, "
-                        f"the members are {members}",
-                    )
-                return
-
-    def wiped(self, name: str) -> None:
-        """
-        A node has lost its files. What it confirmed before, it had.
-        """
-        self.disk(name)
-        self._lost_disks.setdefault(name, []).append(self.disks[name])
-        self.disks[name] = Durable(self._appended, self._truncated)
-
-    def _has(self, name: str, index: int, term: int) -> bool:
-        return name in self.nodes and (
-            self.disk(name).has(index, term)
-            or any(each.has(index, term) for each in self._lost_disks.get(name, ()))
-        )
-
-    def _appended(self, disk: Durable, index: int, term: int, command: bytes) -> None:
-        if index == disk.snapshot[0]:
-            # It stands for the entry that the snapshot ends with, and need not be it.
-            return
-        before = disk.term_at(index - 1)
-        known = self._entries.setdefault((index, term), (command, before))
-        if known[0] != command or (None not in {known[1], before} and known[1] != before):
-            self.break_("log matching", f"entry {index} of term {term} is not the same everywhere")
-        elif known[1] is None and before is not None:
-            self._entries[index, term] = command, before
-
-    def _truncated(self, disk: Durable, index: int) -> None:
-        known = self.committed.get(index)
-        if (
-            known is not None
-            and disk.has(index, known)
-            and disk.term >= self._committed_during.get(index, 0)
-        ):
-            self.break_("committed stays", f"entry {index} of term {known} is truncated on a disk")
 
     # What leaves a node
 
