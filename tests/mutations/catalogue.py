@@ -1007,6 +1007,7 @@ _MUTANTS: Final = (
                 "            if False:",
             ),
         ),
+        seed=61,
     ),
     Mutant(
         "learner-outlives-connection",
@@ -1183,6 +1184,7 @@ _MUTANTS: Final = (
         "proposals",
         "One denial is taken for that of all attempts",
         (Edit("alacrity.cluster.proposals", "waiting.attempts -= 1", "waiting.attempts = 0"),),
+        seed=7,
     ),
     Mutant(
         "sent-once",

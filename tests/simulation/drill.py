@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from alacrity.cluster.replica import Refused
@@ -70,6 +71,13 @@ class Drill:
         for name, (read,) in reads.items():
             if isinstance(read, Failure) and self._strict:
                 self._ledger.violate(f"in peace, a read on {name}: {read.getErrorMessage()}")
+
+        if len(names) == 1:
+            replica = self._nodes[names[0]].replica
+            removal: list[Any] = []
+            asked = Deferred.fromCoroutine(replica.remove_member(names[0]))
+            asked.addBoth(removal.append)
+            self._wait(lambda: bool(removal), over, "a word on the last member's removal")
 
     def _follow_one(self, names: list[str]) -> bool:
         statuses = [
