@@ -8,11 +8,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.mutations.catalogue import CATALOGUE, SAMPLE
 from tests.mutations.patching import AnchorLost, Edit, Mutant, mutated
+
+_ROOT = Path(__file__).parent.parent
 
 AREAS = {
     "elections",
@@ -68,7 +71,7 @@ class CatalogueTests(SynchronousTestCase):
 class OneTests(SynchronousTestCase):
     def ask(self, name: str, *how: str) -> str:
         command = [sys.executable, "-m", "tests.mutations.one", name, *how]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=_ROOT)
         return done.stdout.splitlines()[-1]
 
     def test_a_seed_finds_one(self) -> None:
