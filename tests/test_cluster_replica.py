@@ -33,6 +33,7 @@ from alacrity.cluster.messages import (
     ResponseVote,
     plain,
 )
+from alacrity.cluster.proposals import Proposals
 from alacrity.cluster.replica import OutcomeUnknown, Refused, Replica, Settings
 from alacrity.cluster.state import (
     Envelope,
@@ -450,6 +451,15 @@ class FollowerTests(ReplicaTests):
         self.give("c", AppendEntries(2, 2, 2, 0, [], 1))
         self.pass_time(0.1)
         self.give("c", Denial("x", "never", final=True))
+        self.failureResultOf(waiting, OutcomeUnknown)
+
+    def test_what_came_too_late_is_unknown(self) -> None:
+        """
+        An earlier copy of it may have been applied.
+        """
+        proposals = Proposals(self.clock, 0.1, 8, lambda: None)
+        waiting = proposals.add("x", b"", 5.0)
+        proposals.expire("x")
         self.failureResultOf(waiting, OutcomeUnknown)
 
     def test_a_snapshot_tells_the_outcome(self) -> None:

@@ -1056,7 +1056,7 @@ _MUTANTS: Final = (
                 "self.configuration",
             ),
         ),
-        seed=19,
+        seed=43,
     ),
     Mutant(
         "removed-untold",
@@ -1210,7 +1210,7 @@ _MUTANTS: Final = (
                 "pass",
             ),
         ),
-        seed=18,
+        seed=14,
     ),
     Mutant(
         "no-deadline",
