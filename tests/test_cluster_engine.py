@@ -814,6 +814,92 @@ class ElectionTests(EngineTests):
         self.assertTrue(self.storage.dirty)
         self.assertEqual(engine.term, 4)
 
+    def test_a_vote_is_kept_across_a_restart(self) -> None:
+        self.make(A, B, C)
+        self.assertEqual(self.give("b", RequestVote(4, 2, 0)), [ResponseVote(4)])
+        engine = self.run_on(self.storage, A)
+        self.assertEqual(engine.term, 4)
+        self.assertEqual(self.give("c", RequestVote(4, 9, 3)), [])
+
+    def test_a_vote_goes_to_no_shorter_log(self) -> None:
+        self.make(A, B, C)
+        self.append("b", 2, self.entries(1, 2))
+        for last in ((3, 2), (9, 1)):
+            self.assertEqual(self.give("c", RequestVote(4, *last)), [])
+        self.assertEqual(self.give("c", RequestVote(4, 4, 2)), [ResponseVote(4)])
+
+    def test_votes_of_an_earlier_term_do_not_count(self) -> None:
+        engine = self.make(A, B, C)
+        for _ in range(2):
+            self.world.now += 1.0
+            engine.doTick(0)
+            self.give("b", PreVoteReply(engine.term + 1, engine.term, granted=True))
+            engine.doTick(0)
+        self.assertEqual(engine.term, 2)
+        self.give("b", ResponseVote(1))
+        self.assertNotEqual(engine.role, LEADER)
+        self.give("b", ResponseVote(2))
+        self.assertEqual(engine.role, LEADER)
+
+    def test_pre_votes_count_of_members_for_the_next_term_and_by_majority(self) -> None:
+        engine = self.make(A, B, C, D)
+        self.world.now += 1.0
+        engine.doTick(0)
+        self.give("b", PreVoteReply(1, 0, granted=True))
+        self.give("b", PreVoteReply(1, 0, granted=True))
+        self.give("c", PreVoteReply(0, 0, granted=True))
+        self.give("c", PreVoteReply(1, 0, granted=False))
+        self.sent._onMessageReceived(
+            Peer(Member("z", "z:1")), plain(PreVoteReply(1, 0, granted=True))
+        )
+        engine.doTick(0)
+        self.assertEqual(engine.term, 0)
+        self.give("c", PreVoteReply(1, 0, granted=True))
+        engine.doTick(0)
+        self.assertEqual(engine.term, 1)
+
+    def test_a_leader_that_is_heard_again_ends_the_canvass(self) -> None:
+        engine = self.make(A, B, C, D)
+        self.append("b", 1, [])
+        self.world.now += 1.0
+        engine.doTick(0)
+        self.give("c", PreVoteReply(2, 1, granted=True))
+        self.append("b", 1, [])
+        # This one was sent before, too.
+        self.give("d", PreVoteReply(2, 1, granted=True))
+        engine.doTick(0)
+        self.assertEqual((engine.role, engine.term), (FOLLOWER, 1))
+
+    def test_an_entry_of_an_earlier_term_is_not_committed_by_counting(self) -> None:
+        """
+        Figure 8 of the paper on Raft.
+        """
+        engine = self.make(A, B, C)
+        self.append("b", 1, self.entries(1))
+        self.elect(engine)
+        self.assertEqual((engine.term, engine.last_index), (2, 4))
+        self.give("b", Reply(2, 4, success=True, probe=1 << 30))
+        engine.doTick(0)
+        self.assertEqual(engine.commit_index, 2)
+        self.give("b", Reply(2, 5, success=True, probe=1 << 30))
+        engine.doTick(0)
+        self.assertEqual(engine.commit_index, 4)
+
+    def test_half_of_the_members_commit_nothing(self) -> None:
+        engine = self.lead(A, B, C, D)
+        self.confirm(engine, "b")
+        self.assertEqual(engine.commit_index, 2)
+        self.confirm(engine, "c")
+        self.assertEqual(engine.commit_index, 3)
+
+    def test_a_new_leadership_knows_of_no_match(self) -> None:
+        engine = self.lead(A, B, C)
+        self.confirm(engine, "b")
+        self.assertEqual(engine.matches, {"b": 3, "c": 0})
+        self.append("c", 2, [], prev=(3, 1), commit=3)
+        self.elect(engine)
+        self.assertEqual(engine.matches, {"b": 0, "c": 0})
+
     def test_a_leader_without_a_majority_steps_down_and_waits(self) -> None:
         engine = self.lead(A, B, C)
         self.world.now += 2.0

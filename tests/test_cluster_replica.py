@@ -33,6 +33,7 @@ from alacrity.cluster.messages import (
     ResponseVote,
     plain,
 )
+from alacrity.cluster.proposals import Proposals
 from alacrity.cluster.replica import OutcomeUnknown, Refused, Replica, Settings
 from alacrity.cluster.state import (
     Envelope,
@@ -305,6 +306,38 @@ class FollowerTests(ReplicaTests):
         self.follow((proposal.command, 3, 1), commit=3)
         self.assertIsInstance(self.successResultOf(waiting), Registered)
 
+    def test_who_is_answered_reads_it(self) -> None:
+        replica = self.make(A, B, C)
+        self.follow(commit=2)
+        seen: list[list[str]] = []
+        waiting = self.propose(replica, request_id="x")
+        waiting.addCallback(lambda _: seen.append(list(self.view.pool.servers)))
+        (proposal,) = self.sent(Propose)
+        self.follow((proposal.command, 3, 1), commit=3)
+        self.assertEqual(seen, [["10.0.0.7:8080"]])
+
+    def test_a_consistent_read_waits_for_a_commit(self) -> None:
+        replica = self.make(A, B, C)
+        self.follow(commit=2)
+        waiting = Deferred.fromCoroutine(replica.barrier())
+        (proposal,) = self.sent(Propose)
+        # What was acknowledged elsewhere comes before it.
+        others = self.entry("y", 3)[0]
+        self.follow((others, 3, 1), (proposal.command, 4, 1), commit=3)
+        self.assertNoResult(waiting)
+        self.follow((others, 3, 1), (proposal.command, 4, 1), commit=4)
+        self.successResultOf(waiting)
+        self.assertEqual(self.view.pool.index, 1)
+
+    def test_a_consistent_read_of_the_leader_waits_for_a_commit(self) -> None:
+        replica = self.make(A, B, C)
+        self.lead(replica)
+        waiting = Deferred.fromCoroutine(replica.barrier())
+        self.clock.advance(0)
+        self.assertNoResult(waiting)
+        self.confirm("b", replica)
+        self.successResultOf(waiting)
+
     def test_it_is_sent_again_to_the_next_leader(self) -> None:
         replica = self.make(A, B, C)
         self.follow(commit=2)
@@ -432,6 +465,15 @@ class FollowerTests(ReplicaTests):
         self.give("c", AppendEntries(2, 2, 2, 0, [], 1))
         self.pass_time(0.1)
         self.give("c", Denial("x", "never", final=True))
+        self.failureResultOf(waiting, OutcomeUnknown)
+
+    def test_what_came_too_late_is_unknown(self) -> None:
+        """
+        An earlier copy of it may have been applied.
+        """
+        proposals = Proposals(self.clock, 0.1, 8, lambda: None)
+        waiting = proposals.add("x", b"", 5.0)
+        proposals.expire("x")
         self.failureResultOf(waiting, OutcomeUnknown)
 
     def test_a_snapshot_tells_the_outcome(self) -> None:

@@ -116,6 +116,10 @@ class Elections(Raft):
 
     def _postpone(self) -> None:
         self._standing = False
+        # What was answered before a leader was heard, or in an earlier round, says nothing of
+        # now: those who answered may be no members any more.
+        self._canvass = set()
+        self._canvass_term = 0
         self._SyncObj__raftElectionDeadline = self._now() + self._SyncObj__generateRaftTimeout()
 
     def _see_term(self, term: int) -> None:

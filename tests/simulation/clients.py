@@ -5,15 +5,20 @@ Clients, who register and remove servers through any node, and try again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 from twisted.python.failure import Failure
 
 from alacrity.cluster.replica import OutcomeUnknown, Refused
 from alacrity.pool import Command, Deregister, HttpCheck, Register, Report, State, server_id
-from tests.simulation.ledger import Ledger
 from tests.simulation.newer import Touch, new_command
+from tests.simulation.raft_ledger import RaftLedger
 from tests.simulation.world import World
+
+_LATEST: Final = 700
+"""From how many of the latest requests a repeat is chosen. 2,048 are remembered, and others
+come while it is under way."""
 
 
 class Client:
@@ -24,19 +29,21 @@ class Client:
     def __init__(
         self,
         world: World,
-        ledger: Ledger,
+        ledger: RaftLedger,
         name: str,
         nodes: Callable[[], list[Any]],
         pause: tuple[float, float],
         barriers: float,
         newer: float,
         version: int,
+        repeats: float,
     ) -> None:
         """
         @param nodes: those that run.
         @param barriers: the share of consistent reads.
         @param newer: the share of commands that only newer nodes understand.
         @param version: those nodes'.
+        @param repeats: the share of requests that were acknowledged before.
         """
         self._version = version
         self._world = world
@@ -46,7 +53,9 @@ class Client:
         self._pause = pause
         self._barriers = barriers
         self._newer = newer
+        self._repeats = repeats
         self._count = 0
+        self._began = 0
         self.stopped = False
         self.idle = True
         self._next()
@@ -63,11 +72,17 @@ class Client:
         if self._world.rng.random() < self._barriers:
             self._read()
             return
+        if self._repeats and self._world.rng.random() < self._repeats:
+            self._repeat()
+            return
         self._count += 1
         command, newer = self._command()
         request_id = f"{self._name}-{self._count}"
         if newer:
             self._ledger.newer.add(request_id)
+        if self._repeats:
+            self._ledger.commands[request_id] = command
+        self._began = self._ledger.newest_acknowledged
         self._ask(request_id, command, 0, doubt=False)
 
     def _command(self) -> tuple[Command | Touch, bool]:
@@ -112,7 +127,7 @@ class Client:
                 if result.check(Refused, OutcomeUnknown) is None:
                     self._ledger.violate(f"{request_id}: {result.getTraceback()}")
                 again = doubt or result.check(OutcomeUnknown) is not None
-                if attempt < 3 and node.knows_requests and rng.random() < 0.7:
+                if attempt < 3 and self._in_time(node) and rng.random() < 0.7:
                     world.schedule(
                         rng.uniform(0, 0.5),
                         world.outside,
@@ -122,6 +137,7 @@ class Client:
                     self._over(request_id, doubt=again)
                 return
             self._ledger.acknowledge(request_id)
+            self._ledger.shown(node.name, request_id, node.pool.index)
             self._next()
 
         def patience() -> None:
@@ -135,6 +151,45 @@ class Client:
         node.propose(command, request_id).addBoth(answer)
         if process.ended:
             answer(Failure(OutcomeUnknown("it died")))
+
+    def _in_time(self, node: Any) -> bool:
+        """
+        Whether a repeat would be told for one.
+        """
+        passed = self._ledger.newest_acknowledged - self._began
+        return bool(node.knows_requests) and passed < _LATEST // 2
+
+    def _repeat(self) -> None:
+        """
+        Ask again for what was acknowledged, as late as it is promised to be told: it counts
+        once.
+        """
+        world, ledger = self._world, self._ledger
+        nodes = [node for node in self._nodes() if not node.time.paused]
+        least = ledger.newest_acknowledged - _LATEST
+        known = [
+            each
+            for each in islice(reversed(ledger.acknowledged), _LATEST)
+            if ledger.applied_at[each] > least
+        ]
+        if not nodes or not known:
+            self._next()
+            return
+        node = world.rng.choice(nodes)
+        request_id = world.rng.choice(known)
+        answered = False
+
+        def answer(result: Any) -> None:
+            nonlocal answered
+            if answered:
+                return
+            answered = True
+            if not isinstance(result, Failure):
+                ledger.shown(node.name, request_id, node.pool.index)
+            self._next()
+
+        world.schedule(9.0, world.outside, lambda: answer(Failure(OutcomeUnknown("no answer"))))
+        node.propose(ledger.commands[request_id], request_id).addBoth(answer)
 
     def _over(self, request_id: str, *, doubt: bool) -> None:
         if doubt:
@@ -154,7 +209,8 @@ class Client:
             return
         node = world.rng.choice(nodes)
         ledger = self._ledger
-        wanted = max((ledger.applied_at[each] for each in ledger.acknowledged), default=0)
+        wanted = ledger.newest_acknowledged
+        committed = ledger.last_committed
         answered = False
 
         def answer(result: Any) -> None:
@@ -164,6 +220,7 @@ class Client:
             answered = True
             if not isinstance(result, Failure):
                 ledger.barriers += 1
+                ledger.read(node.name, committed)
                 ledger.expect(
                     node.pool.index >= wanted,
                     lambda: (

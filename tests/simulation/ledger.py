@@ -5,6 +5,7 @@ What was promised, and what became of it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from tests.simulation.world import World
 
@@ -17,6 +18,8 @@ class Ledger:
     @ivar history: for each index of the pool, the request that led there, and what the
         pool was then.
     @ivar older: the nodes that are of the older version.
+    @ivar commands: what a request is for, of those that are repeated late.
+    @ivar newest_acknowledged: the highest index of the pool of what was acknowledged.
     @ivar newer: the requests that these do not understand.
     """
 
@@ -29,7 +32,9 @@ class Ledger:
         self.acknowledged: dict[str, None] = {}
         self.refused: dict[str, None] = {}
         self.unknown: dict[str, None] = {}
+        self.commands: dict[str, Any] = {}
         self.barriers = 0
+        self.newest_acknowledged = 0
         self.older: set[str] = set()
         self.newer: set[str] = set()
 
@@ -67,13 +72,25 @@ class Ledger:
     def leads(self, node: str, term: int) -> None:
         known = self.leaders.setdefault(term, node)
         if known != node:
-            self.violate(f"two leaders in term {term}: {known} and {node}")
+            self.violate(f"one leader a term: {known} and {node} lead term {term}")
 
     def acknowledge(self, request_id: str) -> None:
         self._world.note(f"acknowledged {request_id}")
         self.acknowledged[request_id] = None
         if request_id not in self.applied_at:
             self.violate(f"acknowledged before it was applied: {request_id}")
+        self.newest_acknowledged = max(self.newest_acknowledged, self.applied_at.get(request_id, 0))
+
+    def shown(self, node: str, request_id: str, index: int) -> None:
+        """
+        Whoever was answered reads from the same node.
+        """
+        at = self.applied_at.get(request_id, 0)
+        if index < at:
+            self.violate(
+                f"acknowledged before it was shown: {request_id} is applied at {at}, "
+                f"and {node} shows {index}"
+            )
 
     def refuse(self, request_id: str) -> None:
         self.refused[request_id] = None

@@ -5,6 +5,7 @@ learns in its own time that they do not.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, Protocol
@@ -27,6 +28,19 @@ class Host(Protocol):
     name: str
     time: Time
     transport: SimulatedTransport
+
+
+class Wires(Protocol):
+    """
+    What trouble has to do with a network.
+
+    @ivar slow: seconds at most that most messages take.
+    """
+
+    slow: float
+
+    def cut(self, cuts: set[tuple[str, str]]) -> None:
+        """Let these directions be cut, and no others."""
 
 
 class Connection:
@@ -116,6 +130,8 @@ class Connection:
 class Network:
     """
     All connections, and what is wrong with the wires.
+
+    @ivar on_send: told of each message that leaves: from whom, to whom, and what.
     """
 
     def __init__(self, world: World) -> None:
@@ -123,6 +139,7 @@ class Network:
         self.slow = 0.002
         self.disorder = 0.0
         self.late = 0.5
+        self.on_send: Callable[[str, str, dict[str, Any]], object] = lambda a, b, message: None
         self._hosts: dict[str, Host] = {}
         self._cuts: set[tuple[str, str]] = set()
         self._connections: dict[frozenset[str], Connection] = {}
@@ -238,6 +255,7 @@ class SimulatedTransport(Transport):  # type: ignore[misc] # it is not annotated
     """
     One run of a process has one.
 
+    @ivar changes: how often the connection with a peer has come or gone.
     @ivar identity: gives that of the process.
     @ivar accept: why somebody is refused; L{None}: it is not.
     """
@@ -249,6 +267,7 @@ class SimulatedTransport(Transport):  # type: ignore[misc] # it is not annotated
         self._make_node = make_node
         self._peers: set[str] = set()
         self._connections: dict[str, Connection] = {}
+        self.changes: Counter[str] = Counter()
         self.running = False
         self.identity = lambda: Identity(name, "")
         self.accept: Accept = lambda peer: None if self.wants(peer.name) else "it is unknown"
@@ -287,16 +306,19 @@ class SimulatedTransport(Transport):  # type: ignore[misc] # it is not annotated
         connection = self._connections.get(node.id)
         if connection is None:
             return False
+        self._network.on_send(self._name, node.id, message)
         connection.send(self._name, message)
         return True
 
     def made(self, peer: str, connection: Connection) -> None:
         self._connections[peer] = connection
+        self.changes[peer] += 1
         self._onNodeConnected(self._make_node(peer))
 
     def lost(self, peer: str, connection: Connection) -> None:
         if self._connections.get(peer) is connection:
             del self._connections[peer]
+            self.changes[peer] += 1
             self._onNodeDisconnected(self._make_node(peer))
 
     def received(self, peer: str, message: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from alacrity.cluster.engine import Engine
-from alacrity.cluster.handshake import Accept
+from alacrity.cluster.handshake import Accept, Identity
 from alacrity.cluster.members import Member
 from alacrity.cluster.membership import bootstrap
 from alacrity.cluster.raft import LEADER
@@ -28,10 +28,11 @@ from alacrity.cluster.surroundings import Peer
 from alacrity.cluster.transport import Acquaintances
 from alacrity.pool import Command, Outcome, Pool, PoolView
 from tests.fake_files import Crashed, FakeFiles
-from tests.simulation.ledger import Ledger
 from tests.simulation.network import Network, SimulatedTransport
 from tests.simulation.newer import NewerReplica, request_id_of
 from tests.simulation.older import OlderReplica
+from tests.simulation.raft_ledger import RaftLedger
+from tests.simulation.watching import Watching, watching
 from tests.simulation.world import Time, World
 
 
@@ -78,7 +79,9 @@ class _Recording(Replica):
     def _release(self) -> None:
         if self._engine.role == LEADER:
             self.node.ledger.leads(self.node.name, self._engine.term)
+        self.node.ledger.released(self.node.name)
         super()._release()
+        self.node.ledger.told_leading(self.node.name)
 
 
 class _RecordingNewer(_Recording, NewerReplica):
@@ -108,7 +111,7 @@ class Node:
         self,
         world: World,
         network: Network,
-        ledger: Ledger,
+        ledger: RaftLedger,
         name: str,
         founders: tuple[str, ...],
         settings: Settings,
@@ -132,6 +135,7 @@ class Node:
         self.transport = SimulatedTransport(network, name, peer)
         self.replica: _Recording | None = None
         self.slow_disk = 0.003
+        ledger.watch(self)
 
     @property
     def running(self) -> bool:
@@ -142,7 +146,7 @@ class Node:
         world.note(f"{self.name} starts")
         rng = Random(world.rng.getrandbits(64))
         self.time = Time(world)
-        self.transport = SimulatedTransport(self.network, self.name, peer)
+        self.transport = self._make_transport()
         self.network.add(self)
         try:
             storage = self.storage.open(
@@ -162,16 +166,39 @@ class Node:
                 self._run_in_thread,
                 rng,
                 self.settings,
-                self.engine,
+                watching(self.engine),
             )
         except Crashed:
             self.kill()
             return
         replica.node = self
+        self.ledger.started(self.name)
+        assert isinstance(replica._engine, Watching)
+        replica._engine.ledger = self.ledger
         self.view = view
-        self.transport.identity = lambda: replica.identity
-        self.transport.accept = self.acquaintances(replica.known, storage, lambda: replica.format)
+        self._introduce(replica, storage)
         Deferred.fromCoroutine(replica.start())
+
+    def _make_transport(self) -> SimulatedTransport:
+        return SimulatedTransport(self.network, self.name, peer)
+
+    def _introduce(self, replica: Replica, storage: Storage) -> None:
+        """
+        Have the transport know for whom it speaks.
+        """
+        self.transport.identity = lambda: replica.identity
+        self.transport.accept = self._acceptance(replica, storage)
+
+    def _acceptance(self, replica: Replica, storage: Storage) -> Accept:
+        accept = self.acquaintances(replica.known, storage, lambda: replica.format)
+
+        def watched(identity: Identity) -> str | None:
+            refusal = accept(identity)
+            if refusal is None:
+                self.ledger.met(self.name, identity.name, replica.known(identity.name))
+            return refusal
+
+        return watched
 
     def _run_in_thread(self, what: Callable[[], object]) -> Deferred[Any]:
         """
@@ -211,6 +238,7 @@ class Node:
         """
         Lose all files, while it does not run.
         """
+        self.ledger.wiped(self.name)
         self.files = FakeFiles()
 
     def crash_soon(self) -> None:
@@ -307,7 +335,7 @@ class StockNode:
         self,
         world: World,
         network: Network,
-        ledger: Ledger,
+        ledger: RaftLedger,
         name: str,
         founders: tuple[str, ...],
         settings: Settings,

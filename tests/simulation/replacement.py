@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from alacrity.cluster.kept import replay
 from alacrity.cluster.records import parse
 from alacrity.cluster.storage import NAME
-from tests.simulation.network import Network
+from tests.simulation.network import Wires
 from tests.simulation.nodes import Node, member
 from tests.simulation.world import World
 
@@ -40,7 +40,7 @@ class Replacement:
     """
 
     def __init__(
-        self, world: World, network: Network, nodes: dict[str, Node], change: Change
+        self, world: World, network: Wires, nodes: dict[str, Node], change: Change
     ) -> None:
         """
         @param nodes: three.

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -16,17 +17,20 @@ from alacrity.cluster.engine import Engine
 from alacrity.cluster.replica import OutcomeUnknown, Refused, Settings
 from alacrity.cluster.storage import Storage
 from alacrity.cluster.surroundings import Limits, Timing
+from tests.simulation.aims import Aims
 from tests.simulation.clients import Client
 from tests.simulation.clock import use
-from tests.simulation.ledger import Ledger
+from tests.simulation.drill import Drill
 from tests.simulation.network import Network
 from tests.simulation.nodes import Node, member
+from tests.simulation.raft_ledger import RaftLedger
 from tests.simulation.replacement import Replacement
 from tests.simulation.scenarios import SCENARIOS, Scenario
+from tests.simulation.sockets import SocketNode, Sockets
 from tests.simulation.upgrades import Upgrade
 from tests.simulation.world import World
 
-_MOST_EVENTS: Final = 200_000
+_MOST_EVENTS: Final = 400_000
 """Several times what happens in the busiest run."""
 
 
@@ -62,11 +66,14 @@ class Run:
         self.scenario = scenario
         self.world = world = World(seed, verbose=verbose)
         use(world)
-        self.network = Network(world)
+        self.network: Any = Sockets(world) if scenario.sockets else Network(world)
+        if scenario.sockets and node is Node:
+            node = SocketNode
         self.network.slow = scenario.slow
         self.network.disorder = scenario.disorder
         self.network.late = scenario.late
-        self.ledger = Ledger(world)
+        self.ledger = RaftLedger(world)
+        self.network.on_send = self._sent
         settings = Settings(
             timing=Timing(resend=0.5, catch_up=5.0),
             limits=Limits(
@@ -75,7 +82,9 @@ class Run:
                 slice=scenario.slice,
                 ahead=scenario.ahead,
                 applied=16,
+                backlog=scenario.backlog,
             ),
+            proposals=scenario.proposals,
         )
         names = [f"n{number + 1}" for number in range(scenario.nodes + scenario.spare)]
         founders = tuple(names[: scenario.nodes])
@@ -98,6 +107,15 @@ class Run:
         self._asked: set[str] = set()
         self._adding: Counter[str] = Counter()
         self._added: Counter[str] = Counter()
+        self._aims = Aims(
+            world,
+            self.network,
+            self.nodes,
+            self._restart_later,
+            self.ledger.acknowledged,
+            forging=scenario.forging,
+            replays=scenario.repeats > 0,
+        )
         self._replacement = Replacement(world, self.network, self.nodes, self._change)
         self._upgrades = None
         if scenario.newer:
@@ -114,11 +132,16 @@ class Run:
                 scenario.barriers,
                 scenario.newer,
                 scenario.versions[1],
+                scenario.repeats,
             )
             for number in range(scenario.clients)
         ]
         self._in_trouble = True
         self._plan()
+
+    def _sent(self, name: str, to: str, message: dict[str, Any]) -> None:
+        self.ledger.sent(name, to, message)
+        self._aims.sent(name, to, message)
 
     # Faults
 
@@ -136,7 +159,8 @@ class Run:
             return
         faults = self.scenario.faults
         (name,) = self.world.rng.choices(list(faults), list(faults.values()))
-        getattr(self, f"_{name}")()
+        fault = getattr(self._aims, name, None) or getattr(self, f"_{name}")
+        fault()
         self._plan()
 
     def _any(self) -> Any | None:
@@ -178,6 +202,9 @@ class Run:
 
     def _lose_connection(self) -> None:
         self.network.lose_connection()
+
+    def _flip_bit(self) -> None:
+        self.network.flip_bit()
 
     def _pause(self) -> None:
         world = self.world
@@ -348,6 +375,56 @@ class Run:
             not_added,
         )
 
+    def _lone_change(self) -> None:
+        """
+        Have a leader change the members when nobody hears it any more.
+        """
+        leader = self._leader()
+        left = sorted(set(self.nodes) - self._removed)
+        if leader is None or leader.replica is None or len(left) < 3 or self._changing > 2:
+            return
+        name = self.world.rng.choice([each for each in left if each != leader.name])
+        others = [each for each in self.nodes if each != leader.name]
+        self._cut({pair for each in others for pair in ((leader.name, each), (each, leader.name))})
+        self.world.note(f"remove {name} through {leader.name}, which is alone")
+        removal = Deferred.fromCoroutine(leader.replica.remove_member(name, timeout=8.0))
+        self._change("remove", name, removal, self._once_removed(name))
+
+    def _lose_learner(self) -> None:
+        """
+        Have a node that is about to be taken in lose its files, and come back once all know
+        that it was gone; unless it is a member by then.
+        """
+        world = self.world
+        for name in sorted(set(+self._adding) - self._ever_members()):
+            node = self.nodes[name]
+            if node.running:
+                world.note(f"{name} is killed, while it is taken in")
+                node.kill()
+                world.schedule(
+                    world.rng.uniform(3.2, 4.0), world.outside, partial(self._come_back, node)
+                )
+
+    def _come_back(self, node: Any) -> None:
+        if node.running:
+            return
+        if node.name not in self._ever_members():
+            self.world.note(f"{node.name} has lost its files")
+            node.wipe()
+        node.start()
+
+    def _ever_members(self) -> set[str]:
+        """
+        Who is a member by the disk or the memory of any node.
+        """
+        names = {
+            name for disk in self.ledger.disks.values() for name in disk.members_at(disk.last_index)
+        }
+        for node in self.nodes.values():
+            if node.replica is not None:
+                names.update(each.name for each in node.replica._engine.configuration)
+        return names
+
     def _remove(self) -> None:
         through = (self._leader() if self.world.rng.random() < 0.5 else None) or self._through()
         left = sorted(set(self.nodes) - self._removed)
@@ -355,28 +432,28 @@ class Run:
             return
         name = self.world.rng.choice(left)
         self.world.note(f"remove {name} through {through.name}")
-        added = self._added[name]
+        removal = Deferred.fromCoroutine(through.replica.remove_member(name, timeout=8.0))
+        self._change("remove", name, removal, self._once_removed(name))
 
-        def gone() -> None:
-            if self._added[name] != added:
-                # It was, and has been taken in again before anybody heard of it.
-                return
-            self._removed.add(name)
-            if not self._adding[name]:
-                self._asked.discard(name)
-            world = self.world
-            # It goes on for a while, as if nobody had told it.
-            world.schedule(
-                world.rng.uniform(0.0, 6.0),
-                world.outside,
-                lambda: self.nodes[name].kill() if name in self._removed else None,
-            )
+    def _once_removed(self, name: str) -> Callable[[], None]:
+        """
+        The consequence of a removal that is asked for now.
+        """
+        return partial(self._gone, name, self._added[name])
 
-        self._change(
-            "remove",
-            name,
-            Deferred.fromCoroutine(through.replica.remove_member(name, timeout=8.0)),
-            gone,
+    def _gone(self, name: str, added: int) -> None:
+        if self._added[name] != added:
+            # It was, and has been taken in again before anybody heard of it.
+            return
+        self._removed.add(name)
+        if not self._adding[name]:
+            self._asked.discard(name)
+        world = self.world
+        # It goes on for a while, as if nobody had told it.
+        world.schedule(
+            world.rng.uniform(0.0, 6.0),
+            world.outside,
+            lambda: self.nodes[name].kill() if name in self._removed else None,
         )
 
     # The run
@@ -430,6 +507,7 @@ class Run:
         world.note("peace")
         self._in_trouble = False
         self._replacement.make_peace()
+        self._aims.make_peace()
         self.network.cut(set())
         for node in self.nodes.values():
             if isinstance(node, Node):
@@ -459,6 +537,13 @@ class Run:
         if not settled:
             ledger.violate("not all have caught up, or nobody leads, 30 s after the last fault")
             return
+        if self.scenario.drill:
+            strict = self.scenario.slow < 0.1
+            drill = Drill(world, ledger, self.nodes, self._configuration, strict=strict)
+            drill.take_place(self._over)
+            world.run(world.now + 10.0, lambda: self._over() or self._settled())
+        if broken:
+            return
         self._reckon(start)
 
     def _reckon(self, start: float) -> None:
@@ -475,6 +560,8 @@ class Run:
         for node in self.nodes.values():
             if node.halted is not None:
                 ledger.violate(f"{node.name} halted: {node.halted}")
+        for node in members:
+            ledger.bounded(node)
         ledger.expect(
             any(int(each.split("-")[1]) for each in ledger.acknowledged),
             lambda: "nothing was acknowledged",

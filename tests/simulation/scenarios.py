@@ -21,6 +21,12 @@ class Scenario(msgspec.Struct, frozen=True):
     @ivar newer: the share of commands that only newer nodes understand; if there are
         any, some nodes are of an older version, and are upgraded.
     @ivar versions: the older and the newer.
+    @ivar repeats: the share of requests that were acknowledged before.
+    @ivar backlog: entries that may be open.
+    @ivar proposals: how many may wait on a node.
+    @ivar forging: whether messages come that nobody honest sends.
+    @ivar drill: whether the members hand over in the end, from one to the next.
+    @ivar sockets: whether the transport that is shipped carries the messages.
     """
 
     nodes: int = 3
@@ -40,6 +46,12 @@ class Scenario(msgspec.Struct, frozen=True):
     barriers: float = 0.05
     newer: float = 0.0
     versions: tuple[int, int] = (2, 3)
+    repeats: float = 0.0
+    backlog: int = 2048
+    proposals: int = 512
+    forging: bool = False
+    drill: bool = True
+    sockets: bool = False
 
 
 _NETWORK: Final = {
@@ -49,6 +61,15 @@ _NETWORK: Final = {
     "heal": 5,
     "lose_connection": 3,
     "pause": 2,
+    "hand_over": 2,
+}
+_WIRES: Final = {
+    "partition": 3,
+    "isolate_leader": 4,
+    "one_way": 3,
+    "heal": 6,
+    "lose_connection": 4,
+    "flip_bit": 2,
     "hand_over": 2,
 }
 _CRASHES: Final = {"kill": 3, "power": 3, "crash_soon": 4, "all_killed": 1, "slow_disk": 1}
@@ -91,6 +112,7 @@ SCENARIOS: Final = {
         disorder=0.4,
         late=4.0,
         slow=0.01,
+        log=12,
         clients=4,
     ),
     "long_cuts": Scenario(
@@ -136,5 +158,91 @@ SCENARIOS: Final = {
         slice=300,
         newer=0.15,
         versions=(1, 2),
+    ),
+    # Those that aim.
+    "voters": Scenario(
+        nodes=5,
+        faults={"hunt_voters": 8, "split_vote": 6, "heal": 5, "isolate_leader": 2},
+        pace=(0.1, 0.9),
+        log=5,
+        slice=4000,
+        slow=0.02,
+    ),
+    "figure_8": Scenario(
+        nodes=5,
+        faults={"figure_8": 6, "heal": 3, "kill": 1, "one_way": 1, "hand_over": 2},
+        pace=(0.8, 2.5),
+        trouble=20.0,
+        batch=1,
+        clients=6,
+        pause=(0.0, 0.05),
+    ),
+    "tails": Scenario(
+        faults={"long_tail": 6, "heal": 2, "kill": 1, "power": 1, "lose_connection": 2},
+        pace=(0.5, 2.0),
+        trouble=12.0,
+        log=40,
+        slice=4000,
+        batch=400,
+        clients=40,
+        pause=(0.0, 0.3),
+        backlog=30,
+        proposals=24,
+        ahead=12,
+        barriers=0.2,
+    ),
+    "storms": Scenario(
+        nodes=3,
+        spare=3,
+        faults={
+            "add": 22,
+            "remove": 22,
+            "lose_learner": 10,
+            "lone_change": 10,
+            "isolate_leader": 6,
+            "partition": 3,
+            "heal": 7,
+            "power": 2,
+            "lose_connection": 2,
+            "hand_over": 2,
+        },
+        pace=(0.02, 0.3),
+        log=30,
+        slice=300,
+    ),
+    "forged": Scenario(
+        nodes=5,
+        spare=1,
+        faults={"isolate_leader": 6, "split_vote": 4, "heal": 5, "kill": 1, "add": 2, "remove": 2},
+        pace=(0.1, 1.0),
+        slow=0.05,
+        forging=True,
+    ),
+    "busy": Scenario(
+        faults={"isolate_leader": 2, "heal": 4, "kill": 1, "hand_over": 2, "lose_connection": 2},
+        pace=(0.4, 1.5),
+        trouble=6.0,
+        clients=220,
+        pause=(0.2, 0.85),
+        log=400,
+        backlog=150,
+        proposals=100,
+        repeats=0.15,
+        barriers=0.02,
+    ),
+    # Over sockets.
+    "sockets": Scenario(
+        faults=_WIRES | {"kill": 3, "power": 2, "crash_soon": 2, "write_fails": 1},
+        log=30,
+        slice=300,
+        sockets=True,
+    ),
+    "sockets_members": Scenario(
+        nodes=3,
+        spare=2,
+        faults=_WIRES | {"kill": 1, "power": 1, "add": 8, "remove": 8},
+        log=30,
+        slice=300,
+        sockets=True,
     ),
 }

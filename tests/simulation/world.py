@@ -104,11 +104,15 @@ class Time:
     """
     A process's clock. What is called later on it does not happen while the process is
     paused, and never once it has ended.
+
+    @ivar rested: seconds for which the process was paused, up to the last time it went on.
     """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self.ended = False
+        self.rested = 0.0
+        self._paused_at = 0.0
         self._held: list[Callable[[], object]] | None = None
 
     def seconds(self) -> float:
@@ -137,8 +141,11 @@ class Time:
     def pause(self) -> None:
         if self._held is None:
             self._held = []
+            self._paused_at = self._world.now
 
     def resume(self) -> None:
         held, self._held = self._held, None
+        if held is not None:
+            self.rested += self._world.now - self._paused_at
         for what in held or []:
             self.happen(what)

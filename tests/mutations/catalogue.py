@@ -1,0 +1,1483 @@
+"""
+The mutants. The texts that they replace are short, so that they outlast other changes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutations.patching import Edit, Mutant
+
+_MUTANTS: Final = (
+    Mutant(
+        "vote-forgotten",
+        "elections",
+        "A node forgets at restart whom it voted for",
+        (Edit("alacrity.cluster.raft", "storage.getVotedForNodeId()", "None"),),
+        seed=2,
+    ),
+    Mutant(
+        "term-forgotten",
+        "elections",
+        "A node forgets its term at restart",
+        (
+            Edit(
+                "alacrity.cluster.raft",
+                "max(storage.getCurrentTerm(), storage[-1][2])",
+                "storage[-1][2]",
+            ),
+        ),
+        seed=2,
+    ),
+    Mutant(
+        "vote-twice",
+        "elections",
+        "A node votes for whoever asks",
+        (Edit("pysyncobj.syncobj", "if self.__votedForNodeId is not None:", "if False:"),),
+        seed=5,
+    ),
+    Mutant(
+        "vote-for-old-log",
+        "elections",
+        "A vote goes to whose last entry is of an earlier term",
+        (Edit("pysyncobj.syncobj", "if lastLogTerm < self.__getCurrentLogTerm():", "if False:"),),
+        seed=21,
+    ),
+    Mutant(
+        "vote-for-short-log",
+        "elections",
+        "A vote goes to whose log is shorter",
+        (
+            Edit(
+                "pysyncobj.syncobj", "lastLogIdx < self.__getCurrentLogIndex():", "lastLogIdx < 0:"
+            ),
+        ),
+        seed=0,
+    ),
+    Mutant(
+        "vote-unsaved",
+        "elections",
+        "Votes are not on disk before they leave",
+        (
+            Edit(
+                "alacrity.cluster.storage",
+                "self._change(Term(term, votedForNodeId))",
+                "self._change(Term(term, votedForNodeId), urgent=False)",
+            ),
+        ),
+        seed=0,
+    ),
+    Mutant(
+        "duplicate-votes",
+        "elections",
+        "A vote that comes twice counts twice",
+        (Edit("alacrity.cluster.elections", "self._votes.add(peer)", "pass"),),
+        seed=9,
+    ),
+    Mutant(
+        "strangers-votes",
+        "elections",
+        "Votes of those that are no members count",
+        (
+            Edit(
+                "alacrity.cluster.elections",
+                "in self._SyncObj__otherNodes - self._votes",
+                "not in self._votes",
+            ),
+        ),
+        seed=20,
+    ),
+    Mutant(
+        "votes-of-earlier-terms",
+        "elections",
+        "A vote of an earlier term counts",
+        (
+            Edit(
+                "alacrity.cluster.elections",
+                "if vote.term == self.term and peer",
+                'message = {**message, "term": self.term}\n        if peer',
+            ),
+        ),
+        seed=20,
+    ),
+    Mutant(
+        "half-elects",
+        "elections",
+        "A vote counts for two",
+        (Edit("pysyncobj.syncobj", "self.__votesCount += 1", "self.__votesCount += 2"),),
+        seed=5,
+    ),
+    Mutant(
+        "votes-kept",
+        "elections",
+        "Who voted in an earlier term is not counted in this one",
+        (
+            Edit(
+                "alacrity.cluster.elections",
+                "            self._votes = set()\n            self._canvass = set()",
+                "            self._canvass = set()",
+            ),
+        ),
+        seed=0,
+    ),
+    Mutant(
+        "no-pre-vote",
+        "elections",
+        "A node stands without asking before",
+        (
+            Edit(
+                "alacrity.cluster.elections",
+                "if len(self._canvass) + 1 > (len(self._SyncObj__otherNodes) + 1) / 2:",
+                "if True:",
+            ),
+        ),
+        seed=0,
+    ),
+    Mutant(
+        "half-encourages",
+        "elections",
+        "Half of the members are enough in a pre-vote",
+        (
+            Edit(
+                "alacrity.cluster.elections",
+                "if len(self._canvass) + 1 > (",
+                "if len(self._canvass) + 1 >= (",
+            ),
+        ),
+        seed=8,
+    ),
+    Mutant(
+        "strangers-pre-votes",
+        "elections",
+        "Pre-votes of those that are no members count",
+        (
+            Edit(
+                "alacrity.cluster.elections",
+                "            and self.role != LEADER\n            and peer in self._SyncObj__otherNodes",
+                "            and self.role != LEADER",
+            ),
+        ),
+        seed=20,
+    ),
+    Mutant(
+        "pre-vote-despite-leader",
+        "elections",
+        "A pre-vote is granted while a leader is heard",
+        (Edit("alacrity.cluster.elections", "            and not followed\n", ""),),
+        seed=0,
+    ),
+    Mutant(
+        "pre-vote-for-short-log",
+        "elections",
+        "A pre-vote is granted to whose log is behind",
+        (Edit("alacrity.cluster.elections", ">= (log[-1][2], log[-1][1])", ">= (0, 0)"),),
+        seed=0,
+    ),
+    Mutant(
+        "pre-vote-of-earlier-term",
+        "elections",
+        "An answer to an earlier canvass counts",
+        (
+            Edit(
+                "alacrity.cluster.elections",
+                "message.term == self._canvass_term == self.term + 1",
+                "True",
+            ),
+        ),
+        seed=1,
+    ),
+    Mutant(
+        "waiting-node-votes",
+        "elections",
+        "A node that waits to be taken in votes",
+        (Edit("alacrity.cluster.elections", "return self.configuration != ()", "return True"),),
+        seed=20,
+    ),
+    Mutant(
+        "leads-for-ever",
+        "elections",
+        "A leader that nobody answers leads on",
+        (
+            Edit(
+                "pysyncobj.syncobj",
+                "deadline = monotonicTime() - self.__conf.leaderFallbackTimeout",
+                "deadline = float('-inf')",
+            ),
+        ),
+        seed=0,
+    ),
+    Mutant(
+        "later-term-ignored",
+        "elections",
+        "A reply of a later term does not depose a leader",
+        (
+            Edit(
+                "alacrity.cluster.engine",
+                "            self._see_term(term)\n        return term ==",
+                "            pass\n        return term ==",
+            ),
+        ),
+        seed=0,
+    ),
+    Mutant(
+        "later-pre-vote-ignored",
+        "elections",
+        "A reply of a later term to a pre-vote is passed over",
+        (Edit("alacrity.cluster.elections", "self._see_term(message.current)", "pass"),),
+        seed=1,
+    ),
+    Mutant(
+        "hand-over-too-early",
+        "elections",
+        "A leader hands over to who has not the whole log",
+        (
+            Edit(
+                "alacrity.cluster.elections",
+                "            and self._SyncObj__raftMatchIndex[peer] == self.last_index\n",
+                "",
+            ),
+        ),
+        seed=1,
+    ),
+    Mutant(
+        "hand-over-never",
+        "elections",
+        "A leader that is asked to hand over does not",
+        (Edit("alacrity.cluster.elections", "self._send(able[0], TimeoutNow(self.term))", "pass"),),
+        seed=0,
+    ),
+    Mutant(
+        "hand-over-unforwarded",
+        "elections",
+        "A follower does not pass on that the leader shall hand over",
+        (Edit("alacrity.cluster.elections", "self._send(leader, HandOver(target))", "pass"),),
+        seed=0,
+    ),
+    Mutant(
+        "member-stands-not",
+        "elections",
+        "A node that is no member asks for pre-votes",
+        (
+            Edit(
+                "alacrity.cluster.elections",
+                "        if not self.is_member:\n            return\n        self._canvass = set()",
+                "        self._canvass = set()",
+            ),
+        ),
+        seed=8,
+    ),
+    Mutant(
+        "figure-8",
+        "replication",
+        "Entries of earlier terms are committed by counting",
+        (Edit("pysyncobj.syncobj", "if commitTerm != self.__raftCurrentTerm:", "if False:"),),
+        seed=7,
+    ),
+    Mutant(
+        "half-commits",
+        "replication",
+        "Half of the members commit",
+        (
+            Edit(
+                "pysyncobj.syncobj",
+                "if count <= (len(self.__otherNodes) + 1) / 2:\n                    break",
+                "if count < (len(self.__otherNodes) + 1) / 2:\n                    break",
+            ),
+        ),
+        seed=4,
+    ),
+    Mutant(
+        "late-reply",
+        "replication",
+        "A reply to an earlier leadership counts",
+        (
+            Edit(
+                "alacrity.cluster.engine",
+                "return term == self.term and self.role == LEADER",
+                "return self.role == LEADER",
+            ),
+        ),
+        seed=9,
+    ),
+    Mutant(
+        "strangers-reply",
+        "replication",
+        "A reply of a stranger is taken",
+        (
+            Edit(
+                "alacrity.cluster.engine",
+                " and self.role == LEADER and peer in self._peers",
+                " and self.role == LEADER",
+            ),
+        ),
+        seed=8,
+    ),
+    Mutant(
+        "match-too-high",
+        "replication",
+        "A follower is taken to have one entry more",
+        (
+            Edit(
+                "alacrity.cluster.replication",
+                "max(match, message.next_node_idx - 1)",
+                "max(match, message.next_node_idx)",
+            ),
+        ),
+        seed=0,
+    ),
+    Mutant(
+        "denial-confirms",
+        "replication",
+        "What a follower lacks is taken for confirmed",
+        (Edit("alacrity.cluster.replication", "        if message.success:", "        if True:"),),
+        seed=8,
+    ),
+    Mutant(
+        "match-kept",
+        "replication",
+        "A new leader goes by what followers confirmed to it before",
+        (
+            Edit(
+                "alacrity.cluster.replication",
+                "            self._SyncObj__raftMatchIndex[peer] = 0\n            self._probe(peer, self.last_index + 1)\n        self._transfers",
+                "            self._probe(peer, self.last_index + 1)\n        self._transfers",
+            ),
+            Edit(
+                "pysyncobj.syncobj",
+                "self.__raftMatchIndex[node] = 0\n            self.__lastResponseTime[node] = monotonicTime()\n\n        # No-op",
+                "self.__lastResponseTime[node] = monotonicTime()\n\n        # No-op",
+            ),
+        ),
+        seed=0,
+    ),
+    Mutant(
+        "old-probe",
+        "replication",
+        "An answer to an earlier attempt says where to go on",
+        (
+            Edit(
+                "alacrity.cluster.replication",
+                "current = message.probe == self._probes[peer]",
+                "current = True",
+            ),
+        ),
+        seed=7,
+    ),
+    Mutant(
+        "prev-term-wrong",
+        "replication",
+        "Messages tell the leader's term as that of the entry before",
+        (Edit("alacrity.cluster.replication", "log[upcoming - 1 - first][2]", "self.term"),),
+        seed=0,
+    ),
+    Mutant(
+        "commit-told-too-far",
+        "replication",
+        "A leader tells followers that all is committed",
+        (
+            Edit(
+                "alacrity.cluster.replication",
+                "                    self.term,\n                    self.commit_index,",
+                "                    self.term,\n                    self.last_index,",
+            ),
+        ),
+        seed=0,
+    ),
+    Mutant(
+        "first-slice-only",
+        "replication",
+        "Each slice of a snapshot is the first",
+        (
+            Edit(
+                "alacrity.cluster.replication",
+                "transfer.offset : transfer.offset + self._limits.slice",
+                ": self._limits.slice",
+            ),
+        ),
+        seed=1,
+    ),
+    Mutant(
+        "snapshot-without-members",
+        "replication",
+        "A snapshot goes to a follower without the members",
+        (Edit("alacrity.cluster.replication", "list(snapshot.members)", "[]"),),
+        seed=1,
+    ),
+    Mutant(
+        "ahead-unbounded",
+        "replication",
+        "A follower is sent any number of entries ahead",
+        (Edit("alacrity.cluster.replication", "+ self._limits.ahead", "+ (1 << 40)"),),
+        seed=6,
+    ),
+    Mutant(
+        "batch-unbounded",
+        "replication",
+        "A message has any number of entries",
+        (
+            Edit(
+                "alacrity.cluster.replication",
+                "self._SyncObj__getEntries(upcoming, None, self._limits.batch)",
+                "self._SyncObj__getEntries(upcoming, None, 1 << 40)",
+            ),
+        ),
+        seed=6,
+    ),
+    Mutant(
+        "no-op-missing",
+        "replication",
+        "A new leader begins without an entry of its own term",
+        (
+            Edit(
+                "pysyncobj.syncobj",
+                "self.__raftLog.add(_bchr(_COMMAND_TYPE.NO_OP), idx, term)",
+                "idx -= 1",
+            ),
+        ),
+        seed=8,
+    ),
+    Mutant(
+        "versions-outlive-leadership",
+        "replication",
+        "A new leader goes by versions that it was told before",
+        (Edit("alacrity.cluster.replication", "self._versions.clear()", "pass"),),
+        seed=39,
+    ),
+    Mutant(
+        "versions-outlive-connection",
+        "replication",
+        "A leader goes by the version of a member before its restart",
+        (
+            Edit(
+                "alacrity.cluster.replication",
+                "        # It may have been restarted as another version.\n        self._versions.pop(node, None)",
+                "",
+            ),
+        ),
+        seed=15,
+    ),
+    Mutant(
+        "transfer-outlives-connection",
+        "replication",
+        "A snapshot goes on where the lost connection was",
+        (
+            Edit(
+                "alacrity.cluster.replication",
+                "        self._transfers.pop(node, None)\n        # It may",
+                "        # It may",
+            ),
+        ),
+        equivalent="the follower answers with how much it has, and the leader goes on from there",
+    ),
+    Mutant(
+        "verified-all",
+        "following",
+        "Any message proves the whole log",
+        (
+            Edit(
+                "alacrity.cluster.engine",
+                "        return index\n\n    def _take",
+                "        return self.last_index\n\n    def _take",
+            ),
+        ),
+        seed=1,
+    ),
+    Mutant(
+        "truncate-always",
+        "following",
+        "Each message truncates",
+        (Edit("alacrity.cluster.engine", "if log[index - first][2] == term:", "if False:"),),
+        seed=0,
+    ),
+    Mutant(
+        "truncate-never",
+        "following",
+        "Entries that contradict the leader's stay",
+        (Edit("alacrity.cluster.engine", "if log[index - first][2] == term:", "if True:"),),
+        seed=0,
+    ),
+    Mutant(
+        "commit-unverified",
+        "following",
+        "A follower commits what no message has proved",
+        (
+            Edit(
+                "alacrity.cluster.following",
+                "self._commit(min(message.commit_index, verified))",
+                "self._commit(min(message.commit_index, self.last_index))",
+            ),
+        ),
+        seed=7,
+    ),
+    Mutant(
+        "prev-unchecked",
+        "following",
+        "Entries are taken whatever stands before them",
+        (
+            Edit(
+                "alacrity.cluster.following",
+                "(prev > last or log[prev - first][2] != message.prev_term)",
+                "prev > last",
+            ),
+        ),
+        seed=16,
+    ),
+    Mutant(
+        "confirm-all",
+        "following",
+        "A follower confirms its whole log",
+        (
+            Edit(
+                "alacrity.cluster.following",
+                "max(verified, self.commit_index) + 1",
+                "self.last_index + 1",
+            ),
+        ),
+        seed=7,
+    ),
+    Mutant(
+        "old-leader-followed",
+        "following",
+        "A leader of an earlier term is followed",
+        (Edit("alacrity.cluster.following", "if term < self.term:", "if False:"),),
+        seed=0,
+    ),
+    Mutant(
+        "term-not-taken",
+        "following",
+        "A follower does not keep a later leader's term",
+        (
+            Edit(
+                "alacrity.cluster.following",
+                "            self._SyncObj__setCurrentTerm(term, None)",
+                "            self._SyncObj__raftCurrentTerm = term",
+            ),
+        ),
+        seed=0,
+    ),
+    Mutant(
+        "deadline-not-put-off",
+        "following",
+        "A follower stands though it hears the leader",
+        (
+            Edit(
+                "alacrity.cluster.following",
+                "        if not self._SyncObj__transferInProgress:\n            self._postpone()",
+                "",
+            ),
+        ),
+        seed=0,
+    ),
+    Mutant(
+        "leader-unheard",
+        "following",
+        "A follower does not note when it heard the leader",
+        (Edit("alacrity.cluster.following", "self._heard = self._now()", "pass"),),
+        seed=0,
+    ),
+    Mutant(
+        "members-after-truncation",
+        "following",
+        "Members by an entry that was truncated go on to count",
+        (
+            Edit(
+                "alacrity.cluster.engine",
+                "log.deleteEntriesFrom(index - first)\n                changed = True",
+                "log.deleteEntriesFrom(index - first)",
+            ),
+        ),
+        seed=115,
+    ),
+    Mutant(
+        "members-once-applied-here",
+        "following",
+        "On a follower, members count once they are applied",
+        (
+            Edit(
+                "alacrity.cluster.engine",
+                "changed = changed or command[:1] == MEMBERSHIP",
+                "changed = bool(changed)",
+            ),
+        ),
+        seed=19,
+    ),
+    Mutant(
+        "install-drops-tail",
+        "following",
+        "A snapshot throws away what the log has beyond",
+        (Edit("alacrity.cluster.engine", "if at < len(log) and log[at][2] == term:", "if False:"),),
+        seed=7,
+    ),
+    Mutant(
+        "install-keeps-other-tail",
+        "following",
+        "A snapshot keeps what contradicts the leader's log",
+        (
+            Edit(
+                "alacrity.cluster.engine",
+                "if at < len(log) and log[at][2] == term:\n            entries = log[at:]",
+                "if at < len(log):\n            entries = [(log[at][0], index, term), *log[at + 1 :]]",
+            ),
+        ),
+        seed=66,
+    ),
+    Mutant(
+        "old-snapshot-installed",
+        "following",
+        "A snapshot takes a node back",
+        (
+            Edit(
+                "alacrity.cluster.following",
+                "if message.last_index <= self.commit_index:",
+                "if False:",
+            ),
+        ),
+        seed=9,
+    ),
+    Mutant(
+        "slices-mixed",
+        "following",
+        "Slices of two snapshots make one",
+        (
+            Edit(
+                "alacrity.cluster.following",
+                "if self._arrival is None or self._arrival.key != key:",
+                "if self._arrival is None:",
+            ),
+        ),
+        seed=7,
+    ),
+    Mutant(
+        "slice-anywhere",
+        "following",
+        "A slice is taken wherever it begins",
+        (
+            Edit(
+                "alacrity.cluster.following",
+                "if message.offset == len(data) and len(data)",
+                "if len(data)",
+            ),
+        ),
+        seed=7,
+    ),
+    Mutant(
+        "confirm-before-install",
+        "following",
+        "A follower confirms a snapshot of which it has a part",
+        (
+            Edit(
+                "alacrity.cluster.following",
+                "if len(data) < message.size:\n            self._send",
+                "if len(data) < message.size:\n            self._reply(peer, message.last_index + 1, message.probe, success=True)\n            self._send",
+            ),
+        ),
+        seed=1,
+    ),
+    Mutant(
+        "no-fsync",
+        "storage",
+        "Frames are written and not synced",
+        (
+            Edit(
+                "alacrity.cluster.storage",
+                "                if self._fsync:\n",
+                "                if False:\n",
+            ),
+        ),
+        seed=0,
+    ),
+    Mutant(
+        "entries-unsaved",
+        "storage",
+        "Entries are not on disk before they are confirmed",
+        (
+            Edit(
+                "alacrity.cluster.storage",
+                "self._change(Append(idx, term, bytes(command)))",
+                "self._change(Append(idx, term, bytes(command)), urgent=False)",
+            ),
+        ),
+        seed=0,
+    ),
+    Mutant(
+        "nothing-urgent",
+        "storage",
+        "Only whole files are waited for",
+        (
+            Edit(
+                "alacrity.cluster.storage",
+                "return self._whole or self._urgent or self._adopted is not None",
+                "return self._whole or self._adopted is not None",
+            ),
+        ),
+        seed=0,
+    ),
+    Mutant(
+        "vote-lost-by-compaction",
+        "storage",
+        "A new file has no vote",
+        (
+            Edit(
+                "alacrity.cluster.kept",
+                "records.append(Term(self.term, self.vote))",
+                "records.append(Term(self.term, None))",
+            ),
+        ),
+        seed=1,
+    ),
+    Mutant(
+        "term-lost-by-compaction",
+        "storage",
+        "A new file has no term",
+        (
+            Edit(
+                "alacrity.cluster.kept", "        records.append(Term(self.term, self.vote))\n", ""
+            ),
+        ),
+        seed=1,
+    ),
+    Mutant(
+        "compaction-loses-since",
+        "storage",
+        "A new file has not what changed while it was written",
+        (
+            Edit(
+                "alacrity.cluster.storage",
+                "            if self._rewrite is not None:\n                self._rewrite.note(record)",
+                "",
+            ),
+        ),
+        seed=1,
+    ),
+    Mutant(
+        "adopted-loses-since",
+        "storage",
+        "A new file has not what changed before it took the old one's place",
+        (
+            Edit(
+                "alacrity.cluster.storage",
+                "            if self._adopted is not None:\n                self._adopted.note(record)",
+                "",
+            ),
+        ),
+        seed=1,
+    ),
+    Mutant(
+        "since-unsynced",
+        "storage",
+        "What changed while a file was written is not synced",
+        (
+            Edit(
+                "alacrity.cluster.rewrite",
+                "self._since))\n                file.sync()",
+                "self._since))",
+            ),
+        ),
+        seed=1,
+    ),
+    Mutant(
+        "name-unsynced",
+        "storage",
+        "A new file's name is not synced",
+        (Edit("alacrity.cluster.rewrite", "    files.sync_names()\n", ""),),
+        seed=1,
+    ),
+    Mutant(
+        "whole-file-unsynced",
+        "storage",
+        "A new file is not synced before it takes the old one's place",
+        (
+            Edit(
+                "alacrity.cluster.rewrite",
+                "        file.sync()\n    except BaseException:\n        file.close()\n        _try",
+                "    except BaseException:\n        file.close()\n        _try",
+            ),
+        ),
+        seed=12,
+    ),
+    Mutant(
+        "snapshot-of-truncated",
+        "storage",
+        "A snapshot of entries that were truncated meanwhile is taken",
+        (
+            Edit(
+                "alacrity.cluster.storage",
+                "if not taken or not fits(rewrite.snapshot, kept.log):",
+                "if not taken:",
+            ),
+            Edit(
+                "alacrity.cluster.rewrite",
+                "            self.abandoned = True\n\n    @property",
+                "            pass\n\n    @property",
+            ),
+        ),
+    ),
+    Mutant(
+        "overtaken-compaction",
+        "storage",
+        "A snapshot is taken that another one has overtaken",
+        (
+            Edit(
+                "alacrity.cluster.storage", "current = self._rewrite is rewrite", "current = True"
+            ),
+            Edit(
+                "alacrity.cluster.storage",
+                "                self._rewrite.abandoned = True\n                self._rewrite = None",
+                "                self._rewrite = None",
+            ),
+        ),
+        equivalent="a replica compacts once at a time, and a log that the leader's snapshot has replaced does not fit an older one, which is looked at too",
+    ),
+    Mutant(
+        "goes-on-after-failed-write",
+        "storage",
+        "After a failed write, what follows is appended to what that left",
+        (
+            Edit(
+                "alacrity.cluster.storage",
+                "            with self._lock:\n                self._whole = True\n            raise",
+                "            raise",
+            ),
+        ),
+    ),
+    Mutant(
+        "compaction-drops-too-much",
+        "storage",
+        "Compaction drops an entry too many",
+        (
+            Edit(
+                "alacrity.cluster.storage",
+                "kept.drop_before(rewrite.snapshot.first_kept)",
+                "kept.drop_before(rewrite.snapshot.first_kept + 1)",
+            ),
+        ),
+        seed=1,
+    ),
+    Mutant(
+        "replay-without-truncation",
+        "storage",
+        "What was truncated is there again after a restart",
+        (
+            Edit(
+                "alacrity.cluster.kept",
+                "                self._drop(slice(max(0, index - log[0][1]) if log else 0, None))",
+                "                return",
+            ),
+        ),
+        seed=2,
+    ),
+    Mutant(
+        "snapshot-not-kept",
+        "storage",
+        "A new file has no snapshot",
+        (
+            Edit(
+                "alacrity.cluster.kept",
+                "if snapshot is None else [snapshot]",
+                "if True else [snapshot]",
+            ),
+        ),
+        seed=0,
+    ),
+    Mutant(
+        "commit-beyond-log",
+        "storage",
+        "A node starts with a commit index beyond its log",
+        (
+            Edit(
+                "alacrity.cluster.storage",
+                "return min(self._kept.commit, log[-1][1]) if log else 1",
+                "return self._kept.commit",
+            ),
+        ),
+        equivalent="what is committed is never truncated, and a frame has both or neither, so the log on disk reaches to the commit index beside it",
+    ),
+    Mutant(
+        "truncation-unsaved",
+        "storage",
+        "Truncations do not ask for the disk",
+        (
+            Edit(
+                "alacrity.cluster.storage",
+                "self._change(TruncateFrom(log[entryFrom][1]))",
+                "self._change(TruncateFrom(log[entryFrom][1]), urgent=False)",
+            ),
+        ),
+        equivalent="the engine truncates only to append in the same step, and that asks for it",
+    ),
+    Mutant(
+        "two-changes",
+        "reconfiguration",
+        "Two changes of the members are under way at once",
+        (
+            Edit(
+                "alacrity.cluster.engine",
+                "and applied >= first and applied >= self._change_index",
+                "and applied >= first",
+            ),
+        ),
+        seed=4,
+    ),
+    Mutant(
+        "change-before-commit",
+        "reconfiguration",
+        "The members change before the leader has committed in its term",
+        (
+            Edit(
+                "alacrity.cluster.engine",
+                "and applied >= first and applied >= self._change_index",
+                "and applied >= self._change_index",
+            ),
+        ),
+        seed=19,
+    ),
+    Mutant(
+        "learners-count",
+        "reconfiguration",
+        "Learners count in majorities",
+        (
+            Edit(
+                "alacrity.cluster.reconfiguration",
+                "{Peer(each) for each in self.configuration} - {own}\n",
+                "({Peer(each) for each in self.configuration} | set(self._learners)) - {own}\n",
+            ),
+        ),
+        seed=19,
+    ),
+    Mutant(
+        "members-once-applied",
+        "reconfiguration",
+        "Members count only once they are applied",
+        (
+            Edit(
+                "alacrity.cluster.reconfiguration",
+                "members_at(self._SyncObj__raftLog, self.last_index)",
+                "members_at(self._SyncObj__raftLog, self.applied_index)",
+            ),
+        ),
+        seed=19,
+    ),
+    Mutant(
+        "leader-counts-old-members",
+        "reconfiguration",
+        "A leader counts new members only once they are applied",
+        (
+            Edit(
+                "alacrity.cluster.reconfiguration",
+                "self._change_index = self.last_index\n            self._configure()",
+                "self._change_index = self.last_index",
+            ),
+        ),
+        seed=19,
+    ),
+    Mutant(
+        "taken-in-behind",
+        "reconfiguration",
+        "A node is taken in before it has the log",
+        (
+            Edit(
+                "alacrity.cluster.reconfiguration",
+                "        return match >= max(",
+                "        return True or match >= max(",
+            ),
+        ),
+        seed=19,
+    ),
+    Mutant(
+        "leader-removes-itself",
+        "reconfiguration",
+        "A leader removes itself, and leads on",
+        (
+            Edit(
+                "alacrity.cluster.reconfiguration",
+                "if change.remove == self._member.name:",
+                "if False:",
+            ),
+        ),
+        seed=8,
+    ),
+    Mutant(
+        "last-member-removed",
+        "reconfiguration",
+        "The last member is removed",
+        (
+            Edit(
+                "alacrity.cluster.reconfiguration",
+                "            if not left:",
+                "            if False:",
+            ),
+        ),
+        seed=61,
+    ),
+    Mutant(
+        "learner-outlives-connection",
+        "reconfiguration",
+        "What a learner confirmed counts after it has lost its disk",
+        (
+            Edit(
+                "alacrity.cluster.reconfiguration",
+                "if self._learners.pop(node, None) is not None:",
+                "if False:",
+            ),
+        ),
+        seed=67,
+    ),
+    Mutant(
+        "seat-passed-over",
+        "reconfiguration",
+        "A member that was removed and added again is taken for the former one",
+        (
+            Edit(
+                "alacrity.cluster.reconfiguration", "if seats.get(peer, seat) != seat}", "if False}"
+            ),
+        ),
+    ),
+    Mutant(
+        "incarnation-unknown",
+        "reconfiguration",
+        "An entry about the members has no incarnations",
+        (
+            Edit(
+                "alacrity.cluster.reconfiguration",
+                "return msgspec.structs.replace(member, incarnation=incarnation)",
+                "return member",
+            ),
+        ),
+        seed=14,
+    ),
+    Mutant(
+        "snapshot-of-pending-members",
+        "reconfiguration",
+        "A snapshot has members that are not committed",
+        (
+            Edit(
+                "alacrity.cluster.commands",
+                "members_at(self._SyncObj__raftLog, applied)",
+                "self.configuration",
+            ),
+        ),
+        seed=43,
+    ),
+    Mutant(
+        "removed-untold",
+        "reconfiguration",
+        "A removed node does not learn of it",
+        (
+            Edit(
+                "alacrity.cluster.reconfiguration",
+                "                # So that it learns that it was removed.\n                self._replicate(peer)",
+                "                pass",
+            ),
+        ),
+        seed=19,
+    ),
+    Mutant(
+        "empty-disk-let-in",
+        "reconfiguration",
+        "A member is let in without its files",
+        (
+            Edit(
+                "alacrity.cluster.transport",
+                "elif expected != peer.incarnation and peer.seat <= member.seat:",
+                "elif False:",
+            ),
+        ),
+        seed=14,
+    ),
+    Mutant(
+        "peer-not-remembered",
+        "reconfiguration",
+        "Under which incarnation a member was met is not kept",
+        (
+            Edit(
+                "alacrity.cluster.transport",
+                "self._storage.remember_peer(peer.name, peer.incarnation)",
+                "pass",
+            ),
+        ),
+        seed=0,
+    ),
+    Mutant(
+        "strangers-refused",
+        "reconfiguration",
+        "A node that follows nobody talks with no member that it does not know",
+        (
+            Edit(
+                "alacrity.cluster.replica",
+                'return None if self._engine.has_quorum else Member(name, "")',
+                "return None",
+            ),
+        ),
+    ),
+    Mutant(
+        "older-half-forgotten",
+        "proposals",
+        "A repeat is not found in the older half of the ids",
+        (
+            Edit(
+                "alacrity.cluster.state",
+                "outcome = self._recent.get(request_id) or self._older",
+                "outcome = self._recent.get(request_id) or {}",
+            ),
+        ),
+        seed=22,
+    ),
+    Mutant(
+        "repeats-count",
+        "proposals",
+        "A repeat counts twice",
+        (
+            Edit(
+                "alacrity.cluster.state",
+                "        if outcome is not None:\n            return Applied(request_id, outcome, repeated=True)",
+                "",
+            ),
+        ),
+        seed=0,
+    ),
+    Mutant(
+        "generation-lost",
+        "proposals",
+        "The latest ids are forgotten all at once",
+        (
+            Edit(
+                "alacrity.cluster.state",
+                "self._older, self._recent = self._recent, {}",
+                "self._older, self._recent = {}, {}",
+            ),
+        ),
+        seed=21,
+    ),
+    Mutant(
+        "late-repeats-count",
+        "proposals",
+        "A repeat counts that comes when its id may be forgotten",
+        (
+            Edit(
+                "alacrity.cluster.state",
+                "if self._pool.index - envelope.since >= GENERATION:",
+                "if False:",
+            ),
+        ),
+        seed=21,
+    ),
+    Mutant(
+        "refused-in-doubt",
+        "proposals",
+        "What may have happened is called refused",
+        (
+            Edit(
+                "alacrity.cluster.proposals", "if waiting.attempts > 0:", "if waiting.attempts > 1:"
+            ),
+        ),
+        seed=34,
+    ),
+    Mutant(
+        "attempts-uncounted",
+        "proposals",
+        "What was sent is called refused when the time is over",
+        (
+            Edit(
+                "alacrity.cluster.proposals",
+                "            waiting.attempts += 1\n            due",
+                "            due",
+            ),
+        ),
+        seed=34,
+    ),
+    Mutant(
+        "denial-ends-all",
+        "proposals",
+        "One denial is taken for that of all attempts",
+        (Edit("alacrity.cluster.proposals", "waiting.attempts -= 1", "waiting.attempts = 0"),),
+        seed=7,
+    ),
+    Mutant(
+        "sent-once",
+        "proposals",
+        "A proposal is not sent again to the next leader",
+        (
+            Edit(
+                "alacrity.cluster.proposals",
+                "self._unsent.update(dict.fromkeys(self._waiting))",
+                "pass",
+            ),
+        ),
+        seed=1,
+    ),
+    Mutant(
+        "denied-not-again",
+        "proposals",
+        "A proposal that was denied for now is not sent again",
+        (
+            Edit(
+                "alacrity.cluster.proposals",
+                "self._clock.callLater(self._retry, self._again, request_id)",
+                "pass",
+            ),
+        ),
+        seed=14,
+    ),
+    Mutant(
+        "no-deadline",
+        "proposals",
+        "A proposal waits for ever",
+        (
+            Edit(
+                "alacrity.cluster.proposals",
+                "deadline = self._clock.callLater(timeout, self._expire, request_id)",
+                "deadline = self._clock.callLater(1e6, self._expire, request_id)",
+            ),
+        ),
+        seed=10,
+    ),
+    Mutant(
+        "expired-refused",
+        "proposals",
+        "What came too late is called refused",
+        (
+            Edit(
+                "alacrity.cluster.proposals",
+                "            waiting.attempts += 1\n            self._fail(request_id)",
+                "            waiting.attempts = 0\n            self._fail(request_id)",
+            ),
+        ),
+    ),
+    Mutant(
+        "waiting-unbounded",
+        "proposals",
+        "Any number of proposals wait",
+        (Edit("alacrity.cluster.proposals", "if len(self._waiting) >= self._limit:", "if False:"),),
+        seed=18,
+    ),
+    Mutant(
+        "backlog-unbounded",
+        "proposals",
+        "Any number of entries is open",
+        (Edit("alacrity.cluster.commands", "> self._limits.backlog", "> (1 << 40)"),),
+        seed=18,
+    ),
+    Mutant(
+        "denied-and-appended",
+        "proposals",
+        "What is appended is denied",
+        (
+            Edit(
+                "alacrity.cluster.commands",
+                "            self._append(command)",
+                '            self._append(command)\n            self._deny(origin, Denial(request_id, "no", final=True))',
+            ),
+        ),
+        seed=0,
+    ),
+    Mutant(
+        "newer-let-in",
+        "proposals",
+        "A command is appended that a member does not understand",
+        (
+            Edit(
+                "alacrity.cluster.commands",
+                "not self._machine.readable(command[1:], self._common_version())",
+                "False",
+            ),
+        ),
+        seed=15,
+    ),
+    Mutant(
+        "unheard-counted",
+        "proposals",
+        "A command is appended before the members have said their versions",
+        (Edit("alacrity.cluster.commands", "elif not (self._all_heard() or", "elif not (True or"),),
+        seed=15,
+    ),
+    Mutant(
+        "log-not-compacted",
+        "proposals",
+        "The log grows for ever",
+        (
+            Edit(
+                "alacrity.cluster.commands",
+                "if not many and not self._is_large(patience):",
+                "if True:",
+            ),
+        ),
+        seed=1,
+    ),
+    Mutant(
+        "out-before-sync",
+        "replica",
+        "Messages and outcomes are out before the sync",
+        (
+            Edit(
+                "alacrity.cluster.replica",
+                "                if self._storage.dirty:\n",
+                "                self._release()\n                if self._storage.dirty:\n",
+            ),
+        ),
+        seed=0,
+    ),
+    Mutant(
+        "seen-before-sync",
+        "replica",
+        "Outcomes are out before the sync",
+        (
+            Edit(
+                "alacrity.cluster.replica",
+                "                if self._storage.dirty:\n",
+                "                self._publish()\n                if self._storage.dirty:\n",
+            ),
+        ),
+        seed=0,
+    ),
+    Mutant(
+        "acknowledged-before-seen",
+        "replica",
+        "An acknowledgement comes before the view has it",
+        (
+            Edit(
+                "alacrity.cluster.replica",
+                "self._view.advance(self.state.pool, *outcomes)",
+                "self._clock.callLater(0.01, self._view.advance, self.state.pool, *outcomes)",
+            ),
+        ),
+        seed=0,
+    ),
+    Mutant(
+        "barrier-local",
+        "replica",
+        "A consistent read needs no commit",
+        (
+            Edit(
+                "alacrity.cluster.replica",
+                "        await self._propose(None, timeout, None)",
+                "        return",
+            ),
+        ),
+        seed=18,
+    ),
+    Mutant(
+        "barrier-of-leader",
+        "replica",
+        "A leader answers consistent reads by itself",
+        (
+            Edit(
+                "alacrity.cluster.replica",
+                "        await self._propose(None, timeout, None)",
+                "        if not self._engine.leading:\n            await self._propose(None, timeout, None)",
+            ),
+        ),
+        seed=18,
+    ),
+    Mutant(
+        "message-of-old-connection",
+        "replica",
+        "What was sent on one connection leaves on a later one",
+        (
+            Edit(
+                "alacrity.cluster.outbox",
+                "            elif connection == self._happened.get(node.id, 0):",
+                "            else:",
+            ),
+        ),
+        seed=0,
+    ),
+    Mutant(
+        "failed-write-passed-over",
+        "replica",
+        "A node goes on though its disk does not take what it writes",
+        (
+            Edit(
+                "alacrity.cluster.replica",
+                "                        self._suspend(error)\n                        break",
+                "                        pass",
+            ),
+        ),
+        seed=3,
+    ),
+    Mutant(
+        "recovery-without-rewrite",
+        "replica",
+        "A node comes back from a failed write without having written",
+        (
+            Edit(
+                "alacrity.cluster.replica",
+                "await self._run_in_thread(self._storage.rewrite)",
+                "pass",
+            ),
+        ),
+        seed=3,
+    ),
+    Mutant(
+        "applied-again",
+        "replica",
+        "A node applies again what its snapshot contains",
+        (
+            Edit(
+                "alacrity.cluster.raft",
+                "            self._SyncObj__raftLastApplied = snapshot.last_index\n",
+                "",
+            ),
+        ),
+        seed=12,
+    ),
+    Mutant(
+        "snapshot-unseen",
+        "replica",
+        "A snapshot's pool is not seen",
+        (Edit("alacrity.cluster.replica", "self._view.replace(self.state.pool)", "pass"),),
+        seed=1,
+    ),
+    Mutant(
+        "snapshot-tells-nothing",
+        "replica",
+        "Outcomes that come in a snapshot are not told",
+        (
+            Edit(
+                "alacrity.cluster.replica",
+                "            if outcome is not None:\n                self._proposals.resolve",
+                "            if False:\n                self._proposals.resolve",
+            ),
+        ),
+    ),
+    Mutant(
+        "leads-too-early",
+        "replica",
+        "A node says that it leads before it has applied what was committed before",
+        (
+            Edit(
+                "alacrity.cluster.raft",
+                "return self.role == LEADER and first is not None and self.applied_index >= first",
+                "return self.role == LEADER",
+            ),
+        ),
+        seed=18,
+    ),
+    Mutant(
+        "adopts-never",
+        "replica",
+        "A compacted log is not taken",
+        (
+            Edit(
+                "alacrity.cluster.replica",
+                'self._events.append(("adopt", Peer(self._member), rewrite))',
+                "pass",
+            ),
+        ),
+        seed=1,
+    ),
+)
+
+CATALOGUE: Final = {each.name: each for each in _MUTANTS}
+"""All mutants, by name."""
+
+SAMPLE: Final = (
+    "vote-forgotten",
+    "figure-8",
+    "late-reply",
+    "verified-all",
+    "vote-lost-by-compaction",
+    "two-changes",
+    "older-half-forgotten",
+    "out-before-sync",
+)
+"""Those that tox runs, each by the seed that finds it."""
