@@ -85,7 +85,7 @@ _MUTANTS: Final = (
                 "not in self._votes",
             ),
         ),
-        seed=20,
+        seed=21,
     ),
     Mutant(
         "votes-of-earlier-terms",
@@ -98,7 +98,7 @@ _MUTANTS: Final = (
                 'message = {**message, "term": self.term}\n        if peer',
             ),
         ),
-        seed=20,
+        seed=7,
     ),
     Mutant(
         "half-elects",
@@ -144,7 +144,7 @@ _MUTANTS: Final = (
                 "if len(self._canvass) + 1 >= (",
             ),
         ),
-        seed=8,
+        seed=4,
     ),
     Mutant(
         "strangers-pre-votes",
@@ -157,7 +157,7 @@ _MUTANTS: Final = (
                 "            and self.role != LEADER",
             ),
         ),
-        seed=20,
+        seed=21,
     ),
     Mutant(
         "pre-vote-despite-leader",
@@ -171,7 +171,7 @@ _MUTANTS: Final = (
         "elections",
         "A pre-vote is granted to whose log is behind",
         (Edit("alacrity.cluster.elections", ">= (log[-1][2], log[-1][1])", ">= (0, 0)"),),
-        seed=0,
+        seed=2,
     ),
     Mutant(
         "pre-vote-of-earlier-term",
@@ -191,7 +191,7 @@ _MUTANTS: Final = (
         "elections",
         "A node that waits to be taken in votes",
         (Edit("alacrity.cluster.elections", "return self.configuration != ()", "return True"),),
-        seed=20,
+        seed=96,
     ),
     Mutant(
         "leads-for-ever",
@@ -204,7 +204,7 @@ _MUTANTS: Final = (
                 "deadline = float('-inf')",
             ),
         ),
-        seed=0,
+        seed=1,
     ),
     Mutant(
         "later-term-ignored",
@@ -217,14 +217,14 @@ _MUTANTS: Final = (
                 "            pass\n        return term ==",
             ),
         ),
-        seed=0,
+        seed=1,
     ),
     Mutant(
         "later-pre-vote-ignored",
         "elections",
         "A reply of a later term to a pre-vote is passed over",
         (Edit("alacrity.cluster.elections", "self._see_term(message.current)", "pass"),),
-        seed=1,
+        seed=2,
     ),
     Mutant(
         "hand-over-too-early",
@@ -237,7 +237,7 @@ _MUTANTS: Final = (
                 "",
             ),
         ),
-        seed=1,
+        seed=0,
     ),
     Mutant(
         "hand-over-never",
@@ -264,7 +264,7 @@ _MUTANTS: Final = (
                 "        self._canvass = set()",
             ),
         ),
-        seed=8,
+        seed=4,
     ),
     Mutant(
         "figure-8",
@@ -310,7 +310,7 @@ _MUTANTS: Final = (
                 " and self.role == LEADER",
             ),
         ),
-        seed=8,
+        seed=4,
     ),
     Mutant(
         "match-too-high",
@@ -434,14 +434,14 @@ _MUTANTS: Final = (
                 "idx -= 1",
             ),
         ),
-        seed=8,
+        seed=4,
     ),
     Mutant(
         "versions-outlive-leadership",
         "replication",
         "A new leader goes by versions that it was told before",
         (Edit("alacrity.cluster.replication", "self._versions.clear()", "pass"),),
-        seed=39,
+        seed=0,
     ),
     Mutant(
         "versions-outlive-connection",
@@ -454,7 +454,7 @@ _MUTANTS: Final = (
                 "",
             ),
         ),
-        seed=15,
+        seed=0,
     ),
     Mutant(
         "transfer-outlives-connection",
@@ -520,7 +520,7 @@ _MUTANTS: Final = (
                 "prev > last",
             ),
         ),
-        seed=16,
+        seed=46,
     ),
     Mutant(
         "confirm-all",
@@ -533,7 +533,7 @@ _MUTANTS: Final = (
                 "self.last_index + 1",
             ),
         ),
-        seed=7,
+        seed=1,
     ),
     Mutant(
         "old-leader-followed",
@@ -586,7 +586,7 @@ _MUTANTS: Final = (
                 "log.deleteEntriesFrom(index - first)",
             ),
         ),
-        seed=115,
+        seed=8,
     ),
     Mutant(
         "members-once-applied-here",
@@ -599,14 +599,14 @@ _MUTANTS: Final = (
                 "changed = bool(changed)",
             ),
         ),
-        seed=19,
+        seed=4,
     ),
     Mutant(
         "install-drops-tail",
         "following",
         "A snapshot throws away what the log has beyond",
         (Edit("alacrity.cluster.engine", "if at < len(log) and log[at][2] == term:", "if False:"),),
-        seed=7,
+        seed=84,
     ),
     Mutant(
         "install-keeps-other-tail",
@@ -619,7 +619,7 @@ _MUTANTS: Final = (
                 "if at < len(log):\n            entries = [(log[at][0], index, term), *log[at + 1 :]]",
             ),
         ),
-        seed=66,
+        seed=9,
     ),
     Mutant(
         "old-snapshot-installed",
@@ -780,7 +780,7 @@ _MUTANTS: Final = (
         "storage",
         "A new file's name is not synced",
         (Edit("alacrity.cluster.rewrite", "    files.sync_names()\n", ""),),
-        seed=1,
+        seed=0,
     ),
     Mutant(
         "whole-file-unsynced",
@@ -793,7 +793,7 @@ _MUTANTS: Final = (
                 "    except BaseException:\n        file.close()\n        _try",
             ),
         ),
-        seed=12,
+        seed=0,
     ),
     Mutant(
         "snapshot-of-truncated",
@@ -864,7 +864,7 @@ _MUTANTS: Final = (
                 "                return",
             ),
         ),
-        seed=2,
+        seed=0,
     ),
     Mutant(
         "snapshot-not-kept",
@@ -929,7 +929,7 @@ _MUTANTS: Final = (
                 "and applied >= self._change_index",
             ),
         ),
-        seed=19,
+        seed=4,
     ),
     Mutant(
         "learners-count",
@@ -942,7 +942,7 @@ _MUTANTS: Final = (
                 "({Peer(each) for each in self.configuration} | set(self._learners)) - {own}\n",
             ),
         ),
-        seed=19,
+        seed=8,
     ),
     Mutant(
         "members-once-applied",
@@ -955,7 +955,7 @@ _MUTANTS: Final = (
                 "members_at(self._SyncObj__raftLog, self.applied_index)",
             ),
         ),
-        seed=19,
+        seed=4,
     ),
     Mutant(
         "leader-counts-old-members",
@@ -968,7 +968,7 @@ _MUTANTS: Final = (
                 "self._change_index = self.last_index",
             ),
         ),
-        seed=19,
+        seed=4,
     ),
     Mutant(
         "taken-in-behind",
@@ -981,7 +981,7 @@ _MUTANTS: Final = (
                 "        return True or match >= max(",
             ),
         ),
-        seed=19,
+        seed=8,
     ),
     Mutant(
         "leader-removes-itself",
@@ -994,7 +994,7 @@ _MUTANTS: Final = (
                 "if False:",
             ),
         ),
-        seed=8,
+        seed=4,
     ),
     Mutant(
         "last-member-removed",
@@ -1007,7 +1007,7 @@ _MUTANTS: Final = (
                 "            if False:",
             ),
         ),
-        seed=61,
+        seed=4,
     ),
     Mutant(
         "learner-outlives-connection",
@@ -1020,7 +1020,7 @@ _MUTANTS: Final = (
                 "if False:",
             ),
         ),
-        seed=67,
+        seed=21,
     ),
     Mutant(
         "seat-passed-over",
@@ -1043,7 +1043,7 @@ _MUTANTS: Final = (
                 "return member",
             ),
         ),
-        seed=14,
+        seed=4,
     ),
     Mutant(
         "snapshot-of-pending-members",
@@ -1056,7 +1056,7 @@ _MUTANTS: Final = (
                 "self.configuration",
             ),
         ),
-        seed=43,
+        seed=8,
     ),
     Mutant(
         "removed-untold",
@@ -1069,7 +1069,7 @@ _MUTANTS: Final = (
                 "                pass",
             ),
         ),
-        seed=19,
+        seed=4,
     ),
     Mutant(
         "empty-disk-let-in",
@@ -1082,7 +1082,7 @@ _MUTANTS: Final = (
                 "elif False:",
             ),
         ),
-        seed=14,
+        seed=45,
     ),
     Mutant(
         "peer-not-remembered",
@@ -1146,7 +1146,7 @@ _MUTANTS: Final = (
                 "self._older, self._recent = {}, {}",
             ),
         ),
-        seed=21,
+        seed=22,
     ),
     Mutant(
         "late-repeats-count",
@@ -1159,7 +1159,7 @@ _MUTANTS: Final = (
                 "if False:",
             ),
         ),
-        seed=21,
+        seed=47,
     ),
     Mutant(
         "refused-in-doubt",
@@ -1170,7 +1170,7 @@ _MUTANTS: Final = (
                 "alacrity.cluster.proposals", "if waiting.attempts > 0:", "if waiting.attempts > 1:"
             ),
         ),
-        seed=34,
+        seed=4,
     ),
     Mutant(
         "attempts-uncounted",
@@ -1183,14 +1183,14 @@ _MUTANTS: Final = (
                 "            due",
             ),
         ),
-        seed=34,
+        seed=3,
     ),
     Mutant(
         "denial-ends-all",
         "proposals",
         "One denial is taken for that of all attempts",
         (Edit("alacrity.cluster.proposals", "waiting.attempts -= 1", "waiting.attempts = 0"),),
-        seed=7,
+        seed=4,
     ),
     Mutant(
         "sent-once",
@@ -1203,7 +1203,7 @@ _MUTANTS: Final = (
                 "pass",
             ),
         ),
-        seed=1,
+        seed=0,
     ),
     Mutant(
         "denied-not-again",
@@ -1248,14 +1248,14 @@ _MUTANTS: Final = (
         "proposals",
         "Any number of proposals wait",
         (Edit("alacrity.cluster.proposals", "if len(self._waiting) >= self._limit:", "if False:"),),
-        seed=18,
+        seed=19,
     ),
     Mutant(
         "backlog-unbounded",
         "proposals",
         "Any number of entries is open",
         (Edit("alacrity.cluster.commands", "> self._limits.backlog", "> (1 << 40)"),),
-        seed=18,
+        seed=19,
     ),
     Mutant(
         "denied-and-appended",
@@ -1288,7 +1288,7 @@ _MUTANTS: Final = (
         "proposals",
         "A command is appended before the members have said their versions",
         (Edit("alacrity.cluster.commands", "elif not (self._all_heard() or", "elif not (True or"),),
-        seed=15,
+        seed=65,
     ),
     Mutant(
         "log-not-compacted",
@@ -1353,7 +1353,7 @@ _MUTANTS: Final = (
                 "        return",
             ),
         ),
-        seed=18,
+        seed=0,
     ),
     Mutant(
         "barrier-of-leader",
@@ -1366,7 +1366,7 @@ _MUTANTS: Final = (
                 "        if not self._engine.leading:\n            await self._propose(None, timeout, None)",
             ),
         ),
-        seed=18,
+        seed=9,
     ),
     Mutant(
         "message-of-old-connection",
@@ -1418,14 +1418,14 @@ _MUTANTS: Final = (
                 "",
             ),
         ),
-        seed=12,
+        seed=2,
     ),
     Mutant(
         "snapshot-unseen",
         "replica",
         "A snapshot's pool is not seen",
         (Edit("alacrity.cluster.replica", "self._view.replace(self.state.pool)", "pass"),),
-        seed=1,
+        seed=7,
     ),
     Mutant(
         "snapshot-tells-nothing",
@@ -1450,7 +1450,7 @@ _MUTANTS: Final = (
                 "return self.role == LEADER",
             ),
         ),
-        seed=18,
+        seed=2,
     ),
     Mutant(
         "adopts-never",
