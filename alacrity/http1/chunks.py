@@ -43,6 +43,9 @@ _QUOTED: Final = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
 _SIZE: Final = re.compile(
     rb"(0*[0-9A-Fa-f]{1,15})(?:;%b(?:=(?:%b|%b))?)*+\r\n" % (_TOKEN, _TOKEN, _QUOTED)
 )
+# Bytes of a line that is not complete that are looked at.
+_CHECKED: Final = 64
+
 # The beginning of such a line, as far as it has come.
 _SIZE_BEGUN: Final = re.compile(rb"(?:0*[0-9A-Fa-f]{1,15}(?:;[\t -~\x80-\xff]*+)?\r?)?")
 
@@ -218,7 +221,9 @@ class ChunkedBody:
         Go on with the chunk that has come in part, if there is one.
         """
         if self._line:
-            line = _SIZE.match(self._line + data[at : at + SIZE_LINE + 1])
+            line = None
+            if data.find(b"\n", at, at + SIZE_LINE + 1) >= 0:
+                line = _SIZE.match(self._line + data[at : at + SIZE_LINE + 1])
             if line is None:
                 return self._keep_line(data, at)
             if line.end() > SIZE_LINE:
@@ -261,10 +266,13 @@ class ChunkedBody:
         Keep a size line of which a part has come, if it can become one.
         """
         line = self._line + data[at : at + SIZE_LINE + 1]
-        if _SIZE_BEGUN.fullmatch(line) is None:
+        if b"\n" in line:
             raise _malformed_size()
         if len(line) > min(SIZE_LINE, self._limits.header_bytes):
             raise _line_too_long()
+        # A long one is looked at as a whole when its end has come, not for each byte.
+        if len(line) <= _CHECKED and _SIZE_BEGUN.fullmatch(line) is None:
+            raise _malformed_size()
         self._line = line
         return len(data)
 
