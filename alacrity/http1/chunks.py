@@ -43,10 +43,8 @@ _QUOTED: Final = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
 _SIZE: Final = re.compile(
     rb"(0*[0-9A-Fa-f]{1,15})(?:;%b(?:=(?:%b|%b))?)*+\r\n" % (_TOKEN, _TOKEN, _QUOTED)
 )
-# Bytes of a line that is not complete that are looked at.
-_CHECKED: Final = 64
-
 # The beginning of such a line, as far as it has come.
+_EXTENSION_BEGUN: Final = re.compile(rb"[\t -~\x80-\xff]*+\r?")
 _SIZE_BEGUN: Final = re.compile(rb"(?:0*[0-9A-Fa-f]{1,15}(?:;[\t -~\x80-\xff]*+)?\r?)?")
 
 
@@ -265,15 +263,17 @@ class ChunkedBody:
         """
         Keep a size line of which a part has come, if it can become one.
         """
-        line = self._line + data[at : at + SIZE_LINE + 1]
-        if b"\n" in line:
+        before, piece = self._line, data[at : at + SIZE_LINE + 1]
+        self._line = before + piece
+        if b";" in before and not before.endswith(b"\r"):
+            # What came before was looked at, and is not again for each byte.
+            begun = _EXTENSION_BEGUN.fullmatch(piece)
+        else:
+            begun = _SIZE_BEGUN.fullmatch(self._line)
+        if begun is None:
             raise _malformed_size()
-        if len(line) > min(SIZE_LINE, self._limits.header_bytes):
+        if len(self._line) > min(SIZE_LINE, self._limits.header_bytes):
             raise _line_too_long()
-        # A long one is looked at as a whole when its end has come, not for each byte.
-        if len(line) <= _CHECKED and _SIZE_BEGUN.fullmatch(line) is None:
-            raise _malformed_size()
-        self._line = line
         return len(data)
 
 
