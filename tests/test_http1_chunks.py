@@ -165,6 +165,10 @@ class FaultTests(SynchronousTestCase):
             b"1;a\x00\r\n",
             b"1;a\n\r\nx\r\n",
             b"1;a\rb\r\n",
+            # Found by fuzzing: refused in pieces, and kept as a whole.
+            b"5;x=" + b"\0" * 150,
+            b"5;" + b"x" * 150 + b"\x7f",
+            b"5;" + b"x" * 150 + b"\ry",
             b"1\nx",
             b"1\rx",
             b"\r\n",
