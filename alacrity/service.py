@@ -147,7 +147,10 @@ class Alacrity(Service):
         self.stats = Stats()
         self.balancer = Balancer()
         self.deadlines = Deadlines(reactor)
-        self._turns = Turns(lambda call: reactor.callLater(0, call))
+        loop = uvloop_of(reactor)
+        self._turns = Turns(
+            (lambda call: reactor.callLater(0, call)) if loop is None else loop.call_soon
+        )
         self._collector = Collector(reactor)
 
     def privilegedStartService(self) -> None:

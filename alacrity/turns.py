@@ -18,6 +18,15 @@ is dear comes in large reads.
 """
 
 
+LARGE: Final = 131072
+"""
+Bytes of a read that counts as large. libuv would read up to 32 in a turn, of 256 KiB each.
+"""
+
+READS: Final = 4
+"""Large reads after which a connection waits for its turn: a megabyte, as a rule."""
+
+
 class Turns:
     """
     Queue of what is to go on in the loop's next turns, one in each, first come first

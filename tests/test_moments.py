@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.http1.forwarding import goes_round
 from alacrity.pool import Change, State
+from alacrity.turns import LARGE, READS
 from tests.test_tunnel import SWITCH, UPGRADE
 from tests.wire import Proxy, Wire, server
 
@@ -907,6 +908,61 @@ class TurnTests(SynchronousTestCase):
             self.assertEqual(client.aborted, not last)
             proxy.turn()
             self.assertEqual(list(proxy.balancer.upstream("10.0.0.7:1").idle), [])  # type: ignore[union-attr]
+
+    def test_large_reads(self) -> None:
+        """
+        After some large reads a connection waits for its turn, whatever they are: a body, a
+        response, what is thrown away, what goes through a tunnel.
+        """
+        large = b"x" * LARGE
+        proxy = Proxy()
+        body = proxy.client()
+        body.receive(POST.replace(b"5", b"%d" % (LARGE * 99)))
+        reader = proxy.client()
+        reader.receive(GET)
+        response = proxy.servers[1]
+        response.receive(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (LARGE * 99))
+        refused = proxy.client()
+        refused.receive(b"nonsense\r\n\r\n")
+        tunnel = proxy.client()
+        tunnel.receive(UPGRADE)
+        proxy.servers[2].receive(SWITCH)
+        for wire in (body, response, refused, tunnel, proxy.servers[2]):
+            for _ in range(3):
+                for _ in range(READS):
+                    self.assertTrue(wire.reading)
+                    wire.receive(large)
+                self.assertFalse(wire.reading)
+                proxy.turn()
+            self.assertTrue(wire.reading)
+
+    def test_large_reads_of_who_is_held_up(self) -> None:
+        """
+        Its turn does not have it read on where the other side takes nothing.
+        """
+        large = b"x" * LARGE
+        proxy = Proxy()
+        client = proxy.client()
+        client.receive(UPGRADE)
+        wire = proxy.servers[0]
+        wire.receive(SWITCH)
+        for _ in range(READS):
+            client.receive(large)
+        wire.producer.pauseProducing()
+        proxy.turn()
+        self.assertFalse(client.reading)
+        wire.producer.resumeProducing()
+        self.assertTrue(client.reading)
+        proxy = Proxy()
+        client = proxy.client()
+        client.receive(POST.replace(b"5", b"%d" % (LARGE * 99)))
+        for _ in range(READS):
+            client.receive(large)
+        proxy.servers[0].producer.pauseProducing()
+        proxy.turn()
+        self.assertFalse(client.reading)
+        proxy.servers[0].producer.resumeProducing()
+        self.assertTrue(client.reading)
 
     def test_client_lost(self) -> None:
         """

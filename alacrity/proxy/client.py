@@ -29,7 +29,7 @@ from alacrity.proxy.exchange import Exchange
 from alacrity.proxy.pace import ReaderPace
 from alacrity.proxy.server import ServerConnection
 from alacrity.proxy.tunnel import Tunnel
-from alacrity.turns import MUCH
+from alacrity.turns import LARGE, MUCH, READS
 
 if TYPE_CHECKING:
     from alacrity.proxy.frontend import Frontend
@@ -86,6 +86,7 @@ class ClientConnection(Protocol):
     reason = ""
     _reading_pace: ReaderPace | None = None
     _linger_until = 0.0
+    _large = 0
     # The deadline that a probe is made before.
     _after_probe = NEVER
 
@@ -138,6 +139,8 @@ class ClientConnection(Protocol):
             elif self._linger_until:
                 now = self._frontend.deadlines.now
                 self.deadline = min(now + LINGER, self._linger_until)
+                if len(data) >= LARGE:
+                    self._count_large()
             return
         if self._held:
             self._hold(self._held[self._held_from :] + data, 0)
@@ -146,6 +149,8 @@ class ClientConnection(Protocol):
             self._yield(data, 0)
         else:
             self._read(data, 0)
+            if len(data) >= LARGE and self._tunnel is None:
+                self._count_large()
 
     def _read(self, data: bytes, start: int) -> None:
         """
@@ -195,14 +200,31 @@ class ClientConnection(Protocol):
         Let others have their turn before the rest is read.
         """
         self._hold(data, start)
+        self._pause_for_a_turn()
+
+    def _count_large(self) -> None:
+        """
+        After some large reads, let others have their turn before the next.
+        """
+        self._large += 1
+        if self._large % READS == 0:
+            self._pause_for_a_turn()
+
+    def _pause_for_a_turn(self) -> None:
         if not self._yielding:
             self._yielding = True
+            self.transport.pauseProducing()
             self._frontend.turns.add(self._go_on)
 
     def _go_on(self) -> None:
         self._yielding = False
         exchange = self._exchange
-        if self._held and not (self.full if exchange is None else exchange.paused):
+        if self._tunnel is not None:
+            return
+        if self._lingering:
+            if self._linger_until:
+                self.transport.resumeProducing()
+        elif not (exchange.paused if exchange is not None else self._held and self.full):
             self.resume()
 
     def resume(self) -> None:
@@ -502,7 +524,8 @@ class ClientConnection(Protocol):
             self._linger_until = now + LINGER_IN_ALL
             self.deadline = now + LINGER
             self.transport.loseWriteConnection()
-            self.transport.resumeProducing()
+            if not self._yielding:
+                self.transport.resumeProducing()
         else:
             self.deadline = now + self._frontend.timeouts.client_idle
             self.transport.loseConnection()

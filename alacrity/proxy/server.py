@@ -18,7 +18,7 @@ from alacrity.pool import State
 from alacrity.proxy.balancer import Upstream
 from alacrity.proxy.deadlines import NEVER, Deadlines
 from alacrity.proxy.slots import Slot
-from alacrity.turns import MUCH, Turns
+from alacrity.turns import LARGE, MUCH, READS, Turns
 
 if TYPE_CHECKING:
     from alacrity.proxy.client import ClientConnection
@@ -55,6 +55,7 @@ class ServerConnection(Protocol):
         self._tunnel: Tunnel | None = None
         self._closing = False
         self._held = b""
+        self._large = 0
         self._yielding = False
         self.full = False
         self.paused = False
@@ -98,6 +99,10 @@ class ServerConnection(Protocol):
             self._yield(data)
         else:
             self._read(exchange, data)
+            if len(data) >= LARGE and self._exchange is not None:
+                self._large += 1
+                if self._large % READS == 0:
+                    self._yield(self._held)
 
     def _read(self, exchange: Exchange, data: bytes) -> None:
         """

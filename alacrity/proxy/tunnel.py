@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
+from alacrity.turns import LARGE, READS, Turns
+
 if TYPE_CHECKING:
     from alacrity.proxy.client import ClientConnection
     from alacrity.proxy.exchange import Exchange
@@ -25,16 +27,21 @@ class _Way:
     @ivar ended: whether no more will come.
     """
 
-    __slots__ = ("_sink", "_source", "ended")
+    __slots__ = ("_full", "_large", "_sink", "_source", "_turns", "_yielding", "ended")
 
-    def __init__(self, source: Any, sink: Any, *, full: bool) -> None:
+    def __init__(self, source: Any, sink: Any, turns: Turns, *, full: bool) -> None:
         """
         @param source: the transport that they come from.
         @param sink: the transport that they go to.
-        @param full: whether that takes no more for now.
+        @param turns: the queue of connections that wait to go on.
+        @param full: whether the sink takes no more for now.
         """
         self._sink = sink
         self._source = source
+        self._turns = turns
+        self._full = False
+        self._large = 0
+        self._yielding = False
         self.ended = False
         sink.unregisterProducer()
         sink.registerProducer(self, True)
@@ -49,11 +56,31 @@ class _Way:
         self._sink.unregisterProducer()
         self._sink.loseWriteConnection()
 
+    def send(self, data: bytes) -> None:
+        """
+        Pass bytes on; after many, let others have their turn before the next.
+        """
+        self._sink.write(data)
+        if len(data) < LARGE:
+            return
+        self._large += 1
+        if self._large % READS == 0 and not self._yielding:
+            self._yielding = True
+            self._source.pauseProducing()
+            self._turns.add(self._go_on)
+
+    def _go_on(self) -> None:
+        self._yielding = False
+        if not self._full:
+            self.resumeProducing()
+
     def pauseProducing(self) -> None:
+        self._full = True
         self._source.pauseProducing()
 
     def resumeProducing(self) -> None:
-        if not self.ended:
+        self._full = False
+        if not self.ended and not self._yielding:
             self._source.resumeProducing()
 
     def stopProducing(self) -> None:
@@ -94,8 +121,9 @@ class Tunnel:
         held, ended = self._client.release()
         self._frontend.stats.tunnels += 1
         client, server = self._client, self._server
-        self._from_server = _Way(server.transport, client.transport, full=client.full)
-        self._from_client = _Way(client.transport, server.transport, full=server.full)
+        turns = self._frontend.turns
+        self._from_server = _Way(server.transport, client.transport, turns, full=client.full)
+        self._from_client = _Way(client.transport, server.transport, turns, full=server.full)
         self._touch()
         client.transport.write(answer + said)
         if held:
@@ -114,7 +142,7 @@ class Tunnel:
         Bytes from the client.
         """
         self._touch()
-        self._server.transport.write(data)
+        self._from_client.send(data)
 
     def serverReceived(self, data: bytes) -> None:
         """
@@ -122,7 +150,7 @@ class Tunnel:
         """
         self._touch()
         self._exchange.sent += len(data)
-        self._client.transport.write(data)
+        self._from_server.send(data)
 
     def clientEnded(self) -> None:
         """
