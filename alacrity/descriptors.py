@@ -33,7 +33,7 @@ LEAST: Final = 48
 
 class Wanted(msgspec.Struct, frozen=True):
     """
-    What a node would use.
+    File descriptors that a node would use, by purpose.
 
     @ivar clients: connections from clients.
     @ivar management: connections to the management API.
@@ -91,7 +91,7 @@ class TooFew(Exception):
 
 def wanted_by(settings: Settings, *, checks: int) -> Wanted:
     """
-    What a node would use, as it is configured.
+    Count the file descriptors that a node would use, as it is configured.
 
     @param checks: how many may be in flight.
     """
@@ -143,7 +143,7 @@ def share_out(allowed: int, wanted: Wanted) -> Budget:
 
 def lowered(allowed: int, wanted: Wanted, budget: Budget) -> str | None:
     """
-    What is lowered, and what to do about it, in one line; L{None}: nothing is.
+    Tell in one line which limits are lowered, and what to do; L{None}: none is.
     """
     limits = [
         f"{name} is lowered from {before} to {after}"

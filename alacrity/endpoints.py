@@ -221,7 +221,7 @@ _SHORTAGES: Final = frozenset(
 
 def local_shortage(error: BaseException | None) -> int | None:
     """
-    What this machine was short of when a connection could not be made, as an C{errno};
+    The resource that this machine lacked for a connection, as an C{errno};
     L{None}: nothing, it was the other end.
     """
     code: int | None = (

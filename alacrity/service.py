@@ -286,7 +286,7 @@ class Alacrity(Service):
 
     def _own(self, ip: str, port: int) -> str | None:
         """
-        What of this node listens at an address.
+        Name the listener of this node at an address; L{None}: there is none.
         """
         return listener_at(
             ip,

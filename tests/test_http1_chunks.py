@@ -10,8 +10,9 @@ from typing import Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.http1.chunks import PIECES, SIZE_LINE, ChunkedBody, Limits
+from alacrity.http1.chunks import PIECES, SIZE_LINE, ChunkedBody
 from alacrity.http1.errors import ProtocolError
+from alacrity.http1.messages import Limits
 
 REST: Final = b"GET / HTTP/1.1\r\n"
 

@@ -202,7 +202,7 @@ class Raft(SyncObj, metaclass=ABCMeta):  # type: ignore[misc] # it is not annota
     @property
     def progress(self) -> tuple[int, int, int]:
         """
-        What a tick changes when there is more to do in the next one.
+        Values that a tick changes when there is more to do in the next one.
         """
         return self.last_index, self.commit_index, self.role
 

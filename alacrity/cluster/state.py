@@ -111,7 +111,7 @@ class _Header(msgspec.Struct, frozen=True):
 
 class _Format1(msgspec.Struct, frozen=True):
     """
-    What a state is encoded from until the format is raised.
+    The state as it is encoded until the format is raised.
     """
 
     pool: Pool

@@ -31,7 +31,7 @@ SINGLE: Final = 128
 
 class Undecided(Exception):
     """
-    What has become of a verdict is not known.
+    A verdict whose outcome is not known.
     """
 
 
@@ -90,7 +90,7 @@ class Gatherer:
 
     async def _decide(self, some: list[tuple[Report | Deregister, Deferred[Outcome]]]) -> list[Any]:
         """
-        What each of some verdicts came to.
+        Propose some verdicts, and return the outcome of each.
         """
         if len(some) == 1:
             return [await self._propose(some[0][0])]

@@ -13,11 +13,11 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
 from httptools import HttpParserCallbackError, HttpParserError, HttpRequestParser
 
 from alacrity.http1.errors import ProtocolError
 from alacrity.http1.fields import NOT_IN_TRAILERS, SPECIALS
+from alacrity.http1.messages import Limits
 
 PIECES: Final = 1024
 """
@@ -40,9 +40,8 @@ _END: Final = b"\r\n\r\n"
 
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _QUOTED: Final = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
-_SIZE: Final = re.compile(
-    rb"(0*[0-9A-Fa-f]{1,15})(?:;%b(?:=(?:%b|%b))?)*+\r\n" % (_TOKEN, _TOKEN, _QUOTED)
-)
+_EXTENSIONS: Final = rb"(?:;%b(?:=(?:%b|%b))?)*+" % (_TOKEN, _TOKEN, _QUOTED)
+_SIZE: Final = re.compile(rb"(0*[0-9A-Fa-f]{1,15})%b\r\n" % _EXTENSIONS)
 # The beginning of such a line, as far as it has come.
 _EXTENSION_BEGUN: Final = re.compile(rb"[\t -~\x80-\xff]*+\r?")
 _SIZE_BEGUN: Final = re.compile(rb"(?:0*[0-9A-Fa-f]{1,15}(?:;[\t -~\x80-\xff]*+)?\r?)?")
@@ -54,13 +53,7 @@ SHORT: Final = 31
 
 def _short(length: int) -> bytes:
     size = "".join(f"[{digit}{digit.upper()}]" for digit in f"{length:x}").encode("ascii")
-    return rb"%b(?:;%b(?:=(?:%b|%b))?)*+\r\n(?s:.{%d})" % (
-        size,
-        _TOKEN,
-        _TOKEN,
-        _QUOTED,
-        length,
-    )
+    return rb"%b%b\r\n(?s:.{%d})" % (size, _EXTENSIONS, length)
 
 
 # Whole chunks of 1 to 31 bytes, one after the other.
@@ -70,16 +63,6 @@ _RUN: Final = re.compile(
 
 # A line in them that is longer than is allowed.
 _LONG_LINE: Final = re.compile(rb"(?:^|\n)[^\r]{%d}" % (SIZE_LINE - len(b"\r\n") + 1))
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """
-    The sizes above which a message is refused. In bytes, but for C{header_count}.
-    """
-
-    request_line: int = 16384
-    header_bytes: int = 32768
-    header_count: int = 100
 
 
 def empty_line_end(data: bytes, start: int, tail: bytes) -> int:

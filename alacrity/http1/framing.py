@@ -17,10 +17,10 @@ from typing import ClassVar, Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
 
-from alacrity.http1.chunks import ChunkedBody, Limits, empty_line_end, tail_of
+from alacrity.http1.chunks import ChunkedBody, empty_line_end, tail_of
 from alacrity.http1.errors import ProtocolError
 from alacrity.http1.fields import LOGINS, SPECIAL_LINES
-from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE
+from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, Limits
 
 # In the place of a count of body bytes: the head, or a part of it, is awaited.
 HEAD: Final = -3

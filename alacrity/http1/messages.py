@@ -1,5 +1,5 @@
 """
-Heads of messages, as they were parsed. Frozen values.
+Heads of messages, as they were parsed, and their limits. Frozen values.
 """
 
 from __future__ import annotations
@@ -13,6 +13,16 @@ CHUNKED: Final = -1
 
 UNTIL_CLOSE: Final = -2
 """As a body's length: what comes until the connection ends (RFC 9112 6.3, 8)."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """
+    The sizes above which a message is refused. In bytes, but for C{header_count}.
+    """
+
+    request_line: int = 16384
+    header_bytes: int = 32768
+    header_count: int = 100
 
 
 class RequestHead(msgspec.Struct, frozen=True, gc=False):

@@ -15,11 +15,10 @@ from typing import Final, Protocol
 
 from httptools import HttpParserError, HttpRequestParser, HttpResponseParser
 
-from alacrity.http1.chunks import Limits
 from alacrity.http1.errors import ProtocolError
 from alacrity.http1.fields import content_length, options, upgrades, valid_host
 from alacrity.http1.framing import HEAD, MessageParser
-from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead
+from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, Limits, RequestHead, ResponseHead
 
 __all__ = ["Limits", "RequestParser", "RequestReceiver", "ResponseParser", "ResponseReceiver"]
 

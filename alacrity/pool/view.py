@@ -127,7 +127,7 @@ class PoolView:
 
 def _changes(before: Pool, outcomes: Iterable[Outcome]) -> list[Change]:
     """
-    What changed from a pool on, by what commands came to.
+    Changes of a pool, by the outcomes of the commands that were applied to it.
     """
     # The latest of each server that has changed.
     known: dict[str, Server | None] = {}
