@@ -19,11 +19,11 @@ import alacrity
 
 if TYPE_CHECKING:
     from alacrity.config import Settings
-    from alacrity.launch import Launch
-    from alacrity.signals import Signals
+    from alacrity.process.launch import Launch
+    from alacrity.process.signals import Signals
 
 
-_NEEDED: Final = ("alacrity.service", "klein", "treq")
+_NEEDED: Final = ("alacrity.node.service", "klein", "treq")
 """Modules whose absence is told before anything is done."""
 
 
@@ -98,7 +98,7 @@ class Options(BaseOptions):
             raise _fault(_missing(error)) from None
 
     def _prepare(self) -> None:
-        from alacrity.daemon import fill_standard_descriptors
+        from alacrity.process.daemon import fill_standard_descriptors
 
         if isinstance(self.parent, BaseOptions):
             fill_standard_descriptors()
@@ -149,9 +149,9 @@ class Options(BaseOptions):
         Do in the place of C{twistd} or C{twist} what neither does well: signals, the log, the
         pid file, and to become another user.
         """
-        from alacrity import logs
-        from alacrity.launch import Launch, LaunchError, launch
-        from alacrity.signals import Signals
+        from alacrity.process.launch import Launch, LaunchError, launch
+        from alacrity.process.signals import Signals
+        from alacrity.runtime import logs
 
         parent: Any = self.parent
         if parent is None:
@@ -227,10 +227,10 @@ def makeService(options: Options) -> IService:
     """
     from twisted.internet import reactor
 
-    from alacrity.clocks import keep_steady
-    from alacrity.launch import go
-    from alacrity.pidfile import PidFileError
-    from alacrity.service import Entry, makeService
+    from alacrity.node.service import Entry, makeService
+    from alacrity.process.launch import go
+    from alacrity.process.pidfile import PidFileError
+    from alacrity.runtime.clocks import keep_steady
 
     started = options.launch
     parent: Any = options.parent

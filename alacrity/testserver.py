@@ -27,7 +27,7 @@ from twisted.web.client import ResponseNeverReceived
 from twisted.web.iweb import IRequest
 from twisted.web.server import Request, Site
 
-from alacrity.tokens import TokenError, read_token
+from alacrity.net.tokens import TokenError, read_token
 
 REPETITION: Final = 1.0
 """How many seconds pass before registration is tried again."""

@@ -27,7 +27,7 @@ from websockets.sync.server import ServerConnection, serve
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests.node import Node, call
+from tests.support.node import Node, call
 
 PAGE = b"""<!doctype html><title>WebSocket</title><script>
 const sent = ["hello", "", "\\u00fc".repeat(1000), "x".repeat(1 << 20)];

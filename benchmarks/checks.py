@@ -143,8 +143,8 @@ def measure(options: argparse.Namespace, addresses: list[Address]) -> None:
     from twisted.internet.defer import Deferred
     from twisted.internet.task import deferLater
 
-    from alacrity.endpoints import client_endpoint
     from alacrity.health import Checks, Monitor, Verdict, standard_checks
+    from alacrity.net.transports import client_endpoint
     from alacrity.pool import (
         Check,
         Command,

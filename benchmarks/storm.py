@@ -52,7 +52,7 @@ def run_node() -> None:
     """
     from twisted.scripts.twistd import run
 
-    from alacrity.service import Alacrity
+    from alacrity.node.service import Alacrity
 
     start = Alacrity.startService
 
@@ -71,9 +71,9 @@ def _break(service: object) -> None:
     through thousands that wait, for some 40 ms at a time.)
     """
     from alacrity.health.monitor import STARTS, TICK
+    from alacrity.node.service import Alacrity
     from alacrity.pool import Report as Verdict
     from alacrity.pool import State
-    from alacrity.service import Alacrity
 
     assert isinstance(service, Alacrity)
     monitor = service.monitor
@@ -100,11 +100,11 @@ def _prepare(servers: int, port: int) -> Callable[[list[Node]], None]:
     """
     What makes a cluster begin with servers that are up.
     """
-    from alacrity.cluster.files import DirectoryFiles
-    from alacrity.cluster.members import Member
-    from alacrity.cluster.membership import bootstrap
+    from alacrity.cluster.log.files import DirectoryFiles
+    from alacrity.cluster.log.members import Member
+    from alacrity.cluster.log.storage import Storage
+    from alacrity.cluster.raft.membership import bootstrap
     from alacrity.cluster.state import Replicated, encode_state
-    from alacrity.cluster.storage import Storage
     from alacrity.pool import Pool, Server, State, TcpCheck
 
     now = time.time()

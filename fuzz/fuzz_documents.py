@@ -13,7 +13,7 @@ import atheris
 
 with atheris.instrument_imports(include=["alacrity", "json"]):
     from alacrity.management.documents import ALLOWED
-    from tests.invariants import check_registration
+    from tests.support.invariants import check_registration
 
 from fuzz import seeds
 

@@ -9,7 +9,7 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["alacrity"]):
-    from tests.invariants import check_requests
+    from tests.support.invariants import check_requests
 
 from fuzz import seeds
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.mutations.catalogue import CATALOGUE, SAMPLE
 from tests.mutations.patching import AnchorLost, Edit, Mutant, mutated
+from tests.support.places import ROOT
 
-_ROOT = Path(__file__).parent.parent
+_ROOT = ROOT
 
 AREAS = {
     "elections",
@@ -56,7 +56,7 @@ class CatalogueTests(SynchronousTestCase):
 
     def test_an_anchor_that_is_gone(self) -> None:
         for old, times in (("no such text", 0), ("self", None)):
-            edit = Edit("alacrity.cluster.raft", old, "")
+            edit = Edit("alacrity.cluster.raft.raft", old, "")
             error = self.assertRaises(AnchorLost, mutated, Mutant("m", "a", "f", (edit,)))
             self.assertIn("and must have it once: change tests/mutations/catalogue.py", str(error))
             if times is not None:

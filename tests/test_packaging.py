@@ -14,7 +14,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-SOURCE = Path(__file__).parent.parent
+from tests.support.places import ROOT
+
+SOURCE = ROOT
 
 
 def run(*command: str | Path, directory: Path) -> str:

@@ -11,10 +11,12 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.cluster.engine import Engine
-from alacrity.cluster.entries import REGULAR
-from alacrity.cluster.membership import Members, bootstrap, encode_members
-from alacrity.cluster.messages import (
+from alacrity.cluster.log.records import Snapshot
+from alacrity.cluster.log.storage import Storage
+from alacrity.cluster.raft.engine import Engine
+from alacrity.cluster.raft.entries import REGULAR
+from alacrity.cluster.raft.membership import Members, bootstrap, encode_members
+from alacrity.cluster.raft.messages import (
     AppendEntries,
     PreVote,
     Reply,
@@ -23,11 +25,9 @@ from alacrity.cluster.messages import (
     TimeoutNow,
     plain,
 )
-from alacrity.cluster.raft import LEADER
-from alacrity.cluster.records import Snapshot
-from alacrity.cluster.storage import Storage
-from alacrity.cluster.surroundings import Limits, Peer, Surroundings, Timing
-from tests.fake_files import FakeFiles
+from alacrity.cluster.raft.raft import LEADER
+from alacrity.cluster.raft.surroundings import Limits, Peer, Surroundings, Timing
+from tests.cluster.raft.test_engine import Notes, Sent
 from tests.simulation.clock import patched, use
 from tests.simulation.nodes import member, peer
 from tests.simulation.promises import INVARIANTS
@@ -35,7 +35,7 @@ from tests.simulation.raft_ledger import RaftLedger
 from tests.simulation.variants import WithoutG1, WithoutG2, WithoutG4
 from tests.simulation.watching import watching
 from tests.simulation.world import Time, World
-from tests.test_cluster_engine import Notes, Sent
+from tests.support.fake_files import FakeFiles
 
 NAMES = ("n1", "n2", "n3")
 
@@ -416,7 +416,7 @@ class _Loose(Engine):
 
 
 def plain_pre_vote_reply(message: PreVote, term: int) -> Any:
-    from alacrity.cluster.messages import PreVoteReply
+    from alacrity.cluster.raft.messages import PreVoteReply
 
     return PreVoteReply(message.term, term, granted=True)
 

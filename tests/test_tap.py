@@ -1,6 +1,6 @@
 """
 Tests for L{alacrity.tap}: the options, in so far as no process is needed for them (see
-L{tests.test_node}).
+L{tests.system.test_node}).
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from zope.interface.verify import verifyObject
 
 import alacrity
 from alacrity import tap
-from alacrity.service import Alacrity
+from alacrity.node.service import Alacrity
+from tests.support.places import ROOT
 
 
 class OptionsTests(SynchronousTestCase):
@@ -104,7 +105,7 @@ class OptionsTests(SynchronousTestCase):
             options.parent = parent
             options.parseOptions([])
             expected = given.get("logger") or (
-                None if given else "alacrity.logs.configured_observer"
+                None if given else "alacrity.runtime.logs.configured_observer"
             )
             self.assertEqual(parent.get("logger"), expected)
 
@@ -166,7 +167,7 @@ class ReactorTests(SynchronousTestCase):
         )
         run = subprocess.run(
             [sys.executable, "-c", script],
-            cwd=Path(__file__).parent.parent,
+            cwd=ROOT,
             capture_output=True,
             text=True,
             timeout=60,

@@ -15,18 +15,24 @@ import msgspec
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
-from alacrity.cluster.addresses import peer_endpoint
-from alacrity.cluster.entries import MEMBERSHIP
-from alacrity.cluster.files import DirectoryFiles, Files
-from alacrity.cluster.handshake import Identity
-from alacrity.cluster.members import Member
-from alacrity.cluster.membership import Members, bootstrap, first_snapshot, make_alone, members_of
+from alacrity.cluster.log.files import DirectoryFiles, Files
+from alacrity.cluster.log.members import Member
+from alacrity.cluster.log.storage import NAME, DamagedLog, First, Storage
+from alacrity.cluster.raft.entries import MEMBERSHIP
+from alacrity.cluster.raft.membership import (
+    Members,
+    bootstrap,
+    first_snapshot,
+    make_alone,
+    members_of,
+)
+from alacrity.cluster.raft.surroundings import CannotApply
 from alacrity.cluster.replica import Replica
 from alacrity.cluster.state import Replicated, encode_state
-from alacrity.cluster.storage import NAME, DamagedLog, First, Storage
-from alacrity.cluster.surroundings import CannotApply
-from alacrity.cluster.transport import Acquaintances, PeerTransport
-from alacrity.endpoints import server_endpoint
+from alacrity.cluster.wire.addresses import peer_endpoint
+from alacrity.cluster.wire.handshake import Identity
+from alacrity.cluster.wire.transport import Acquaintances, PeerTransport
+from alacrity.net.transports import server_endpoint
 from alacrity.pool import PoolView
 from alacrity.pool.store import NAME as POOL_NAME
 from alacrity.pool.store import StateError

@@ -14,8 +14,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.web.client import ResponseNeverReceived
 
-from alacrity.cluster.members import Member
-from alacrity.cluster.surroundings import Peer
+from alacrity.cluster.log.members import Member
+from alacrity.cluster.raft.surroundings import Peer
 
 AGAIN: Final = 1.0
 """Seconds until it asks once more."""

@@ -23,16 +23,17 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
-from alacrity.cluster.engine import Engine
-from alacrity.cluster.entries import MEMBERSHIP, REGULAR
-from alacrity.cluster.handshake import Identity
-from alacrity.cluster.members import Member
-from alacrity.cluster.membership import FIRST_INDEX, MemberChange
-from alacrity.cluster.outbox import Outbox
+from alacrity.cluster.log.members import Member
+from alacrity.cluster.log.records import Snapshot
+from alacrity.cluster.log.storage import Storage
 from alacrity.cluster.proposals import OutcomeUnknown, Proposals, Refused, Route
-from alacrity.cluster.pulse import Pulse
-from alacrity.cluster.raft import LEADER
-from alacrity.cluster.records import Snapshot
+from alacrity.cluster.raft.engine import Engine
+from alacrity.cluster.raft.entries import MEMBERSHIP, REGULAR
+from alacrity.cluster.raft.membership import FIRST_INDEX, MemberChange
+from alacrity.cluster.raft.outbox import Outbox
+from alacrity.cluster.raft.pulse import Pulse
+from alacrity.cluster.raft.raft import LEADER
+from alacrity.cluster.raft.surroundings import CannotApply, Limits, Peer, Surroundings, Timing
 from alacrity.cluster.state import (
     VERSION,
     Applied,
@@ -50,8 +51,7 @@ from alacrity.cluster.state import (
     outcome_of,
     version_of,
 )
-from alacrity.cluster.storage import Storage
-from alacrity.cluster.surroundings import CannotApply, Limits, Peer, Surroundings, Timing
+from alacrity.cluster.wire.handshake import Identity
 from alacrity.pool import Command, Outcome, PoolView
 
 __all__ = [
@@ -659,7 +659,7 @@ class Replica:
         """
         As the leader, once all members are known to speak as this program does, have the
         log say so: from then on it need not be known of each, and whoever does not is kept
-        out (see L{alacrity.cluster.transport.Acquaintances}).
+        out (see L{alacrity.cluster.wire.transport.Acquaintances}).
         """
         wanted = self.leading and self.format < VERSION <= self._engine.all_speak
         if wanted and not self._raising_format:
@@ -765,7 +765,7 @@ class Replica:
     # The engine's machine
 
     def apply(self, command: bytes) -> None:
-        """See L{Machine <alacrity.cluster.surroundings.Machine>}."""
+        """See L{Machine <alacrity.cluster.raft.surroundings.Machine>}."""
         match self._draft.apply(command):
             case Unreadable(reason):
                 raise CannotApply(reason)
@@ -777,11 +777,11 @@ class Replica:
                 self._publications.append(partial(self._proposals.resolve, request_id, outcome))
 
     def encode(self) -> bytes:
-        """See L{Machine <alacrity.cluster.surroundings.Machine>}."""
+        """See L{Machine <alacrity.cluster.raft.surroundings.Machine>}."""
         return encode_state(self.state)
 
     def restore(self, state: bytes) -> None:
-        """See L{Machine <alacrity.cluster.surroundings.Machine>}."""
+        """See L{Machine <alacrity.cluster.raft.surroundings.Machine>}."""
         try:
             restored = decode_state(state)
         except NotReadable as error:
@@ -803,20 +803,20 @@ class Replica:
         self._proposals.send_again()
 
     def readable(self, command: bytes, version: int) -> bool:
-        """See L{Machine <alacrity.cluster.surroundings.Machine>}."""
+        """See L{Machine <alacrity.cluster.raft.surroundings.Machine>}."""
         own = envelope_version(command)
         return own is not None and 1 <= own <= min(max(version, self.format), self.version)
 
     def members_changed(self, request_id: str) -> None:
-        """See L{Machine <alacrity.cluster.surroundings.Machine>}."""
+        """See L{Machine <alacrity.cluster.raft.surroundings.Machine>}."""
         self._publications.append(partial(self._proposals.resolve, request_id, None))
 
     def denied(self, request_id: str, reason: str, *, final: bool) -> None:
-        """See L{Machine <alacrity.cluster.surroundings.Machine>}."""
+        """See L{Machine <alacrity.cluster.raft.surroundings.Machine>}."""
         self._publications.append(partial(self._proposals.denied, request_id, reason, final=final))
 
     def compact(self, snapshot: Snapshot) -> None:
-        """See L{Machine <alacrity.cluster.surroundings.Machine>}."""
+        """See L{Machine <alacrity.cluster.raft.surroundings.Machine>}."""
         if not self._compacting:
             self._compacting = True
             Deferred.fromCoroutine(self._compact(snapshot)).addErrback(self._broken)

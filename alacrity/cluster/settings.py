@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Final, Protocol
 
-from alacrity.cluster.addresses import is_ip, join_address, split_address
-from alacrity.cluster.members import Member
+from alacrity.cluster.log.members import Member
+from alacrity.cluster.wire.addresses import is_ip, join_address, split_address
 
 STANDALONE: Final = "standalone"
 """The name of a node that is alone and has been given no other."""

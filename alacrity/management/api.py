@@ -49,8 +49,8 @@ from alacrity.management.site import (
     respond_problem,
     set_headers,
 )
+from alacrity.metrics.counters import Counter, Stats
 from alacrity.pool import Deregister, Deregistered, PoolView, Propose, Register, Registered, Server
-from alacrity.stats import Counter, Stats
 
 if TYPE_CHECKING:
     from klein import Klein

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from twisted.web.server import Request
 
-from alacrity.cluster.members import Member
+from alacrity.cluster.log.members import Member
 from alacrity.cluster.proposals import OutcomeUnknown, Refused
 from alacrity.cluster.replica import ClusterStatus
 from alacrity.management.calls import Answer, call

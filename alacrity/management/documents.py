@@ -16,10 +16,10 @@ from typing import Final, Protocol, TypeVar
 
 from msgspec import UNSET, Struct, UnsetType
 
-from alacrity.cluster.addresses import is_ip, join_address, split_address
-from alacrity.cluster.members import Member
+from alacrity.cluster.log.members import Member
 from alacrity.cluster.replica import ClusterStatus
 from alacrity.cluster.settings import ADDRESS, NAME, is_name
+from alacrity.cluster.wire.addresses import is_ip, join_address, split_address
 from alacrity.http1.fields import valid_host
 from alacrity.management.problems import Problem, shown
 from alacrity.management.schemas import (
@@ -37,9 +37,9 @@ from alacrity.management.schemas import (
     TcpCheckDocument,
 )
 from alacrity.management.strict import fault, read
+from alacrity.metrics.counters import Counter
 from alacrity.pool import Check, HttpCheck, Server, TcpCheck
 from alacrity.pool.model import SHORTEST_INTERVAL, SHORTEST_TIMEOUT
-from alacrity.stats import Counter
 
 ALLOWED: Final[Mapping[str, str]] = {
     "": "a JSON object with ip, port, check, weight",

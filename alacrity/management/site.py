@@ -20,10 +20,10 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
-from alacrity.descriptors import slack
 from alacrity.management.connections import IDLE_SECONDS, BoundedChannel, TooMany
 from alacrity.management.pages import split_target
 from alacrity.management.problems import MEDIA_TYPE, TITLES, Problem
+from alacrity.node.descriptors import slack
 
 _log: Final = Logger()
 

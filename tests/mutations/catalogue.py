@@ -13,7 +13,7 @@ _MUTANTS: Final = (
         "vote-forgotten",
         "elections",
         "A node forgets at restart whom it voted for",
-        (Edit("alacrity.cluster.raft", "storage.getVotedForNodeId()", "None"),),
+        (Edit("alacrity.cluster.raft.raft", "storage.getVotedForNodeId()", "None"),),
         seed=2,
     ),
     Mutant(
@@ -22,7 +22,7 @@ _MUTANTS: Final = (
         "A node forgets its term at restart",
         (
             Edit(
-                "alacrity.cluster.raft",
+                "alacrity.cluster.raft.raft",
                 "max(storage.getCurrentTerm(), storage[-1][2])",
                 "storage[-1][2]",
             ),
@@ -60,7 +60,7 @@ _MUTANTS: Final = (
         "Votes are not on disk before they leave",
         (
             Edit(
-                "alacrity.cluster.storage",
+                "alacrity.cluster.log.storage",
                 "self._change(Term(term, votedForNodeId))",
                 "self._change(Term(term, votedForNodeId), urgent=False)",
             ),
@@ -71,7 +71,7 @@ _MUTANTS: Final = (
         "duplicate-votes",
         "elections",
         "A vote that comes twice counts twice",
-        (Edit("alacrity.cluster.elections", "self._votes.add(peer)", "pass"),),
+        (Edit("alacrity.cluster.raft.elections", "self._votes.add(peer)", "pass"),),
         seed=9,
     ),
     Mutant(
@@ -80,7 +80,7 @@ _MUTANTS: Final = (
         "Votes of those that are no members count",
         (
             Edit(
-                "alacrity.cluster.elections",
+                "alacrity.cluster.raft.elections",
                 "in self._SyncObj__otherNodes - self._votes",
                 "not in self._votes",
             ),
@@ -93,7 +93,7 @@ _MUTANTS: Final = (
         "A vote of an earlier term counts",
         (
             Edit(
-                "alacrity.cluster.elections",
+                "alacrity.cluster.raft.elections",
                 "if vote.term == self.term and peer",
                 'message = {**message, "term": self.term}\n        if peer',
             ),
@@ -113,7 +113,7 @@ _MUTANTS: Final = (
         "Who voted in an earlier term is not counted in this one",
         (
             Edit(
-                "alacrity.cluster.elections",
+                "alacrity.cluster.raft.elections",
                 "            self._votes = set()\n            self._canvass = set()",
                 "            self._canvass = set()",
             ),
@@ -126,7 +126,7 @@ _MUTANTS: Final = (
         "A node stands without asking before",
         (
             Edit(
-                "alacrity.cluster.elections",
+                "alacrity.cluster.raft.elections",
                 "if len(self._canvass) + 1 > (len(self._SyncObj__otherNodes) + 1) / 2:",
                 "if True:",
             ),
@@ -139,7 +139,7 @@ _MUTANTS: Final = (
         "Half of the members are enough in a pre-vote",
         (
             Edit(
-                "alacrity.cluster.elections",
+                "alacrity.cluster.raft.elections",
                 "if len(self._canvass) + 1 > (",
                 "if len(self._canvass) + 1 >= (",
             ),
@@ -152,7 +152,7 @@ _MUTANTS: Final = (
         "Pre-votes of those that are no members count",
         (
             Edit(
-                "alacrity.cluster.elections",
+                "alacrity.cluster.raft.elections",
                 "            and self.role != LEADER\n            and peer in self._SyncObj__otherNodes",
                 "            and self.role != LEADER",
             ),
@@ -163,14 +163,14 @@ _MUTANTS: Final = (
         "pre-vote-despite-leader",
         "elections",
         "A pre-vote is granted while a leader is heard",
-        (Edit("alacrity.cluster.elections", "            and not followed\n", ""),),
+        (Edit("alacrity.cluster.raft.elections", "            and not followed\n", ""),),
         seed=0,
     ),
     Mutant(
         "pre-vote-for-short-log",
         "elections",
         "A pre-vote is granted to whose log is behind",
-        (Edit("alacrity.cluster.elections", ">= (log[-1][2], log[-1][1])", ">= (0, 0)"),),
+        (Edit("alacrity.cluster.raft.elections", ">= (log[-1][2], log[-1][1])", ">= (0, 0)"),),
         seed=2,
     ),
     Mutant(
@@ -179,7 +179,7 @@ _MUTANTS: Final = (
         "An answer to an earlier canvass counts",
         (
             Edit(
-                "alacrity.cluster.elections",
+                "alacrity.cluster.raft.elections",
                 "message.term == self._canvass_term == self.term + 1",
                 "True",
             ),
@@ -190,7 +190,11 @@ _MUTANTS: Final = (
         "waiting-node-votes",
         "elections",
         "A node that waits to be taken in votes",
-        (Edit("alacrity.cluster.elections", "return self.configuration != ()", "return True"),),
+        (
+            Edit(
+                "alacrity.cluster.raft.elections", "return self.configuration != ()", "return True"
+            ),
+        ),
         seed=96,
     ),
     Mutant(
@@ -212,7 +216,7 @@ _MUTANTS: Final = (
         "A reply of a later term does not depose a leader",
         (
             Edit(
-                "alacrity.cluster.engine",
+                "alacrity.cluster.raft.engine",
                 "            self._see_term(term)\n        return term ==",
                 "            pass\n        return term ==",
             ),
@@ -223,7 +227,7 @@ _MUTANTS: Final = (
         "later-pre-vote-ignored",
         "elections",
         "A reply of a later term to a pre-vote is passed over",
-        (Edit("alacrity.cluster.elections", "self._see_term(message.current)", "pass"),),
+        (Edit("alacrity.cluster.raft.elections", "self._see_term(message.current)", "pass"),),
         seed=2,
     ),
     Mutant(
@@ -232,7 +236,7 @@ _MUTANTS: Final = (
         "A leader hands over to who has not the whole log",
         (
             Edit(
-                "alacrity.cluster.elections",
+                "alacrity.cluster.raft.elections",
                 "            and self._SyncObj__raftMatchIndex[peer] == self.last_index\n",
                 "",
             ),
@@ -243,14 +247,20 @@ _MUTANTS: Final = (
         "hand-over-never",
         "elections",
         "A leader that is asked to hand over does not",
-        (Edit("alacrity.cluster.elections", "self._send(able[0], TimeoutNow(self.term))", "pass"),),
+        (
+            Edit(
+                "alacrity.cluster.raft.elections",
+                "self._send(able[0], TimeoutNow(self.term))",
+                "pass",
+            ),
+        ),
         seed=0,
     ),
     Mutant(
         "hand-over-unforwarded",
         "elections",
         "A follower does not pass on that the leader shall hand over",
-        (Edit("alacrity.cluster.elections", "self._send(leader, HandOver(target))", "pass"),),
+        (Edit("alacrity.cluster.raft.elections", "self._send(leader, HandOver(target))", "pass"),),
         seed=0,
     ),
     Mutant(
@@ -259,7 +269,7 @@ _MUTANTS: Final = (
         "A node that is no member asks for pre-votes",
         (
             Edit(
-                "alacrity.cluster.elections",
+                "alacrity.cluster.raft.elections",
                 "        if not self.is_member:\n            return\n        self._canvass = set()",
                 "        self._canvass = set()",
             ),
@@ -292,7 +302,7 @@ _MUTANTS: Final = (
         "A reply to an earlier leadership counts",
         (
             Edit(
-                "alacrity.cluster.engine",
+                "alacrity.cluster.raft.engine",
                 "return term == self.term and self.role == LEADER",
                 "return self.role == LEADER",
             ),
@@ -305,7 +315,7 @@ _MUTANTS: Final = (
         "A reply of a stranger is taken",
         (
             Edit(
-                "alacrity.cluster.engine",
+                "alacrity.cluster.raft.engine",
                 " and self.role == LEADER and peer in self._peers",
                 " and self.role == LEADER",
             ),
@@ -318,7 +328,7 @@ _MUTANTS: Final = (
         "A follower is taken to have one entry more",
         (
             Edit(
-                "alacrity.cluster.replication",
+                "alacrity.cluster.raft.replication",
                 "max(match, message.next_node_idx - 1)",
                 "max(match, message.next_node_idx)",
             ),
@@ -329,7 +339,13 @@ _MUTANTS: Final = (
         "denial-confirms",
         "replication",
         "What a follower lacks is taken for confirmed",
-        (Edit("alacrity.cluster.replication", "        if message.success:", "        if True:"),),
+        (
+            Edit(
+                "alacrity.cluster.raft.replication",
+                "        if message.success:",
+                "        if True:",
+            ),
+        ),
         seed=8,
     ),
     Mutant(
@@ -338,7 +354,7 @@ _MUTANTS: Final = (
         "A new leader goes by what followers confirmed to it before",
         (
             Edit(
-                "alacrity.cluster.replication",
+                "alacrity.cluster.raft.replication",
                 "            self._SyncObj__raftMatchIndex[peer] = 0\n            self._probe(peer, self.last_index + 1)\n        self._transfers",
                 "            self._probe(peer, self.last_index + 1)\n        self._transfers",
             ),
@@ -356,7 +372,7 @@ _MUTANTS: Final = (
         "An answer to an earlier attempt says where to go on",
         (
             Edit(
-                "alacrity.cluster.replication",
+                "alacrity.cluster.raft.replication",
                 "current = message.probe == self._probes[peer]",
                 "current = True",
             ),
@@ -367,7 +383,7 @@ _MUTANTS: Final = (
         "prev-term-wrong",
         "replication",
         "Messages tell the leader's term as that of the entry before",
-        (Edit("alacrity.cluster.replication", "log[upcoming - 1 - first][2]", "self.term"),),
+        (Edit("alacrity.cluster.raft.replication", "log[upcoming - 1 - first][2]", "self.term"),),
         seed=0,
     ),
     Mutant(
@@ -376,7 +392,7 @@ _MUTANTS: Final = (
         "A leader tells followers that all is committed",
         (
             Edit(
-                "alacrity.cluster.replication",
+                "alacrity.cluster.raft.replication",
                 "                    self.term,\n                    self.commit_index,",
                 "                    self.term,\n                    self.last_index,",
             ),
@@ -389,7 +405,7 @@ _MUTANTS: Final = (
         "Each slice of a snapshot is the first",
         (
             Edit(
-                "alacrity.cluster.replication",
+                "alacrity.cluster.raft.replication",
                 "transfer.offset : transfer.offset + self._limits.slice",
                 ": self._limits.slice",
             ),
@@ -400,14 +416,14 @@ _MUTANTS: Final = (
         "snapshot-without-members",
         "replication",
         "A snapshot goes to a follower without the members",
-        (Edit("alacrity.cluster.replication", "list(snapshot.members)", "[]"),),
+        (Edit("alacrity.cluster.raft.replication", "list(snapshot.members)", "[]"),),
         seed=1,
     ),
     Mutant(
         "ahead-unbounded",
         "replication",
         "A follower is sent any number of entries ahead",
-        (Edit("alacrity.cluster.replication", "+ self._limits.ahead", "+ (1 << 40)"),),
+        (Edit("alacrity.cluster.raft.replication", "+ self._limits.ahead", "+ (1 << 40)"),),
         seed=6,
     ),
     Mutant(
@@ -416,7 +432,7 @@ _MUTANTS: Final = (
         "A message has any number of entries",
         (
             Edit(
-                "alacrity.cluster.replication",
+                "alacrity.cluster.raft.replication",
                 "self._SyncObj__getEntries(upcoming, None, self._limits.batch)",
                 "self._SyncObj__getEntries(upcoming, None, 1 << 40)",
             ),
@@ -440,7 +456,7 @@ _MUTANTS: Final = (
         "versions-outlive-leadership",
         "replication",
         "A new leader goes by versions that it was told before",
-        (Edit("alacrity.cluster.replication", "self._versions.clear()", "pass"),),
+        (Edit("alacrity.cluster.raft.replication", "self._versions.clear()", "pass"),),
         seed=0,
     ),
     Mutant(
@@ -449,7 +465,7 @@ _MUTANTS: Final = (
         "A leader goes by the version of a member before its restart",
         (
             Edit(
-                "alacrity.cluster.replication",
+                "alacrity.cluster.raft.replication",
                 "        # It may have been restarted as another version.\n        self._versions.pop(node, None)",
                 "",
             ),
@@ -462,7 +478,7 @@ _MUTANTS: Final = (
         "A snapshot goes on where the lost connection was",
         (
             Edit(
-                "alacrity.cluster.replication",
+                "alacrity.cluster.raft.replication",
                 "        self._transfers.pop(node, None)\n        # It may",
                 "        # It may",
             ),
@@ -475,7 +491,7 @@ _MUTANTS: Final = (
         "Any message proves the whole log",
         (
             Edit(
-                "alacrity.cluster.engine",
+                "alacrity.cluster.raft.engine",
                 "        return index\n\n    def _take",
                 "        return self.last_index\n\n    def _take",
             ),
@@ -486,14 +502,14 @@ _MUTANTS: Final = (
         "truncate-always",
         "following",
         "Each message truncates",
-        (Edit("alacrity.cluster.engine", "if log[index - first][2] == term:", "if False:"),),
+        (Edit("alacrity.cluster.raft.engine", "if log[index - first][2] == term:", "if False:"),),
         seed=0,
     ),
     Mutant(
         "truncate-never",
         "following",
         "Entries that contradict the leader's stay",
-        (Edit("alacrity.cluster.engine", "if log[index - first][2] == term:", "if True:"),),
+        (Edit("alacrity.cluster.raft.engine", "if log[index - first][2] == term:", "if True:"),),
         seed=0,
     ),
     Mutant(
@@ -502,7 +518,7 @@ _MUTANTS: Final = (
         "A follower commits what no message has proved",
         (
             Edit(
-                "alacrity.cluster.following",
+                "alacrity.cluster.raft.following",
                 "self._commit(min(message.commit_index, verified))",
                 "self._commit(min(message.commit_index, self.last_index))",
             ),
@@ -515,7 +531,7 @@ _MUTANTS: Final = (
         "Entries are taken whatever stands before them",
         (
             Edit(
-                "alacrity.cluster.following",
+                "alacrity.cluster.raft.following",
                 "(prev > last or log[prev - first][2] != message.prev_term)",
                 "prev > last",
             ),
@@ -528,7 +544,7 @@ _MUTANTS: Final = (
         "A follower confirms its whole log",
         (
             Edit(
-                "alacrity.cluster.following",
+                "alacrity.cluster.raft.following",
                 "max(verified, self.commit_index) + 1",
                 "self.last_index + 1",
             ),
@@ -539,7 +555,7 @@ _MUTANTS: Final = (
         "old-leader-followed",
         "following",
         "A leader of an earlier term is followed",
-        (Edit("alacrity.cluster.following", "if term < self.term:", "if False:"),),
+        (Edit("alacrity.cluster.raft.following", "if term < self.term:", "if False:"),),
         seed=0,
     ),
     Mutant(
@@ -548,7 +564,7 @@ _MUTANTS: Final = (
         "A follower does not keep a later leader's term",
         (
             Edit(
-                "alacrity.cluster.following",
+                "alacrity.cluster.raft.following",
                 "            self._SyncObj__setCurrentTerm(term, None)",
                 "            self._SyncObj__raftCurrentTerm = term",
             ),
@@ -561,7 +577,7 @@ _MUTANTS: Final = (
         "A follower stands though it hears the leader",
         (
             Edit(
-                "alacrity.cluster.following",
+                "alacrity.cluster.raft.following",
                 "        if not self._SyncObj__transferInProgress:\n            self._postpone()",
                 "",
             ),
@@ -572,7 +588,7 @@ _MUTANTS: Final = (
         "leader-unheard",
         "following",
         "A follower does not note when it heard the leader",
-        (Edit("alacrity.cluster.following", "self._heard = self._now()", "pass"),),
+        (Edit("alacrity.cluster.raft.following", "self._heard = self._now()", "pass"),),
         seed=0,
     ),
     Mutant(
@@ -581,7 +597,7 @@ _MUTANTS: Final = (
         "Members by an entry that was truncated go on to count",
         (
             Edit(
-                "alacrity.cluster.engine",
+                "alacrity.cluster.raft.engine",
                 "log.deleteEntriesFrom(index - first)\n                changed = True",
                 "log.deleteEntriesFrom(index - first)",
             ),
@@ -594,7 +610,7 @@ _MUTANTS: Final = (
         "On a follower, members count once they are applied",
         (
             Edit(
-                "alacrity.cluster.engine",
+                "alacrity.cluster.raft.engine",
                 "changed = changed or command[:1] == MEMBERSHIP",
                 "changed = bool(changed)",
             ),
@@ -605,7 +621,13 @@ _MUTANTS: Final = (
         "install-drops-tail",
         "following",
         "A snapshot throws away what the log has beyond",
-        (Edit("alacrity.cluster.engine", "if at < len(log) and log[at][2] == term:", "if False:"),),
+        (
+            Edit(
+                "alacrity.cluster.raft.engine",
+                "if at < len(log) and log[at][2] == term:",
+                "if False:",
+            ),
+        ),
         seed=84,
     ),
     Mutant(
@@ -614,7 +636,7 @@ _MUTANTS: Final = (
         "A snapshot keeps what contradicts the leader's log",
         (
             Edit(
-                "alacrity.cluster.engine",
+                "alacrity.cluster.raft.engine",
                 "if at < len(log) and log[at][2] == term:\n            entries = log[at:]",
                 "if at < len(log):\n            entries = [(log[at][0], index, term), *log[at + 1 :]]",
             ),
@@ -627,7 +649,7 @@ _MUTANTS: Final = (
         "A snapshot takes a node back",
         (
             Edit(
-                "alacrity.cluster.following",
+                "alacrity.cluster.raft.following",
                 "if message.last_index <= self.commit_index:",
                 "if False:",
             ),
@@ -640,7 +662,7 @@ _MUTANTS: Final = (
         "Slices of two snapshots make one",
         (
             Edit(
-                "alacrity.cluster.following",
+                "alacrity.cluster.raft.following",
                 "if self._arrival is None or self._arrival.key != key:",
                 "if self._arrival is None:",
             ),
@@ -653,7 +675,7 @@ _MUTANTS: Final = (
         "A slice is taken wherever it begins",
         (
             Edit(
-                "alacrity.cluster.following",
+                "alacrity.cluster.raft.following",
                 "if message.offset == len(data) and len(data)",
                 "if len(data)",
             ),
@@ -666,7 +688,7 @@ _MUTANTS: Final = (
         "A follower confirms a snapshot of which it has a part",
         (
             Edit(
-                "alacrity.cluster.following",
+                "alacrity.cluster.raft.following",
                 "if len(data) < message.size:\n            self._send",
                 "if len(data) < message.size:\n            self._reply(peer, message.last_index + 1, message.probe, success=True)\n            self._send",
             ),
@@ -679,7 +701,7 @@ _MUTANTS: Final = (
         "Frames are written and not synced",
         (
             Edit(
-                "alacrity.cluster.storage",
+                "alacrity.cluster.log.storage",
                 "                if self._fsync:\n",
                 "                if False:\n",
             ),
@@ -692,7 +714,7 @@ _MUTANTS: Final = (
         "Entries are not on disk before they are confirmed",
         (
             Edit(
-                "alacrity.cluster.storage",
+                "alacrity.cluster.log.storage",
                 "self._change(Append(idx, term, bytes(command)))",
                 "self._change(Append(idx, term, bytes(command)), urgent=False)",
             ),
@@ -705,7 +727,7 @@ _MUTANTS: Final = (
         "Only whole files are waited for",
         (
             Edit(
-                "alacrity.cluster.storage",
+                "alacrity.cluster.log.storage",
                 "return self._whole or self._urgent or self._adopted is not None",
                 "return self._whole or self._adopted is not None",
             ),
@@ -718,7 +740,7 @@ _MUTANTS: Final = (
         "A new file has no vote",
         (
             Edit(
-                "alacrity.cluster.kept",
+                "alacrity.cluster.log.kept",
                 "records.append(Term(self.term, self.vote))",
                 "records.append(Term(self.term, None))",
             ),
@@ -731,7 +753,9 @@ _MUTANTS: Final = (
         "A new file has no term",
         (
             Edit(
-                "alacrity.cluster.kept", "        records.append(Term(self.term, self.vote))\n", ""
+                "alacrity.cluster.log.kept",
+                "        records.append(Term(self.term, self.vote))\n",
+                "",
             ),
         ),
         seed=1,
@@ -742,7 +766,7 @@ _MUTANTS: Final = (
         "A new file has not what changed while it was written",
         (
             Edit(
-                "alacrity.cluster.storage",
+                "alacrity.cluster.log.storage",
                 "            if self._rewrite is not None:\n                self._rewrite.note(record)",
                 "",
             ),
@@ -755,7 +779,7 @@ _MUTANTS: Final = (
         "A new file has not what changed before it took the old one's place",
         (
             Edit(
-                "alacrity.cluster.storage",
+                "alacrity.cluster.log.storage",
                 "            if self._adopted is not None:\n                self._adopted.note(record)",
                 "",
             ),
@@ -768,7 +792,7 @@ _MUTANTS: Final = (
         "What changed while a file was written is not synced",
         (
             Edit(
-                "alacrity.cluster.rewrite",
+                "alacrity.cluster.log.rewrite",
                 "self._since))\n                file.sync()",
                 "self._since))",
             ),
@@ -779,7 +803,7 @@ _MUTANTS: Final = (
         "name-unsynced",
         "storage",
         "A new file's name is not synced",
-        (Edit("alacrity.cluster.rewrite", "    files.sync_names()\n", ""),),
+        (Edit("alacrity.cluster.log.rewrite", "    files.sync_names()\n", ""),),
         seed=0,
     ),
     Mutant(
@@ -788,7 +812,7 @@ _MUTANTS: Final = (
         "A new file is not synced before it takes the old one's place",
         (
             Edit(
-                "alacrity.cluster.rewrite",
+                "alacrity.cluster.log.rewrite",
                 "        file.sync()\n    except BaseException:\n        file.close()\n        _try",
                 "    except BaseException:\n        file.close()\n        _try",
             ),
@@ -801,12 +825,12 @@ _MUTANTS: Final = (
         "A snapshot of entries that were truncated meanwhile is taken",
         (
             Edit(
-                "alacrity.cluster.storage",
+                "alacrity.cluster.log.storage",
                 "if not taken or not fits(rewrite.snapshot, kept.log):",
                 "if not taken:",
             ),
             Edit(
-                "alacrity.cluster.rewrite",
+                "alacrity.cluster.log.rewrite",
                 "            self.abandoned = True\n\n    @property",
                 "            pass\n\n    @property",
             ),
@@ -818,10 +842,12 @@ _MUTANTS: Final = (
         "A snapshot is taken that another one has overtaken",
         (
             Edit(
-                "alacrity.cluster.storage", "current = self._rewrite is rewrite", "current = True"
+                "alacrity.cluster.log.storage",
+                "current = self._rewrite is rewrite",
+                "current = True",
             ),
             Edit(
-                "alacrity.cluster.storage",
+                "alacrity.cluster.log.storage",
                 "                self._rewrite.abandoned = True\n                self._rewrite = None",
                 "                self._rewrite = None",
             ),
@@ -834,7 +860,7 @@ _MUTANTS: Final = (
         "After a failed write, what follows is appended to what that left",
         (
             Edit(
-                "alacrity.cluster.storage",
+                "alacrity.cluster.log.storage",
                 "            with self._lock:\n                self._whole = True\n            raise",
                 "            raise",
             ),
@@ -846,7 +872,7 @@ _MUTANTS: Final = (
         "Compaction drops an entry too many",
         (
             Edit(
-                "alacrity.cluster.storage",
+                "alacrity.cluster.log.storage",
                 "kept.drop_before(rewrite.snapshot.first_kept)",
                 "kept.drop_before(rewrite.snapshot.first_kept + 1)",
             ),
@@ -859,7 +885,7 @@ _MUTANTS: Final = (
         "What was truncated is there again after a restart",
         (
             Edit(
-                "alacrity.cluster.kept",
+                "alacrity.cluster.log.kept",
                 "                self._drop(slice(max(0, index - log[0][1]) if log else 0, None))",
                 "                return",
             ),
@@ -872,7 +898,7 @@ _MUTANTS: Final = (
         "A new file has no snapshot",
         (
             Edit(
-                "alacrity.cluster.kept",
+                "alacrity.cluster.log.kept",
                 "if snapshot is None else [snapshot]",
                 "if True else [snapshot]",
             ),
@@ -885,7 +911,7 @@ _MUTANTS: Final = (
         "A node starts with a commit index beyond its log",
         (
             Edit(
-                "alacrity.cluster.storage",
+                "alacrity.cluster.log.storage",
                 "return min(self._kept.commit, log[-1][1]) if log else 1",
                 "return self._kept.commit",
             ),
@@ -898,7 +924,7 @@ _MUTANTS: Final = (
         "Truncations do not ask for the disk",
         (
             Edit(
-                "alacrity.cluster.storage",
+                "alacrity.cluster.log.storage",
                 "self._change(TruncateFrom(log[entryFrom][1]))",
                 "self._change(TruncateFrom(log[entryFrom][1]), urgent=False)",
             ),
@@ -911,7 +937,7 @@ _MUTANTS: Final = (
         "Two changes of the members are under way at once",
         (
             Edit(
-                "alacrity.cluster.engine",
+                "alacrity.cluster.raft.engine",
                 "and applied >= first and applied >= self._change_index",
                 "and applied >= first",
             ),
@@ -924,7 +950,7 @@ _MUTANTS: Final = (
         "The members change before the leader has committed in its term",
         (
             Edit(
-                "alacrity.cluster.engine",
+                "alacrity.cluster.raft.engine",
                 "and applied >= first and applied >= self._change_index",
                 "and applied >= self._change_index",
             ),
@@ -937,7 +963,7 @@ _MUTANTS: Final = (
         "Learners count in majorities",
         (
             Edit(
-                "alacrity.cluster.reconfiguration",
+                "alacrity.cluster.raft.reconfiguration",
                 "{Peer(each) for each in self.configuration} - {own}\n",
                 "({Peer(each) for each in self.configuration} | set(self._learners)) - {own}\n",
             ),
@@ -950,7 +976,7 @@ _MUTANTS: Final = (
         "Members count only once they are applied",
         (
             Edit(
-                "alacrity.cluster.reconfiguration",
+                "alacrity.cluster.raft.reconfiguration",
                 "members_at(self._SyncObj__raftLog, self.last_index)",
                 "members_at(self._SyncObj__raftLog, self.applied_index)",
             ),
@@ -963,7 +989,7 @@ _MUTANTS: Final = (
         "A leader counts new members only once they are applied",
         (
             Edit(
-                "alacrity.cluster.reconfiguration",
+                "alacrity.cluster.raft.reconfiguration",
                 "self._change_index = self.last_index\n            self._configure()",
                 "self._change_index = self.last_index",
             ),
@@ -976,7 +1002,7 @@ _MUTANTS: Final = (
         "A node is taken in before it has the log",
         (
             Edit(
-                "alacrity.cluster.reconfiguration",
+                "alacrity.cluster.raft.reconfiguration",
                 "        return match >= max(",
                 "        return True or match >= max(",
             ),
@@ -989,7 +1015,7 @@ _MUTANTS: Final = (
         "A leader removes itself, and leads on",
         (
             Edit(
-                "alacrity.cluster.reconfiguration",
+                "alacrity.cluster.raft.reconfiguration",
                 "if change.remove == self._member.name:",
                 "if False:",
             ),
@@ -1002,7 +1028,7 @@ _MUTANTS: Final = (
         "The last member is removed",
         (
             Edit(
-                "alacrity.cluster.reconfiguration",
+                "alacrity.cluster.raft.reconfiguration",
                 "            if not left:",
                 "            if False:",
             ),
@@ -1015,7 +1041,7 @@ _MUTANTS: Final = (
         "What a learner confirmed counts after it has lost its disk",
         (
             Edit(
-                "alacrity.cluster.reconfiguration",
+                "alacrity.cluster.raft.reconfiguration",
                 "if self._learners.pop(node, None) is not None:",
                 "if False:",
             ),
@@ -1028,7 +1054,9 @@ _MUTANTS: Final = (
         "A member that was removed and added again is taken for the former one",
         (
             Edit(
-                "alacrity.cluster.reconfiguration", "if seats.get(peer, seat) != seat}", "if False}"
+                "alacrity.cluster.raft.reconfiguration",
+                "if seats.get(peer, seat) != seat}",
+                "if False}",
             ),
         ),
     ),
@@ -1038,7 +1066,7 @@ _MUTANTS: Final = (
         "An entry about the members has no incarnations",
         (
             Edit(
-                "alacrity.cluster.reconfiguration",
+                "alacrity.cluster.raft.reconfiguration",
                 "return msgspec.structs.replace(member, incarnation=incarnation)",
                 "return member",
             ),
@@ -1051,7 +1079,7 @@ _MUTANTS: Final = (
         "A snapshot has members that are not committed",
         (
             Edit(
-                "alacrity.cluster.commands",
+                "alacrity.cluster.raft.commands",
                 "members_at(self._SyncObj__raftLog, applied)",
                 "self.configuration",
             ),
@@ -1064,7 +1092,7 @@ _MUTANTS: Final = (
         "A removed node does not learn of it",
         (
             Edit(
-                "alacrity.cluster.reconfiguration",
+                "alacrity.cluster.raft.reconfiguration",
                 "                # So that it learns that it was removed.\n                self._replicate(peer)",
                 "                pass",
             ),
@@ -1077,7 +1105,7 @@ _MUTANTS: Final = (
         "A member is let in without its files",
         (
             Edit(
-                "alacrity.cluster.transport",
+                "alacrity.cluster.wire.transport",
                 "elif expected != peer.incarnation and peer.seat <= member.seat:",
                 "elif False:",
             ),
@@ -1090,7 +1118,7 @@ _MUTANTS: Final = (
         "Under which incarnation a member was met is not kept",
         (
             Edit(
-                "alacrity.cluster.transport",
+                "alacrity.cluster.wire.transport",
                 "self._storage.remember_peer(peer.name, peer.incarnation)",
                 "pass",
             ),
@@ -1254,7 +1282,7 @@ _MUTANTS: Final = (
         "backlog-unbounded",
         "proposals",
         "Any number of entries is open",
-        (Edit("alacrity.cluster.commands", "> self._limits.backlog", "> (1 << 40)"),),
+        (Edit("alacrity.cluster.raft.commands", "> self._limits.backlog", "> (1 << 40)"),),
         seed=19,
     ),
     Mutant(
@@ -1263,7 +1291,7 @@ _MUTANTS: Final = (
         "What is appended is denied",
         (
             Edit(
-                "alacrity.cluster.commands",
+                "alacrity.cluster.raft.commands",
                 "            self._append(command)",
                 '            self._append(command)\n            self._deny(origin, Denial(request_id, "no", final=True))',
             ),
@@ -1276,7 +1304,7 @@ _MUTANTS: Final = (
         "A command is appended that a member does not understand",
         (
             Edit(
-                "alacrity.cluster.commands",
+                "alacrity.cluster.raft.commands",
                 "not self._machine.readable(command[1:], self._common_version())",
                 "False",
             ),
@@ -1287,7 +1315,13 @@ _MUTANTS: Final = (
         "unheard-counted",
         "proposals",
         "A command is appended before the members have said their versions",
-        (Edit("alacrity.cluster.commands", "elif not (self._all_heard() or", "elif not (True or"),),
+        (
+            Edit(
+                "alacrity.cluster.raft.commands",
+                "elif not (self._all_heard() or",
+                "elif not (True or",
+            ),
+        ),
         seed=65,
     ),
     Mutant(
@@ -1296,7 +1330,7 @@ _MUTANTS: Final = (
         "The log grows for ever",
         (
             Edit(
-                "alacrity.cluster.commands",
+                "alacrity.cluster.raft.commands",
                 "if not many and not self._is_large(patience):",
                 "if True:",
             ),
@@ -1374,7 +1408,7 @@ _MUTANTS: Final = (
         "What was sent on one connection leaves on a later one",
         (
             Edit(
-                "alacrity.cluster.outbox",
+                "alacrity.cluster.raft.outbox",
                 "            elif connection == self._happened.get(node.id, 0):",
                 "            else:",
             ),
@@ -1413,7 +1447,7 @@ _MUTANTS: Final = (
         "A node applies again what its snapshot contains",
         (
             Edit(
-                "alacrity.cluster.raft",
+                "alacrity.cluster.raft.raft",
                 "            self._SyncObj__raftLastApplied = snapshot.last_index\n",
                 "",
             ),
@@ -1445,7 +1479,7 @@ _MUTANTS: Final = (
         "A node says that it leads before it has applied what was committed before",
         (
             Edit(
-                "alacrity.cluster.raft",
+                "alacrity.cluster.raft.raft",
                 "return self.role == LEADER and first is not None and self.applied_index >= first",
                 "return self.role == LEADER",
             ),

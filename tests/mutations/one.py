@@ -18,13 +18,13 @@ from tests.mutations import patching
 from tests.mutations.catalogue import CATALOGUE
 
 TESTS: Final = (
-    "tests/test_cluster_engine.py",
-    "tests/test_cluster_replica.py",
-    "tests/test_cluster_storage.py",
-    "tests/test_cluster_state.py",
-    "tests/test_cluster_joining.py",
-    "tests/test_cluster_transport.py",
-    "tests/test_cluster_handshake.py",
+    "tests/cluster/raft/test_engine.py",
+    "tests/cluster/test_replica.py",
+    "tests/cluster/log/test_storage.py",
+    "tests/cluster/test_state.py",
+    "tests/cluster/test_membership_changes.py",
+    "tests/cluster/wire/test_transport.py",
+    "tests/cluster/wire/test_handshake.py",
 )
 """The unit tests that a mutant meets."""
 

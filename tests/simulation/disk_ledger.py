@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from tests.fake_files import FakeFiles
 from tests.simulation.durable import Durable, Names
 from tests.simulation.ledger import Ledger
 from tests.simulation.promises import INVARIANTS
 from tests.simulation.world import Time
+from tests.support.fake_files import FakeFiles
 
 
 class Observed(Protocol):

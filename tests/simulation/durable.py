@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from alacrity.cluster import records
-from alacrity.cluster.entries import MEMBERSHIP
-from alacrity.cluster.membership import decode_members
-from alacrity.cluster.records import Append, Snapshot, Term, TruncateFrom, TruncateTo
-from alacrity.cluster.storage import NAME
-from tests.fake_files import FakeFiles
+from alacrity.cluster.log import records
+from alacrity.cluster.log.records import Append, Snapshot, Term, TruncateFrom, TruncateTo
+from alacrity.cluster.log.storage import NAME
+from alacrity.cluster.raft.entries import MEMBERSHIP
+from alacrity.cluster.raft.membership import decode_members
+from tests.support.fake_files import FakeFiles
 
 Names: TypeAlias = tuple[str, ...]
 

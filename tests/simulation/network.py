@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from pysyncobj.transport import Transport
 
-from alacrity.cluster.handshake import Accept, Identity
+from alacrity.cluster.wire.handshake import Accept, Identity
 from tests.simulation.world import Time, World
 
 _ONCE: Final = {"apply_command", "apply_command_response"}

@@ -16,24 +16,24 @@ from pysyncobj.journal import MemoryJournal
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
-from alacrity.cluster.engine import Engine
-from alacrity.cluster.handshake import Accept, Identity
-from alacrity.cluster.members import Member
-from alacrity.cluster.membership import bootstrap
-from alacrity.cluster.raft import LEADER
+from alacrity.cluster.log.members import Member
+from alacrity.cluster.log.storage import Storage
+from alacrity.cluster.raft.engine import Engine
+from alacrity.cluster.raft.membership import bootstrap
+from alacrity.cluster.raft.raft import LEADER
+from alacrity.cluster.raft.surroundings import Peer
 from alacrity.cluster.replica import OutcomeUnknown, Refused, Replica, Settings
 from alacrity.cluster.state import Replicated, encode_state
-from alacrity.cluster.storage import Storage
-from alacrity.cluster.surroundings import Peer
-from alacrity.cluster.transport import Acquaintances
+from alacrity.cluster.wire.handshake import Accept, Identity
+from alacrity.cluster.wire.transport import Acquaintances
 from alacrity.pool import Command, Outcome, Pool, PoolView
-from tests.fake_files import Crashed, FakeFiles
 from tests.simulation.network import Network, SimulatedTransport
 from tests.simulation.newer import NewerReplica, request_id_of
 from tests.simulation.older import OlderReplica
 from tests.simulation.raft_ledger import RaftLedger
 from tests.simulation.watching import Watching, watching
 from tests.simulation.world import Time, World
+from tests.support.fake_files import Crashed, FakeFiles
 
 
 def digest(pool: Pool) -> int:

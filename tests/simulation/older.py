@@ -9,9 +9,9 @@ from typing import Final
 
 import msgspec
 
+from alacrity.cluster.raft.surroundings import CannotApply
 from alacrity.cluster.replica import Replica
 from alacrity.cluster.state import envelope_version
-from alacrity.cluster.surroundings import CannotApply
 
 VERSION: Final = 1
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from alacrity.cluster.entries import MEMBERSHIP
-from alacrity.cluster.raft import LEADER
+from alacrity.cluster.raft.entries import MEMBERSHIP
+from alacrity.cluster.raft.raft import LEADER
 from tests.simulation.disk_ledger import DiskLedger, Observed
 from tests.simulation.durable import Durable, Names
 

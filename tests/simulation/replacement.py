@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
-from alacrity.cluster.kept import replay
-from alacrity.cluster.records import parse
-from alacrity.cluster.storage import NAME
+from alacrity.cluster.log.kept import replay
+from alacrity.cluster.log.records import parse
+from alacrity.cluster.log.storage import NAME
 from tests.simulation.network import Wires
 from tests.simulation.nodes import Node, member
 from tests.simulation.world import World

@@ -13,10 +13,10 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from alacrity.cluster.engine import Engine
+from alacrity.cluster.log.storage import Storage
+from alacrity.cluster.raft.engine import Engine
+from alacrity.cluster.raft.surroundings import Limits, Timing
 from alacrity.cluster.replica import OutcomeUnknown, Refused, Settings
-from alacrity.cluster.storage import Storage
-from alacrity.cluster.surroundings import Limits, Timing
 from tests.simulation.aims import Aims
 from tests.simulation.clients import Client
 from tests.simulation.clock import use

@@ -10,13 +10,13 @@ from typing import Any, Final
 
 from twisted.internet.error import ConnectionLost
 
-from alacrity.cluster.handshake import Accept
+from alacrity.cluster.log.storage import Storage
 from alacrity.cluster.replica import Replica
-from alacrity.cluster.storage import Storage
-from alacrity.cluster.transport import PeerTransport
-from tests.fake_network import FakeNetwork, FakeTransport
+from alacrity.cluster.wire.handshake import Accept
+from alacrity.cluster.wire.transport import PeerTransport
 from tests.simulation.nodes import Node, member
 from tests.simulation.world import World
+from tests.support.fake_network import FakeNetwork, FakeTransport
 
 _PORT: Final = 8688
 _SECRET: Final = b"a secret of thirty-two bytes, ok"

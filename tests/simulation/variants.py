@@ -10,16 +10,16 @@ from typing import Any, Final
 
 import msgspec
 
-from alacrity.cluster.engine import Engine
-from alacrity.cluster.files import Files
-from alacrity.cluster.handshake import Accept, Identity
-from alacrity.cluster.members import Member
-from alacrity.cluster.messages import AppendEntries, InstallSnapshot
-from alacrity.cluster.raft import LEADER
-from alacrity.cluster.records import frame, header
-from alacrity.cluster.storage import NAME, DamagedLog, Storage
-from alacrity.cluster.surroundings import CannotApply, Peer
-from alacrity.cluster.transport import Acquaintances
+from alacrity.cluster.log.files import Files
+from alacrity.cluster.log.members import Member
+from alacrity.cluster.log.records import frame, header
+from alacrity.cluster.log.storage import NAME, DamagedLog, Storage
+from alacrity.cluster.raft.engine import Engine
+from alacrity.cluster.raft.messages import AppendEntries, InstallSnapshot
+from alacrity.cluster.raft.raft import LEADER
+from alacrity.cluster.raft.surroundings import CannotApply, Peer
+from alacrity.cluster.wire.handshake import Accept, Identity
+from alacrity.cluster.wire.transport import Acquaintances
 from tests.simulation.nodes import Node, StockNode
 
 

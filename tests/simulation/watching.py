@@ -8,11 +8,11 @@ from collections import Counter
 from functools import cache
 from typing import Any
 
-from alacrity.cluster.engine import Engine
-from alacrity.cluster.entries import REGULAR
-from alacrity.cluster.messages import AppendEntries, Message, PreVote, TimeoutNow
-from alacrity.cluster.raft import LEADER
-from alacrity.cluster.surroundings import Peer, Surroundings
+from alacrity.cluster.raft.engine import Engine
+from alacrity.cluster.raft.entries import REGULAR
+from alacrity.cluster.raft.messages import AppendEntries, Message, PreVote, TimeoutNow
+from alacrity.cluster.raft.raft import LEADER
+from alacrity.cluster.raft.surroundings import Peer, Surroundings
 from tests.simulation.raft_ledger import RaftLedger, kinds
 
 _FROM_LEADER = {"append_entries", "install_snapshot"}

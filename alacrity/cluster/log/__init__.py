@@ -1,0 +1,3 @@
+"""
+The log of the cluster on disk.
+"""

@@ -1,0 +1,148 @@
+"""
+What the cluster's storage needs of a file system: L{Files}, and the real one.
+
+The one in C{tests.support.fake_files} loses power at any operation.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Protocol
+
+from alacrity.pool.store import StateError
+
+
+class File(Protocol):
+    """
+    A file that grows at its end.
+    """
+
+    def write(self, data: bytes | bytearray) -> None:
+        """
+        Append bytes. Once this returns, the death of this process does not lose
+        them; that of the machine may.
+
+        @raise OSError: some or none were written.
+        """
+
+    def sync(self) -> None:
+        """
+        Have what was written on disk.
+
+        @raise OSError: nobody knows what is on disk of what was not before.
+        """
+
+    def close(self) -> None:
+        """Be done with the file."""
+
+
+class Files(Protocol):
+    """
+    The files of one directory, by name. Any call may raise L{OSError}.
+    """
+
+    @property
+    def directory(self) -> str:
+        """Which directory it is, for messages."""
+
+    def read(self, name: str) -> bytes | None:
+        """A file's content; L{None}: it is not there."""
+
+    def create(self, name: str) -> File:
+        """A new empty file, instead of what had the name before."""
+
+    def append(self, name: str) -> File:
+        """A file that is there, to write on at its end."""
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file another name, instead of what had that before."""
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+
+    def sync_names(self) -> None:
+        """Have on disk which names there are, and of what."""
+
+
+class DirectoryFiles:
+    """
+    The files of a real directory. It is made if it is not there, and is this
+    process's alone until L{close}.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """
+        @raise StateError: it cannot be used, or another process uses it.
+        """
+        self._path = path
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(
+                path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+            )
+        except OSError as error:
+            raise StateError(
+                f"the state directory {path} cannot be used: {error.strerror or error}"
+            ) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock)
+            raise StateError(f"the state directory {path} is used by another process") from error
+
+    @property
+    def directory(self) -> str:
+        return str(self._path)
+
+    def close(self) -> None:
+        """
+        Let another process have the directory.
+        """
+        os.close(self._lock)
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            return (self._path / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def create(self, name: str) -> File:
+        return self._open(name, os.O_CREAT | os.O_TRUNC)
+
+    def append(self, name: str) -> File:
+        return self._open(name, 0)
+
+    def _open(self, name: str, flags: int) -> File:
+        flags |= os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+        return _RealFile(os.open(self._path / name, flags, 0o600))
+
+    def rename(self, old: str, new: str) -> None:
+        os.rename(self._path / old, self._path / new)
+
+    def remove(self, name: str) -> None:
+        (self._path / name).unlink(missing_ok=True)
+
+    def sync_names(self) -> None:
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class _RealFile:
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def write(self, data: bytes | bytearray) -> None:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+
+    def sync(self) -> None:
+        os.fdatasync(self._descriptor)
+
+    def close(self) -> None:
+        os.close(self._descriptor)

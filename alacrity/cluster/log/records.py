@@ -1,0 +1,287 @@
+"""
+The bytes of C{raft.log}, without I/O.
+
+The file begins with a header: magic, version, the node's incarnation, a checksum.
+Frames follow. Each holds the records of one write as a msgpack array, so that they
+count all or not at all::
+
+    marker      4 bytes
+    number      4 bytes   1 for the first frame, and so on
+    length      4 bytes   of the payload
+    payload's   4 bytes   CRC-32
+    header's    4 bytes   CRC-32 of the four fields above
+    payload
+
+Both checksums begin from the incarnation's, so nobody who does not know it can have
+bytes of a command taken for a frame.
+
+A frame is written when the one before is on disk. So a frame that is incomplete or
+wrong was not on disk yet, provided that no whole one follows it: it is B{torn}, and
+dropped. If one follows, the file is B{damaged}, and nothing is guessed. (Damage to the
+very last frame cannot be told from a torn write.)
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final, TypeAlias
+from zlib import crc32
+
+import msgspec
+
+from alacrity.cluster.log.members import Member
+
+VERSION: Final = 1
+"""The version that is written. Only this one is read."""
+
+_MAGIC: Final = b"alacrity raft\r\n\x1a"
+_HEADER: Final = Struct(">16sH16sI")
+_FRAME: Final = Struct(">4sIIII")
+_MARKER: Final = b"\xfeFr\n"
+_LONGEST: Final = (1 << 32) - 1
+
+HEADER_SIZE: Final = _HEADER.size
+
+Entry: TypeAlias = tuple[bytes, int, int]
+"""A command, its index, its term: the engine's shape."""
+
+
+class Snapshot(msgspec.Struct, frozen=True, array_like=True, tag="snapshot"):
+    """
+    The state after the entry at an index, in place of all entries up to it.
+
+    @ivar state: opaque here.
+    @ivar last_index: of the last entry that it contains.
+    @ivar last_term: of the same entry.
+    @ivar members: who is in the cluster then.
+    @ivar previous: index and term of the entry before the last, which the engine
+        keeps; L{None}: the log begins with the last entry.
+    """
+
+    state: bytes
+    last_index: int
+    last_term: int
+    members: tuple[Member, ...]
+    previous: tuple[int, int] | None = None
+
+    @property
+    def first_kept(self) -> int:
+        """
+        The index at which the log begins, once the snapshot is taken.
+        """
+        return self.last_index if self.previous is None else self.previous[0]
+
+
+class Append(msgspec.Struct, frozen=True, array_like=True, tag="entry"):
+    """
+    An entry at the end of the log.
+    """
+
+    index: int
+    term: int
+    command: bytes
+
+
+class TruncateFrom(msgspec.Struct, frozen=True, array_like=True, tag="truncate_from"):
+    """
+    The entry at an index, and all after it, are gone.
+    """
+
+    index: int
+
+
+class TruncateTo(msgspec.Struct, frozen=True, array_like=True, tag="truncate_to"):
+    """
+    The entries before an index are gone.
+    """
+
+    index: int
+
+
+class Term(msgspec.Struct, frozen=True, array_like=True, tag="term"):
+    """
+    The current term, and whom this node voted for in it.
+    """
+
+    term: int
+    vote: str | None
+
+
+class Commit(msgspec.Struct, frozen=True, array_like=True, tag="commit"):
+    """
+    How far the log is known to be committed.
+    """
+
+    index: int
+
+
+class Peer(msgspec.Struct, frozen=True, array_like=True, tag="peer"):
+    """
+    A member's incarnation; L{None}: it is forgotten.
+    """
+
+    name: str
+    incarnation: str | None
+
+
+Record: TypeAlias = Snapshot | Append | TruncateFrom | TruncateTo | Term | Commit | Peer
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(list[Record])
+
+
+class Damage(Exception):
+    """
+    Bytes that were not written here.
+
+    @ivar offset: where, in the file.
+    """
+
+    def __init__(self, offset: int, fault: str) -> None:
+        super().__init__(fault)
+        self.offset = offset
+
+
+def header(incarnation: str) -> bytes:
+    """
+    The first bytes of a file.
+
+    @param incarnation: 32 hexadecimal digits.
+    """
+    fields = _MAGIC.ljust(16, b"\0"), VERSION, bytes.fromhex(incarnation)
+    return _HEADER.pack(*fields, crc32(_HEADER.pack(*fields, 0)[:-4]))
+
+
+def frame(incarnation: str, number: int, records: list[Record]) -> bytes:
+    """
+    The bytes of a frame.
+
+    @raise OverflowError: it is 4 GiB or longer.
+    """
+    return bytes(add_frame(bytearray(), incarnation, number, records))
+
+
+def add_frame(
+    content: bytearray, incarnation: str, number: int, records: list[Record]
+) -> bytearray:
+    """
+    Write a frame to the end of a file's content, without a second copy of what may be long.
+
+    @return: the content.
+    @raise OverflowError: the frame is 4 GiB or longer.
+    """
+    start = len(content)
+    at = start + _FRAME.size
+    # Else it would grow by half of itself once it is full.
+    content.extend(bytes(_FRAME.size + sum(map(_size, records))))
+    _encoder.encode_into(records, content, at)
+    length = len(content) - at
+    if length > _LONGEST:
+        raise OverflowError(f"{length} bytes do not fit in a frame")
+    seed = _seed(incarnation)
+    with memoryview(content) as view, view[at:] as payload:
+        checksum = crc32(payload, seed)
+    fields = _MARKER, number, length, checksum
+    own = crc32(_FRAME.pack(*fields, 0)[:-4], seed)
+    _FRAME.pack_into(content, start, *fields, own)
+    return content
+
+
+def _size(record: Record) -> int:
+    """
+    About how many bytes a record takes, at most.
+    """
+    match record:
+        case Snapshot():
+            return len(record.state) + 64 + 512 * len(record.members)
+        case Append():
+            return len(record.command) + 32
+        case _:
+            return 512
+
+
+class Content(msgspec.Struct):
+    """
+    What is in a file.
+
+    @ivar frames: each with the offset where it begins.
+    @ivar torn: the offset at which a torn frame was dropped; L{None}: none was.
+    """
+
+    incarnation: str
+    frames: list[tuple[int, list[Record]]]
+    torn: int | None = None
+
+
+def parse(content: bytes) -> Content:
+    """
+    Understand a file.
+
+    @raise Damage: it cannot be.
+    """
+    incarnation = _incarnation(content)
+    seed = _seed(incarnation)
+    frames: list[tuple[int, list[Record]]] = []
+    at = HEADER_SIZE
+    while at < len(content):
+        number = len(frames) + 1
+        payload = _payload(content, at, seed)
+        if payload is None or payload[0] != number:
+            later = _find_frame(content, at + 1, seed)
+            # A file gets its name when its first frame is on disk: that one is not torn.
+            if payload is not None or later is not None or not frames:
+                raise Damage(at, f"frame {number} is not as it was written")
+            return Content(incarnation, frames, torn=at)
+        try:
+            records = _decoder.decode(payload[1])
+        except msgspec.MsgspecError as error:
+            raise Damage(at, f"frame {number} has the right checksum, but {error}") from error
+        frames.append((at, records))
+        at += _FRAME.size + len(payload[1])
+    if not frames:
+        raise Damage(at, "it ends after its header")
+    return Content(incarnation, frames)
+
+
+def _incarnation(content: bytes) -> str:
+    if len(content) < HEADER_SIZE:
+        raise Damage(0, "the header is cut off")
+    magic, version, incarnation, checksum = _HEADER.unpack_from(content)
+    if magic != _MAGIC.ljust(16, b"\0"):
+        raise Damage(0, "it does not begin as a log does")
+    if checksum != crc32(content[: HEADER_SIZE - 4]):
+        raise Damage(0, "the header is not as it was written")
+    if version != VERSION:
+        raise Damage(0, f"it has version {version}; known here: {VERSION}")
+    return str(incarnation.hex())
+
+
+def _seed(incarnation: str) -> int:
+    return crc32(bytes.fromhex(incarnation))
+
+
+def _payload(content: bytes, at: int, seed: int) -> tuple[int, bytes] | None:
+    """
+    The number and the payload of the frame at an offset; L{None}: no whole one is.
+    """
+    start = at + _FRAME.size
+    if start > len(content):
+        return None
+    marker, number, length, checksum, own = _FRAME.unpack_from(content, at)
+    if marker != _MARKER or own != crc32(content[at : start - 4], seed):
+        return None
+    payload = content[start : start + length]
+    if len(payload) != length or checksum != crc32(payload, seed):
+        return None
+    return number, payload
+
+
+def _find_frame(content: bytes, start: int, seed: int) -> int | None:
+    """
+    Where the next whole frame begins, wherever that is.
+    """
+    while (start := content.find(_MARKER, start)) >= 0:
+        if _payload(content, start, seed) is not None:
+            return start
+        start += 1
+    return None

@@ -1,0 +1,3 @@
+"""
+The consensus engine: PySyncObj with guards.
+"""

@@ -1,0 +1,158 @@
+"""
+What is around an engine, and is given to it: how long it waits and how much it takes on,
+the machine that it drives, the peers that it talks with.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Protocol
+from zlib import crc32
+
+import msgspec
+from pysyncobj.node import Node
+from pysyncobj.transport import Transport
+
+from alacrity.cluster.log.members import Member
+from alacrity.cluster.log.records import Snapshot
+from alacrity.cluster.log.storage import Storage
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """
+    How long the engine waits, in seconds.
+
+    @ivar heartbeat: the leader's interval.
+    @ivar election: a follower that has not heard a leader for a time between the two
+        stands for election.
+    @ivar fallback: a leader that has not heard a majority for so long steps down.
+    @ivar resend: a slice of a snapshot that was not confirmed is sent again.
+    @ivar catch_up: a new member that has not caught up is given up, unless it is
+        asked for again.
+    """
+
+    heartbeat: float = 0.1
+    election: tuple[float, float] = (0.4, 0.8)
+    fallback: float = 1.5
+    resend: float = 1.0
+    catch_up: float = 10.0
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """
+    How much the engine takes on.
+
+    @ivar log: entries, beyond which the log is compacted.
+    @ivar log_bytes: bytes of commands, beyond which it is; or half of the last snapshot's,
+        where that is more.
+    @ivar batch: bytes of commands in a message, unless one alone is longer.
+    @ivar slice: bytes of a snapshot in a message.
+    @ivar ahead: entries sent to a follower that it has not confirmed.
+    @ivar backlog: entries appended and not committed, beyond which commands are denied.
+    @ivar applied: entries applied in one tick.
+    @ivar applied_bytes: bytes of commands after which a step applies no more, so that what
+        else is due, heartbeats first, need not wait for them.
+    """
+
+    log: int = 5000
+    log_bytes: int = 2 << 20
+    batch: int = 1 << 16
+    slice: int = 1 << 16
+    ahead: int = 1024
+    backlog: int = 2048
+    applied: int = 32
+    applied_bytes: int = 1 << 13
+
+
+class CannotApply(Exception):
+    """
+    The machine does not understand a committed command, or a snapshot. The message
+    is one line.
+    """
+
+
+class Machine(Protocol):
+    """
+    What the log's commands are applied to, and who hears of it.
+
+    @ivar version: the newest version of commands that it understands.
+    """
+
+    version: int
+
+    def apply(self, command: bytes) -> None:
+        """
+        @raise CannotApply: nothing was changed.
+        """
+
+    def encode(self) -> bytes:
+        """The state, for a snapshot."""
+
+    def restore(self, state: bytes) -> None:
+        """
+        Take a snapshot's state.
+
+        @raise CannotApply: nothing was changed.
+        """
+
+    def readable(self, command: bytes, version: int) -> bool:
+        """Whether nodes that understand commands up to a version understand this one."""
+
+    def members_changed(self, request_id: str) -> None:
+        """A change of the members that was asked for is certain."""
+
+    def denied(self, request_id: str, reason: str, *, final: bool) -> None:
+        """A command of this node was not appended, by this attempt."""
+
+    def compact(self, snapshot: Snapshot) -> None:
+        """Put a snapshot in the place of the entries up to it, some time."""
+
+
+class Peer(Node):  # type: ignore[misc] # it is not annotated
+    """
+    A member as PySyncObj knows it.
+
+    @ivar member: as it is written down.
+    """
+
+    id: str
+    address: str
+
+    def __init__(self, member: Member) -> None:
+        super().__init__(member.name, address=member.address)
+        self.member = member
+        # Not the string's: sets of peers have the same order in each process.
+        self._hash = crc32(member.name.encode())
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Peer) and self.id == other.id
+
+
+def name_of(peer: Peer) -> str:
+    """
+    By which peers are sorted, so that all is done in the same order each time.
+    """
+    return peer.id
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """
+    All that an engine is given.
+
+    @ivar member: the engine's own node.
+    @ivar storage: its log; if it is empty, the node waits until a cluster takes it in.
+    @ivar transport: to the other members.
+    @ivar machine: what committed commands are applied to.
+    @ivar rng: the chance in election timeouts.
+    """
+
+    member: Member
+    storage: Storage
+    transport: Transport
+    machine: Machine
+    rng: Random
+    timing: Timing
+    limits: Limits

@@ -1,0 +1,3 @@
+"""
+Connections between the nodes of a cluster.
+"""

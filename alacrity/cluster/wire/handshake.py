@@ -1,0 +1,309 @@
+"""
+How two nodes find out that they have the same secret, and who they are. Without I/O.
+
+Both are coroutines in the plain sense: generators that give out the body of a frame to
+send, are sent the body of the frame that came in, and return a L{Session}::
+
+    initiator                               responder
+    H, versions, nonce             ->
+                                   <-       C, versions, nonce
+    I, own name, incarnation and
+      seat, the other's name,
+      proof                        ->
+                                   <-       R, the same, proof
+    A, proof                       ->
+
+At any point, C{X} and a reason may come instead: the other side refuses.
+
+Each proof is an HMAC-SHA256 with a key made of the secret and both nonces, over all
+that was sent before it; each side has its own label. So an old handshake is of no use,
+nor is one's own sent back, nor one that was meant for another node. No clock is
+involved. The keys of the session depend on every byte of the handshake.
+
+What is sent can be read on the way: it is authenticated, not encrypted.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Generator
+from hashlib import sha256
+from struct import Struct, error
+from typing import Final, TypeAlias
+
+import msgspec
+
+from alacrity.cluster.log.members import Seat
+from alacrity.cluster.state import VERSION
+from alacrity.cluster.wire.frames import MAC_SIZE
+
+NONCE_SIZE: Final = 32
+
+VERSIONS: Final = (1, 3)
+"""
+The lowest and the highest version of the messages that is spoken here. In the first,
+nobody tells his seat; before the third, nobody tells which format he speaks.
+"""
+
+LONGEST_NAME: Final = 255
+"""Bytes of a node's name, in UTF-8."""
+
+_MAGIC: Final = b"alacrity"
+_OPENING: Final = Struct(f">c8sHH{NONCE_SIZE}s")
+_SEAT: Final = Struct(">QQ")
+_FORMAT: Final = Struct(">H")
+_LONGEST_REASON: Final = 300
+
+
+class Refused(Exception):
+    """
+    The two will not talk. The message says why, to this side's operator.
+
+    @ivar answer: the body of a last frame to send; L{None}: none.
+    """
+
+    def __init__(self, reason: str, answer: bytes | None = None) -> None:
+        super().__init__(reason)
+        self.answer = answer
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """
+    Who a node is.
+
+    @ivar incarnation: of its files, 32 hexadecimal digits.
+    @ivar seat: by which entry it is a member, as far as it knows for certain.
+    @ivar format: the newest version of the log's commands that its program understands.
+    """
+
+    name: str
+    incarnation: str
+    seat: Seat = (0, 0)
+    format: int = VERSION
+
+
+class Session(msgspec.Struct, frozen=True):
+    """
+    What a handshake comes to.
+
+    @ivar peer: who the other is, proven.
+    @ivar version: the highest that both speak.
+    @ivar send_key: of the frames from here.
+    @ivar receive_key: of the frames from there.
+    @ivar answer: the body of a last frame to send, before any other; empty: none.
+    """
+
+    peer: Identity
+    version: int
+    send_key: bytes
+    receive_key: bytes
+    answer: bytes = b""
+
+
+Handshake: TypeAlias = Generator[bytes, bytes, Session]
+"""Gives an empty body where there is nothing to send yet."""
+
+Accept: TypeAlias = Callable[[Identity], str | None]
+"""Why a node that has the secret is refused; L{None}: it is not."""
+
+Versions: TypeAlias = tuple[int, int]
+
+
+def initiate(
+    secret: bytes,
+    me: Identity,
+    target: str,
+    accept: Accept,
+    nonce: bytes,
+    versions: Versions = VERSIONS,
+) -> Handshake:
+    """
+    The side that connects.
+
+    @param target: the name of the node that is to be there.
+    @param accept: called with it once it has proven to have the secret.
+    @param nonce: L{NONCE_SIZE} bytes that nobody could foresee.
+    @raise Refused: see there.
+    """
+    opening = _opening(b"H", versions, nonce)
+    challenge = yield opening
+    version, _ = _read_opening(b"C", challenge, versions)
+    so_far = opening + challenge
+    proof = _prove(secret, b"I", version, so_far, me, target)
+    answer = yield proof
+    peer, addressee = _check(secret, b"R", version, so_far, answer, seen=proof)
+    if addressee != me.name:
+        raise _refusal(f"it answers {addressee!a}, and this is {me.name!a}")
+    if peer.name != target:
+        raise _refusal(f"{target!a} was to be there, and {peer.name!a} is")
+    reason = accept(peer)
+    if reason is not None:
+        raise _refusal(reason)
+    send, receive = _session_keys(secret, so_far + proof + answer)
+    consent = b"A" + _proof(secret, b"A", so_far, proof + answer)
+    return Session(peer, version, send, receive, consent)
+
+
+def respond(
+    secret: bytes, me: Identity, accept: Accept, nonce: bytes, versions: Versions = VERSIONS
+) -> Handshake:
+    """
+    The side that listens.
+
+    @param accept: called with somebody who has proven to have the secret.
+    @param nonce: as for L{initiate}.
+    @raise Refused: see there.
+    """
+    opening = yield b""
+    version, _ = _read_opening(b"H", opening, versions)
+    challenge = _opening(b"C", versions, nonce)
+    proof = yield challenge
+    so_far = opening + challenge
+    peer, target = _check(secret, b"I", version, so_far, proof)
+    if target != me.name:
+        raise _refusal(f"it looks for {target!a}, and this is {me.name!a}")
+    if peer.name == me.name:
+        raise _refusal(f"it has the name of this node, {me.name!a}, too")
+    reason = accept(peer)
+    if reason is not None:
+        raise _refusal(reason)
+    answer = _prove(secret, b"R", version, so_far, me, peer.name, seen=proof)
+    consent = yield answer
+    _raise_refusal(consent)
+    expected = b"A" + _proof(secret, b"A", so_far, proof + answer)
+    if not hmac.compare_digest(consent, expected):
+        raise Refused("it does not end the handshake as it should")
+    receive, send = _session_keys(secret, so_far + proof + answer)
+    return Session(peer, version, send, receive)
+
+
+def _opening(kind: bytes, versions: Versions, nonce: bytes) -> bytes:
+    return _OPENING.pack(kind, _MAGIC, *versions, nonce)
+
+
+def _read_opening(kind: bytes, body: bytes, versions: Versions) -> tuple[int, bytes]:
+    """
+    The version to speak, and the other's nonce.
+    """
+    _raise_refusal(body)
+    try:
+        found, magic, low, high, nonce = _OPENING.unpack(body)
+    except error:
+        raise Refused("it does not speak this protocol") from None
+    if found != kind or magic != _MAGIC:
+        raise Refused("it does not speak this protocol")
+    version = min(high, versions[1])
+    if version < max(low, versions[0]):
+        raise _refusal(
+            f"versions {low} to {high} there, {versions[0]} to {versions[1]} here: none for both"
+        )
+    return version, nonce
+
+
+def _prove(
+    secret: bytes,
+    kind: bytes,
+    version: int,
+    so_far: bytes,
+    me: Identity,
+    other: str,
+    *,
+    seen: bytes = b"",
+) -> bytes:
+    """
+    A statement of who talks to whom, with a proof of having the secret.
+
+    @param so_far: both openings.
+    @param seen: what was sent after them.
+    """
+    statement = kind + _text(me.name) + bytes.fromhex(me.incarnation)
+    if version > 1:
+        statement += _SEAT.pack(*me.seat)
+    if version > 2:
+        statement += _FORMAT.pack(me.format)
+    statement += _text(other)
+    return statement + _proof(secret, kind, so_far, seen + statement)
+
+
+def _check(
+    secret: bytes, kind: bytes, version: int, so_far: bytes, body: bytes, *, seen: bytes = b""
+) -> tuple[Identity, str]:
+    """
+    Who has made a statement to whom, once it is proven.
+    """
+    _raise_refusal(body)
+    statement, proof = body[:-MAC_SIZE], body[-MAC_SIZE:]
+    if not hmac.compare_digest(proof, _proof(secret, kind, so_far, seen + statement)):
+        raise _refusal("it has another secret")
+    try:
+        if statement[:1] != kind:
+            raise ValueError(statement[:1])
+        name, rest = _read_text(statement[1:])
+        incarnation, rest = rest[:16], rest[16:]
+        seat: Seat = (0, 0)
+        if version > 1:
+            seat = _SEAT.unpack_from(rest)
+            rest = rest[_SEAT.size :]
+        format = 1
+        if version > 2:
+            (format,) = _FORMAT.unpack_from(rest)
+            rest = rest[_FORMAT.size :]
+        other, rest = _read_text(rest)
+        if rest or len(incarnation) != 16:
+            raise ValueError(rest)
+    except (ValueError, error):
+        raise Refused("it does not speak this protocol, though it has the secret") from None
+    return Identity(name, incarnation.hex(), seat, format), other
+
+
+def _text(text: str) -> bytes:
+    data = text.encode()
+    assert len(data) <= LONGEST_NAME
+    return bytes([len(data)]) + data
+
+
+def _read_text(data: bytes) -> tuple[str, bytes]:
+    if not data or len(data) <= data[0]:
+        raise ValueError(data)
+    end = 1 + data[0]
+    return data[1:end].decode(), data[end:]
+
+
+def _proof(secret: bytes, kind: bytes, so_far: bytes, said: bytes) -> bytes:
+    key = _derive(secret, b"proof", so_far, kind)
+    return hmac.digest(key, so_far + said, "sha256")
+
+
+def _session_keys(secret: bytes, transcript: bytes) -> tuple[bytes, bytes]:
+    """
+    The keys of the frames from the initiator, and of those from the responder.
+    """
+    return (
+        _derive(secret, b"frames", transcript, b"I"),
+        _derive(secret, b"frames", transcript, b"R"),
+    )
+
+
+def _derive(secret: bytes, purpose: bytes, transcript: bytes, side: bytes) -> bytes:
+    """
+    HKDF (RFC 5869) for one block: extract from the secret, expand to a label.
+    """
+    salt = b"alacrity cluster " + purpose + sha256(transcript).digest()
+    extracted = hmac.digest(salt, secret, "sha256")
+    return hmac.digest(extracted, side + b"\x01", "sha256")
+
+
+def _refusal(reason: str) -> Refused:
+    """
+    A refusal of which the other side is told.
+    """
+    return Refused(reason, b"X" + reason.encode()[:_LONGEST_REASON])
+
+
+def _raise_refusal(body: bytes) -> None:
+    """
+    If the other side refuses, so does this one. Anybody could have said it, so it is
+    shown as what it is: somebody's words.
+    """
+    if body[:1] == b"X":
+        raise Refused(f"it refuses: {body[1 : 1 + _LONGEST_REASON].decode(errors='replace')!a}")

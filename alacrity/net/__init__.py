@@ -1,0 +1,3 @@
+"""
+Sockets: transports, endpoint descriptions, connecting, addresses, guarded files.
+"""

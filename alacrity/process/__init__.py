@@ -1,0 +1,3 @@
+"""
+The operating-system process: launch, background, pid file, user, signals.
+"""

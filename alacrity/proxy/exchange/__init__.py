@@ -1,0 +1,3 @@
+"""
+Exchanges: one request and its response.
+"""

@@ -1,0 +1,3 @@
+"""
+Connections from clients.
+"""

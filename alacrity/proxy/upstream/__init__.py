@@ -1,0 +1,3 @@
+"""
+Servers, and connections to them.
+"""

@@ -1,0 +1,3 @@
+"""
+Logs, clocks, and the collector of cycles.
+"""

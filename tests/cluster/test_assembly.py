@@ -1,0 +1,121 @@
+"""
+Who is in the cluster, when a node starts.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from alacrity.cluster.assembly import _ever_members, _open, _settle
+from alacrity.cluster.log.members import Member
+from alacrity.cluster.log.storage import NAME, DamagedLog, Storage
+from alacrity.cluster.raft.membership import bootstrap, make_alone, members_of
+from alacrity.cluster.state import Replicated, encode_state
+from tests.support.fake_files import FakeFiles
+
+A, B, C = (Member(f"10.0.0.{n}:8688", f"10.0.0.{n}:8688") for n in (1, 2, 3))
+
+
+class DamageTests(SynchronousTestCase):
+    """
+    A log that cannot be understood.
+    """
+
+    def setUp(self) -> None:
+        files = FakeFiles()
+        storage = Storage.open(files)
+        bootstrap(storage, (A,), encode_state(Replicated()))
+        storage.sync()
+        self.damaged = b"x" + files.content()[NAME][1:]
+        self.files = FakeFiles({NAME: self.damaged})
+
+    def test_alone(self) -> None:
+        """
+        A node that is alone puts it aside, and begins with nothing; each time under
+        another name.
+        """
+        for count in (1, 2, 3):
+            with capturedLogs() as events:
+                storage = _open(self.files, fsync=True, first=None, set_aside=True)
+            self.assertEqual(len(storage), 0)
+            self.assertEqual(len(events), 1)
+            self.assertIn("set aside", events[0]["log_format"])
+            aside = [name for name in self.files.content() if ".damaged-" in name]
+            self.assertEqual(len(aside), count)
+            self.assertEqual({self.files.content()[name] for name in aside}, {self.damaged})
+            self.files = FakeFiles({**self.files.content(), NAME: self.damaged})
+
+    def test_in_a_cluster(self) -> None:
+        """
+        One that others may count on, does not start, and leaves it as it is.
+        """
+        with self.assertRaises(DamagedLog):
+            _open(self.files, fsync=True, first=None, set_aside=False)
+        self.assertEqual(self.files.content(), {NAME: self.damaged})
+
+
+class ForceTests(SynchronousTestCase):
+    """
+    C{--force-new-cluster}.
+    """
+
+    def setUp(self) -> None:
+        self.files = FakeFiles()
+        self.storage = Storage.open(self.files)
+        bootstrap(self.storage, (A, B, C), encode_state(Replicated()))
+        self.storage.remember_peer(B.name, "b" * 32)
+        self.storage.remember_peer(C.name, "c" * 32)
+        self.storage.sync()
+
+    def test_forgets_the_others(self) -> None:
+        """
+        The former members can join anew with empty disks, under their old names: it is
+        not remembered which disks they had.
+        """
+        with capturedLogs():
+            _settle(self.storage, A, (), join=False, force=True)
+        self.assertEqual([each.name for each in members_of(self.storage)], [A.name])
+        self.assertEqual(self.storage.peers, {})
+        self.storage.sync()
+        self.assertEqual(Storage.open(self.files.crash()).peers, {})
+
+    def test_one_that_was_taken_in_starts_again(self) -> None:
+        """
+        What its entry says of it beside name and address, it is not configured with.
+        """
+        taken_in = msgspec.structs.replace(B, joined=7, incarnation="b" * 32)
+        storage = Storage.open(FakeFiles())
+        bootstrap(storage, (A, taken_in), encode_state(Replicated()))
+        with capturedLogs() as logs:
+            for members in ((), (A, B)):
+                _settle(storage, B, members, join=True, force=False)
+        self.assertEqual(members_of(storage), (A, taken_in))
+        self.assertEqual(logs, [])
+
+    def test_remembers_them_otherwise(self) -> None:
+        """
+        Without it, a member that comes back with another disk is found out.
+        """
+        with capturedLogs():
+            _settle(self.storage, A, (A, B, C), join=False, force=False)
+        self.assertEqual(self.storage.peers, {B.name: "b" * 32, C.name: "c" * 32})
+
+
+class BelongingTests(SynchronousTestCase):
+    """
+    Who was a member at some time. Others are to be taken in still, though they have the
+    log: a leader that stops may leave a node behind that has caught up and is not in.
+    """
+
+    def test_ever(self) -> None:
+        """
+        Members of the snapshot, and those of any entry, but nobody else.
+        """
+        storage = Storage.open(FakeFiles())
+        self.assertEqual(_ever_members(storage), set())
+        bootstrap(storage, (A, B), encode_state(Replicated()))
+        self.assertEqual(_ever_members(storage), {A.name, B.name})
+        make_alone(storage, C)
+        self.assertEqual(_ever_members(storage), {A.name, B.name, C.name})

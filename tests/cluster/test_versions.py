@@ -1,0 +1,169 @@
+"""
+Two versions: what the one that is shipped has written, a newer one reads; what is new,
+the one that is shipped refuses.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+import msgspec
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from alacrity.cluster.log.members import Member
+from alacrity.cluster.log.storage import NAME, Storage
+from alacrity.cluster.raft.membership import Members, decode_members, encode_members
+from alacrity.cluster.raft.surroundings import CannotApply
+from alacrity.cluster.replica import Replica
+from alacrity.cluster.state import Replicated, apply, decode_state, envelope_version
+from alacrity.pool import Pool, PoolView
+from tests.cluster.raft.test_engine import Sent
+from tests.simulation.clock import patched, use
+from tests.simulation.newer import NewEnvelope, NewerReplica, Touch
+from tests.simulation.older import OlderReplica
+from tests.simulation.world import World
+from tests.support.fake_files import FakeFiles
+from tests.support.places import GOLDEN
+
+MEMBER = Member("a", "10.0.0.1:8688")
+TOUCH = msgspec.msgpack.encode(NewEnvelope(3, "t", 0, Touch(8080, 9.0)))
+VERSIONS = (OlderReplica, Replica, NewerReplica)
+
+
+class _Alone(Sent):
+    """
+    A transport of a node without peers.
+    """
+
+    def start(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+
+class VersionsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        patching = patched()
+        patching.__enter__()
+        self.addCleanup(patching.__exit__, None, None, None)
+        self.world = World(1)
+        use(self.world)
+        self.clock = Clock()
+        self.view = PoolView()
+
+    def make(self, replica: type[Replica], files: FakeFiles) -> Replica:
+        return replica(
+            MEMBER,
+            Storage.open(files),
+            _Alone(),
+            self.view,
+            self.clock,
+            maybeDeferred,
+            Random(1),
+        )
+
+    def envelopes(self, version: int = 1) -> list[bytes]:
+        golden = (GOLDEN / f"envelopes-v{version}.msgpack").read_bytes()
+        return msgspec.msgpack.decode(golden, type=list[bytes])
+
+    def pool(self) -> Pool:
+        state = Replicated()
+        for each in self.envelopes():
+            state, _ = apply(state, each)
+        return state.pool
+
+    def test_each_version_applies_the_commands_of_the_first(self) -> None:
+        for version in VERSIONS:
+            replica = self.make(version, FakeFiles())
+            for each in self.envelopes():
+                self.assertTrue(replica.readable(each, 1))
+                replica.apply(each)
+            self.assertEqual(replica.state.pool, self.pool())
+            self.assertEqual(replica.encode(), (GOLDEN / "state-v1.msgpack").read_bytes())
+
+    def test_each_version_takes_the_state_of_the_first(self) -> None:
+        golden = (GOLDEN / "state-v1.msgpack").read_bytes()
+        for version in VERSIONS:
+            replica = self.make(version, FakeFiles())
+            replica.restore(golden)
+            self.assertEqual(replica.state, decode_state(golden))
+
+    def test_the_second_version(self) -> None:
+        """
+        Verdicts gathered, and the raising of the format, after the commands of the first.
+        """
+        envelopes = self.envelopes(2)
+        self.assertEqual([envelope_version(each) for each in envelopes], [2, 2])
+        golden = (GOLDEN / "state-v2.msgpack").read_bytes()
+        for version in VERSIONS[1:]:
+            replica = self.make(version, FakeFiles())
+            for each in self.envelopes():
+                replica.apply(each)
+            for each in envelopes:
+                self.assertFalse(replica.readable(each, 1))
+                self.assertTrue(replica.readable(each, 2))
+            for each in envelopes:
+                replica.apply(each)
+                # From now on nobody needs to be heard.
+                self.assertTrue(all(replica.readable(other, 1) for other in envelopes))
+            self.assertEqual((replica.encode(), replica.format), (golden, 2))
+            again = self.make(version, FakeFiles())
+            again.restore(golden)
+            self.assertEqual(again.state, replica.state)
+        older = self.make(OlderReplica, FakeFiles())
+        self.assertFalse(older.readable(envelopes[0], 2))
+        self.assertRaises(CannotApply, older.apply, envelopes[0])
+        self.assertRaises(CannotApply, older.restore, golden)
+
+    def test_all_start_with_the_file_of_the_first(self) -> None:
+        """
+        The only member of a cluster, with a snapshot after the first two of the golden
+        envelopes, and the others as entries 6 to 8, the last not known to be committed.
+        (Written by the first version; leave the file alone.)
+        """
+        golden = (GOLDEN / "node-1.bin").read_bytes()
+        for version in VERSIONS:
+            with self.subTest(version.__name__):
+                self.view = PoolView()
+                replica = self.make(version, FakeFiles({NAME: golden}))
+                self.successResultOf(Deferred.fromCoroutine(replica.start()))
+                for _ in range(60):
+                    self.world.now += 0.05
+                    self.clock.advance(0.05)
+                self.assertTrue(replica.leading)
+                self.assertEqual(self.view.pool, self.pool())
+                self.assertEqual(replica.format, min(version.version, 2))
+                self.successResultOf(Deferred.fromCoroutine(replica.stop()))
+
+    def test_an_entry_about_the_members(self) -> None:
+        """
+        What stands in the log, as it is written, and as it was before it told of files.
+        """
+        written = bytes.fromhex(
+            "0292a1789295a161a3613a3100a00095a162a3623a3107d920" + "6162" * 16 + "03"
+        )
+        members = (Member("a", "a:1"), Member("b", "b:1", 7, "ab" * 16, 3))
+        self.assertEqual(encode_members(Members("x", members)), written)
+        self.assertEqual(decode_members(written), Members("x", members))
+        before = bytes.fromhex("0292a1789293a161a3613a310093a162a3623a3107")
+        without = (Member("a", "a:1"), Member("b", "b:1", 7))
+        self.assertEqual(decode_members(before), Members("x", without))
+
+    def test_this_version_does_not_take_what_is_new(self) -> None:
+        newer = self.make(NewerReplica, FakeFiles())
+        newer.apply(TOUCH)
+        this = self.make(Replica, FakeFiles())
+        self.assertTrue(newer.readable(TOUCH, 3))
+        self.assertFalse(newer.readable(TOUCH, 2))
+        self.assertFalse(this.readable(TOUCH, 3))
+        error = self.assertRaises(CannotApply, this.apply, TOUCH)
+        self.assertEqual(str(error), "the command has version 3; known here: up to 2")
+        error = self.assertRaises(CannotApply, this.restore, newer.encode())
+        self.assertEqual(str(error), "the snapshot has format 3; known here: up to 2")
+        self.assertEqual(this.state, Replicated())
+        again = self.make(NewerReplica, FakeFiles())
+        again.restore(newer.encode())
+        self.assertEqual(again.state, newer.state)

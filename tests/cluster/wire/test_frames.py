@@ -1,0 +1,139 @@
+"""
+L{alacrity.cluster.wire.frames}: nothing is opened but what the peer sent next.
+"""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from alacrity.cluster.wire.frames import (
+    LONGEST_PAYLOAD,
+    MAC_SIZE,
+    FrameError,
+    Opener,
+    Sealer,
+    Splitter,
+    plain,
+)
+
+KEY = b"k" * 32
+PAYLOADS = st.lists(st.binary(max_size=100), min_size=1, max_size=6)
+
+
+def opened(data: bytes, key: bytes = KEY, piece: int = 0) -> tuple[list[bytes], bool]:
+    """
+    The payloads in what comes in, and whether it was refused at some point.
+    """
+    splitter = Splitter(LONGEST_PAYLOAD + MAC_SIZE)
+    opener = Opener(key)
+    payloads = []
+    size = piece or max(1, len(data))
+    try:
+        for start in range(0, len(data), size):
+            splitter.add(data[start : start + size])
+            while (body := splitter.next()) is not None:
+                payloads.append(opener.open(body))
+    except FrameError:
+        return payloads, True
+    return payloads, False
+
+
+class FramesTests(SynchronousTestCase):
+    @given(PAYLOADS, st.integers(0, 9))
+    def test_round_trip(self, payloads: list[bytes], piece: int) -> None:
+        """
+        However the bytes are cut on the way.
+        """
+        sealer = Sealer(KEY)
+        data = b"".join(map(sealer.seal, payloads))
+        self.assertEqual(opened(data, piece=piece), (payloads, False))
+
+    @given(PAYLOADS, st.data())
+    def test_flipped_bit(self, payloads: list[bytes], data: st.DataObject) -> None:
+        """
+        The frames before a wrong bit are opened; the one with it, or after it, is not.
+        """
+        sealer = Sealer(KEY)
+        frames = [sealer.seal(each) for each in payloads]
+        content = bytearray(b"".join(frames))
+        bit = data.draw(st.integers(0, len(content) * 8 - 1))
+        content[bit // 8] ^= 1 << bit % 8
+        found, _ = opened(bytes(content))
+        whole, end = 0, 0
+        for each in frames:
+            end += len(each)
+            if bit // 8 < end:
+                break
+            whole += 1
+        self.assertEqual(found, payloads[:whole])
+
+    @given(st.lists(st.binary(max_size=20), min_size=2, max_size=5, unique=True), st.data())
+    def test_order(self, payloads: list[bytes], data: st.DataObject) -> None:
+        """
+        A frame that is repeated, left out or moved is refused, and so is all after it.
+        """
+        sealer = Sealer(KEY)
+        frames = [sealer.seal(each) for each in payloads]
+        order = data.draw(st.lists(st.integers(0, len(frames) - 1), max_size=8))
+        found, refused = opened(b"".join(frames[n] for n in order))
+        right = 0
+        while right < len(order) and order[right] == right:
+            right += 1
+        self.assertEqual((found, refused), (payloads[:right], right < len(order)))
+
+    def test_other_key(self) -> None:
+        """
+        As that of the other direction, or of another connection.
+        """
+        self.assertEqual(opened(Sealer(b"other" * 7).seal(b"payload")), ([], True))
+
+    @given(st.binary(max_size=200))
+    def test_garbage(self, garbage: bytes) -> None:
+        self.assertEqual(opened(garbage)[0], [])
+
+    def test_short_body(self) -> None:
+        """
+        A body that is shorter than a MAC.
+        """
+        for length in range(MAC_SIZE):
+            self.assertEqual(opened(plain(bytes(length))), ([], True))
+
+    def test_too_long(self) -> None:
+        """
+        A length that is too great is refused before anything is kept for it.
+        """
+        splitter = Splitter()
+        splitter.add((1025).to_bytes(4))
+        with self.assertRaises(FrameError) as caught:
+            splitter.next()
+        self.assertEqual(str(caught.exception), "a frame of more than 1024 bytes")
+
+    def test_too_long_is_one_fault(self) -> None:
+        """
+        Whatever the length is, the fault is the same, so that it is logged once.
+        """
+        faults = set()
+        for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 4, b"\x16\x03\x01\x02"):
+            splitter = Splitter()
+            splitter.add(garbage)
+            with self.assertRaises(FrameError) as caught:
+                splitter.next()
+            faults.add(str(caught.exception))
+        self.assertEqual(len(faults), 1)
+
+    def test_longest(self) -> None:
+        payload = bytes(LONGEST_PAYLOAD)
+        self.assertEqual(opened(Sealer(KEY).seal(payload)), ([payload], False))
+        self.assertEqual(opened(Sealer(KEY).seal(payload + b"x")), ([], True))
+
+    def test_partial(self) -> None:
+        splitter = Splitter()
+        self.assertFalse(splitter.partial)
+        splitter.add(plain(b"body")[:-1])
+        self.assertIsNone(splitter.next())
+        self.assertTrue(splitter.partial)
+        splitter.add(b"y")
+        self.assertEqual(splitter.next(), b"body")
+        self.assertFalse(splitter.partial)

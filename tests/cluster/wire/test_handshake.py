@@ -1,0 +1,293 @@
+"""
+L{alacrity.cluster.wire.handshake}: who may talk to whom.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from alacrity.cluster.wire.frames import LONGEST_HANDSHAKE
+from alacrity.cluster.wire.handshake import (
+    VERSIONS,
+    Accept,
+    Handshake,
+    Identity,
+    Refused,
+    Session,
+    Versions,
+    initiate,
+    respond,
+)
+
+SECRET = b"s" * 32
+A = Identity("a", "aa" * 16)
+B = Identity("b", "bb" * 16, (7, 1 << 40))
+
+
+def everybody(peer: Identity) -> str | None:
+    return None
+
+
+class Side:
+    """
+    One side of a handshake, and what has become of it.
+    """
+
+    def __init__(self, handshake: Handshake) -> None:
+        self._handshake = handshake
+        self.session: Session | None = None
+        self.refused: str | None = None
+        self.said: list[bytes] = []
+        opening = next(handshake)
+        if opening:
+            self.said.append(opening)
+
+    def hear(self, body: bytes) -> None:
+        if self.session is not None or self.refused is not None:
+            return
+        try:
+            self.said.append(self._handshake.send(body))
+        except StopIteration as stop:
+            self.session = stop.value
+            assert self.session is not None
+            if self.session.answer:
+                self.said.append(self.session.answer)
+        except Refused as refused:
+            self.refused = str(refused)
+            if refused.answer is not None:
+                self.said.append(refused.answer)
+
+
+def initiator(
+    secret: bytes = SECRET,
+    me: Identity = B,
+    target: str = "a",
+    accept: Accept = everybody,
+    nonce: bytes = b"1" * 32,
+    versions: Versions = VERSIONS,
+) -> Side:
+    return Side(initiate(secret, me, target, accept, nonce, versions))
+
+
+def responder(
+    secret: bytes = SECRET,
+    me: Identity = A,
+    accept: Accept = everybody,
+    nonce: bytes = b"2" * 32,
+    versions: Versions = VERSIONS,
+) -> Side:
+    return Side(respond(secret, me, accept, nonce, versions))
+
+
+def talk(left: Side, right: Side) -> list[bytes]:
+    """
+    Have two sides hear each other until they are done.
+
+    @return: all that was said, in order.
+    """
+    said = []
+    heard = {left: 0, right: 0}
+    going = True
+    while going:
+        going = False
+        for speaker, listener in ((left, right), (right, left)):
+            while heard[listener] < len(speaker.said):
+                body = speaker.said[heard[listener]]
+                heard[listener] += 1
+                said.append(body)
+                listener.hear(body)
+                going = True
+    return said
+
+
+class HandshakeTests(SynchronousTestCase):
+    def fails(self, left: Side, right: Side, left_says: str | None, right_says: str | None) -> None:
+        talk(left, right)
+        self.assertEqual((left.session, right.session), (None, None))
+        self.assertEqual((left.refused, right.refused), (left_says, right_says))
+
+    def test_agreed(self) -> None:
+        """
+        Both know each other, and what either sends with, the other receives with.
+        """
+        left, right = initiator(), responder()
+        said = talk(left, right)
+        assert left.session is not None
+        assert right.session is not None
+        self.assertEqual((left.session.peer, right.session.peer), (A, B))
+        self.assertEqual(left.session.send_key, right.session.receive_key)
+        self.assertEqual(left.session.receive_key, right.session.send_key)
+        self.assertNotEqual(left.session.send_key, left.session.receive_key)
+        self.assertEqual(len(said), 5)
+        self.assertNotIn(SECRET, b"".join(said))
+
+    def test_keys_are_of_one_connection(self) -> None:
+        keys = set()
+        for nonce in (b"2" * 32, b"3" * 32):
+            right = responder(nonce=nonce)
+            talk(initiator(), right)
+            assert right.session is not None
+            keys |= {right.session.send_key, right.session.receive_key}
+        self.assertEqual(len(keys), 4)
+
+    def test_longest_names_fit(self) -> None:
+        me, other = Identity("\u00e9" * 127, "00" * 16), Identity("x" * 255, "11" * 16)
+        left, right = initiator(me=me, target=other.name), responder(me=other)
+        said = talk(left, right)
+        self.assertIsNotNone(right.session)
+        self.assertLessEqual(max(map(len, said)), LONGEST_HANDSHAKE)
+
+    def test_other_secret(self) -> None:
+        self.fails(
+            initiator(secret=b"t" * 32),
+            responder(),
+            "it refuses: 'it has another secret'",
+            "it has another secret",
+        )
+
+    def test_not_accepted(self) -> None:
+        """
+        Each side may refuse, and the other is told why.
+        """
+        self.fails(initiator(), responder(accept=lambda peer: "no"), "it refuses: 'no'", "no")
+        self.fails(initiator(accept=lambda peer: "no"), responder(), "no", "it refuses: 'no'")
+
+    def test_accept_hears_of_proven_peers_only(self) -> None:
+        heard: list[Identity] = []
+        talk(initiator(secret=b"t" * 32), responder(accept=heard.append))
+        self.assertEqual(heard, [])
+        talk(initiator(accept=heard.append), responder(accept=heard.append))
+        self.assertEqual(heard, [B, A])
+
+    def test_other_target(self) -> None:
+        reason = "it looks for 'c', and this is 'a'"
+        self.fails(initiator(target="c"), responder(), f'it refuses: "{reason}"', reason)
+
+    def test_same_name(self) -> None:
+        left = initiator(me=Identity("a", "cc" * 16), target="a")
+        reason = "it has the name of this node, 'a', too"
+        self.fails(left, responder(), f'it refuses: "{reason}"', reason)
+
+    def test_what_is_not_told_in_older_versions(self) -> None:
+        """
+        In the first, no seat; before the third, no format: who speaks no later one knows
+        none but the first.
+        """
+        told = {
+            1: msgspec.structs.replace(B, seat=(0, 0), format=1),
+            2: msgspec.structs.replace(B, format=1),
+            3: B,
+        }
+        for version, peer in told.items():
+            left, right = initiator(), responder(versions=(1, version))
+            talk(left, right)
+            assert left.session is not None
+            assert right.session is not None
+            self.assertEqual((left.session.version, right.session.version), (version, version))
+            self.assertEqual(right.session.peer, peer)
+
+    def test_versions(self) -> None:
+        """
+        The highest that both speak; none is a refusal.
+        """
+        left, right = initiator(versions=(1, 4)), responder(versions=(2, 2))
+        talk(left, right)
+        assert left.session is not None
+        assert right.session is not None
+        self.assertEqual((left.session.version, right.session.version), (2, 2))
+        reason = "versions 3 to 4 there, 1 to 2 here: none for both"
+        self.fails(
+            initiator(versions=(3, 4)),
+            responder(versions=(1, 2)),
+            f"it refuses: '{reason}'",
+            reason,
+        )
+
+    def test_downgrade(self) -> None:
+        """
+        Nobody in between can make them speak an older version.
+        """
+        left, right = initiator(versions=(1, 2)), responder(versions=(1, 2))
+        opening = left.said[0].replace(b"\0\1\0\2", b"\0\1\0\1")
+        self.assertNotEqual(opening, left.said[0])
+        right.hear(opening)
+        left.hear(right.said[0])
+        right.hear(left.said[1])
+        self.assertEqual(right.refused, "it has another secret")
+
+    def test_replay(self) -> None:
+        """
+        All that one side said in another handshake, said again.
+        """
+        left = initiator()
+        talk(left, responder())
+        right = responder(nonce=b"3" * 32)
+        for body in left.said:
+            right.hear(body)
+        self.assertIsNone(right.session)
+        self.assertEqual(right.refused, "it has another secret")
+        right = responder()
+        talk(initiator(), right)
+        left = initiator(nonce=b"4" * 32)
+        for body in right.said:
+            left.hear(body)
+        self.assertIsNone(left.session)
+
+    def test_reflection(self) -> None:
+        """
+        Hearing oneself, as an answer or through the other side of the same node.
+        """
+        left = initiator()
+        left.hear(left.said[0])
+        self.assertEqual(left.refused, "it does not speak this protocol")
+        left, right = initiator(), responder(me=B)
+        talk(left, right)
+        self.assertEqual(right.refused, "it looks for 'a', and this is 'b'")
+        left, right = initiator(), responder()
+        right.hear(left.said[0])
+        left.hear(right.said[0])
+        left.hear(left.said[1])
+        self.assertIsNone(left.session)
+        self.assertEqual(left.refused, "it has another secret")
+
+    @given(st.integers(0, 4), st.integers(0, 5000))
+    def test_flipped_bit(self, which: int, bit: int) -> None:
+        """
+        A wrong bit anywhere: never do both think that all is well, and neither does
+        whoever heard it.
+        """
+        left, right = initiator(), responder()
+        sides = [(left, right), (right, left)]
+        for n in range(5):
+            speaker, listener = sides[n % 2]
+            if len(speaker.said) <= n // 2:
+                break
+            body = bytearray(speaker.said[n // 2])
+            if n == which:
+                at = bit % (len(body) * 8)
+                body[at // 8] ^= 1 << at % 8
+            listener.hear(bytes(body))
+        self.assertIsNone(right.session)
+        if which < 4:
+            self.assertIsNone(left.session)
+
+    @given(st.lists(st.binary(max_size=200), min_size=1, max_size=4))
+    def test_garbage(self, bodies: list[bytes]) -> None:
+        for side in (initiator(), responder()):
+            for body in bodies:
+                side.hear(body)
+            self.assertIsNone(side.session)
+            self.assertIsNotNone(side.refused)
+
+    def test_long_refusal(self) -> None:
+        """
+        What somebody says is shown as that: cut off, and without line ends.
+        """
+        side = initiator()
+        side.hear(b"X" + b"\n\xff\x1b[2J" * 1000)
+        assert side.refused is not None
+        self.assertTrue(side.refused.isprintable())
+        self.assertLess(len(side.refused), 3000)

@@ -1,0 +1,380 @@
+"""
+L{alacrity.management.openapi}: the API, and what it says of itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from alacrity.cluster.log.members import Member
+from alacrity.cluster.proposals import OutcomeUnknown, Refused
+from alacrity.management import Api
+from alacrity.management.documents import ALLOWED, ALLOWED_HAND_OVER, ALLOWED_NODE
+from alacrity.management.openapi import describe
+from alacrity.management.problems import TITLES
+from alacrity.management.site import BODY_LIMIT
+from alacrity.pool import Command, Outcome, Report, State
+from tests.management.test_cluster import ADDRESSES, BAD_ADDRESSES
+from tests.support.management_caller import NOW, TOKEN, Management, Response, Result
+from tests.support.node import PATIENCE, Node
+from tests.support.places import ROOT
+
+ID = "10.0.0.7:8080"
+SERVER = {"ip": "10.0.0.7", "port": "8080"}
+JSON = {"Content-Type": "application/json"}
+
+OPERATIONS = {
+    ("POST", "/servers"),
+    ("GET", "/servers"),
+    ("GET", "/servers/{id}"),
+    ("DELETE", "/servers/{id}"),
+    ("GET", "/stats"),
+    ("GET", "/stats/detail"),
+    ("GET", "/health"),
+    ("GET", "/health/leader"),
+    ("GET", "/openapi.json"),
+    ("GET", "/cluster"),
+    ("POST", "/cluster/nodes"),
+    ("DELETE", "/cluster/nodes/{name}"),
+    ("POST", "/cluster/leader"),
+}
+
+
+BODIES = {
+    ("POST", "/servers"): b'{"ip": "10.0.0.7", "port": 8080}',
+    ("POST", "/cluster/nodes"): b'{"address": "10.0.0.2:8688", "name": "b"}',
+    ("POST", "/cluster/leader"): b'{"name": "b"}',
+}
+
+
+def operations(document: Any) -> dict[tuple[str, str], Any]:
+    """
+    The operations of a description, by method and path.
+    """
+    return {
+        (method.upper(), path): operation
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+    }
+
+
+class DescriptionTests(SynchronousTestCase):
+    """
+    The document.
+    """
+
+    def setUp(self) -> None:
+        self.management = Management()
+        self.document = self.management.call("GET", "/openapi.json").document
+
+    def test_served(self) -> None:
+        """
+        It is what is made of the calls, and says what it is.
+        """
+        made = json.loads(json.dumps(describe(Api.calls(), secured=False)))
+        self.assertEqual(self.document, made)
+        self.assertEqual(self.document["openapi"], "3.1.0")
+
+    def test_operations(self) -> None:
+        """
+        Each route is in it, and nothing else; each has a name of its own.
+        """
+        found = operations(self.document)
+        self.assertEqual(set(found), OPERATIONS)
+        names = [operation["operationId"] for operation in found.values()]
+        self.assertEqual(len(set(names)), len(names))
+        rules = self.management.api._routes().url_map.iter_rules()
+        routed = {
+            (method, rule.rule.replace("<", "{").replace(">", "}"))
+            for rule in rules
+            for method in rule.methods or ()
+            if method != "HEAD"
+        }
+        self.assertEqual(routed, OPERATIONS)
+
+    def test_members(self) -> None:
+        """
+        Each member that a document which is sent may have, is in it, with the words of
+        the problem documents.
+        """
+        schemas = self.document["components"]["schemas"]
+        for allowed, kinds in (
+            (
+                ALLOWED,
+                {
+                    "RegistrationDocument": "",
+                    "TcpCheckDocument": "check.",
+                    "HttpCheckDocument": "check.",
+                },
+            ),
+            (ALLOWED_NODE, {"NodeRequestDocument": ""}),
+            (ALLOWED_HAND_OVER, {"HandOverRequestDocument": ""}),
+        ):
+            described = {}
+            for kind, place in kinds.items():
+                self.assertIs(schemas[kind]["additionalProperties"], False)
+                for name, schema in schemas[kind]["properties"].items():
+                    described[place + name] = schema["description"]
+            self.assertEqual(described, {place: text for place, text in allowed.items() if place})
+
+    def test_node_addresses(self) -> None:
+        """
+        The pattern of a node's address allows what is read, and nothing else.
+        """
+        schema = self.document["components"]["schemas"]["NodeRequestDocument"]
+        branches = schema["properties"]["address"]["anyOf"]
+        for addresses, good in ((ADDRESSES, True), (BAD_ADDRESSES, False)):
+            for address in addresses:
+                allowed = any(
+                    re.search(branch["pattern"], address) is not None
+                    and re.search(branch["not"]["pattern"], address) is None
+                    for branch in branches
+                )
+                self.assertIs(allowed, good, address)
+
+    def test_links(self) -> None:
+        """
+        What makes something, leads to the calls on it.
+        """
+        found = {
+            (method, path, status): set(response["links"])
+            for (method, path), each in operations(self.document).items()
+            for status, response in each["responses"].items()
+            if "links" in response
+        }
+        server = {"show_server", "deregister"}
+        self.assertEqual(
+            found,
+            {
+                ("POST", "/servers", "201"): server,
+                ("POST", "/servers", "200"): server,
+                ("POST", "/cluster/nodes", "201"): {"remove_node"},
+            },
+        )
+
+    def test_answers(self) -> None:
+        """
+        What is answered has the members that its schema has.
+        """
+        self.management.post({**SERVER, "check": {"type": "http", "host": "a", "interval": 1}})
+        self.management.results[ID] = Result(passed=True, reason="200", at=NOW, duration=0.1)
+        self.management.view.apply(Report(ID, 1, State.UP, "200", time=NOW))
+        for path, kind in (
+            ("/servers", "ServerDocument"),
+            ("/stats/detail", "ServerCounterDocument"),
+            (f"/servers/{ID}", "ServerDocument"),
+            ("/stats", "StatsDocument"),
+            ("/health", "ServingDocument"),
+            ("/health/leader", "LeaderDocument"),
+            ("/cluster", "ClusterDocument"),
+        ):
+            answer = self.management.call("GET", path).document
+            for document in answer if isinstance(answer, list) else [answer]:
+                schema = self.document["components"]["schemas"][kind]
+                self.assertEqual(set(document), set(schema["properties"]), path)
+                self.assertEqual(set(document), set(schema["required"]), path)
+
+    def test_answers_about_members(self) -> None:
+        """
+        Likewise for the calls on the members of the cluster.
+        """
+        schemas = self.document["components"]["schemas"]
+        new = {"address": "10.0.0.2:8688", "name": "b"}
+        for document, kind in (
+            (self.management.call("GET", "/cluster").document["members"][0], "MemberDocument"),
+            (self.management.post(new, path="/cluster/nodes").document, "NodeDocument"),
+            (self.management.post({}, path="/cluster/leader").document, "HandOverDocument"),
+        ):
+            self.assertEqual(set(document), set(schemas[kind]["properties"]), kind)
+            self.assertEqual(set(document), set(schemas[kind]["required"]), kind)
+
+    def test_problems(self) -> None:
+        """
+        So have problems; every status that one may have, is somewhere.
+        """
+        schema = self.document["components"]["schemas"]["ProblemDocument"]
+        document = self.management.post({**SERVER, "port": 0}).document
+        self.assertEqual(set(document), set(schema["properties"]) - {"incident"})
+        statuses = {
+            int(status)
+            for secured in (True, False)
+            for each in operations(describe(Api.calls(), secured=secured)).values()
+            for status in each["responses"]
+        }
+        self.assertEqual({status for status in statuses if status >= 400} | {405, 408}, set(TITLES))
+
+    def test_security(self) -> None:
+        """
+        It says that a token is asked for, where one is.
+        """
+        self.assertNotIn("security", self.document)
+        document = Management(token=TOKEN).call("GET", "/openapi.json", token=TOKEN).document
+        self.assertEqual(document["security"], [{"token": []}])
+        opened = {call for call, each in operations(document).items() if each.get("security") == []}
+        self.assertEqual(opened, {("GET", "/health"), ("GET", "/health/leader")})
+
+
+async def _refuse(_command: Command) -> Outcome:
+    raise Refused("there is no leader")
+
+
+async def _lose(_command: Command) -> Outcome:
+    raise OutcomeUnknown("not heard of")
+
+
+def _broken(*_: object) -> Any:
+    raise RuntimeError("broken")
+
+
+class StatusTests(SynchronousTestCase):
+    """
+    Each status that the description has, is answered; each that is answered here, is
+    in the description.
+    """
+
+    def secured(self, propose: Any = None, *, known: bool = True) -> Management:
+        """
+        An API with a token, and with a server.
+        """
+        management = Management(propose, token=TOKEN)
+        if known:
+            management.view.apply(_registered())
+        return management
+
+    def answer(self, method: str, path: str, status: int) -> Response:
+        """
+        Have a call answered with a status.
+        """
+        place = path.replace("{id}", ID).replace("{name}", "b")
+        body = BODIES.get((method, path), b"")
+        headers = dict(JSON)
+        management = self.secured()
+        cluster = management.cluster
+        if (method, path) != ("POST", "/cluster/nodes"):
+            cluster.members.append(Member("b", "10.0.0.2:8688"))
+        token: bytes | None = TOKEN
+        match method, path, status:
+            case "POST", "/servers", 201:
+                management = self.secured(known=False)
+            case "POST", "/servers" | "/cluster/nodes" | "/cluster/leader", 400:
+                body = b"[]"
+            case "POST", "/servers", 409:
+                management.own[json.loads(body)["ip"], int(json.loads(body)["port"])] = "proxy"
+            case "GET", "/servers", 400:
+                place = "/servers?consistent=2"
+            case _, "/servers/{id}", 400:
+                place = "/servers/%ff"
+            case _, "/cluster/nodes/{name}", 400:
+                place = "/cluster/nodes/%ff"
+            case _, "/servers/{id}", 404:
+                place = "/servers/10.0.0.8:80"
+            case _, "/cluster/nodes/{name}" | "/cluster/leader", 404:
+                cluster.members = [Member("a", "10.0.0.1:8688"), Member("c", "10.0.0.3:8688")]
+            case _, "/cluster/nodes", 409:
+                cluster.members = [Member("a", "")]
+            case _, "/cluster/nodes/{name}" | "/cluster/leader", 409:
+                cluster.members = [Member("b", "10.0.0.2:8688")]
+            case _, _, 401:
+                token = None
+            case _, _, 413:
+                body = b" " * (BODY_LIMIT + 1)
+            case _, _, 415:
+                headers = {"Content-Type": "text/plain"}
+            case _, "/health", 503:
+                management.serving = False
+            case _, "/health/leader", 503:
+                cluster.leading = False
+            case "GET", "/servers" | "/servers/{id}", 503:
+                place += "?consistent=1"
+                cluster.failures["barrier"] = OutcomeUnknown("not heard of")
+            case _, "/cluster/nodes" | "/cluster/nodes/{name}" | "/cluster/leader", 503 | 504:
+                error = Refused("there is no leader") if status == 503 else OutcomeUnknown("")
+                cluster.failures = dict.fromkeys(("add", "remove", "hand over"), error)
+            case _, _, 503 | 504:
+                management = self.secured(_refuse if status == 503 else _lose)
+            case _, _, 500:
+                self.patch(management.site.resource._inner, "render", _broken)
+        answer = management.call(method, place, body, headers, token=token)
+        self.flushLoggedErrors(RuntimeError)
+        return answer
+
+    def test_statuses(self) -> None:
+        """
+        All of them.
+        """
+        document = describe(Api.calls(), secured=True)
+        count = 0
+        for (method, path), operation in operations(document).items():
+            for status, response in operation["responses"].items():
+                answer = self.answer(method, path, int(status))
+                self.assertEqual(answer.status, int(status), (method, path, answer.body))
+                for name in response.get("headers", {}):
+                    self.assertIn(name.lower(), answer.headers, (method, path, status))
+                kinds = list(response.get("content", {}))
+                self.assertEqual(kinds, [answer.headers["content-type"]] if answer.body else [])
+                count += 1
+        self.assertEqual(count, 82)
+
+
+def _registered() -> Command:
+    from alacrity.pool import Register, TcpCheck
+
+    return Register("10.0.0.7", 8080, TcpCheck(), 1, time=NOW)
+
+
+class SchemathesisTests(SynchronousTestCase):
+    """
+    A node that schemathesis calls.
+    """
+
+    EXAMPLES: Final = 20
+    """How many per call; C{docs/security.md} has a command for more."""
+
+    def test_node(self) -> None:
+        """
+        All of its checks pass, on a node with a token.
+        """
+        directory = Path(self.mktemp()).absolute()
+        directory.mkdir()
+        file = directory / "token"
+        file.touch(0o600)
+        file.write_bytes(TOKEN + b"\n")
+        node = Node(directory, configuration='[management]\ntoken_file = "token"\n')
+        self.addCleanup(node.stop)
+        node.started()
+        root = ROOT
+        finished = subprocess.run(
+            [
+                *(sys.executable, "-m", "schemathesis.cli", "run"),
+                f"http://127.0.0.1:{node.management}/openapi.json",
+                f"--header=Authorization: Bearer {TOKEN.decode()}",
+                *("--checks=all", f"--max-examples={self.EXAMPLES}", "--seed=1", "--no-color"),
+            ],
+            cwd=directory,
+            env={
+                **os.environ,
+                "NO_PROXY": "127.0.0.1",
+                "PYTHONPATH": str(root),
+                "SCHEMATHESIS_HOOKS": "tests.support.schemathesis_hooks",
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=10 * PATIENCE,
+            check=False,
+        )
+        said = finished.stdout.decode(errors="replace")
+        self.assertEqual(finished.returncode, 0, said)
+        self.assertIn(f"{len(OPERATIONS) - 1} selected / {len(OPERATIONS) - 1} total", said)
+        node.stop()
+        self.assertIn("stopped", node.log)
+        self.assertNotIn("Traceback", node.log)
+        self.assertNotIn("incident", node.log)

@@ -1,0 +1,320 @@
+"""
+Tests for L{alacrity.net.transports}: one set of tests, over real sockets, for Twisted's own
+transports and for uvloop's.
+
+Each runs in a process of its own reactor: see L{alacrity.net.transports.uvloop_of}.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectingCancelledError, TimeoutError
+from twisted.internet.protocol import Factory, Protocol
+from twisted.trial.unittest import SynchronousTestCase
+
+from alacrity.net.transports import StreamTransport, _ClientEndpoint
+from alacrity.net.turns import Turns
+from tests.support.places import ROOT
+
+
+class ContractTests(SynchronousTestCase):
+    """
+    The contract of L{tests.support.transport_contract}, kept on each kind of reactor.
+    """
+
+    def keeps_contract(self, reactor: str) -> None:
+        """
+        Assert that all tests of the contract pass on a reactor.
+        """
+        run = subprocess.run(
+            [sys.executable, "-m", "tests.support.transport_contract", reactor],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        self.assertEqual(run.returncode, 0, run.stdout)
+        self.assertIn(f"on {reactor}", run.stdout)
+
+    def test_twisted(self) -> None:
+        """
+        Twisted's own transports: the contract is theirs.
+        """
+        self.keeps_contract("twisted")
+
+    def test_uvloop(self) -> None:
+        """
+        uvloop's transports.
+        """
+        self.keeps_contract("uvloop")
+
+
+class _Handle:
+    """
+    A timer of L{_Loop}, which fires whenever a test says so.
+    """
+
+    def __init__(self, call: Any) -> None:
+        self.call = call
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class _Loop:
+    """
+    A loop that has a test decide what happens first.
+    """
+
+    def create_task(self, _coroutine: object) -> _Future:
+        self.task = _Future()
+        return self.task
+
+    def call_soon(self, call: Any, *arguments: object) -> None:
+        call(*arguments)
+
+    def call_later(self, _delay: float, call: Any, *arguments: object) -> _Handle:
+        self.late = _Handle(lambda: call(*arguments))
+        return self.late
+
+
+class _Future:
+    """
+    A task: what is called when it is done, a test calls.
+    """
+
+    transport: Any = None
+    failed: Exception | None = None
+    gone = False
+
+    def add_done_callback(self, call: Any) -> None:
+        self.call = lambda: call(self)
+
+    def cancel(self) -> bool:
+        self.gone = self.transport is None and self.failed is None
+        return self.gone
+
+    def cancelled(self) -> bool:
+        return self.gone
+
+    def exception(self) -> Exception | None:
+        return self.failed
+
+    def result(self) -> Any:
+        return self.transport, None
+
+
+class _Connected:
+    """
+    A transport.
+    """
+
+    aborted = False
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+class GivenUpTests(SynchronousTestCase):
+    """
+    A connection attempt on uvloop that is given up just as something else happens.
+    """
+
+    def setUp(self) -> None:
+        self.loop = _Loop()
+        loop: Any = self.loop
+        address = IPv4Address("TCP", "10.0.0.7", 1)
+        endpoint = _ClientEndpoint(loop, lambda _build: None, address, 1.0)
+        self.connecting = endpoint.connect(Factory())
+
+    def test_late_when_not_wanted(self) -> None:
+        """
+        Cancelled in the moment in which it is late: it has failed once.
+        """
+        self.connecting.cancel()
+        self.failureResultOf(self.connecting, ConnectingCancelledError)
+        self.assertTrue(self.loop.late.cancelled)
+        self.loop.late.call()
+        self.loop.task.call()
+
+    def test_made_when_late(self) -> None:
+        """
+        Late in the moment in which it is made: it is closed, for nobody else will.
+        """
+        self.loop.task.transport = _Connected()
+        self.loop.late.call()
+        self.failureResultOf(self.connecting, TimeoutError)
+        self.loop.task.call()
+        self.assertTrue(self.loop.task.transport.aborted)
+
+    def test_refused_when_late(self) -> None:
+        """
+        Late in the moment in which it is refused: that is all.
+        """
+        self.loop.task.failed = OSError("refused")
+        self.loop.late.call()
+        self.failureResultOf(self.connecting, TimeoutError)
+        self.loop.task.call()
+
+
+class _Socket:
+    """
+    An open socket.
+    """
+
+    family = socket.AF_INET
+
+    def fileno(self) -> int:
+        return 0
+
+    def getpeername(self) -> tuple[str, int]:
+        return ("192.0.2.9", 9)
+
+
+class _Uv:
+    """
+    uvloop's side of a connection.
+    """
+
+    reading = True
+
+    def set_write_buffer_limits(self, high: int, low: int) -> None:
+        """It has none."""
+
+    def get_extra_info(self, name: str) -> Any:
+        return _Socket()
+
+    def set_protocol(self, protocol: Any) -> None:
+        self.protocol = protocol
+
+    def write(self, data: bytes) -> None:
+        """Nobody reads it."""
+
+    writelines = write
+
+    def is_reading(self) -> bool:
+        return self.reading
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
+class _Taker(Protocol):
+    """
+    A protocol that keeps what it is given.
+    """
+
+    transport: Any
+
+    def __init__(self) -> None:
+        self.given: list[bytes] = []
+
+    def dataReceived(self, data: bytes) -> None:
+        self.given.append(data)
+
+
+class PacedTests(SynchronousTestCase):
+    """
+    Connections of which a protocol is given so much in a turn.
+    """
+
+    def setUp(self) -> None:
+        self.asked: list[Callable[[], None]] = []
+        self.turns = Turns(self.asked.append)
+
+    def connected(self) -> tuple[_Uv, _Taker]:
+        """
+        A connection of which four bytes are given at once.
+        """
+        uv, taker = _Uv(), _Taker()
+        loop: Any = _Loop()
+        transport = StreamTransport(loop, lambda _address: taker, 4, self.turns)
+        transport.connection_made(uv)
+        return uv, taker
+
+    def turn(self) -> None:
+        """The loop has a turn."""
+        (call,) = self.asked
+        self.asked.clear()
+        call()
+
+    def test_little(self) -> None:
+        """
+        What is little is given at once.
+        """
+        uv, taker = self.connected()
+        uv.protocol.data_received(b"abcd")
+        uv.protocol.data_received(b"e")
+        self.assertEqual(taker.given, [b"abcd", b"e"])
+        self.assertEqual((uv.reading, self.asked), (True, []))
+
+    def test_much(self) -> None:
+        """
+        What is much waits, piece by piece, and others with it, who are not read from.
+        """
+        uv, taker = self.connected()
+        other, patient = self.connected()
+        uv.protocol.data_received(b"abcdefghi")
+        other.protocol.data_received(b"1")
+        self.assertFalse(uv.reading or other.reading)
+        self.turn()
+        self.turn()
+        self.assertEqual((taker.given, patient.given), ([b"abcd"], [b"1"]))
+        self.assertEqual((uv.reading, other.reading), (False, True))
+        self.turn()
+        self.turn()
+        self.assertEqual(taker.given, [b"abcd", b"efgh", b"i"])
+        self.assertEqual((uv.reading, self.asked), (True, []))
+
+    def test_paused(self) -> None:
+        """
+        A protocol that wants nothing for now is given nothing, and then the rest.
+        """
+        uv, taker = self.connected()
+        uv.protocol.data_received(b"abcdefgh")
+        taker.transport.pauseProducing()
+        self.turn()
+        self.assertEqual((taker.given, uv.reading), ([], False))
+        taker.transport.resumeProducing()
+        self.turn()
+        self.turn()
+        self.assertEqual((taker.given, uv.reading), ([b"abcd", b"efgh"], True))
+
+    def test_lost(self) -> None:
+        """
+        What waits as the connection is lost is given to nobody.
+        """
+        uv, taker = self.connected()
+        uv.protocol.data_received(b"abcdefgh")
+        uv.protocol.connection_lost(None)
+        self.turn()
+        self.assertEqual((taker.given, self.asked), ([], []))
+
+    def test_paused_twice(self) -> None:
+        """
+        Paused twice in a turn, and told to read on, it reads on.
+        """
+        later: list[Callable[[], None]] = []
+        loop: Any = _Loop()
+        loop.call_soon = later.append
+        uv, taker = _Uv(), _Taker()
+        transport = StreamTransport(loop, lambda _address: taker)
+        transport.connection_made(uv)
+        transport.pauseProducing()
+        transport.pauseProducing()
+        transport.resumeProducing()
+        for call in later:
+            call()
+        self.assertTrue(uv.reading)

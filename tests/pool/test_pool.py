@@ -1,0 +1,335 @@
+"""
+L{alacrity.pool}: what commands do to a pool, and who hears of it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.logger import LogLevel, capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from alacrity.pool import (
+    Change,
+    Command,
+    Deregister,
+    Deregistered,
+    HttpCheck,
+    Judged,
+    Pool,
+    PoolView,
+    Register,
+    Registered,
+    Report,
+    Reported,
+    Server,
+    Stale,
+    State,
+    TcpCheck,
+    Unknown,
+    Verdicts,
+    apply,
+    server_id,
+)
+from tests.support.pools import COMMANDS, POOLS
+
+ID = "10.0.0.7:8080"
+
+
+def register(port: int = 8080, time: float = 1.0) -> Register:
+    """
+    The registration of a server.
+    """
+    return Register("10.0.0.7", port, TcpCheck(), weight=1, time=time)
+
+
+def report(state: State, revision: int, time: float, reason: str = "because") -> Report:
+    """
+    A report about that server.
+    """
+    return Report(ID, revision, state, reason, time)
+
+
+def after(*commands: Command) -> Pool:
+    """
+    The pool after commands.
+    """
+    pool = Pool()
+    for command in commands:
+        pool, _ = apply(pool, command)
+    return pool
+
+
+class ApplyTests(SynchronousTestCase):
+    """
+    L{apply}.
+    """
+
+    def test_register(self) -> None:
+        """
+        A new server is pending.
+        """
+        command = Register("10.0.0.7", 8080, HttpCheck(path="/ok"), weight=3, time=5.0)
+        pool, outcome = apply(Pool(), command)
+        server = Server(
+            ip="10.0.0.7",
+            port=8080,
+            check=HttpCheck(path="/ok"),
+            weight=3,
+            state=State.PENDING,
+            reason="not checked yet",
+            since=5.0,
+            registered=5.0,
+            revision=1,
+        )
+        self.assertEqual(outcome, Registered(server, created=True))
+        self.assertEqual(pool, Pool(1, {ID: server}))
+
+    def test_ids_are_derived(self) -> None:
+        """
+        The id is the address.
+        """
+        self.assertEqual(list(after(register()).servers), [ID])
+        self.assertEqual(server_id("2001:db8::1", 8080), "2001:db8::1:8080")
+
+    def test_register_again_while_up(self) -> None:
+        """
+        A server that is up stays up; its check, weight and revision are new.
+        """
+        pool = after(register(), report(State.UP, 1, 2.0))
+        command = Register("10.0.0.7", 8080, HttpCheck(), weight=7, time=9.0)
+        pool, outcome = apply(pool, command)
+        server = pool.servers[ID]
+        self.assertEqual(outcome, Registered(server, created=False))
+        self.assertEqual((server.check, server.weight), (HttpCheck(), 7))
+        self.assertEqual((server.state, server.reason, server.since), (State.UP, "because", 2.0))
+        self.assertEqual((server.registered, server.revision), (9.0, 3))
+
+    def test_register_again_while_down(self) -> None:
+        """
+        A server that is down says by registering that it has come back.
+        """
+        pool, outcome = apply(after(register(), report(State.DOWN, 1, 2.0)), register(time=9.0))
+        server = pool.servers[ID]
+        self.assertEqual(outcome, Registered(server, created=False))
+        self.assertEqual((server.state, server.since), (State.PENDING, 9.0))
+
+    def test_register_again_keeps_the_place(self) -> None:
+        """
+        The servers stand in the order in which they came.
+        """
+        pool = after(register(1), register(2), register(1))
+        self.assertEqual([server.port for server in pool.servers.values()], [1, 2])
+
+    def test_deregister(self) -> None:
+        """
+        The server is gone; the outcome has it as it was.
+        """
+        before = after(register())
+        pool, outcome = apply(before, Deregister(ID, 2.0, "test"))
+        self.assertEqual(outcome, Deregistered(before.servers[ID]))
+        self.assertEqual(pool, Pool(2, {}))
+
+    def test_deregister_with_revision(self) -> None:
+        """
+        With a revision, only that registration is removed.
+        """
+        before = after(register(), register())
+        pool, outcome = apply(before, Deregister(ID, 2.0, "test", revision=1))
+        self.assertEqual(outcome, Stale(before.servers[ID]))
+        self.assertIs(pool.servers, before.servers)
+        _, outcome = apply(before, Deregister(ID, 2.0, "test", revision=2))
+        self.assertEqual(outcome, Deregistered(before.servers[ID]))
+
+    def test_report(self) -> None:
+        """
+        A report moves the server, and says since when.
+        """
+        pool, outcome = apply(after(register()), report(State.UP, 1, 4.0))
+        server = pool.servers[ID]
+        self.assertEqual(outcome, Reported(server))
+        self.assertEqual((server.state, server.reason, server.since), (State.UP, "because", 4.0))
+
+    def test_report_of_the_same_state(self) -> None:
+        """
+        The reason is new, the time is not.
+        """
+        pool = after(register(), report(State.UP, 1, 4.0), report(State.UP, 1, 6.0, "again"))
+        server = pool.servers[ID]
+        self.assertEqual((server.reason, server.since), ("again", 4.0))
+
+    def test_report_of_an_earlier_registration(self) -> None:
+        """
+        It does not count.
+        """
+        before = after(register(), register())
+        pool, outcome = apply(before, report(State.UP, 1, 4.0))
+        self.assertEqual(outcome, Stale(before.servers[ID]))
+        self.assertIs(pool.servers, before.servers)
+
+    def test_unknown(self) -> None:
+        """
+        Commands about a server that is not there change nothing but the index.
+        """
+        for command in (Deregister(ID, 1.0, "test"), report(State.UP, 1, 1.0)):
+            pool, outcome = apply(Pool(), command)
+            self.assertEqual(outcome, Unknown(ID))
+            self.assertEqual(pool, Pool(1, {}))
+
+    @given(POOLS, COMMANDS)
+    def test_total_and_pure(self, pool: Pool, command: Command) -> None:
+        """
+        Any command gives an outcome, raises the index by one, changes the servers that it
+        is about at most, and leaves the old pool as it was. The same again gives the same.
+        """
+        before = msgspec.json.encode(pool)
+        new, outcome = apply(pool, command)
+        self.assertEqual(msgspec.json.encode(pool), before)
+        self.assertEqual(apply(pool, command), (new, outcome))
+        self.assertEqual(new.index, pool.index + 1)
+        changed = {
+            id
+            for id in pool.servers.keys() | new.servers.keys()
+            if pool.servers.get(id) != new.servers.get(id)
+        }
+        if isinstance(outcome, Stale | Unknown):
+            self.assertIs(new.servers, pool.servers)
+        elif isinstance(outcome, Judged):
+            assert isinstance(command, Verdicts)
+            self.assertLessEqual(changed, {each.id for each in command.verdicts})
+            self.assertEqual(len(outcome.outcomes), len(command.verdicts))
+        else:
+            self.assertLessEqual(changed, {outcome.server.id})
+        for id, server in new.servers.items():
+            self.assertEqual(id, server.id)
+            self.assertLessEqual(server.revision, new.index)
+
+    @given(st.lists(COMMANDS))
+    def test_revisions_are_unique(self, commands: list[Command]) -> None:
+        """
+        No two registrations have the same revision.
+        """
+        view = PoolView()
+        revisions = [
+            outcome.server.revision
+            for outcome in map(view.apply, commands)
+            if isinstance(outcome, Registered)
+        ]
+        self.assertEqual(len(revisions), len(set(revisions)))
+
+
+class PoolViewTests(SynchronousTestCase):
+    """
+    L{PoolView}.
+    """
+
+    def setUp(self) -> None:
+        """
+        A view, and what is heard of it.
+        """
+        self.view = PoolView()
+        self.heard: list[Change] = []
+
+    def test_existing_servers_are_told(self) -> None:
+        """
+        Who subscribes hears of the servers that are there.
+        """
+        self.view.apply(register(1))
+        self.view.apply(register(2))
+        self.view.subscribe(self.heard.append)
+        servers = self.view.pool.servers.values()
+        self.assertEqual(self.heard, [Change(None, server) for server in servers])
+
+    def test_changes_are_told(self) -> None:
+        """
+        Each change has the server before and after.
+        """
+        self.view.subscribe(self.heard.append)
+        self.view.apply(register())
+        pending = self.view.pool.servers[ID]
+        self.view.apply(report(State.UP, 1, 2.0))
+        up = self.view.pool.servers[ID]
+        self.view.apply(Deregister(ID, 3.0, "test"))
+        self.assertEqual(self.heard, [Change(None, pending), Change(pending, up), Change(up, None)])
+
+    def test_nothing_is_told_of_nothing(self) -> None:
+        """
+        Commands that change no server are no news.
+        """
+        self.view.apply(register())
+        self.view.subscribe(self.heard.append)
+        self.heard.clear()
+        self.view.apply(report(State.UP, 7, 2.0))
+        self.view.apply(Deregister("nobody", 2.0, "test"))
+        self.assertEqual(self.heard, [])
+
+    def test_unsubscribe(self) -> None:
+        """
+        Who has unsubscribed hears no more, also of a change that is being told.
+        """
+        unsubscribe = self.view.subscribe(self.heard.append)
+        unsubscribe()
+        self.view.apply(register())
+        self.assertEqual(self.heard, [])
+        self.view.subscribe(lambda change: change.after or unsubscribe())
+        unsubscribe = self.view.subscribe(self.heard.append)
+        self.heard.clear()
+        self.view.apply(Deregister(ID, 2.0, "test"))
+        self.assertEqual(self.heard, [])
+
+    def test_raising_subscriber(self) -> None:
+        """
+        A subscriber that raises is logged; the others hear all the same.
+        """
+
+        def broken(change: Change) -> None:
+            raise RuntimeError(change)
+
+        self.view.subscribe(broken)
+        self.view.subscribe(self.heard.append)
+        with capturedLogs() as logged:
+            outcome = self.view.apply(register())
+        self.assertIsInstance(outcome, Registered)
+        self.assertEqual(len(self.heard), 1)
+        [event] = logged
+        self.assertEqual(event["log_level"], LogLevel.critical)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_changes_made_while_telling(self) -> None:
+        """
+        A subscriber may make a change when it is told of one. All hear of both in
+        the order in which they happened.
+        """
+
+        def eager(change: Change) -> None:
+            if change.before is None and change.after is not None:
+                self.view.apply(report(State.UP, change.after.revision, 2.0))
+                self.view.subscribe(late.append)
+
+        late: list[Change] = []
+        self.view.subscribe(eager)
+        self.view.subscribe(self.heard.append)
+        self.view.apply(register())
+        states = [change.after.state for change in self.heard if change.after]
+        self.assertEqual(states, [State.PENDING, State.UP])
+        self.assertEqual(late, [Change(None, self.view.pool.servers[ID])])
+
+    @given(st.lists(COMMANDS))
+    def test_changes_add_up(self, commands: list[Command]) -> None:
+        """
+        Who follows the changes has the pool.
+        """
+        view = PoolView()
+        servers: dict[str, Server] = {}
+
+        def follow(change: Change) -> None:
+            if change.before is not None:
+                self.assertEqual(servers.pop(change.before.id), change.before)
+            if change.after is not None:
+                servers[change.after.id] = change.after
+
+        view.subscribe(follow)
+        for command in commands:
+            view.apply(command)
+        self.assertEqual(servers, view.pool.servers)

@@ -1,0 +1,324 @@
+"""
+For tests with raw bytes: a server that keeps what it gets and answers as it is told,
+and a client that sends anything.
+"""
+
+from __future__ import annotations
+
+import re
+import select
+import selectors
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from tests.support.node import PATIENCE
+
+OK: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """
+    What a server does when it has got a request.
+
+    @ivar data: what it sends.
+    @ivar then: with its connection.
+    @ivar early: whether it does not wait for the request's body.
+    """
+
+    data: bytes = OK
+    then: str = "keep"
+    early: bool = False
+
+
+PLAIN: Final = Answer()
+
+
+class Connection:
+    """
+    One connection to the server.
+
+    @ivar received: all that came on it.
+    @ivar ended: whether the other side has closed it, or half of it.
+    @ivar reset: whether it has dropped it.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+        self.received = b""
+        self.ended = False
+        self.reset = False
+        self.answered = 0
+
+    def received_to(self, end: bytes) -> bool:
+        """Whether what came ends so."""
+        return self.received.endswith(end)
+
+    def close(self, *, reset: bool = False) -> None:
+        """Close it, or drop it."""
+        if reset:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
+
+class RecordingServer:
+    """
+    A server in a thread, which tests look at.
+
+    @ivar port: where it listens.
+    @ivar connections: in the order made; those that have brought no byte are among them.
+    @ivar received: all bytes, in the order that they came.
+    @ivar answers: by target, what to do; others get L{PLAIN}.
+    """
+
+    def __init__(self) -> None:
+        self.answers: dict[bytes, Answer] = {}
+        self.connections: list[Connection] = []
+        self.received = b""
+        self._tasks: list[Callable[[], None]] = []
+        self._changed = threading.Condition()
+        self._selector = selectors.DefaultSelector()
+        self._listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.port: int = self._listening.getsockname()[1]
+        self._wake, self._woken = socket.socketpair()
+        self._selector.register(self._listening, selectors.EVENT_READ, None)
+        self._selector.register(self._woken, selectors.EVENT_READ, None)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it."""
+        self._do(self._selector.close)
+        self._thread.join()
+        for each in self.connections:
+            each.socket.close()
+        for sock in (self._listening, self._wake, self._woken):
+            sock.close()
+
+    def settle(self) -> None:
+        """
+        Wait until it has read all that has come.
+        """
+        done = threading.Event()
+
+        def look() -> None:
+            while any(
+                key.data is not None or key.fileobj is self._listening for key in self._ready(0)
+            ):
+                self._turn(0)
+            done.set()
+
+        self._do(look)
+        assert done.wait(PATIENCE)
+
+    def until(self, condition: Callable[[], Any]) -> Any:
+        """
+        Wait until something has happened; what the condition says then.
+        """
+        with self._changed:
+            assert self._changed.wait_for(condition, PATIENCE), self.received
+            return condition()
+
+    def send(self, connection: Connection, data: bytes) -> None:
+        """Send on a connection, whatever was asked."""
+        self._do(lambda: connection.socket.sendall(data))
+
+    def end(self, connection: Connection, *, reset: bool = False) -> None:
+        """Close a connection."""
+        self._do(lambda: self._close(connection, reset=reset))
+
+    def _do(self, task: Callable[[], None]) -> None:
+        """Have the thread do something."""
+        self._tasks.append(task)
+        self._wake.send(b"x")
+
+    def _run(self) -> None:
+        while self._selector.get_map() is not None:
+            self._turn(None)
+            while self._tasks:
+                self._tasks.pop(0)()
+            with self._changed:
+                self._changed.notify_all()
+
+    def _ready(self, timeout: float | None) -> list[selectors.SelectorKey]:
+        return [key for key, _ in self._selector.select(timeout)]
+
+    def _turn(self, timeout: float | None) -> None:
+        for key in self._ready(timeout):
+            if key.fileobj is self._listening:
+                connection = Connection(self._listening.accept()[0])
+                self.connections.append(connection)
+                self._selector.register(connection.socket, selectors.EVENT_READ, connection)
+            elif key.data is None:
+                self._woken.recv(4096)
+            else:
+                self._read(key.data)
+
+    def _read(self, connection: Connection) -> None:
+        try:
+            data = connection.socket.recv(1 << 18)
+        except OSError:
+            connection.reset = True
+            data = b""
+        if not data:
+            connection.ended = True
+            self._close(connection)
+            return
+        connection.received += data
+        self.received += data
+        self._answer(connection)
+
+    def _close(self, connection: Connection, *, reset: bool = False) -> None:
+        if connection.socket.fileno() >= 0:
+            self._selector.unregister(connection.socket)
+            connection.close(reset=reset)
+
+    def _answer(self, connection: Connection) -> None:
+        """
+        Answer all requests that have come. What the proxy sends is framed plainly.
+        """
+        while True:
+            rest = connection.received[connection.answered :]
+            head, end, body = rest.partition(b"\r\n\r\n")
+            if not end:
+                return
+            answer = self.answers.get(head.split(b" ")[1], PLAIN)
+            length = _body_length(head, body)
+            if length is None and not answer.early:
+                return
+            connection.answered += len(head) + len(end) + (length or 0)
+            try:
+                connection.socket.sendall(answer.data)
+            except OSError:
+                # The proxy wants no more; what comes next on the connection says so.
+                return
+            if answer.then != "keep":
+                self._close(connection, reset=answer.then == "reset")
+                return
+            if length is None:
+                return
+
+
+def _body_length(head: bytes, body: bytes) -> int | None:
+    """
+    How much of what follows a head is its body; L{None}: there is more to come.
+    """
+    if b"\r\nTransfer-Encoding: chunked" in head:
+        at = 0
+        while (size := re.match(rb"([0-9a-f]+)\r\n", body[at:])) is not None:
+            at += len(size[0])
+            if size[1] == b"0":
+                trailers = re.match(rb"(?:[^\r\n]+\r\n)*\r\n", body[at:])
+                return None if trailers is None else at + len(trailers[0])
+            at += int(size[1], 16) + 2
+        return None
+    found = re.search(rb"\r\nContent-Length: ([0-9]+)", head)
+    length = int(found[1]) if found is not None else 0
+    return length if len(body) >= length else None
+
+
+class RawClient:
+    """
+    A client that sends bytes.
+
+    @ivar received: what has come and was not taken.
+    @ivar closed: how the proxy ended the connection: C{"closed"}, C{"reset"}; empty: it
+        has not.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        self.received = b""
+        self.closed = ""
+
+    def close(self) -> None:
+        """Close it."""
+        self.socket.close()
+
+    def reset(self) -> None:
+        """End it at once, also for a thread that sends."""
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # The proxy was faster.
+
+    def send(self, data: bytes) -> None:
+        """Send; what the proxy does not want, is lost."""
+        try:
+            self.socket.sendall(data)
+        except OSError:
+            pass
+
+    def end(self) -> None:
+        """Send no more."""
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def read(self) -> bool:
+        """
+        Read what comes next.
+
+        @return: whether anything came; else the connection is closed.
+        """
+        try:
+            data = self.socket.recv(1 << 18)
+        except ConnectionResetError:
+            self.closed = "reset"
+            return False
+        if not data:
+            self.closed = "closed"
+        self.received += data
+        return bool(data)
+
+    def until(self, end: bytes) -> bytes:
+        """
+        Read up to some bytes, and take what has come.
+        """
+        while end not in self.received:
+            assert self.read(), self.received
+        taken, found, self.received = self.received.partition(end)
+        return taken + found
+
+    def rest(self) -> bytes:
+        """
+        Read until the proxy closes the connection, and take what has come.
+        """
+        while self.read():
+            pass
+        taken, self.received = self.received, b""
+        return taken
+
+    def response(self, *, bodiless: bool = False) -> bytes:
+        """
+        Take one response, with a body that is counted or in chunks.
+        """
+        head = self.until(b"\r\n\r\n")
+        if bodiless or re.match(rb"HTTP/1.1 (1..|204|304) ", head):
+            return head
+        if b"\r\nTransfer-Encoding: chunked" in head:
+            return head + self.until(b"0\r\n\r\n")
+        found = re.search(rb"\r\nContent-Length: ([0-9]+)", head)
+        assert found is not None, head
+        length = int(found[1])
+        while len(self.received) < length:
+            assert self.read(), head + self.received
+        body, self.received = self.received[:length], self.received[length:]
+        return head + body
+
+    def quiet(self, seconds: float) -> bool:
+        """Whether nothing comes for so long."""
+        return not select.select([self.socket], [], [], seconds)[0]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """
+    Wait until something outside of this process is so.
+    """
+    until = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < until, "it does not come to be"
+        select.select([], [], [], 0.02)

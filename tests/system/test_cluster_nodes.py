@@ -1,0 +1,448 @@
+"""
+Tests of a whole cluster: real nodes, real servers, real clients.
+"""
+
+from __future__ import annotations
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.clusters import QUIET, Cluster, Requests, Writes
+from tests.support.node import Answer, Node, TestServer, call, wait_until
+from tests.support.places import GOLDEN
+
+RETRY = {"1", "2", "3", "4", "5"}
+
+
+class ClusterTestCase(SynchronousTestCase):
+    """
+    Starts clusters, and ends them.
+    """
+
+    def directory(self) -> Path:
+        """A new directory."""
+        path = Path(self.mktemp())
+        path.mkdir()
+        return path.absolute()
+
+    def cluster(self, configuration: str = "", more: int = 0, size: int = 3) -> Cluster:
+        """A cluster, of which no node runs yet."""
+        cluster = Cluster(self.directory(), configuration, more, size)
+        self.addCleanup(cluster.stop)
+        return cluster
+
+    def server(self, *options: str) -> TestServer:
+        """A test server."""
+        server = TestServer(*options)
+        self.addCleanup(server.stop, signal.SIGKILL)
+        return server
+
+    def register(self, node: Node, port: int, **more: object) -> Answer:
+        """Register a server of this machine with a node."""
+        return call(node.management, "POST", "/servers", {"ip": "127.0.0.1", "port": port, **more})
+
+    def serve(self, cluster: Cluster, *numbers: int) -> None:
+        """Have a server in the pool, and wait until nodes send it traffic."""
+        answer = self.register(cluster.nodes[numbers[0]], self.server().port)
+        self.assertEqual(answer.status, 201, answer.body)
+        for number in numbers:
+            wait_until(
+                lambda number=number: cluster.nodes[number].get().status == 200,  # type: ignore[misc]
+                f"traffic through {number}",
+            )
+
+
+class ThreeNodesTests(ClusterTestCase):
+    """
+    What three nodes do while all is well, and while one of them is not.
+    """
+
+    def test_any_node_will_do(self) -> None:
+        """
+        A server that registers with a follower is known there at once, and gets traffic
+        from all; one removed by another follower gets none. Who leads, is told to lead,
+        and says that it does.
+        """
+        cluster = self.cluster()
+        cluster.start(0, 1, 2)
+        leader = cluster.leader(0, 1, 2)
+        follower, other = ({0, 1, 2} - {leader}).__iter__()
+        port = self.server().port
+        answer = self.register(cluster.nodes[follower], port)
+        self.assertEqual((answer.status, answer.json()["id"]), (201, f"127.0.0.1:{port}"))
+        path = answer.headers["Location"]
+        read = call(cluster.nodes[follower].management, "GET", path)
+        self.assertEqual((read.status, read.headers["X-Alacrity-Stale"]), (200, "false"))
+        confirmed = call(cluster.nodes[other].management, "GET", f"{path}?consistent=1")
+        self.assertEqual(confirmed.status, 200)
+        self.assertGreaterEqual(
+            int(confirmed.headers["X-Alacrity-Index"]), int(read.headers["X-Alacrity-Index"])
+        )
+        for node in cluster.nodes.values():
+            wait_until(lambda node=node: node.get().status == 200, "traffic")  # type: ignore[misc]
+        (server,) = cluster.equal(0, 1, 2)
+        self.assertEqual(server["state"], "up")
+        for number, node in cluster.nodes.items():
+            status = call(node.management, "GET", "/health/leader").status
+            self.assertEqual(status, 200 if number == leader else 503)
+
+        wanted = cluster.addresses[other]
+        handed = call(
+            cluster.nodes[follower].management, "POST", "/cluster/leader", {"name": wanted}
+        )
+        self.assertEqual(handed.status, 202, handed.body)
+        wait_until(lambda: cluster.leader(0, 1, 2) == other, "the leader that was asked for")
+
+        self.assertEqual(call(cluster.nodes[leader].management, "DELETE", path).status, 204)
+        self.assertEqual(cluster.nodes[leader].get().status, 503)
+        self.assertEqual(cluster.equal(0, 1, 2), [])
+
+    def test_leader_killed(self) -> None:
+        """
+        The leader's death costs no request that the others proxy. They take writes
+        again soon, and it catches up when it is back.
+        """
+        cluster = self.cluster()
+        cluster.start(0, 1, 2)
+        self.serve(cluster, 0, 1, 2)
+        leader = cluster.leader(0, 1, 2)
+        one, other = sorted({0, 1, 2} - {leader})
+        requests = Requests([cluster.nodes[one].proxy, cluster.nodes[other].proxy])
+        self.addCleanup(requests.stop)
+        cluster.kill(leader)
+        answer = self.register(cluster.nodes[one], 1, check=QUIET)
+        self.assertEqual(answer.status, 201, answer.body)
+        cluster.start(leader)
+        cluster.leader(0, 1, 2)
+        self.assertEqual(len(cluster.equal(0, 1, 2)), 2)
+        wait_until(lambda: cluster.nodes[leader].get().status == 200, "traffic")
+        requests.stop()
+        self.assertGreater(requests.count, 10)
+        self.assertEqual(requests.faults, [])
+
+    def test_all_killed(self) -> None:
+        """
+        All are killed while they take writes: nothing that was acknowledged is lost.
+        Then most are: the one that is left proxies, reads, says that it may be behind,
+        and takes no write, until it is told to go on alone.
+        """
+        cluster = self.cluster()
+        cluster.start(0, 1, 2)
+        self.serve(cluster, 0, 1, 2)
+        writes = [Writes(cluster.nodes[each].management, f"127.0.{1 + each}") for each in range(3)]
+        wait_until(lambda: all(len(each.acknowledged) > 10 for each in writes), "writes")
+        cluster.kill(0, 1, 2)
+        for each in writes:
+            each.stop()
+        cluster.start(0, 1, 2)
+        acknowledged = {id for each in writes for id in each.acknowledged}
+        known = {server["id"] for server in cluster.equal(0, 1, 2)}
+        self.assertEqual(acknowledged - known, set())
+
+        cluster.kill(1, 2)
+        last = cluster.nodes[0]
+        wait_until(lambda: cluster.ask(0, "/cluster")["leader"] is None, "no leader")
+        new = {"ip": "127.0.9.1", "port": 1}
+        with ThreadPoolExecutor() as callers:
+            refusals = [
+                callers.submit(call, last.management, *each)
+                for each in (
+                    ("POST", "/servers", new),
+                    ("DELETE", "/servers/127.0.1.1:1"),
+                    ("GET", "/servers?consistent=1"),
+                )
+            ]
+        for refusal in refusals:
+            refused = refusal.result()
+            self.assertEqual(refused.status, 503, refused.body)
+            self.assertIn(refused.headers["Retry-After"], RETRY)
+        read = call(last.management, "GET", "/servers")
+        self.assertEqual((read.status, read.headers["X-Alacrity-Stale"]), (200, "true"))
+        self.assertEqual({each["id"] for each in read.json()}, known)
+        self.assertEqual(last.get().status, 200)
+
+        cluster.kill(0)
+        cluster.start(0, options=["--force-new-cluster"])
+        self.assertEqual(cluster.leader(0), 0)
+        self.assertEqual({server["id"] for server in cluster.equal(0)}, known)
+        self.assertEqual(self.register(cluster.nodes[0], 2, check=QUIET).status, 201)
+        self.assertIn("going on as the only member of the cluster, as told", cluster.nodes[0].log)
+
+
+class FiveNodesTests(ClusterTestCase):
+    """
+    Five nodes bear the loss of two, whichever these are.
+    """
+
+    ALL = (0, 1, 2, 3, 4)
+
+    def test_two_killed_then_three(self) -> None:
+        """
+        The death of the leader and of a follower at once costs no request that the others
+        proxy, and they take writes again. After a third one's they take none, say that they
+        may be behind, and proxy on. All is well once the three are back.
+        """
+        cluster = self.cluster(size=5)
+        cluster.start(*self.ALL)
+        self.serve(cluster, *self.ALL)
+        leader = cluster.leader(*self.ALL)
+        follower, third, one, other = sorted({*self.ALL} - {leader})
+        requests = Requests([cluster.nodes[each].proxy for each in (one, other)])
+        self.addCleanup(requests.stop)
+        last = cluster.nodes[one]
+        cluster.kill(leader, follower)
+        answer = self.register(last, 1, check=QUIET)
+        self.assertEqual(answer.status, 201, answer.body)
+        self.assertIn(cluster.leader(third, one, other), {third, one, other})
+        known = cluster.equal(third, one, other)
+
+        cluster.kill(third)
+        wait_until(lambda: cluster.ask(one, "/cluster")["leader"] is None, "no leader")
+        refused = self.register(last, 2, check=QUIET)
+        self.assertEqual(refused.status, 503, refused.body)
+        self.assertIn(refused.headers["Retry-After"], RETRY)
+        read = call(last.management, "GET", "/servers")
+        self.assertEqual((read.status, read.headers["X-Alacrity-Stale"]), (200, "true"))
+        before = requests.count
+        wait_until(lambda: requests.count > before + 10, "traffic without a quorum")
+
+        cluster.start(leader, follower, third)
+        cluster.leader(*self.ALL)
+        self.assertEqual(cluster.equal(*self.ALL), known)
+        self.assertEqual(self.register(last, 2, check=QUIET).status, 201)
+        requests.stop()
+        self.assertEqual(requests.faults, [])
+
+    def test_leader_stopped_then_all_killed(self) -> None:
+        """
+        The leader is stopped, and goes on when another leads: it follows. Then all are
+        killed while they take writes. Nothing that was acknowledged is lost.
+        """
+        cluster = self.cluster(size=5)
+        cluster.start(*self.ALL)
+        self.serve(cluster, *self.ALL)
+        leader = cluster.leader(*self.ALL)
+        rest = sorted({*self.ALL} - {leader})
+        requests = Requests([cluster.nodes[each].proxy for each in rest])
+        self.addCleanup(requests.stop)
+        paused = cluster.nodes[leader]
+        paused.send(signal.SIGSTOP)
+        self.addCleanup(paused.send, signal.SIGCONT)
+        answer = self.register(cluster.nodes[rest[0]], 1, check=QUIET)
+        self.assertEqual(answer.status, 201, answer.body)
+        paused.send(signal.SIGCONT)
+        self.assertIn(cluster.leader(*self.ALL), rest)
+        self.assertIn(answer.json()["id"], {each["id"] for each in cluster.equal(*self.ALL)})
+        requests.stop()
+        self.assertGreater(requests.count, 10)
+        self.assertEqual(requests.faults, [])
+
+        writes = [Writes(cluster.nodes[each].management, f"127.0.{1 + each}") for each in self.ALL]
+        wait_until(lambda: all(len(each.acknowledged) > 10 for each in writes), "writes")
+        cluster.kill(*self.ALL)
+        for each in writes:
+            each.stop()
+        cluster.start(*self.ALL)
+        acknowledged = {id for each in writes for id in each.acknowledged}
+        known = {server["id"] for server in cluster.equal(*self.ALL)}
+        self.assertEqual(acknowledged - known, set())
+
+
+class MembershipTests(ClusterTestCase):
+    """
+    Nodes come and go.
+    """
+
+    def test_joins_and_leaves(self) -> None:
+        """
+        A node that was alone goes on as the first of a cluster, with its servers; others
+        join it while it runs. The leader can remove itself, and who was removed stays
+        so when it starts again.
+        """
+        cluster = self.cluster()
+        first = Node(cluster.directory(0)).started()
+        cluster.nodes[0] = first
+        self.serve(cluster, 0)
+        known = cluster.ask(0, "/servers")
+        first.stop()
+        cluster.start(0, members=False)
+        # It knows them before it listens.
+        self.assertEqual(cluster.nodes[0].get().status, 200)
+        url = f"http://127.0.0.1:{cluster.nodes[0].management}"
+        cluster.start(1, 2, members=False, options=["--join", url])
+        for number in (1, 2):
+            cluster.nodes[number].expect(
+                rf"this node, {cluster.addresses[number]}, is in the cluster"
+            )
+        self.assertEqual(cluster.leader(0, 1, 2), 0)
+        self.assertEqual([each["id"] for each in cluster.equal(0, 1, 2)], [known[0]["id"]])
+        self.assertEqual(cluster.nodes[2].get().status, 200)
+
+        gone = cluster.addresses[0]
+        answer = call(cluster.nodes[0].management, "DELETE", f"/cluster/nodes/{gone}")
+        self.assertEqual(answer.status, 204, answer.body)
+        self.assertIn(cluster.leader(1, 2), {1, 2})
+        self.assertEqual(
+            {each["name"] for each in cluster.ask(1, "/cluster")["members"]},
+            set(cluster.addresses[1:3]),
+        )
+        wait_until(lambda: cluster.ask(0, "/cluster")["role"] == "removed", "removed")
+        answer = call(cluster.nodes[2].management, "DELETE", f"/cluster/nodes/{gone}")
+        self.assertEqual(answer.status, 404)
+
+        cluster.kill(0)
+        cluster.start(0, members=False)
+        cluster.nodes[0].expect("is not among the members")
+        self.assertEqual(self.register(cluster.nodes[0], 1).status, 503)
+        self.assertEqual(self.register(cluster.nodes[1], 1, check=QUIET).status, 201)
+        self.assertEqual(cluster.nodes[0].get().status, 200)
+
+        cluster.kill(1, 2)
+        # Who joined, starts again without being told to join.
+        cluster.start(1, 2, members=False)
+        self.assertIn(cluster.leader(1, 2), {1, 2})
+        self.assertEqual(len(cluster.equal(1, 2)), 2)
+
+    def test_from_the_former_format(self) -> None:
+        """
+        The pool of a node that kept it by itself is taken over.
+        """
+        cluster = self.cluster()
+        cluster.state(0).mkdir(parents=True)
+        golden = (GOLDEN / "pool-1.json").read_bytes()
+        (cluster.state(0) / "pool.json").write_bytes(golden)
+        cluster.start(0, members=False)
+        servers = cluster.ask(0, "/servers")
+        self.assertNotEqual(servers, [])
+        for server in servers:
+            self.assertIn(f'"{server["id"]}"', golden.decode())
+        self.assertEqual((cluster.state(0) / "pool.json.taken-over").read_bytes(), golden)
+
+    def test_alone_before(self) -> None:
+        """
+        One that was alone cannot begin a cluster with others, whose pool would be
+        another one.
+        """
+        cluster = self.cluster()
+        first = Node(cluster.directory(0)).started()
+        cluster.nodes[0] = first
+        self.assertEqual(self.register(first, 1, check=QUIET).status, 201)
+        first.stop()
+        self.assertIn("a node that was alone", _fault(cluster, 0))
+        kept = cluster.state(1)
+        kept.mkdir(parents=True)
+        golden = (GOLDEN / "pool-1.json").read_bytes()
+        (kept / "pool.json").write_bytes(golden)
+        self.assertIn("a node that was alone", _fault(cluster, 1))
+        self.assertEqual((kept / "pool.json").read_bytes(), golden)
+        cluster.start(0, members=False)
+        self.assertEqual(len(cluster.ask(0, "/servers")), 1)
+
+
+class LeaderServesTests(ClusterTestCase):
+    """
+    C{serve = "leader"}
+    """
+
+    def test_leader_serves(self) -> None:
+        """
+        The leader proxies; the others do not, until they lead.
+        """
+        cluster = self.cluster()
+        cluster.start(0, 1, 2, more='serve = "leader"')
+        leader = cluster.leader(0, 1, 2)
+        self.serve(cluster, leader)
+        followers = sorted({0, 1, 2} - {leader})
+        cluster.equal(0, 1, 2)
+        for number in followers:
+            node = cluster.nodes[number]
+            self.assertEqual(node.get().status, 503)
+            self.assertEqual(call(node.management, "GET", "/health").status, 503)
+        self.assertEqual(
+            call(cluster.nodes[leader].management, "GET", "/health").json(), {"status": "serving"}
+        )
+        cluster.kill(leader)
+        then = cluster.leader(*followers)
+        wait_until(lambda: cluster.nodes[then].get().status == 200, "traffic through the new one")
+        (last,) = {*followers} - {then}
+        self.assertEqual(cluster.nodes[last].get().status, 503)
+
+
+class FaultTests(ClusterTestCase):
+    """
+    What keeps a node out of a cluster: one line.
+    """
+
+    def test_start(self) -> None:
+        """
+        It does not start without its secret, with a damaged log, or in a directory that
+        another one uses.
+        """
+        cluster = self.cluster()
+        secret = cluster.directory(0).parent / "secret"
+        secret.rename(secret.with_name("away"))
+        self.assertRegex(_fault(cluster, 0), r"secret: No such file or directory$")
+        secret.with_name("away").rename(secret)
+        secret.chmod(0o640)
+        self.assertRegex(_fault(cluster, 0), r"secret: its mode 0640 lets others use it")
+        secret.chmod(0o600)
+
+        cluster.start(0)
+        self.assertRegex(
+            _fault(cluster, 0, f"--state-dir={cluster.state(0)}"),
+            rf"the state directory {cluster.state(0)} is used by another process$",
+        )
+        cluster.kill(0)
+        log = cluster.state(0) / "raft.log"
+        content = bytearray(log.read_bytes())
+        content[len(content) // 3] ^= 1
+        log.write_bytes(content)
+        self.assertRegex(_fault(cluster, 0), rf"{log} is damaged at byte \d+: .*join again, empty$")
+        self.assertEqual(log.read_bytes(), content)
+
+    def test_wrong_secret(self) -> None:
+        """
+        One with another secret is refused by the others, who say so once, and it has no
+        part in what they agree on.
+        """
+        cluster = self.cluster()
+        cluster.start(0, 1)
+        other = cluster.directory(2)
+        other.mkdir()
+        wrong = other / "wrong"
+        wrong.write_text("another secret, of at least 32 bytes\n")
+        wrong.chmod(0o600)
+        table = cluster.table(2).replace('"../secret"', '"wrong"')
+        cluster.nodes[2] = Node(other, configuration=table).started()
+        cluster.leader(0, 1)
+        for number in (0, 1, 2):
+            cluster.nodes[number].expect("secret")
+        self.assertEqual(self.register(cluster.nodes[0], 1, check=QUIET).status, 201)
+        self.assertEqual(cluster.ask(2, "/servers"), [])
+        self.assertIsNone(cluster.ask(2, "/cluster")["leader"])
+        cluster.nodes[2].stop()
+        cluster.nodes[0].stop()
+        lines = [line for line in cluster.nodes[0].log.splitlines() if "secret" in line]
+        self.assertEqual(len(lines), len(set(lines)), lines)
+
+
+def _fault(cluster: Cluster, number: int, *options: str) -> str:
+    """
+    Why a node does not start: the one line that it says on standard error.
+    """
+    node = Node(
+        cluster.directory(number),
+        *options,
+        twistd=["--logfile=log"],
+        configuration=cluster.table(number),
+    )
+    try:
+        status = node.ended()
+    finally:
+        node.stop(signal.SIGKILL)
+    (line,) = node.log.splitlines()
+    assert status == 1, (status, line)
+    return line

@@ -1,0 +1,114 @@
+"""
+Many slow clients at once, on a real node: the others are served, and memory is bounded.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+from pathlib import Path
+from typing import Final
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.node import Node, TestServer
+from tests.support.recorder import RawClient, wait_for
+
+HEADS: Final = 400
+BODIES: Final = 300
+READERS: Final = 300
+
+CONFIGURATION: Final = """
+[health]
+interval = 86400.0
+[timeouts]
+client_header = 60.0
+"""
+
+IDLE: Final = 32
+"""How many unused connections to the server are kept."""
+
+WANTED: Final = 1 << 24
+"""How many bytes each of the slow readers asks for, and each slow body has."""
+
+SHARE: Final = (64 + 256) * 1024
+"""
+The most that may wait in the proxy for one peer: what fills the transport's buffer, and
+one more piece, as large as uvloop reads them.
+"""
+
+
+class SlowPeersTests(SynchronousTestCase):
+    """
+    A thousand connections that take their time.
+    """
+
+    def setUp(self) -> None:
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], 4096), limits[1]))
+        path = Path(self.mktemp())
+        path.mkdir()
+        server = TestServer("--port=0")
+        self.addCleanup(server.stop, signal.SIGKILL)
+        self.node = Node(path.absolute(), configuration=CONFIGURATION)
+        self.addCleanup(self.node.stop, signal.SIGKILL)
+        self.node.started().register(server.port)
+
+    def resident(self) -> int:
+        """The memory of the node, in bytes."""
+        pages = Path(f"/proc/{self.node.pid}/statm").read_text().split()[1]
+        return int(pages) * resource.getpagesize()
+
+    def slowest(self) -> float:
+        """
+        How long the slowest of some requests takes, in seconds.
+        """
+        client = RawClient(self.node.proxy)
+        self.addCleanup(client.close)
+        slowest = 0.0
+        for _ in range(200):
+            began = time.monotonic()
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            self.assertIn(b"HTTP/1.1 200 OK\r\n", client.response())
+            slowest = max(slowest, time.monotonic() - began)
+        return slowest
+
+    def connections(self) -> int:
+        """How many connections the node has, and a few other files."""
+        return len(os.listdir(f"/proc/{self.node.pid}/fd"))
+
+    def test_slow_peers(self) -> None:
+        """
+        While a thousand clients send slow heads, send slow bodies or read slowly,
+        others are answered in time, and the node grows by no more than its share for
+        each.
+        """
+        self.slowest()
+        before, files = self.resident(), self.connections()
+        kinds = {
+            b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 30000: HEADS,
+            b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % WANTED
+            + b"x" * 30000: BODIES,
+            b"GET /bytes/%d HTTP/1.1\r\nHost: a\r\n\r\n" % WANTED: READERS,
+        }
+        clients = []
+        for sent, number in kinds.items():
+            for _ in range(number):
+                client = RawClient(self.node.proxy)
+                self.addCleanup(client.close)
+                clients.append(client)
+                client.send(sent)
+        for client in clients[HEADS + BODIES :]:
+            client.until(b"\r\n\r\n")
+        wait_for(lambda: self.connections() >= len(clients) + BODIES + READERS)
+        slowest = self.slowest()
+        grown = self.resident() - before
+        self.assertLess(slowest, 2.0)
+        self.assertLess(grown, (HEADS + BODIES + READERS) * SHARE)
+        for client in clients:
+            client.close()
+        wait_for(lambda: self.connections() <= files + IDLE)
+        self.assertLess(self.slowest(), 2.0)
