@@ -55,8 +55,8 @@ from alacrity.proxy.upstream.balancer import Balancer, Upstream
 from alacrity.proxy.upstream.connection import ServerConnection, ServerFactory
 from alacrity.proxy.upstream.slots import Slots
 from alacrity.runtime import logs
+from alacrity.runtime.access_log import AccessRecord, access_log
 from alacrity.runtime.collector import Collector
-from alacrity.runtime.logs import AccessRecord, access_log
 
 PROXY_SOCKET_MODE = 0o660
 """The mode of a Unix socket of the proxy: what is in front of it seldom is the same user."""

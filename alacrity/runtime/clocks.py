@@ -1,5 +1,5 @@
 """
-The time by which durations are measured.
+The reactor's clock.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ def steady(
     wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
 ) -> Callable[[], float]:
     """
-    A clock that begins with the time of day, and then goes as the monotonic clock does:
-    nobody can set it.
+    A clock that starts at the time of day and advances as the monotonic clock does, so that
+    setting the time of day has no effect on it.
 
     @param wall: the time of day, in seconds since the epoch.
-    @param monotonic: seconds since whenever.
+    @param monotonic: seconds since an arbitrary moment.
     """
     offset = wall() - monotonic()
     return lambda: offset + monotonic()
@@ -27,11 +27,11 @@ def steady(
 
 def keep_steady(reactor: Any) -> None:
     """
-    Have a reactor measure time by a L{steady} clock.
+    Replace a reactor's clock by a L{steady} one.
 
-    All of Twisted's go by the time of day, also on uvloop: when it is set back, none of
-    their calls is made for as long; when it is set forward, all time limits are over.
-    Calls that were asked for before keep their times.
+    Twisted's reactors go by the time of day, also on uvloop: after it is set back, no delayed
+    call is made for as long; after it is set forward, all time limits are over. Calls that
+    were scheduled before keep their times.
     """
     reactor.seconds = steady()
 

@@ -1,11 +1,10 @@
 """
-When Python collects cycles: a little at a time.
+Incremental collection of reference cycles.
 
-Left to itself, Python now and then looks through all that there is. With 10,000
-servers and as many connections that stops everything for some 150 ms, and were many
-servers registered, each second. What matters here is freed without it: connections
-and requests leave no cycles behind when they end, so what is old is not looked at
-again, until there is much more of it.
+Python's own full collection scans all objects. With 10,000 servers and as many connections
+that stops the node for some 150 ms, and while many servers register, each second.
+Connections and requests leave no cycles behind when they end, so old objects are frozen:
+they are scanned again only once there are many more of them.
 """
 
 from __future__ import annotations
@@ -17,43 +16,43 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
 PERIOD: Final = 1.0
-"""Seconds between two looks at what is new."""
+"""Seconds between two collections of new objects."""
 
 COUNT_EVERY: Final = 60
-"""By how many looks what is old is counted once, which takes a while too."""
+"""Passes between two counts of the frozen objects; counting is slow."""
 
 GROWTH: Final = 2.0
-"""How many times as much there must be, for all to be looked through."""
+"""Factor by which the frozen objects must have grown before a full collection."""
 
 SPARE: Final = 200_000
-"""How many objects more there must be besides: about 20 MB."""
+"""Objects that must have been added besides: about 20 MB."""
 
 YOUNG: Final = (5000, 10, 1_000_000)
-"""The thresholds of L{gc.set_threshold}: the third makes it leave the old to us."""
+"""Arguments of L{gc.set_threshold}; the third keeps Python from full collections."""
 
 
 class Cycles(Protocol):
     """
-    The part of L{gc} that is used.
+    The functions of L{gc} that are used.
     """
 
     def collect(self) -> int:
-        """Look through all that is not frozen."""
+        """Collect all objects that are not frozen."""
 
     def freeze(self) -> None:
-        """Look at what is there now no more."""
+        """Exempt all present objects from collection."""
 
     def unfreeze(self) -> None:
-        """Look at it again."""
+        """Make frozen objects subject to collection again."""
 
     def get_freeze_count(self) -> int:
-        """How many objects are frozen."""
+        """Count the frozen objects."""
 
     def get_threshold(self) -> tuple[int, int, int]:
-        """When it looks of itself."""
+        """The thresholds of automatic collection."""
 
     def set_threshold(self, young: int, middle: int, old: int, /) -> None:
-        """Say when."""
+        """Set the thresholds of automatic collection."""
 
 
 class Collector:
@@ -63,39 +62,39 @@ class Collector:
 
     def __init__(self, clock: IReactorTime, cycles: Cycles = gc) -> None:
         self._cycles = cycles
-        self._looks = 0
-        self._enough = 0.0
+        self._passes = 0
+        self._next_full = 0.0
         self._usual = cycles.get_threshold()
-        self._looping = LoopingCall(self._look)
+        self._looping = LoopingCall(self._collect_new)
         self._looping.clock = clock
 
     def start(self) -> None:
         """
-        Begin, with a look through all.
+        Start, with a full collection.
         """
         self._usual = self._cycles.get_threshold()
         self._cycles.set_threshold(*YOUNG)
-        self._look_through_all()
+        self._collect_all()
         self._looping.start(PERIOD, now=False)
 
     def stop(self) -> None:
         """
-        Leave it to Python again.
+        Stop, and restore Python's own collection.
         """
         if self._looping.running:
             self._looping.stop()
             self._cycles.unfreeze()
             self._cycles.set_threshold(*self._usual)
 
-    def _look(self) -> None:
+    def _collect_new(self) -> None:
         self._cycles.collect()
         self._cycles.freeze()
-        self._looks += 1
-        if self._looks % COUNT_EVERY == 0 and self._cycles.get_freeze_count() > self._enough:
-            self._look_through_all()
+        self._passes += 1
+        if self._passes % COUNT_EVERY == 0 and self._cycles.get_freeze_count() > self._next_full:
+            self._collect_all()
 
-    def _look_through_all(self) -> None:
+    def _collect_all(self) -> None:
         self._cycles.unfreeze()
         self._cycles.collect()
         self._cycles.freeze()
-        self._enough = self._cycles.get_freeze_count() * GROWTH + SPARE
+        self._next_full = self._cycles.get_freeze_count() * GROWTH + SPARE

@@ -1,6 +1,6 @@
 """
-The file that a log is written to: opened anew by name when asked, and never in the
-way of the node when it cannot be written.
+The file of the log. It can be reopened by name, and a write that fails neither blocks nor
+stops the node.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _log: Final = Logger()
 
 class LogFile:
     """
-    A file descriptor that lines are written to, at once and without a buffer of ours: a
-    signal handler may write in the middle of another line's way here.
+    A file descriptor that lines are written to at once, without a buffer: a signal handler
+    may write while another line is being written.
 
     A line that cannot be written (a full disk, a closed pipe, or one whose reader does not
-    keep up) is lost and counted; the count is logged once that is possible again.
+    keep up) is lost and counted. The count is logged once writing is possible again.
 
-    @ivar path: the file's name; L{None}: it has none that leads to it
-        now, as standard output, or a file outside of the chroot.
+    @ivar path: the file's name; L{None}: no name leads to it now, as for standard output,
+        or for a file outside of the chroot.
     """
 
     def __init__(self, descriptor: int, path: str | None = None, encoding: str = "utf-8") -> None:
@@ -54,7 +54,7 @@ class LogFile:
     @classmethod
     def open(cls, path: str, acting: AbstractContextManager[object] | None = None) -> LogFile:
         """
-        Append to a file, which is made if it is not there.
+        Open a file for appending; create it if it does not exist.
 
         @param acting: the user that the node will run as, for the time of a C{with}. The
             file is opened as that user where it can be, so that no link of the user's
@@ -70,12 +70,12 @@ class LogFile:
             return cls(os.open(path, _FLAGS | os.O_CREAT | os.O_NOFOLLOW, MODE), path)
 
     def fileno(self) -> int:
-        """The descriptor, which stays the same when the file is opened anew."""
+        """The descriptor. It stays the same when the file is reopened."""
         return self._descriptor
 
     def write(self, text: str) -> None:
         """
-        Write text, or lose and count it.
+        Write text; if that fails, count the line as lost.
         """
         data = text.encode(self._encoding, "backslashreplace")
         if self._torn:
@@ -106,19 +106,19 @@ class LogFile:
                 self._lost += lost - 1
 
     def flush(self) -> None:
-        """Do nothing: all is written already."""
+        """Do nothing: there is no buffer."""
 
     def close(self) -> None:
-        """Write no more."""
+        """Close the file."""
         for each in {self._descriptor, self._output}:
             os.close(each)
 
     def reopen(self, cause: str) -> None:
         """
-        Open the file anew by its name, as after it was renamed. Where that is not possible,
-        the old one is kept. Either is logged.
+        Reopen the file by its name, after a rename. If that fails, keep the old one. Either is
+        logged.
 
-        @param cause: the signal that asks for it, for the line in the log.
+        @param cause: the signal that asked for it, for the line in the log.
         """
         if self.path is None:
             _log.info("{cause}: the log has no file that could be opened anew", cause=cause)
@@ -147,14 +147,14 @@ class LogFile:
             old = os.fstat(self._descriptor)
             new = os.open(path, _FLAGS | os.O_CREAT, MODE)
             if stat.S_ISREG(old.st_mode):
-                # As the one before: a daemon has another umask than its log was made with.
+                # The mode of the old file: a daemon has another umask than its log was made with.
                 os.fchmod(new, stat.S_IMODE(old.st_mode))
         return new
 
 
 def why(error: OSError) -> str:
     """
-    Why a log cannot be opened, in a few words.
+    The cause of a failure to open a log, in a few words.
     """
     if error.errno == errno.ENXIO:
         return "it is a pipe that nobody reads"
@@ -163,7 +163,7 @@ def why(error: OSError) -> str:
 
 def _may_wait(descriptor: int) -> bool:
     """
-    Whether a write may wait for somebody to read, as it does not to a file on a disk.
+    Whether a write may block until somebody reads: never for a regular file.
     """
     try:
         return not stat.S_ISREG(os.fstat(descriptor).st_mode)
@@ -173,9 +173,9 @@ def _may_wait(descriptor: int) -> bool:
 
 def _own_output(descriptor: int) -> int:
     """
-    A descriptor to write by. A terminal says that it has room where it has less than
-    enough, so it is opened anew, not blocking. To make the descriptor itself not blocking
-    would do so to all that share it, as the shell.
+    A descriptor for writing. A terminal reports room where it has less than enough, so it is
+    opened once more as non-blocking. Making the descriptor itself non-blocking would affect
+    all that share it, such as the shell.
     """
     if os.isatty(descriptor):
         try:
@@ -187,9 +187,9 @@ def _own_output(descriptor: int) -> int:
 
 def _has_room(descriptor: int) -> bool:
     """
-    Whether a piece can be written, or fails, without waiting.
+    Whether a write of C{_PIECE} bytes succeeds or fails without blocking.
     """
-    # A new one for each look: a signal handler may look while another look is under way.
+    # A new object for each call: a signal handler may call this during another call.
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     return bool(poll.poll(0))
@@ -197,9 +197,9 @@ def _has_room(descriptor: int) -> bool:
 
 def inside(path: str, root: str | None) -> str | None:
     """
-    A path as it is after a chroot.
+    The path of a file after a chroot.
 
-    @return: L{None}: it cannot be reached from there.
+    @return: L{None}: the file cannot be reached from there.
     """
     if root is None:
         return path

@@ -1,6 +1,6 @@
 """
-The log: one destination, chosen by C{twistd}, in plain text or as JSON lines; and
-the access log, lines of its own in the same place.
+The log of the process: one destination, chosen by C{twistd}, in plain text or as JSON
+lines. The access log has lines of its own in the same place.
 """
 
 from __future__ import annotations
@@ -8,8 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping, MutableMapping
-from datetime import UTC, datetime
+from collections.abc import Mapping, MutableMapping
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -21,38 +20,35 @@ from twisted.logger import (
     Logger,
     LogLevel,
     LogLevelFilterPredicate,
-    formatEvent,
-    formatEventAsClassicLogText,
 )
 from twisted.python.failure import Failure
 from zope.interface import provider
 
 from alacrity.config import Log
 from alacrity.process.owner import Owner
+from alacrity.runtime.access_log import ACCESS
+from alacrity.runtime.log_formats import as_json, as_text
 from alacrity.runtime.logfile import LogFile, inside, why
-
-ACCESS: Final = "alacrity.access"
-"""The namespace of the access log's events."""
 
 
 class Output(Protocol):
     """
-    The part of a text file that is used.
+    A destination of the log: the part of a text file that is used.
     """
 
     def write(self, text: str, /) -> object:
         """Write text."""
 
     def flush(self) -> object:
-        """Have it written now."""
+        """Write out buffered text."""
 
 
 class Plan(msgspec.Struct, frozen=True):
     """
-    How the log is to be written.
+    The format, level and file of the log.
 
     @ivar path: the file; L{None}: standard output.
-    @ivar owner: the user that the node will run as; L{None}: it stays who it is.
+    @ivar owner: the user that the node will run as; L{None}: the present one.
     @ivar inside: the file's path once the process is in a chroot, if it can be reached.
     """
 
@@ -64,7 +60,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 class _State:
     """
-    The log of this process.
+    The log's plan and file, global to the process.
     """
 
     plan: Plan
@@ -76,11 +72,11 @@ _state: Final = _State()
 
 def configure(settings: Log, twistd: Mapping[str, Any], owner: Owner | None = None) -> str:
     """
-    Take note of how the log is to be written.
+    Store the plan of the log for L{configured_observer}.
 
     @param twistd: its own options: C{logfile}, C{nodaemon}, C{debug} and C{chroot}.
-    @return: what C{twistd --logger} takes: the name of what makes the observer. It
-        takes nothing but a name, which is why these settings are global.
+    @return: the value for C{twistd --logger}: the name of the function that makes the
+        observer. It takes nothing but a name, which is why the plan is global.
     @raise LogError: there is no such destination.
     """
     foreground = bool(twistd.get("nodaemon") or twistd.get("debug"))
@@ -92,7 +88,7 @@ def configure(settings: Log, twistd: Mapping[str, Any], owner: Owner | None = No
 
 def configure_twist(settings: Log, twist: MutableMapping[str, Any]) -> None:
     """
-    Have C{twist} write its log as configured.
+    Change the options of C{twist} so that its log is written as configured.
 
     @param twist: its own options, which are changed. Of those about the log, C{--log-file}
         counts; it cannot be told whether the others were given.
@@ -119,7 +115,7 @@ def configure_twist(settings: Log, twist: MutableMapping[str, Any]) -> None:
 
 def configured_observer() -> ILogObserver:
     """
-    The observer that L{configure} took note of.
+    The observer for the plan that L{configure} stored.
 
     @raise SystemExit: the file cannot be written.
     """
@@ -165,9 +161,9 @@ class LogError(Exception):
 
 def observer(settings: Log, destination: Output) -> ILogObserver:
     """
-    Writes events as configured, a line or more each.
+    An observer that writes each event as configured, as a line or more.
     """
-    form = _as_json if settings.format == "json" else _as_text
+    form = as_json if settings.format == "json" else as_text
 
     @provider(ILogObserver)
     def write(event: LogEvent) -> None:
@@ -178,7 +174,7 @@ def observer(settings: Log, destination: Output) -> ILogObserver:
 
     important = LogLevelFilterPredicate(defaultLogLevel=LogLevel.lookupByName(settings.level))
     important.setLogLevelForNamespace(ACCESS, LogLevel.info)
-    # It tells of each connection that treq makes.
+    # It logs each connection that treq makes.
     important.setLogLevelForNamespace("twisted.web.client", LogLevel.warn)
     return FilteringLogObserver(write, [important])
 
@@ -201,7 +197,7 @@ def destination(name: str | None, *, foreground: bool) -> str | None:
 
 def standard_output() -> Output:
     """
-    Standard output: not by Python's buffer, which a signal handler cannot write to at any
+    Standard output without Python's buffer, which a signal handler cannot write to at any
     time, and which fails once more when the process ends.
     """
     return LogFile(1) if sys.stdout is None else _standard(sys.stdout)
@@ -222,43 +218,9 @@ def _unwritable(path: str, error: OSError) -> str:
     )
 
 
-def _as_text(event: LogEvent) -> str | None:
-    if event.get("log_namespace") == ACCESS:
-        return formatEvent(event) + "\n"
-    return formatEventAsClassicLogText(event)
-
-
-_LEVEL: Final = LogLevel.info
-
-
-def _as_json(event: LogEvent) -> str | None:
-    """
-    One object a line: C{time} (RFC 3339, UTC), C{level}, C{namespace}, C{message},
-    the event's own plain values, and the C{traceback} of a failure. An access line
-    that is an object itself stays as it is.
-    """
-    if event.get("log_namespace") == ACCESS and event.get("is_json"):
-        return f"{event['line']}\n"
-    document: dict[str, Any] = {
-        "time": datetime.fromtimestamp(event["log_time"], UTC)
-        .isoformat(timespec="milliseconds")
-        .replace("+00:00", "Z"),
-        "level": (event.get("log_level") or _LEVEL).name,
-        "namespace": event.get("log_namespace", ""),
-        "message": formatEvent(event),
-    }
-    for key, value in event.items():
-        if not key.startswith("log_") and isinstance(value, str | int | float | bool):
-            document.setdefault(key, value)
-    failure = event.get("log_failure")
-    if isinstance(failure, Failure):
-        document["traceback"] = failure.getTraceback()
-    return msgspec.json.encode(document).decode() + "\n"
-
-
 class _ToTwisted(logging.Handler):
     """
-    Takes what libraries say through the standard library's logging.
+    A handler that passes records of the standard library's logging to Twisted's log.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -277,104 +239,3 @@ def _route_standard_logging() -> None:
     root = logging.getLogger()
     if not any(isinstance(handler, _ToTwisted) for handler in root.handlers):
         root.addHandler(_ToTwisted())
-
-
-# The access log
-
-
-class AccessRecord(msgspec.Struct, frozen=True, gc=False):
-    """
-    One request, and what became of it; what could not be understood of it is left
-    out.
-
-    @ivar client: its address.
-    @ivar time: when it ended, in seconds since the epoch.
-    @ivar status: of the response; 0: there was none.
-    @ivar version: such as C{HTTP/1.1}.
-    @ivar body_bytes: how much of the response's body was sent.
-    @ivar complete: whether the response was, to its end.
-    @ivar duration: in seconds, since the head of the request was read.
-    @ivar server: the id of the server that it went to last, if any.
-    @ivar reason: what was wrong, if the answer is the proxy's own or broke off.
-    """
-
-    client: str
-    time: float
-    status: int
-    method: bytes = b"-"
-    target: bytes = b"-"
-    version: str = "-"
-    body_bytes: int = 0
-    complete: bool = True
-    referer: bytes | None = None
-    user_agent: bytes | None = None
-    duration: float = 0.0
-    server: str | None = None
-    reason: str = ""
-
-
-def access_log(settings: Log) -> Callable[[AccessRecord], None] | None:
-    """
-    What writes the access log; L{None}: it is off.
-    """
-    if settings.access == "off":
-        return None
-    form = combined if settings.access == "combined" else as_json
-    log = Logger(namespace=ACCESS)
-
-    def write(record: AccessRecord) -> None:
-        log.info("{line}", line=form(record), is_json=form is as_json)
-
-    return write
-
-
-def combined(record: AccessRecord) -> str:
-    """
-    A line in the combined log format of NCSA and Apache.
-    """
-    moment = datetime.fromtimestamp(record.time, UTC)
-    return (
-        f"{record.client or '-'} - - [{moment:%d/%b/%Y:%H:%M:%S +0000}] "
-        f'"{_quoted(record.method)} {_quoted(record.target)} {record.version}" '
-        f"{record.status or '-'} {record.body_bytes or '-'} "
-        f'"{_quoted(record.referer)}" "{_quoted(record.user_agent)}"'
-    )
-
-
-def as_json(record: AccessRecord) -> str:
-    """
-    A JSON object.
-    """
-    document = {
-        "time": datetime.fromtimestamp(record.time, UTC)
-        .isoformat(timespec="milliseconds")
-        .replace("+00:00", "Z"),
-        "client": record.client,
-        "method": record.method.decode("latin-1"),
-        "target": record.target.decode("latin-1"),
-        "version": record.version,
-        "status": record.status,
-        "body_bytes": record.body_bytes,
-        "complete": record.complete,
-        "duration": round(record.duration, 6),
-        "server": record.server,
-        "referer": None if record.referer is None else record.referer.decode("latin-1"),
-        "user_agent": None if record.user_agent is None else record.user_agent.decode("latin-1"),
-    }
-    if record.reason:
-        document["reason"] = record.reason
-    return msgspec.json.encode(document).decode()
-
-
-_ESCAPES: Final = {
-    **{byte: f"\\x{byte:02x}" for byte in (*range(0x20), *range(0x7F, 0x100))},
-    ord('"'): '\\"',
-    ord("\\"): "\\\\",
-}
-
-
-def _quoted(value: bytes | None) -> str:
-    """
-    Fit to stand between quotes: what a client sends cannot forge a line.
-    """
-    return "-" if value is None else value.decode("latin-1").translate(_ESCAPES)
