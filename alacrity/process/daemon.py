@@ -1,10 +1,10 @@
 """
-Going into the background: the process that was called waits until the node serves, or
-tells why it does not.
+Daemonization: the process that was called waits until the node serves, or reports why it
+does not.
 
-C{twistd} does this itself otherwise, but its waiting process holds the end of the pipe
-that it reads, so it waits for ever where the daemon ends without a word, and it lets go
-before the reactor runs.
+C{twistd}'s own has two faults: its waiting process holds the writing end of the pipe that it
+reads, so it waits for ever if the daemon ends without a word; and it ends before the reactor
+runs.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from typing import Any, Final
 from twisted.internet.interfaces import IReactorDaemonize
 
 READY: Final = b"\0"
-"""Comes last, after anything the daemon has to say, once it serves."""
+"""The last byte on the pipe, after any messages, once the daemon serves."""
 
 NOTHING_SAID: Final = "the daemon ended before it served; its log may say why"
 
 
 def detach(reactor: Any) -> None:
     """
-    Go on in the background: this returns in the daemon alone. What that writes to standard
-    error is told where it was started, until L{let_go}.
+    Continue in the background: this returns in the daemon alone. Its standard error appears
+    where it was started, until L{let_go}.
     """
     for stream in (sys.stdout, sys.stderr):
-        # It is None where the descriptor was closed.
+        # None, where the descriptor was closed.
         if stream is not None:
             with suppress(OSError, ValueError):
                 stream.flush()
@@ -53,10 +53,10 @@ def detach(reactor: Any) -> None:
 
 def wait(read: int, output: int) -> int:
     """
-    Wait for a daemon to serve or to end, and pass on what it says.
+    Wait until a daemon serves or ends, and pass on its messages.
 
-    @param read: the pipe that is its standard error.
-    @param output: where to write to. Of a daemon that ends, it is one line, whatever it said.
+    @param read: the reading end of the pipe that is its standard error.
+    @param output: the descriptor to write to. For a daemon that ends, one line is written.
     @return: the exit status: 0, if it serves.
     """
     said = b""
@@ -75,7 +75,7 @@ def wait(read: int, output: int) -> int:
 
 def _reason(said: str) -> str:
     """
-    The line that tells why: one of ours, or the last of a traceback.
+    The line that gives the cause: the first of ours, or the last of a traceback.
     """
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     ours = [line for line in lines if line.startswith("alacrity: ")]
@@ -86,27 +86,27 @@ def _reason(said: str) -> str:
 
 def let_go(*, ready: bool) -> None:
     """
-    Have the process that waits come to its end.
+    Let the waiting process end.
 
-    @param ready: this daemon serves; otherwise it has said why not.
+    @param ready: whether this daemon serves; if not, it has reported why.
     """
     if ready:
         try:
             os.write(2, READY)
         except OSError:
-            pass  # It was stopped, which is no reason not to serve.
-    # Standard output is the null device, which may be out of reach by its name now.
+            pass  # The waiting process was killed, which is no reason not to serve.
+    # Standard output is the null device, whose name may be out of reach now.
     os.dup2(1, 2)
 
 
 def fill_standard_descriptors() -> None:
     """
-    Open what of standard input, output and error is closed, so that no socket or file gets
-    its number, and what is written to it.
+    Open the null device for each of standard input, output and error that is closed, so that
+    no socket or file gets its number, and the output meant for it.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            # The lowest number that is free is this one.
+            # open() returns the lowest free number: this one.
             os.open(os.devnull, os.O_RDWR)

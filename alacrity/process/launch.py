@@ -1,6 +1,6 @@
 """
-A node as an operator starts it: in the background or not, as which user, with which
-pid file, and to whom it tells that it serves or why it cannot.
+The launch of the process: foreground or background, user, pid file, and the report to
+whoever started it that the node serves or why it cannot.
 """
 
 from __future__ import annotations
@@ -23,27 +23,26 @@ from alacrity.process.owner import Owner, OwnerError, owner_of
 from alacrity.process.pidfile import PidFile, PidFileError
 
 DAEMON_UMASK: Final = 0o077
-"""What C{twistd} sets for a daemon, unless it is told another."""
+"""C{twistd}'s own default umask for a daemon."""
 
 _LATE: Final = ("encodings.idna", "encodings.latin_1", "klein", "treq")
-"""Modules that are otherwise imported at a first request, or later still."""
+"""Modules that would otherwise be imported at the first request or later."""
 
 _DEFAULT_PID_FILE: Final = "twistd.pid"
 
 
 class LaunchError(Exception):
     """
-    An option of C{twistd}'s that the node cannot start with. The message is one line, for
-    an operator.
+    An invalid option of C{twistd}. The message is one line, for an operator.
     """
 
 
 class Launch:
     """
-    How this process was started. Without more it is in the foreground, stays the user that
-    it is, and writes no pid file.
+    The way in which this process was started. By default it is in the foreground, keeps its
+    user, and writes no pid file.
 
-    @ivar owner: the user to become; L{None}: it stays who it is.
+    @ivar owner: the user to become; L{None}: the present one.
     """
 
     _log = Logger()
@@ -55,7 +54,7 @@ class Launch:
 
     def detach(self, reactor: Any) -> None:
         """
-        Go into the background, see L{daemon.detach}.
+        Go into the background; see L{daemon.detach}.
         """
         daemon.detach(reactor)
         self._daemon = True
@@ -64,8 +63,8 @@ class Launch:
         """
         Write the pid file, and remove it when this process ends.
 
-        @param needed: without one, do not start.
-        @raise PidFileError: a live process has it, or it cannot be written and is needed.
+        @param needed: whether a file that cannot be written is a failure.
+        @raise PidFileError: a live process holds it, or it cannot be written and is needed.
         """
         try:
             self._pid_file = PidFile(path)
@@ -80,26 +79,26 @@ class Launch:
 
     def acting(self) -> AbstractContextManager[None]:
         """
-        Act as the user that this process will be.
+        Act as the user to become, for the time of a C{with}.
         """
         return nullcontext() if self.owner is None else self.owner.acting()
 
     def prepare(self, directory: Path) -> None:
         """
-        Have the state directory belong to that user.
+        Create the state directory, or change its owner, for the user to become.
 
-        @raise OSError: that is not possible.
+        @raise OSError: that failed.
         """
         if self.owner is not None:
             self.owner.give_directory(directory)
 
     def hand_over(self, sockets: Iterable[str], log: int | None) -> None:
         """
-        Become that user, with all that is to belong to it.
+        Change the owner of sockets and log, and become that user.
 
         @param sockets: the paths of the Unix sockets.
         @param log: the descriptor of the log's file.
-        @raise OSError: that is not possible.
+        @raise OSError: that failed.
         """
         owner = self.owner
         if owner is None:
@@ -113,7 +112,7 @@ class Launch:
 
     def ready(self) -> None:
         """
-        Tell whoever waits that the node serves.
+        Report to the waiting process that the node serves.
         """
         if self._daemon:
             daemon.let_go(ready=True)
@@ -121,8 +120,8 @@ class Launch:
 
     def fail(self, fault: str) -> None:
         """
-        Tell why the node cannot go on, in one line, and have this process end with a status
-        that is not 0, whoever ends it and how.
+        Report in one line why the node cannot go on, on standard error and to the waiting
+        process.
         """
         # twistd has put its log in the place of sys.stderr.
         if sys.__stderr__ is not None:
@@ -136,8 +135,9 @@ class Launch:
 
     def fail_running(self, fault: str) -> None:
         """
-        The same, once the reactor runs. C{twistd} would end with 0 when it stops. Whoever
-        waits finds no pid file of this process any more.
+        Report a failure once the reactor runs, and make the exit status 1: C{twistd} would end
+        with 0 when the reactor stops. The pid file is removed first, so that whoever waits finds
+        none.
         """
         self.end()
         self.fail(fault)
@@ -157,11 +157,11 @@ class Launch:
 
 def launch(twistd: MutableMapping[str, Any]) -> Launch:
     """
-    See to what C{twistd}'s options ask for, in its place: to be another user, and the pid
-    file. They are looked at here for faults that would end in a traceback.
+    Take over C{twistd}'s options about the user and the directories, and report the faults
+    in them that would end in a traceback.
 
-    @param twistd: its options; they are changed, so that it does not do the same.
-    @raise LaunchError: they are at fault.
+    @param twistd: its options; those that are taken over are reset.
+    @raise LaunchError: an option is invalid.
     """
     try:
         started = Launch(owner_of(twistd))
@@ -170,7 +170,7 @@ def launch(twistd: MutableMapping[str, Any]) -> Launch:
     twistd["uid"] = twistd["gid"] = None
     root = twistd.get("chroot")
     if root is not None:
-        # As seen from the new root. twistd would see it from where it was called.
+        # Relative to the new root. twistd would take it relative to where it was called.
         twistd["rundir"] = os.path.join("/", os.path.normpath(twistd.get("rundir") or "."))
     _check_directories(root, twistd.get("rundir") or ".")
     return started
@@ -178,7 +178,7 @@ def launch(twistd: MutableMapping[str, Any]) -> Launch:
 
 def _check_directories(root: str | None, run: str) -> None:
     """
-    @raise LaunchError: the directories are not there, or are not allowed.
+    @raise LaunchError: a directory does not exist, or is not accessible.
     """
     if root is not None:
         if os.geteuid() != 0:
@@ -197,21 +197,21 @@ def _check_directory(option: str, path: str) -> None:
 
 def go(started: Launch, reactor: Any, twistd: MutableMapping[str, Any], pid_file: str) -> None:
     """
-    Go into the background if asked to, and write the pid file.
+    Go into the background if the options ask for it, and write the pid file.
 
-    @param pid_file: its name, as C{twistd} was given it; empty: there is to be none.
+    @param pid_file: its name, as C{twistd} was given it; empty: none.
     @raise PidFileError: see L{Launch.write_pid_file}.
     """
     if started.owner is not None or twistd.get("chroot"):
         # Afterwards, Python's own files may be out of reach.
         for module in _LATE:
             importlib.import_module(module)
-    _tell_of_faults(started)
+    _report_uncaught(started)
     path = Path(pid_file).absolute()
     background = not (twistd.get("nodaemon") or twistd.get("debug"))
     if background:
         started.detach(reactor)
-        # Done; what twistd does for a daemon besides is to set its umask.
+        # All that twistd does for a daemon besides is to set its umask.
         twistd["nodaemon"] = True
         if twistd.get("umask") is None:
             twistd["umask"] = DAEMON_UMASK
@@ -219,14 +219,17 @@ def go(started: Launch, reactor: Any, twistd: MutableMapping[str, Any], pid_file
         started.write_pid_file(path, needed=background or pid_file != _DEFAULT_PID_FILE)
 
 
-def _tell_of_faults(started: Launch) -> None:
+def _report_uncaught(started: Launch) -> None:
     """
-    Have what ends this process unexpectedly told where it was started, besides in the log.
+    Install a hook that reports an uncaught exception where the process was started, besides
+    in the log.
     """
     usual = sys.excepthook
 
-    def tell(kind: type[BaseException], fault: BaseException, trace: TracebackType | None) -> None:
+    def report(
+        kind: type[BaseException], fault: BaseException, trace: TracebackType | None
+    ) -> None:
         started.fail(format_exception_only(fault)[-1].strip())
         usual(kind, fault, trace)
 
-    sys.excepthook = tell
+    sys.excepthook = report

@@ -1,6 +1,6 @@
 """
-The user that a node runs as when root starts it with C{twistd --uid}: who is it, and
-what has to belong to it.
+The user that a node runs as when root starts it with C{twistd --uid}, and the files that have
+to belong to that user.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 _OURS: Final = ("lock", "pool.json", "raft.log")
-"""Beginnings of the names of a node's files in its state directory."""
+"""Prefixes of the names of a node's files in its state directory."""
 
 
 class OwnerError(Exception):
@@ -40,7 +40,7 @@ class Owner(msgspec.Struct, frozen=True):
     @contextmanager
     def acting(self) -> Iterator[None]:
         """
-        Act as this user for a while.
+        Act as this user for the time of a C{with}.
         """
         uid, gid, groups = os.geteuid(), os.getegid(), os.getgroups()
         os.setgroups(self.groups)
@@ -55,7 +55,7 @@ class Owner(msgspec.Struct, frozen=True):
 
     def become(self) -> None:
         """
-        Be this user from now on.
+        Become this user for good.
 
         @raise OSError: that is not allowed.
         """
@@ -65,7 +65,7 @@ class Owner(msgspec.Struct, frozen=True):
 
     def give_file(self, descriptor: int) -> None:
         """
-        Give an open file to this user, if it is a regular one under a single name.
+        Make this user the owner of an open file, if that is a regular one with a single link.
         """
         status = os.fstat(descriptor)
         if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
@@ -73,7 +73,7 @@ class Owner(msgspec.Struct, frozen=True):
 
     def give_socket(self, path: str) -> None:
         """
-        Give a Unix socket, and the link that is its lock, to this user.
+        Make this user the owner of a Unix socket, and of the link that is its lock.
         """
         for each in (path, f"{path}.lock"):
             try:
@@ -83,11 +83,11 @@ class Owner(msgspec.Struct, frozen=True):
 
     def give_directory(self, path: Path) -> None:
         """
-        Make a directory for this user, with those above it that are not there, or give it
-        the one that is there, with the node's files. A directory in which there are other
-        files stays whose it is.
+        Create a directory with its missing parents for this user, or make it the owner of the
+        present one with the node's files. A directory that has other files in it keeps its
+        owner.
 
-        @raise OSError: that is not possible.
+        @raise OSError: that failed.
         """
         for each in reversed((path, *path.parents)):
             try:
@@ -117,11 +117,11 @@ class Owner(msgspec.Struct, frozen=True):
 
 def owner_of(options: Mapping[str, Any]) -> Owner | None:
     """
-    The user that C{twistd}'s options ask for.
+    The user that C{twistd}'s options name.
 
     @param options: C{uid}, C{gid} and C{euid}.
-    @return: L{None}: the node stays who it is.
-    @raise OwnerError: it cannot be that user.
+    @return: L{None}: the process keeps its user.
+    @raise OwnerError: the process cannot become that user.
     """
     uid, gid = options.get("uid"), options.get("gid")
     if uid is None and gid is None:

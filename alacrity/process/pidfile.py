@@ -1,10 +1,9 @@
 """
-The file with the id of a running process, and whether one that is there still means
-something.
+The pid file, and the recognition of a stale one.
 
-It is locked for as long as the process lives, so that one a crash left behind is told
-from one in use whatever process has the id by now. In a container the next process
-often has the very same.
+It is locked for as long as the process lives, so that a file left by a crash is told from one
+in use, whatever process has the id by now. In a container the next process often has the very
+same id.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ class PidFileError(Exception):
     """
     A pid file that keeps the node from starting. The message is one line, for an operator.
 
-    @ivar unwritable: the file is in nobody's use, but cannot be written.
+    @ivar unwritable: whether no process uses the file, but it cannot be written.
     """
 
     def __init__(self, message: str, *, unwritable: bool = False) -> None:
@@ -32,19 +31,19 @@ class PidFileError(Exception):
 
 class PidFile:
     """
-    A pid file that is this process's.
+    The pid file of this process.
     """
 
     def __init__(self, path: Path) -> None:
         """
-        Write it, instead of one that is left of a process that is gone.
+        Write the file, over a stale one if there is one.
 
-        @raise PidFileError: a live C{twistd} has it, it is something else, or it cannot be
+        @raise PidFileError: a live C{twistd} holds it, it is no pid file, or it cannot be
             written.
         """
         path = path.absolute()
         try:
-            # After a chroot, or a change of the directory's name, it is removed from there.
+            # The file is removed through this, also after a chroot or a rename.
             self._directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise _unwritable(path, error) from None
@@ -80,12 +79,12 @@ class PidFile:
                 return file  # A file system without locks.
             if self._is(file):
                 return file
-            # It was removed by the process that had it, between the two calls.
+            # The process that held it removed it between the two calls.
             os.close(file)
 
     def _is(self, file: int) -> bool:
         """
-        Whether it is still this file that has the name.
+        Whether the name still leads to this file.
         """
         try:
             there = os.stat(self._name, dir_fd=self._directory, follow_symlinks=False)
@@ -95,14 +94,14 @@ class PidFile:
 
     def give(self, owner: Owner) -> None:
         """
-        Have it belong to a user.
+        Make a user the owner of the file.
         """
         owner.give_file(self._file)
 
     def remove(self) -> None:
         """
-        Remove it, or empty it where the directory is not ours to write. Once removed,
-        nothing happens.
+        Remove the file, or empty it if the directory is not writable. A second call does
+        nothing.
         """
         if self._file < 0:
             return
@@ -113,7 +112,7 @@ class PidFile:
             try:
                 os.ftruncate(self._file, 0)
             except OSError:
-                pass  # It is told by its lock that it means nothing any more.
+                pass  # Its lock is gone, which shows that it is stale.
         self._close()
 
     def _close(self) -> None:
@@ -141,11 +140,11 @@ def _used(path: Path, pid: str) -> PidFileError:
 
 def _refuse_if_used(content: bytes, path: Path) -> None:
     """
-    @raise PidFileError: a live process has the file, or it is no pid file.
+    @raise PidFileError: a live process uses the file, or it is no pid file.
     """
     text = content.strip(b"\0 \t\r\n")
     if not text:
-        return  # The crash came before the number did.
+        return  # A crash came before the number was written.
     if not text.isdigit() or len(content) >= 64:
         raise PidFileError(
             f"the pid file {path} has something else in it than the id of a process; remove it, "
@@ -168,13 +167,13 @@ def _lives(pid: int) -> bool:
 
 def _is_twistd_with(pid: int, path: Path) -> bool:
     """
-    Whether a live process is a C{twistd} that was told to use this pid file.
+    Whether a live process is a C{twistd} that was started with this pid file.
     """
     process = Path("/proc") / str(pid)
     try:
         arguments = [os.fsdecode(each) for each in (process / "cmdline").read_bytes().split(b"\0")]
     except OSError:
-        # Where processes do not show themselves, it may well be.
+        # Without /proc it may be one.
         return not Path("/proc/self/cmdline").exists()
     named = _pid_file_named_by(arguments)
     if not named:
@@ -188,9 +187,9 @@ def _is_twistd_with(pid: int, path: Path) -> bool:
 
 def _pid_file_named_by(arguments: Sequence[str]) -> str | None:
     """
-    The pid file on a command line of C{twistd}'s.
+    The pid file on a command line of C{twistd}.
 
-    @return: L{None}: it is the command line of something else.
+    @return: L{None}: it is the command line of another program.
     """
     if not any(
         os.path.basename(each) == "twistd" or "twisted.scripts.twistd" in each
@@ -199,7 +198,7 @@ def _pid_file_named_by(arguments: Sequence[str]) -> str | None:
         return None
     named = "twistd.pid"
     for at, argument in enumerate(arguments):
-        # getopt takes what begins a name without a doubt for the whole.
+        # getopt accepts unambiguous prefixes of a name.
         if argument.startswith("--pi"):
             _, equals, value = argument.partition("=")
             named = value if equals else "".join(arguments[at + 1 : at + 2])

@@ -1,6 +1,6 @@
 """
-The signals that operators, supervisors, terminals and logrotate send. None ends a node
-that serves without a drain, but for a second one that asks it to stop.
+Signal handling. No signal ends a node that serves without a drain, except a second one that
+asks it to stop.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
 STOP: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-"""Stop after a drain; the second ends at once. SIGQUIT is what users of nginx send for it."""
+"""Signals that stop the node after a drain; the second ends it at once. SIGQUIT is nginx's."""
 
 REOPEN: Final = (signal.SIGHUP, signal.SIGUSR1)
-"""Open the log's file anew."""
+"""Signals that reopen the log's file."""
 
 IGNORED: Final = (
     *(
@@ -32,13 +32,13 @@ IGNORED: Final = (
     ),
     *(range(signal.SIGRTMIN, signal.SIGRTMAX + 1) if hasattr(signal, "SIGRTMIN") else ()),
 )
-"""All others that would end the process, but for those that tell of a fault in it."""
+"""All others that would end the process, except those that report a fault in it."""
 
 
-class Phase(Enum):
+class SignalPhase(Enum):
     """
-    How far a node is: it has no reactor yet, one that runs or is about to, or was asked to
-    stop.
+    The life of a process as signals see it: without a reactor, with one that runs or is about
+    to, or asked to stop.
     """
 
     STARTING = "starting"
@@ -48,8 +48,8 @@ class Phase(Enum):
 
 class Signals:
     """
-    Handles a process's signals. The handlers run wherever the main thread is, also where
-    the reactor does not run yet, or is held up.
+    The signal handlers of the process. They run in the middle of whatever the main thread
+    does, also when the reactor does not run yet, or is blocked.
 
     @ivar phase: before L{serve}, and from the first signal that asks it to stop, a signal
         that does ends the process at once.
@@ -66,7 +66,7 @@ class Signals:
         leave: Callable[[int], object] = os._exit,
     ) -> None:
         """
-        @param reopen: opens the log anew; it is given the signal's name.
+        @param reopen: reopens the log; it is given the signal's name.
         @param end: tidies up before the process ends at once.
         @param kill: sends a signal to a process.
         @param leave: ends this process with a status.
@@ -76,12 +76,12 @@ class Signals:
         self._kill = kill
         self._leave = leave
         self._reactor: Any = None
-        self.phase = Phase.STARTING
+        self.phase = SignalPhase.STARTING
 
     def install(self) -> None:
         """
-        Handle all signals, but for those that somebody else does, and those of the
-        terminal for a process that was started in the background by a shell.
+        Install handlers for all signals that have none, except those that a shell lets a
+        background process ignore.
         """
         for number in (*STOP, *REOPEN, *IGNORED):
             handler = signal.getsignal(number)
@@ -92,24 +92,24 @@ class Signals:
 
     def serve(self, reactor: Any) -> None:
         """
-        Have a reactor stop when a signal asks for it: once it runs, if it does not yet.
+        Let signals stop a reactor from now on; one that does not run yet, once it does.
         """
         self._reactor = reactor
-        self.phase = Phase.SERVING
+        self.phase = SignalPhase.SERVING
         # The reactor puts a handler of its own there, which fails the second time.
         reactor.callWhenRunning(lambda: signal.signal(signal.SIGTERM, self.handle))
 
     def handle(self, number: int, frame: FrameType | None = None) -> None:
         """
-        Do what a signal asks for.
+        Handle a signal.
         """
         name = _name(number)
         if number in REOPEN:
             self._reopen(name)
         elif number not in STOP:
             self._log.info("{signal} is ignored", signal=name)
-        elif self.phase is Phase.SERVING:
-            self.phase = Phase.STOPPING
+        elif self.phase is SignalPhase.SERVING:
+            self.phase = SignalPhase.STOPPING
             self._log.info("{signal}: stopping; a second one ends this node at once", signal=name)
             self._reactor.callFromThread(self._stop, number)
         else:
@@ -117,7 +117,7 @@ class Signals:
 
     def _stop(self, number: int) -> None:
         if number != signal.SIGQUIT:
-            # twistd ends by the same signal, then. That one would leave a core.
+            # twistd then ends by the same signal. SIGQUIT would leave a core.
             self._reactor._exitSignal = number  # noqa: SLF001
         try:
             self._reactor.stop()
@@ -127,7 +127,7 @@ class Signals:
     def _end_at_once(self, number: int, name: str) -> None:
         self._log.warn(
             "{signal}: ended at once; what was in flight is cut off"
-            if self.phase is Phase.STOPPING
+            if self.phase is SignalPhase.STOPPING
             else "{signal}: ended before it served",
             signal=name,
         )

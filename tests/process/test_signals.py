@@ -13,7 +13,7 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.process.signals import IGNORED, REOPEN, STOP, Phase, Signals
+from alacrity.process.signals import IGNORED, REOPEN, STOP, SignalPhase, Signals
 
 
 class FakeReactor:
@@ -154,7 +154,7 @@ class StopTests(SignalsTestCase):
             (line,) = self.sent(number)
             self.assertRegex(line, r"^SIG\w+: stopping; a second one ends this node at once$")
             self.assertEqual((self.reactor.stops, self.reactor._exitSignal), (1, ends_by))
-            self.assertIs(self.signals.phase, Phase.STOPPING)
+            self.assertIs(self.signals.phase, SignalPhase.STOPPING)
             self.assertEqual(self.done, [])
 
     def test_second(self) -> None:
