@@ -227,7 +227,8 @@ def makeService(options: Options) -> IService:
     """
     from twisted.internet import reactor
 
-    from alacrity.node.service import Entry, makeService
+    from alacrity.node.control import Entry
+    from alacrity.node.service import makeService
     from alacrity.process.launch import go
     from alacrity.process.pidfile import PidFileError
     from alacrity.runtime.clocks import keep_steady

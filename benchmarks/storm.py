@@ -76,7 +76,7 @@ def _break(service: object) -> None:
     from alacrity.pool import State
 
     assert isinstance(service, Alacrity)
-    monitor = service.monitor
+    monitor = service.control.monitor
     watches = list(monitor._watches.values())[KEPT:]  # noqa: SLF001 - of a program of ours
 
     def some() -> None:

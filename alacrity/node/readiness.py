@@ -1,18 +1,15 @@
 """
-Whether a node is fit for traffic, as C{GET /health} says it to load balancers.
+Fitness of a node for traffic, as C{GET /health} reports it to load balancers.
 """
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
-
 from alacrity.cluster.replica import ClusterStatus
-
-Phase: TypeAlias = Literal["starting", "serving", "stopping"]
+from alacrity.node.phase import NodePhase
 
 
 def why_unfit(
-    phase: Phase,
+    phase: NodePhase,
     *,
     failure: str | None,
     listening: bool,
@@ -21,18 +18,21 @@ def why_unfit(
     only_leader: bool,
 ) -> str | None:
     """
-    Why a node should get no requests, in a few words; L{None}: it is fit.
+    The reason why a node should get no requests, in a few words; L{None}: it is fit.
 
     A node that has lost touch with a majority is fit: it goes on with the pool it knows, that
-    of an earlier run, too. One that is new first gets the pool from a leader.
+    of an earlier run, too. A new node first gets the pool from a leader.
 
-    @param failure: why its part in the cluster has ended for good; L{None}: it has not.
+    @param failure: the reason why its part in the cluster has ended for good; L{None}: it has
+        not.
     @param listening: whether the proxy has an address.
-    @param leading: whether it leads.
+    @param leading: whether this node is the leader.
     @param only_leader: whether the leader alone takes requests.
     """
-    if phase != "serving":
-        return f"it is {phase}"
+    if phase is NodePhase.STOPPING:
+        return "it is stopping"
+    if phase is not NodePhase.SERVING:
+        return "it is starting"
     if failure is not None:
         return f"its part in the cluster has failed: {failure}"
     if not listening:

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.raft.membership import FIRST_INDEX
 from alacrity.cluster.replica import ClusterStatus
+from alacrity.node.phase import NodePhase
 from alacrity.node.readiness import why_unfit
 from alacrity.pool import Register, TcpCheck
 from tests.cluster.test_membership_changes import ClusterCase, member
@@ -40,7 +41,7 @@ class ReasonTests(SynchronousTestCase):
     What is said of a node.
     """
 
-    def reason(self, phase: Any = "serving", **more: Any) -> str | None:
+    def reason(self, phase: NodePhase = NodePhase.SERVING, **more: Any) -> str | None:
         """Of a follower that is well, but for what is given."""
         status = msgspec.structs.replace(
             STATUS, **{name: more.pop(name) for name in set(more) & set(STATUS.__struct_fields__)}
@@ -73,8 +74,8 @@ class ReasonTests(SynchronousTestCase):
         Others, each with its reason.
         """
         for more, reason in (
-            ({"phase": "starting"}, "it is starting"),
-            ({"phase": "stopping", "leading": True}, "it is stopping"),
+            ({"phase": NodePhase.STARTING}, "it is starting"),
+            ({"phase": NodePhase.STOPPING, "leading": True}, "it is stopping"),
             ({"failure": "it cannot read entry 7"}, "failed: it cannot read entry 7"),
             ({"listening": False}, "its proxy listens nowhere"),
             (
@@ -103,7 +104,7 @@ class CatchingUpTests(ClusterCase):
     def reason(self, name: str) -> str | None:
         """Why one of them is not fit."""
         return why_unfit(
-            "serving",
+            NodePhase.SERVING,
             failure=None,
             listening=True,
             status=self.nodes[name].status,

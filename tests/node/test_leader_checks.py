@@ -1,19 +1,13 @@
 """
-L{alacrity.node.service}: what a node does when it comes to lead, and when it leads no more.
+Tests for L{alacrity.node.leader_checks}.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
-
-from twisted.internet.task import Clock
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.config import parse
-from alacrity.node.service import Alacrity, Entry
-from alacrity.pool import PoolView
+from alacrity.node.leader_checks import LeaderChecks
 
 
 class _Monitor:
@@ -25,6 +19,7 @@ class _Monitor:
 
     def __init__(self) -> None:
         self.failures = 0
+        self.stopping: Deferred[None] | None = None
 
     def _fail(self) -> None:
         if self.failures:
@@ -35,30 +30,26 @@ class _Monitor:
         self._fail()
         self.running = True
 
-    def stopService(self) -> None:
+    def stopService(self) -> Deferred[None] | None:
         self._fail()
         self.running = False
+        return self.stopping
 
 
-class LeadingTests(SynchronousTestCase):
+class LeaderChecksTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.monitor = _Monitor()
-        self.service: Any = Alacrity(Clock(), parse("", "a.toml"), Path("state"), Entry())
-        self._prepare(self.service)
+        self.leads = False
+        self.checks = LeaderChecks(self.monitor, lambda: self.leads, lambda: 0)
 
-    def _prepare(self, service: Any) -> None:
-        service.monitor = self.monitor
-        service.view = PoolView()
-        service.serving = True
-
-    def lead(self, leading: bool) -> None:
-        self.service.replica = SimpleNamespace(leading=leading)
-        self.service._led(leading)
+    def lead(self, leads: bool) -> None:
+        self.leads = leads
+        self.last = self.checks.update()
 
     def test_who_leads_checks(self) -> None:
-        for leading in (True, False, True):
-            self.lead(leading)
-            self.assertEqual(self.monitor.running, leading)
+        for leads in (True, False, True):
+            self.lead(leads)
+            self.assertEqual(self.monitor.running, leads)
 
     def test_a_fault_is_of_one_leadership(self) -> None:
         """
@@ -75,5 +66,15 @@ class LeadingTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.lead(False)
         self.assertFalse(self.monitor.running)
-        self.assertTrue(self.service._checking.called)
-        self.assertIsNone(self.successResultOf(self.service._checking))
+        self.assertTrue(self.last.called)
+        self.assertIsNone(self.successResultOf(self.last))
+
+    def test_a_start_waits_for_the_stop_before_it(self) -> None:
+        self.lead(True)
+        stopping: Deferred[None] = Deferred()
+        self.monitor.stopping = stopping
+        self.lead(False)
+        self.lead(True)
+        self.assertFalse(self.monitor.running)
+        stopping.callback(None)
+        self.assertTrue(self.monitor.running)

@@ -1,0 +1,224 @@
+"""
+The control side of a node: its part in the cluster, the checks, and the management API.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.logger import Logger
+
+from alacrity.cluster.assembly import Part
+from alacrity.cluster.joining import join
+from alacrity.config import Settings
+from alacrity.health import Gatherer, Monitor, standard_checks
+from alacrity.management import Api
+from alacrity.metrics.counters import Counter, Stats
+from alacrity.net.transports import client_endpoint
+from alacrity.node.leader_checks import LeaderChecks
+from alacrity.node.listeners import address_text
+from alacrity.pool import PoolView, Server
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """
+    The way in which a node gets into its cluster, if it is not in it already.
+
+    @ivar join: the management API of a member, as a URL; L{None}: begin a cluster.
+    @ivar force: go on as the only member, whoever the others were.
+    """
+
+    join: str | None = None
+    force: bool = False
+
+
+class Traffic(msgspec.Struct, frozen=True):
+    """
+    The part of the data path that the management API shows.
+
+    @ivar stats: counters of requests and tunnels.
+    @ivar counter: the counter of a server by its id; L{None}: it has none yet.
+    @ivar draining: the servers that have left the pool with requests in flight.
+    """
+
+    stats: Stats
+    counter: Callable[[str], Counter | None]
+    draining: Callable[[], Iterable[Server]]
+
+
+class Control:
+    """
+    The control side of a node.
+
+    @ivar part: this node's part in the cluster.
+    @ivar replica: its copy of the replicated state.
+    @ivar monitor: checks the servers while this node leads.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings,
+        directory: Path,
+        view: PoolView,
+        secret: bytes,
+        *,
+        entry: Entry,
+        checks: int,
+    ) -> None:
+        """
+        Open the state directory.
+
+        @param directory: the state directory.
+        @param view: is given the pool.
+        @param secret: the secret of the cluster; empty: none is needed.
+        @param checks: checks that may be in flight at once.
+        @raise StateError: the directory, or a file in it, cannot be used.
+        @raise OSError: likewise.
+        """
+        self._reactor = reactor
+        self._settings = settings
+        self._entry = entry
+        self._view = view
+        self._joining: Deferred[None] = succeed(None)
+        self._is_open = False
+        self.part = Part(
+            reactor,
+            settings.cluster,
+            directory,
+            view,
+            secret,
+            join=entry.join is not None,
+            force=entry.force,
+        )
+        self.replica = replica = self.part.replica
+        self.monitor = Monitor(
+            view,
+            # A verdict of a former leader is dropped: the next one checks for itself.
+            Gatherer(replica.propose_as_leader, lambda: replica.format >= 2, reactor).propose,
+            settings.health,
+            standard_checks(
+                lambda host, port, timeout: client_endpoint(reactor, host, port, timeout), reactor
+            ),
+            clock=reactor,
+            rng=Random(),
+            in_flight=checks,
+        )
+        self._checks = LeaderChecks(
+            self.monitor,
+            lambda: self._is_open and replica.leading,
+            lambda: len(view.pool.servers),
+        )
+
+    def site(
+        self,
+        traffic: Traffic,
+        *,
+        unfit: Callable[[], str | None],
+        own: Callable[[str, int], str | None],
+        token: bytes | None,
+        connections: int,
+    ) -> IProtocolFactory:
+        """
+        The management API as a factory that ports can listen with.
+
+        @param unfit: the reason why this node should get no requests; L{None}: it should.
+        @param own: names the listener of this node at an address; L{None}: there is none.
+        @param token: the token that callers must have; L{None}: all may call.
+        @param connections: connections that there may be at once.
+        """
+        settings = self._settings
+        api = Api(
+            view=self._view,
+            propose=self.replica.propose,
+            stats=traffic.stats,
+            counters=traffic.counter,
+            draining=traffic.draining,
+            results=self.monitor.results,
+            unfit=unfit,
+            wall=time.time,
+            cluster=self.replica,
+            own=own,
+            token=token,
+            hosts=settings.management.hosts,
+            interval=settings.health.interval,
+        )
+        return api.site(connections=connections)
+
+    def open(self) -> None:
+        """
+        Begin to check whenever this node leads.
+        """
+        self._is_open = True
+        self.replica.subscribe(lambda _: self._checks.update())
+
+    async def take_part(self) -> None:
+        """
+        Take part in the cluster.
+
+        @raise Exception: this node cannot.
+        """
+        await self.replica.start()
+        for port in self.part.transport.ports:
+            self._log.info(
+                "cluster node {name} listens on {address}, for {members}",
+                name=self.part.me.name,
+                address=address_text(port.getHost()),
+                members=", ".join(each.name for each in self.replica.status().members)
+                or "whoever takes it in",
+            )
+
+    def join(self, token: bytes | None) -> None:
+        """
+        Ask to be taken into a cluster, if this node was told to and is in none.
+
+        @param token: the token of the management API, here and there.
+        """
+        url = self._entry.join
+        if url is None:
+            return
+        if not self.part.waiting:
+            self._log.info("this node is in a cluster already; --join is not needed any more")
+            return
+        headers = {} if token is None else {"Authorization": f"Bearer {token.decode('ascii')}"}
+        import treq
+
+        self._joining = Deferred.fromCoroutine(
+            join(
+                treq,
+                url,
+                self._settings.cluster.me,
+                self.part.transport,
+                lambda: self.part.waiting,
+                self._reactor,
+                headers,
+            )
+        ).addErrback(lambda failure: failure.trap(CancelledError) and None)
+
+    def close(self) -> None:
+        """
+        Do not begin to check any more; checks that run go on until L{stop_checks}.
+        """
+        self._is_open = False
+
+    async def stop_checks(self) -> None:
+        """
+        Stop joining and checking.
+        """
+        self._joining.cancel()
+        await self._checks.update()
+
+    async def leave(self) -> None:
+        """
+        Take no part in the cluster any more, and close the state directory.
+        """
+        await self.part.stop()
