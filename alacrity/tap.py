@@ -1,7 +1,7 @@
 """
-The door for C{twistd}: its options, and the service.
+The plugin for C{twistd} and C{twist}: options and service.
 
-It is opened before there is a reactor, so it imports little, and chooses one.
+It is imported before there is a reactor, so it imports little, and chooses the reactor.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 
 _NEEDED: Final = ("alacrity.node.service", "klein", "treq")
-"""Modules whose absence is told before anything is done."""
+"""Modules that are imported early, so that a missing one is reported before the start."""
 
 
 class Options(BaseOptions):
     """
-    What C{twistd alacrity} takes.
+    The options of C{twistd alacrity}.
 
     @ivar settings: the configuration, once the options are parsed.
-    @ivar launch: how this process was started, likewise.
-    @ivar pid_file: the one that C{twistd} would write; empty: none; L{None}: it is not
-        C{twistd} that runs the node.
-    @ivar signals: handles them, where C{twistd} or C{twist} runs the node.
+    @ivar launch: the way in which this process was started, likewise.
+    @ivar pid_file: the file that C{twistd} would write; empty: none; L{None}: something else
+        than C{twistd} runs the node.
+    @ivar signals: the signal handlers; L{None}: neither C{twistd} nor C{twist} runs the node.
     """
 
     synopsis = "[options]"
@@ -90,7 +90,8 @@ class Options(BaseOptions):
         """
         Choose the reactor, while that can be done, and read the configuration.
 
-        @raise SystemExit: it is at fault, or was only to be checked; or a package is missing.
+        @raise SystemExit: the configuration is invalid, or was only to be checked; or a package
+            is missing.
         """
         try:
             self._prepare()
@@ -139,15 +140,15 @@ class Options(BaseOptions):
 
     def _run_directory(self) -> Path:
         """
-        Where C{twistd} runs the node.
+        The directory that C{twistd} changes to.
         """
         parent: Any = self.parent
         return Path("." if parent is None else parent.get("rundir") or ".")
 
     def _take_over(self) -> None:
         """
-        Do in the place of C{twistd} or C{twist} what neither does well: signals, the log, the
-        pid file, and to become another user.
+        Take over from C{twistd} or C{twist} what neither does well: signals, log, pid file, and
+        the change of user.
         """
         from alacrity.process.launch import Launch, LaunchError, launch
         from alacrity.process.signals import Signals
@@ -176,11 +177,11 @@ class Options(BaseOptions):
 
 def _missing(error: ImportError) -> str:
     """
-    The line on a package that cannot be imported.
+    The fault of a package that cannot be imported, in one line.
     """
     name = error.name
     if name is None:
-        # It is there, and has raised this itself.
+        # The package exists, and raised this itself.
         *_, (frame, _) = traceback.walk_tb(error.__traceback__)
         name = str(frame.f_globals.get("__name__"))
     return (
@@ -191,7 +192,7 @@ def _missing(error: ImportError) -> str:
 
 def _fault(error: object) -> SystemExit:
     """
-    The end of the process, with a line that says why.
+    The end of the process, after a line with the fault.
     """
     if sys.stderr is not None:
         print(f"alacrity: {error}", file=sys.stderr)
@@ -200,8 +201,8 @@ def _fault(error: object) -> SystemExit:
 
 def _choose_reactor() -> None:
     """
-    Install a reactor on uvloop, unless there is one already: C{twistd --reactor} has
-    been heeded by now.
+    Install a reactor on uvloop, unless there is a reactor already: that of
+    C{twistd --reactor} is installed by now.
     """
     if "twisted.internet.reactor" in sys.modules:
         return

@@ -1,6 +1,6 @@
 """
-How a node's file descriptors are shared out: clients never take those that management,
-the cluster and the checks need, nor the other way round.
+Shares of a node's file descriptors: clients never take those that management, the cluster and
+the checks need, nor the other way round.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
     from alacrity.config import Settings
 
 OWN: Final = 64
-"""File descriptors for the log, the state directory, the event loop, what libraries open.
-An idle node has about 20 of them."""
+"""File descriptors for the log, the state directory, the event loop, and libraries. An idle
+node has about 20 of them."""
 
 CLUSTER: Final = 96
-"""For connections with other nodes: 64 whose proof is awaited, and those of members."""
+"""File descriptors for connections with other nodes: 64 whose proof is awaited, and members'."""
 
 SERVERS: Final = 1024
-"""Connections to servers that there is room for at least, if descriptors suffice: those
-that are idle are more than those in use where there are few clients and many servers."""
+"""Connections to servers that there is room for, if descriptors suffice: with few clients and
+many servers, more of them are idle than in use."""
 
 REFUSED: Final = 64
 """Connections beyond a limit that get an answer before they are closed."""
 
 LEAST: Final = 48
-"""Fewer than this beside a node's own are of no use: two dozen clients."""
+"""File descriptors besides a node's own with which it starts at all: two dozen clients."""
 
 
 class Wanted(msgspec.Struct, frozen=True):
     """
-    File descriptors that a node would use, by purpose.
+    The file descriptors that a node would use, by purpose.
 
     @ivar clients: connections from clients.
     @ivar management: connections to the management API.
@@ -50,24 +50,24 @@ class Wanted(msgspec.Struct, frozen=True):
 
     @property
     def own(self) -> int:
-        """File descriptors that are not shared out."""
+        """File descriptors of the node itself, which are not shared out."""
         return OWN + self.listeners + (CLUSTER if self.clustered else 0)
 
     @property
     def needed(self) -> int:
-        """File descriptors for all of it. Each client may need a server's connection."""
+        """File descriptors in all. Each client may need a connection to a server."""
         shared = self.management + slack(self.management) + self.checks + REFUSED
         return self.own + shared + 2 * self.clients
 
     @property
     def useful(self) -> int:
-        """The same, with some connections to servers that are idle."""
+        """File descriptors in all, with some idle connections to servers."""
         return self.needed + max(0, SERVERS - self.clients)
 
 
 class Budget(msgspec.Struct, frozen=True):
     """
-    How many of each kind there may be at once.
+    The numbers of connections of each kind that there may be at once.
 
     @ivar clients: connections from clients that are served.
     @ivar refused: more of them that get an answer, and are closed.
@@ -85,15 +85,15 @@ class Budget(msgspec.Struct, frozen=True):
 
 class TooFew(Exception):
     """
-    A node cannot run with so few file descriptors. The message says so in one line.
+    Too few file descriptors for a node to run. The message is one line, for an operator.
     """
 
 
 def wanted_by(settings: Settings, *, checks: int) -> Wanted:
     """
-    Count the file descriptors that a node would use, as it is configured.
+    Count the file descriptors that a node would use with a configuration.
 
-    @param checks: how many may be in flight.
+    @param checks: checks that may be in flight at once.
     """
     listen = (settings.proxy.listen, settings.management.listen, settings.cluster.listen)
     return Wanted(
@@ -107,10 +107,10 @@ def wanted_by(settings: Settings, *, checks: int) -> Wanted:
 
 def allot(wanted: Wanted) -> tuple[Budget, str | None]:
     """
-    Have the system allow what is wanted, and share out what it does allow.
+    Raise the system's limit as far as is wanted, and share out what it allows.
 
-    @return: the shares, and what is to be told of them; L{None}: nothing.
-    @raise TooFew: there is no sense in it.
+    @return: the shares, and a warning about them for the log; L{None}: there is none.
+    @raise TooFew: the node cannot run with so few.
     """
     allowed = raise_limit(wanted.useful)
     budget = share_out(allowed, wanted)
@@ -121,7 +121,7 @@ def share_out(allowed: int, wanted: Wanted) -> Budget:
     """
     Share out the file descriptors that a process may have.
 
-    @raise TooFew: there is no sense in it.
+    @raise TooFew: the node cannot run with so few.
     """
     rest = allowed - wanted.own
     if rest < LEAST:
@@ -143,7 +143,7 @@ def share_out(allowed: int, wanted: Wanted) -> Budget:
 
 def lowered(allowed: int, wanted: Wanted, budget: Budget) -> str | None:
     """
-    Tell in one line which limits are lowered, and what to do; L{None}: none is.
+    A warning in one line: the limits that are lowered, and the remedy; L{None}: none is.
     """
     limits = [
         f"{name} is lowered from {before} to {after}"
@@ -164,10 +164,10 @@ def lowered(allowed: int, wanted: Wanted, budget: Budget) -> str | None:
 
 def raise_limit(wanted: int) -> int:
     """
-    Have the system allow this process as many file descriptors as are wanted, or as many
-    as it may have.
+    Raise the limit on this process's file descriptors to what is wanted, or as far as it can
+    be raised.
 
-    @return: how many it may have now.
+    @return: the limit now.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
@@ -185,7 +185,7 @@ def raise_limit(wanted: int) -> int:
 
 def slack(management: int) -> int:
     """
-    How many connections beyond its limit the management API has for a moment, while one
-    is being closed for each.
+    The number of connections beyond its limit that the management API may have for a moment,
+    while one is being closed for each.
     """
     return min(16, 1 + management // 4)
