@@ -27,7 +27,7 @@ from processes import HOST, LOAD_CORE, PROXY_CORE, Broken
 
 from alacrity.http1.errors import ProtocolError
 from alacrity.http1.messages import RequestHead, ResponseHead
-from alacrity.http1.parser import Limits, RequestParser, ResponseParser
+from alacrity.http1.parser import MessageLimits, RequestParser, ResponseParser
 
 HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -115,11 +115,11 @@ def cost(make: Callable[[], RequestParser | ResponseParser], data: bytes, piece:
 
 
 def requests() -> RequestParser:
-    return RequestParser(Sink(), Limits())
+    return RequestParser(Sink(), MessageLimits())
 
 
 def responses() -> ResponseParser:
-    parser = ResponseParser(Limits())
+    parser = ResponseParser(MessageLimits())
     parser.answers(b"GET", Sink())
     return parser
 

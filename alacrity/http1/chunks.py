@@ -17,7 +17,7 @@ from httptools import HttpParserCallbackError, HttpParserError, HttpRequestParse
 
 from alacrity.http1.errors import ProtocolError
 from alacrity.http1.fields import NOT_IN_TRAILERS, SPECIALS
-from alacrity.http1.messages import Limits
+from alacrity.http1.messages import MessageLimits
 
 PIECES: Final = 1024
 """
@@ -109,7 +109,7 @@ class ChunkedBody:
         "trailers",
     )
 
-    def __init__(self, limits: Limits, body_received: Callable[[bytes], None]) -> None:
+    def __init__(self, limits: MessageLimits, body_received: Callable[[bytes], None]) -> None:
         """
         @param body_received: is given the content.
         """
@@ -313,7 +313,7 @@ class _TrailerSection:
 
     __slots__ = ("_limits", "_llhttp", "_size", "_tail", "complete", "trailers")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: MessageLimits) -> None:
         self._limits = limits
         self._size = 0
         # The end of the last chunk's line: an empty line may follow it at once.
@@ -364,7 +364,7 @@ class _TrailerFields:
 
     __slots__ = ("_limits", "_trailers")
 
-    def __init__(self, limits: Limits, trailers: list[bytes]) -> None:
+    def __init__(self, limits: MessageLimits, trailers: list[bytes]) -> None:
         """
         @param trailers: gets those that may be passed on.
         """

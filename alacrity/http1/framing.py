@@ -20,7 +20,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, Htt
 from alacrity.http1.chunks import ChunkedBody, empty_line_end, tail_of
 from alacrity.http1.errors import ProtocolError
 from alacrity.http1.fields import LOGINS, SPECIAL_LINES
-from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, Limits
+from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, MessageLimits
 
 # In the place of a count of body bytes: the head, or a part of it, is awaited.
 HEAD: Final = -3
@@ -37,7 +37,7 @@ class MessageParser:
     # What refuses that which is not HTTP.
     _grammar: ClassVar[type[HttpRequestParser | HttpResponseParser]]
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: MessageLimits) -> None:
         self._limits = limits
         self._expected = HEAD
         self._head = b""

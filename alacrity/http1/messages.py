@@ -15,7 +15,7 @@ UNTIL_CLOSE: Final = -2
 """As a body's length: what comes until the connection ends (RFC 9112 6.3, 8)."""
 
 
-class Limits(msgspec.Struct, frozen=True):
+class MessageLimits(msgspec.Struct, frozen=True):
     """
     The sizes above which a message is refused. In bytes, but for C{header_count}.
     """

@@ -18,9 +18,15 @@ from httptools import HttpParserError, HttpRequestParser, HttpResponseParser
 from alacrity.http1.errors import ProtocolError
 from alacrity.http1.fields import content_length, options, upgrades, valid_host
 from alacrity.http1.framing import HEAD, MessageParser
-from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, Limits, RequestHead, ResponseHead
+from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, MessageLimits, RequestHead, ResponseHead
 
-__all__ = ["Limits", "RequestParser", "RequestReceiver", "ResponseParser", "ResponseReceiver"]
+__all__ = [
+    "MessageLimits",
+    "RequestParser",
+    "RequestReceiver",
+    "ResponseParser",
+    "ResponseReceiver",
+]
 
 NONE_NAMED: Final[frozenset[bytes]] = frozenset()
 
@@ -101,7 +107,7 @@ class RequestParser(MessageParser):
     MOST_BLANK: Final = 8
     """How many pairs of empty lines may stand before a request."""
 
-    def __init__(self, receiver: RequestReceiver, limits: Limits) -> None:
+    def __init__(self, receiver: RequestReceiver, limits: MessageLimits) -> None:
         super().__init__(limits)
         self._blank = 0
         self._receiver = receiver
@@ -279,7 +285,7 @@ class ResponseParser(MessageParser):
     MOST_INTERIMS: Final = 16
     """How many interim responses a request may get."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: MessageLimits) -> None:
         super().__init__(limits)
         self._interims = 0
         self._to_head = False

@@ -12,12 +12,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.http1.chunks import PIECES, SIZE_LINE, ChunkedBody
 from alacrity.http1.errors import ProtocolError
-from alacrity.http1.messages import Limits
+from alacrity.http1.messages import MessageLimits
 
 REST: Final = b"GET / HTTP/1.1\r\n"
 
 
-def read(data: bytes, *cuts: int, limits: Limits = Limits()) -> tuple[bytes, list[bytes], int]:
+def read(
+    data: bytes, *cuts: int, limits: MessageLimits = MessageLimits()
+) -> tuple[bytes, list[bytes], int]:
     """
     Read a body: content, trailers, and where it ended; -1: not at all.
     """
@@ -97,7 +99,7 @@ class ContentTests(SynchronousTestCase):
         """
         for unit in (b"1\r\na\r\n", b"10\r\n" + b"a" * 16 + b"\r\n"):
             got: list[bytes] = []
-            body = ChunkedBody(Limits(), got.append)
+            body = ChunkedBody(MessageLimits(), got.append)
             data = unit * (3 * PIECES)
             at = body.feed(data, 0)
             self.assertLessEqual(at, len(unit) * (PIECES + PIECES))
@@ -135,7 +137,9 @@ class FaultTests(SynchronousTestCase):
     Bodies that are not, or have too much beside their content.
     """
 
-    def refused(self, data: bytes, status: int = 400, limits: Limits = Limits()) -> None:
+    def refused(
+        self, data: bytes, status: int = 400, limits: MessageLimits = MessageLimits()
+    ) -> None:
         """
         Assert that a body is refused, as a whole and byte by byte.
         """
@@ -197,7 +201,7 @@ class FaultTests(SynchronousTestCase):
         for run in (b"1\r\na\r\n", b"1;a\r\na\r\n1f\r\n" + b"x" * 31 + b"\r\n"):
             self.refused(run + b"1;" + b"x" * SIZE_LINE + b"\r\na\r\n", 431)
             self.refused(run + b"0" * SIZE_LINE + b"1\r\na\r\n" + run, 431)
-        limits = Limits(header_bytes=500, header_count=3)
+        limits = MessageLimits(header_bytes=500, header_count=3)
         self.refused(b"1;aaaaaaaaaaaaaaaaaaaaaaaaa\r\nx\r\n" * 60, 431, limits)
         self.refused(b"0\r\n" + b"X: y\r\n" * 5 + b"\r\n", 431, limits)
         self.refused(b"0\r\nX: " + b"y" * 500, 431, limits)

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from alacrity.http1.errors import ProtocolError
 from alacrity.http1.fields import SPECIAL_LINES, SPECIALS, options
 from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, RequestHead
-from alacrity.http1.parser import Limits, RequestParser, ResponseParser
+from alacrity.http1.parser import MessageLimits, RequestParser, ResponseParser
 
 
 class Recorder:
@@ -38,7 +38,7 @@ class Recorder:
     informationReceived = switchReceived = lambda self, head: self.told.append(head)
 
 
-def read_requests(*pieces: bytes, limits: Limits = Limits()) -> list[Any]:
+def read_requests(*pieces: bytes, limits: MessageLimits = MessageLimits()) -> list[Any]:
     """
     All that a parser tells of requests that arrive in pieces.
     """
@@ -51,7 +51,9 @@ def read_requests(*pieces: bytes, limits: Limits = Limits()) -> list[Any]:
     return recorder.told
 
 
-def read_response(*pieces: bytes, method: bytes = b"GET", limits: Limits = Limits()) -> list[Any]:
+def read_response(
+    *pieces: bytes, method: bytes = b"GET", limits: MessageLimits = MessageLimits()
+) -> list[Any]:
     """
     All that a parser tells of one response, and what it left unread, if anything.
     """
@@ -148,7 +150,7 @@ class RequestTests(SynchronousTestCase):
         What follows a request is not read with it.
         """
         for message in (GET, POST, CHUNKED_POST):
-            parser = RequestParser(Recorder(), Limits())
+            parser = RequestParser(Recorder(), MessageLimits())
             self.assertEqual(parser.feed(message + GET), len(message))
             self.assertFalse(parser.begun)
 
@@ -156,7 +158,7 @@ class RequestTests(SynchronousTestCase):
         """
         A parser knows that it is within a request.
         """
-        parser = RequestParser(Recorder(), Limits())
+        parser = RequestParser(Recorder(), MessageLimits())
         self.assertFalse(parser.begun)
         parser.feed(POST[:10])
         self.assertTrue(parser.begun)
@@ -248,7 +250,7 @@ class BadRequestTests(SynchronousTestCase):
     What L{RequestParser} refuses.
     """
 
-    def refused(self, data: bytes, status: int, limits: Limits = Limits()) -> None:
+    def refused(self, data: bytes, status: int, limits: MessageLimits = MessageLimits()) -> None:
         """
         Assert that the last of some requests is refused, however it arrives, and
         that nothing is told of it.
@@ -340,7 +342,7 @@ class BadRequestTests(SynchronousTestCase):
         """
         What is too much has a status of its own.
         """
-        limits = Limits(request_line=100, header_bytes=300, header_count=5)
+        limits = MessageLimits(request_line=100, header_bytes=300, header_count=5)
         self.refused(request(f"GET /{'x' * 100} HTTP/1.1|Host: a"), 414, limits)
         self.refused(b"GET /" + b"x" * 400, 414, limits)
         self.refused(request(f"GET / HTTP/1.1|Host: a|X: {'x' * 300}"), 431, limits)
@@ -369,7 +371,7 @@ class BadRequestTests(SynchronousTestCase):
         """
         Extensions and trailers are bounded in all, content or not.
         """
-        limits = Limits(header_bytes=1000)
+        limits = MessageLimits(header_bytes=1000)
         head = request("POST / HTTP/1.1|Host: a|Transfer-Encoding: chunked")
         self.refused(head + b"5;" + b"x" * 2000, 431, limits)
         self.refused(head + (b"1;" + b"x" * 100 + b"\r\nx\r\n") * 30, 431, limits)
@@ -440,7 +442,7 @@ class ResponseTests(SynchronousTestCase):
         Without a length, the body goes on until the connection ends.
         """
         recorder = Recorder()
-        parser = ResponseParser(Limits())
+        parser = ResponseParser(MessageLimits())
         parser.answers(b"GET", recorder)
         parser.feed(response("HTTP/1.0 200 OK", b"a"))
         parser.feed(b"b")
@@ -459,7 +461,7 @@ class ResponseTests(SynchronousTestCase):
             response("HTTP/1.1 200 OK|Content-Length: 2", b"h"),
             response("HTTP/1.1 200 OK|Transfer-Encoding: chunked", b"0\r\n"),
         ):
-            parser = ResponseParser(Limits())
+            parser = ResponseParser(MessageLimits())
             parser.answers(b"GET", Recorder())
             parser.feed(part)
             self.assertRaises(ProtocolError, parser.ended)

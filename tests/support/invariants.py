@@ -14,18 +14,18 @@ import msgspec
 from alacrity.http1.errors import ProtocolError
 from alacrity.http1.forwarding import Forwarder, chunk, last_chunk, response
 from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead
-from alacrity.http1.parser import Limits, RequestParser, ResponseParser
+from alacrity.http1.parser import MessageLimits, RequestParser, ResponseParser
 from alacrity.management.documents import read_registration, server_document
 from alacrity.management.problems import Problem
 from alacrity.pool import Pool, Register, Registered, apply
 
 VIA: Final = b"1.1 fuzz"
 DATE: Final = b"Thu, 01 Jan 1970 00:00:00 GMT"
-LARGE: Final = Limits(1 << 30, 1 << 30, 1 << 20)
+LARGE: Final = MessageLimits(1 << 30, 1 << 30, 1 << 20)
 """Limits that what a fuzzer sends does not reach: what is refused for them depends
 on the pieces in which it comes."""
 
-SMALL: Final = Limits(request_line=32, header_bytes=128, header_count=4)
+SMALL: Final = MessageLimits(request_line=32, header_bytes=128, header_count=4)
 
 
 class Message:
@@ -93,7 +93,7 @@ class Requests:
     @ivar fault: why it refused to go on.
     """
 
-    def __init__(self, pieces: Iterable[bytes], limits: Limits = LARGE) -> None:
+    def __init__(self, pieces: Iterable[bytes], limits: MessageLimits = LARGE) -> None:
         self.messages: list[Message] = []
         self.fault: ProtocolError | None = None
         self._message = Message()
@@ -139,7 +139,9 @@ class Response:
     @ivar fault: why it refused to go on.
     """
 
-    def __init__(self, pieces: Iterable[bytes], method: bytes, limits: Limits = LARGE) -> None:
+    def __init__(
+        self, pieces: Iterable[bytes], method: bytes, limits: MessageLimits = LARGE
+    ) -> None:
         self.message = Message()
         self.fault: ProtocolError | None = None
         parser = ResponseParser(limits)

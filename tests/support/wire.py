@@ -23,7 +23,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from alacrity.config import Limits, Timeouts
-from alacrity.http1.parser import Limits as MessageLimits
+from alacrity.http1.parser import MessageLimits
 from alacrity.metrics.counters import Stats
 from alacrity.net.turns import Turns
 from alacrity.pool import Change, Server, State, TcpCheck

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
-from alacrity.http1.parser import Limits as MessageLimits
+from alacrity.http1.parser import MessageLimits
 from alacrity.metrics.counters import Stats
 from alacrity.net.turns import Turns
 from alacrity.proxy.deadlines import Deadlines

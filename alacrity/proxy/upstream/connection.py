@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from alacrity.http1.errors import ProtocolError
-from alacrity.http1.parser import Limits, ResponseParser
+from alacrity.http1.parser import MessageLimits, ResponseParser
 from alacrity.net.turns import LARGE, MUCH, READS, Turns
 from alacrity.pool import State
 from alacrity.proxy.deadlines import NEVER, Deadlines
@@ -345,7 +345,7 @@ class ServerFactory(Factory):
         self,
         upstream: Upstream,
         deadlines: Deadlines,
-        limits: Limits,
+        limits: MessageLimits,
         idle_limit: int,
         idle_timeout: float,
         slot: Slot,
