@@ -15,9 +15,11 @@ import msgspec
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
+from alacrity.cluster.log.errors import StateError
 from alacrity.cluster.log.files import DirectoryFiles, Files
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import NAME, DamagedLog, First, Storage
+from alacrity.cluster.log.takeover import FORMER_POOL_FILE
 from alacrity.cluster.raft.entries import MEMBERSHIP
 from alacrity.cluster.raft.membership import (
     Members,
@@ -34,8 +36,6 @@ from alacrity.cluster.wire.handshake import Identity
 from alacrity.cluster.wire.transport import Acquaintances, PeerTransport
 from alacrity.net.transports import server_endpoint
 from alacrity.pool import PoolView
-from alacrity.pool.store import NAME as POOL_NAME
-from alacrity.pool.store import StateError
 
 _log: Final = Logger()
 
@@ -193,8 +193,8 @@ def _refuse_pool_of_one(files: DirectoryFiles) -> None:
     """
     See that a cluster of several does not begin beside the pool of one of them.
     """
-    if files.read(NAME) is None and files.read(POOL_NAME) is not None:
-        raise StateError(f"{files.directory}/{POOL_NAME} is {_WAS_ALONE}")
+    if files.read(NAME) is None and files.read(FORMER_POOL_FILE) is not None:
+        raise StateError(f"{files.directory}/{FORMER_POOL_FILE} is {_WAS_ALONE}")
 
 
 def _ever_members(storage: Storage) -> set[str]:

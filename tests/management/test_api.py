@@ -988,7 +988,7 @@ class ImportTests(SynchronousTestCase):
         It leaves the choice of the reactor open.
         """
         code = (
-            "import sys, alacrity.management, alacrity.pool.store;"
+            "import sys, alacrity.management, alacrity.cluster.log.takeover;"
             "sys.exit('twisted.internet.reactor' in sys.modules)"
         )
         root = ROOT

@@ -20,7 +20,7 @@ from tests.mutations.catalogue import CATALOGUE
 TESTS: Final = (
     "tests/cluster/raft/test_engine.py",
     "tests/cluster/test_replica.py",
-    "tests/cluster/log/test_storage.py",
+    "tests/cluster/log",
     "tests/cluster/test_state.py",
     "tests/cluster/test_membership_changes.py",
     "tests/cluster/wire/test_transport.py",

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from alacrity.pool.store import StateError
+from alacrity.cluster.log.errors import StateError
 
 
 class File(Protocol):

@@ -21,6 +21,7 @@ from typing import Final, SupportsIndex, TypeAlias, overload
 from pysyncobj.journal import Journal
 from twisted.logger import Logger
 
+from alacrity.cluster.log.errors import DamagedLog, StateError
 from alacrity.cluster.log.files import File, Files
 from alacrity.cluster.log.kept import Kept, fits, replay
 from alacrity.cluster.log.records import (
@@ -38,27 +39,17 @@ from alacrity.cluster.log.records import (
     parse,
 )
 from alacrity.cluster.log.rewrite import COMPACTED, NAME, Rewrite, take_place, whole_file
+from alacrity.cluster.log.takeover import read_former_pool, rename_former_pool
 from alacrity.pool.model import Pool
-from alacrity.pool.store import NAME as POOL_NAME
-from alacrity.pool.store import Damaged, StateError, decode
 
 __all__ = ["NAME", "DamagedLog", "Entry", "First", "Rewrite", "Snapshot", "Storage"]
 
 _NEW: Final = "raft.log.new"
-TAKEN_OVER: Final = "pool.json.taken-over"
-"""What the file of a node that was alone is called, once its pool is in the log."""
 
 First: TypeAlias = Callable[[Pool], tuple[Snapshot, Sequence[Entry]]]
 """Makes the first snapshot, and the log to begin with, of a pool."""
 
 _log: Final = Logger()
-
-
-class DamagedLog(StateError):
-    """
-    The file is there, and cannot be understood. A node must not vote without knowing
-    how it voted before. The message is one line, and says what can be done.
-    """
 
 
 def _new_incarnation() -> str:
@@ -132,7 +123,7 @@ class Storage(Journal):  # type: ignore[misc] # it is not annotated
             storage = cls._load(files, content, fsync=fsync)
         else:
             kept = Kept()
-            pool = None if first is None else _pool_of_one(files)
+            pool = None if first is None else read_former_pool(files)
             if first is not None and pool is not None:
                 snapshot, entries = first(pool)
                 assert fits(snapshot, entries)
@@ -141,8 +132,8 @@ class Storage(Journal):  # type: ignore[misc] # it is not annotated
             storage = cls(files, new_incarnation(), kept, fsync=fsync)
         if storage.dirty:
             storage.sync()
-        if first is not None and files.read(POOL_NAME) is not None:
-            _put_pool_aside(files, taken=content is None)
+        if first is not None:
+            rename_former_pool(files, log=NAME, taken_over=content is None)
         return storage
 
     @classmethod
@@ -448,42 +439,3 @@ class Storage(Journal):  # type: ignore[misc] # it is not annotated
 
     def _destroy(self) -> None:
         self.close()
-
-
-def _pool_of_one(files: Files) -> Pool | None:
-    """
-    The pool of a node that was alone, if there is one that can be understood.
-    """
-    content = files.read(POOL_NAME)
-    if content is None:
-        return None
-    try:
-        return decode(content)
-    except Damaged as error:
-        _log.error(
-            "{directory}/{path} cannot be used: {fault}. No servers are known",
-            directory=files.directory,
-            path=POOL_NAME,
-            fault=str(error),
-        )
-        return Pool()
-
-
-def _put_pool_aside(files: Files, *, taken: bool) -> None:
-    files.rename(POOL_NAME, TAKEN_OVER)
-    files.sync_names()
-    if taken:
-        _log.info(
-            "the pool in {directory}/{name} is taken over; the file is called {aside} now",
-            name=POOL_NAME,
-            directory=files.directory,
-            aside=TAKEN_OVER,
-        )
-    else:
-        _log.warn(
-            "{directory}/{name} is not read, since there is {log}; it is called {aside} now",
-            name=POOL_NAME,
-            log=NAME,
-            directory=files.directory,
-            aside=TAKEN_OVER,
-        )

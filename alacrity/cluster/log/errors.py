@@ -1,0 +1,18 @@
+"""
+Errors of the state directory and of the log in it.
+"""
+
+from __future__ import annotations
+
+
+class StateError(Exception):
+    """
+    The state directory cannot be used. The message is one line, for an operator.
+    """
+
+
+class DamagedLog(StateError):
+    """
+    The log is there and cannot be understood. A node must not vote without knowing how
+    it voted before. The message is one line, and says what can be done.
+    """

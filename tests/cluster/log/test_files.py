@@ -1,0 +1,75 @@
+"""
+L{alacrity.cluster.log.files}: the storage on a real directory.
+"""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from alacrity.cluster.log.errors import StateError
+from alacrity.cluster.log.files import DirectoryFiles
+from alacrity.cluster.log.storage import NAME
+from tests.support.fake_files import FakeFiles
+from tests.support.logs import (
+    Life,
+    opened,
+    snapshot_of,
+    state_of,
+)
+
+
+class DirectoryTests(SynchronousTestCase):
+    """
+    The same on a real directory.
+    """
+
+    def setUp(self) -> None:
+        temporary = TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        self.path = Path(temporary.name) / "state"
+
+    def files(self) -> DirectoryFiles:
+        files = DirectoryFiles(self.path)
+        self.addCleanup(files.close)
+        return files
+
+    def test_life(self) -> None:
+        files = self.files()
+        storage = opened(files)
+        life = Life(FakeFiles(), storage)
+        for step in [("add", n, 0) for n in range(5)]:
+            life.step(*step)
+        storage.sync()
+        rewrite = storage.prepare(snapshot_of(storage, 4))
+        rewrite.write()
+        storage.adopt(rewrite)
+        storage.add(b"six", 6, 0)
+        storage.sync()
+        storage.add(b"seven", 7, 0)
+        storage.close()
+        again = opened(files)
+        self.addCleanup(again.close)
+        self.assertEqual(state_of(again), state_of(storage))
+        self.assertEqual(stat.S_IMODE((self.path / NAME).stat().st_mode), 0o600)
+        self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o700)
+        self.assertEqual({each.name for each in self.path.iterdir()}, {NAME, "lock"})
+
+    def test_one_process(self) -> None:
+        self.files()
+        with self.assertRaisesRegex(StateError, "is used by another process"):
+            DirectoryFiles(self.path)
+
+    def test_unusable(self) -> None:
+        self.path.write_bytes(b"")
+        with self.assertRaisesRegex(StateError, "cannot be used: File exists"):
+            DirectoryFiles(self.path)
+
+    def test_missing(self) -> None:
+        files = self.files()
+        self.assertIsNone(files.read("nothing"))
+        files.remove("nothing")
+        self.assertRaises(FileNotFoundError, files.append, "nothing")
