@@ -179,14 +179,14 @@ class LedgerTests(SynchronousTestCase):
     def test_vote_lost_by_another_file(self) -> None:
         self.b.vote(3, "n1")
         self.ledger.disk("n2")
-        self.b.storage._kept.vote = None
+        self.b.storage._state.vote = None
         self.b.storage.rewrite()
         self.ledger.disk("n2")
         self.finds("disk keeps")
 
     def test_entry_lost_by_another_file(self) -> None:
         self.committed()
-        del self.b.storage._kept.log[-1]
+        del self.b.storage._state.entries[-1]
         self.b.storage.rewrite()
         self.ledger.disk("n2")
         self.finds("disk keeps")

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from alacrity.cluster.log.errors import StateError
 from alacrity.cluster.log.files import DirectoryFiles, Files
 from alacrity.cluster.log.members import Member
-from alacrity.cluster.log.storage import NAME, DamagedLog, First, Storage
+from alacrity.cluster.log.storage import NAME, DamagedLog, FirstLog, Storage
 from alacrity.cluster.log.takeover import FORMER_POOL_FILE
 from alacrity.cluster.raft.entries import MEMBERSHIP
 from alacrity.cluster.raft.membership import (
@@ -156,7 +156,7 @@ class Part:
         self._files.close()
 
 
-def _open(files: Files, *, fsync: bool, first: First | None, set_aside: bool) -> Storage:
+def _open(files: Files, *, fsync: bool, first: FirstLog | None, set_aside: bool) -> Storage:
     """
     Read what is kept.
 

@@ -60,7 +60,7 @@ _MUTANTS: Final = (
         "Votes are not on disk before they leave",
         (
             Edit(
-                "alacrity.cluster.log.storage",
+                "alacrity.cluster.log.journal",
                 "self._change(Term(term, votedForNodeId))",
                 "self._change(Term(term, votedForNodeId), urgent=False)",
             ),
@@ -701,9 +701,9 @@ _MUTANTS: Final = (
         "Frames are written and not synced",
         (
             Edit(
-                "alacrity.cluster.log.storage",
-                "                if self._fsync:\n",
-                "                if False:\n",
+                "alacrity.cluster.log.writer",
+                "        if self._fsync:\n",
+                "        if False:\n",
             ),
         ),
         seed=0,
@@ -714,7 +714,7 @@ _MUTANTS: Final = (
         "Entries are not on disk before they are confirmed",
         (
             Edit(
-                "alacrity.cluster.log.storage",
+                "alacrity.cluster.log.journal",
                 "self._change(Append(idx, term, bytes(command)))",
                 "self._change(Append(idx, term, bytes(command)), urgent=False)",
             ),
@@ -727,9 +727,9 @@ _MUTANTS: Final = (
         "Only whole files are waited for",
         (
             Edit(
-                "alacrity.cluster.log.storage",
-                "return self._whole or self._urgent or self._adopted is not None",
-                "return self._whole or self._adopted is not None",
+                "alacrity.cluster.log.unsynced",
+                "return self.anew or self.urgent or self.adopted is not None",
+                "return self.anew or self.adopted is not None",
             ),
         ),
         seed=0,
@@ -740,7 +740,7 @@ _MUTANTS: Final = (
         "A new file has no vote",
         (
             Edit(
-                "alacrity.cluster.log.kept",
+                "alacrity.cluster.log.persistent",
                 "records.append(Term(self.term, self.vote))",
                 "records.append(Term(self.term, None))",
             ),
@@ -753,7 +753,7 @@ _MUTANTS: Final = (
         "A new file has no term",
         (
             Edit(
-                "alacrity.cluster.log.kept",
+                "alacrity.cluster.log.persistent",
                 "        records.append(Term(self.term, self.vote))\n",
                 "",
             ),
@@ -767,7 +767,7 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.log.storage",
-                "            if self._rewrite is not None:\n                self._rewrite.note(record)",
+                "            if self._compaction is not None:\n                self._compaction.add(record)",
                 "",
             ),
         ),
@@ -779,8 +779,8 @@ _MUTANTS: Final = (
         "A new file has not what changed before it took the old one's place",
         (
             Edit(
-                "alacrity.cluster.log.storage",
-                "            if self._adopted is not None:\n                self._adopted.note(record)",
+                "alacrity.cluster.log.unsynced",
+                "        if self.adopted is not None:\n            self.adopted.add(record)",
                 "",
             ),
         ),
@@ -792,9 +792,9 @@ _MUTANTS: Final = (
         "What changed while a file was written is not synced",
         (
             Edit(
-                "alacrity.cluster.log.rewrite",
-                "self._since))\n                file.sync()",
-                "self._since))",
+                "alacrity.cluster.log.compaction",
+                "self._later))\n                file.sync()",
+                "self._later))",
             ),
         ),
         seed=1,
@@ -803,7 +803,7 @@ _MUTANTS: Final = (
         "name-unsynced",
         "storage",
         "A new file's name is not synced",
-        (Edit("alacrity.cluster.log.rewrite", "    files.sync_names()\n", ""),),
+        (Edit("alacrity.cluster.log.newfile", "    files.sync_names()\n", ""),),
         seed=0,
     ),
     Mutant(
@@ -812,7 +812,7 @@ _MUTANTS: Final = (
         "A new file is not synced before it takes the old one's place",
         (
             Edit(
-                "alacrity.cluster.log.rewrite",
+                "alacrity.cluster.log.newfile",
                 "        file.sync()\n    except BaseException:\n        file.close()\n        _try",
                 "    except BaseException:\n        file.close()\n        _try",
             ),
@@ -826,13 +826,13 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.log.storage",
-                "if not taken or not fits(rewrite.snapshot, kept.log):",
+                "if not taken or not fits(compaction.snapshot, self._state.entries):",
                 "if not taken:",
             ),
             Edit(
-                "alacrity.cluster.log.rewrite",
-                "            self.abandoned = True\n\n    @property",
-                "            pass\n\n    @property",
+                "alacrity.cluster.log.compaction",
+                "            self._discarded = True\n\n    def finish",
+                "            pass\n\n    def finish",
             ),
         ),
     ),
@@ -843,13 +843,13 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.log.storage",
-                "current = self._rewrite is rewrite",
+                "current = self._compaction is compaction",
                 "current = True",
             ),
             Edit(
                 "alacrity.cluster.log.storage",
-                "                self._rewrite.abandoned = True\n                self._rewrite = None",
-                "                self._rewrite = None",
+                "                self._compaction.discard()\n                self._compaction = None",
+                "                self._compaction = None",
             ),
         ),
         equivalent="a replica compacts once at a time, and a log that the leader's snapshot has replaced does not fit an older one, which is looked at too",
@@ -861,7 +861,7 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.log.storage",
-                "            with self._lock:\n                self._whole = True\n            raise",
+                "            with self._lock:\n                self._unsynced.require_new_file()\n            raise",
                 "            raise",
             ),
         ),
@@ -872,9 +872,9 @@ _MUTANTS: Final = (
         "Compaction drops an entry too many",
         (
             Edit(
-                "alacrity.cluster.log.storage",
-                "kept.drop_before(rewrite.snapshot.first_kept)",
-                "kept.drop_before(rewrite.snapshot.first_kept + 1)",
+                "alacrity.cluster.log.persistent",
+                "self.drop_before(snapshot.first_kept)",
+                "self.drop_before(snapshot.first_kept + 1)",
             ),
         ),
         seed=1,
@@ -885,8 +885,8 @@ _MUTANTS: Final = (
         "What was truncated is there again after a restart",
         (
             Edit(
-                "alacrity.cluster.log.kept",
-                "                self._drop(slice(max(0, index - log[0][1]) if log else 0, None))",
+                "alacrity.cluster.log.persistent",
+                "                self._drop(slice(max(0, index - entries[0][1]) if entries else 0, None))",
                 "                return",
             ),
         ),
@@ -898,7 +898,7 @@ _MUTANTS: Final = (
         "A new file has no snapshot",
         (
             Edit(
-                "alacrity.cluster.log.kept",
+                "alacrity.cluster.log.persistent",
                 "if snapshot is None else [snapshot]",
                 "if True else [snapshot]",
             ),
@@ -911,9 +911,9 @@ _MUTANTS: Final = (
         "A node starts with a commit index beyond its log",
         (
             Edit(
-                "alacrity.cluster.log.storage",
-                "return min(self._kept.commit, log[-1][1]) if log else 1",
-                "return self._kept.commit",
+                "alacrity.cluster.log.journal",
+                "return min(self._state.commit, entries[-1][1]) if entries else 1",
+                "return self._state.commit",
             ),
         ),
         equivalent="what is committed is never truncated, and a frame has both or neither, so the log on disk reaches to the commit index beside it",
@@ -924,9 +924,9 @@ _MUTANTS: Final = (
         "Truncations do not ask for the disk",
         (
             Edit(
-                "alacrity.cluster.log.storage",
-                "self._change(TruncateFrom(log[entryFrom][1]))",
-                "self._change(TruncateFrom(log[entryFrom][1]), urgent=False)",
+                "alacrity.cluster.log.journal",
+                "self._change(TruncateFrom(entries[entryFrom][1]))",
+                "self._change(TruncateFrom(entries[entryFrom][1]), urgent=False)",
             ),
         ),
         equivalent="the engine truncates only to append in the same step, and that asks for it",

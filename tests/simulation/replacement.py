@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
-from alacrity.cluster.log.kept import replay
-from alacrity.cluster.log.records import parse
+from alacrity.cluster.log.persistent import replay
+from alacrity.cluster.log.records import parse_log
 from alacrity.cluster.log.storage import NAME
 from tests.simulation.network import Wires
 from tests.simulation.nodes import Node, member
@@ -111,7 +111,7 @@ class Replacement:
         incarnation = node.replica.identity.incarnation
         settled = () if one.replica is None else one.replica._engine.settled_configuration
         taken_in = any(each.incarnation == incarnation for each in settled)
-        return taken_in or replay(parse(content)).peers.get(node.name) == incarnation
+        return taken_in or replay(parse_log(content)).incarnations.get(node.name) == incarnation
 
     def _later(self, least: float, most: float, what: Callable[[], object]) -> None:
         world = self._world

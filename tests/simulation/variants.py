@@ -12,8 +12,9 @@ import msgspec
 
 from alacrity.cluster.log.files import Files
 from alacrity.cluster.log.members import Member
-from alacrity.cluster.log.records import frame, header
+from alacrity.cluster.log.records import encode_frame, encode_header
 from alacrity.cluster.log.storage import NAME, DamagedLog, Storage
+from alacrity.cluster.log.unsynced import UnsyncedChanges
 from alacrity.cluster.raft.engine import Engine
 from alacrity.cluster.raft.messages import AppendEntries, InstallSnapshot
 from alacrity.cluster.raft.raft import LEADER
@@ -112,26 +113,21 @@ class InPlace(Storage):
 
     def sync(self) -> None:
         with self._lock:
-            if self._adopted is not None:
-                self._adopted.abandon()
-                self._adopted = None
-                self._whole = True
-            if not self._whole:
-                whole = False
-            else:
-                whole = True
-                self._pending, self._whole, self._urgent = [], False, False
-                records = self._kept.records(None)
+            self._unsynced.drop_adopted()
+            whole = self._unsynced.anew
+            if whole:
+                self._unsynced = UnsyncedChanges()
+                records = self._state.to_records()
         if not whole:
             super().sync()
             return
         file = self._files.create(NAME)
         self._files.sync_names()
-        file.write(header(self.incarnation))
+        file.write(encode_header(self.incarnation))
         for number, record in enumerate(records, 1):
-            file.write(frame(self.incarnation, number, [record]))
+            file.write(encode_frame(self.incarnation, number, [record]))
         file.sync()
-        self._replace_file(file, len(records))
+        self._writer._use(file, len(records))
 
 
 class WithoutG7(Engine):

@@ -103,7 +103,7 @@ class Life:
     def __init__(self, files: FakeFiles, storage: Storage) -> None:
         self.files = files
         self.storage = storage
-        self.rewrite: Any = None
+        self.compaction: Any = None
         self.written = False
         self.possible = [state_of(storage)]
 
@@ -118,11 +118,11 @@ class Life:
                 return
             self.possible = [state]
         elif kind == "write":
-            if self.rewrite is not None and not self.written:
+            if self.compaction is not None and not self.written:
                 try:
-                    self.rewrite.write()
+                    self.compaction.write()
                 except OSError:
-                    self.rewrite = None
+                    self.compaction = None
                 else:
                     self.written = True
         else:
@@ -147,16 +147,16 @@ class Life:
         elif kind == "second":
             storage.onOneSecondTimer()
         elif kind == "prepare":
-            if self.rewrite is None and len(storage) > 1:
+            if self.compaction is None and len(storage) > 1:
                 at = max(1, len(storage) - 1 - a)
                 index = storage[at][1]
                 if index >= least:
-                    self.rewrite = storage.prepare(snapshot_of(storage, index, b"%d" % b))
+                    self.compaction = storage.prepare(snapshot_of(storage, index, b"%d" % b))
                     self.written = False
         elif kind == "adopt":
-            if self.rewrite is not None and self.written:
-                storage.adopt(self.rewrite)
-                self.rewrite = None
+            if self.compaction is not None and self.written:
+                storage.adopt(self.compaction)
+                self.compaction = None
         elif kind == "replace":
             index = last + 1 + a
             entries = [(b"p", index, 1), (b"l", index + 1, 2), (b"n", index + 2, 2)][: 2 + b % 2]

@@ -17,7 +17,7 @@ bytes of a command taken for a frame.
 
 A frame is written when the one before is on disk. So a frame that is incomplete or
 wrong was not on disk yet, provided that no whole one follows it: it is B{torn}, and
-dropped. If one follows, the file is B{damaged}, and nothing is guessed. (Damage to the
+dropped. If one follows, the file is B{damaged}, and nothing is guessed. (MalformedLog to the
 very last frame cannot be told from a torn write.)
 """
 
@@ -42,7 +42,7 @@ _LONGEST: Final = (1 << 32) - 1
 
 HEADER_SIZE: Final = _HEADER.size
 
-Entry: TypeAlias = tuple[bytes, int, int]
+LogEntry: TypeAlias = tuple[bytes, int, int]
 """A command, its index, its term: the engine's shape."""
 
 
@@ -115,7 +115,7 @@ class Commit(msgspec.Struct, frozen=True, array_like=True, tag="commit"):
     index: int
 
 
-class Peer(msgspec.Struct, frozen=True, array_like=True, tag="peer"):
+class PeerIncarnation(msgspec.Struct, frozen=True, array_like=True, tag="peer"):
     """
     A member's incarnation; L{None}: it is forgotten.
     """
@@ -124,13 +124,13 @@ class Peer(msgspec.Struct, frozen=True, array_like=True, tag="peer"):
     incarnation: str | None
 
 
-Record: TypeAlias = Snapshot | Append | TruncateFrom | TruncateTo | Term | Commit | Peer
+Record: TypeAlias = Snapshot | Append | TruncateFrom | TruncateTo | Term | Commit | PeerIncarnation
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(list[Record])
 
 
-class Damage(Exception):
+class MalformedLog(Exception):
     """
     Bytes that were not written here.
 
@@ -142,7 +142,7 @@ class Damage(Exception):
         self.offset = offset
 
 
-def header(incarnation: str) -> bytes:
+def encode_header(incarnation: str) -> bytes:
     """
     The first bytes of a file.
 
@@ -152,16 +152,16 @@ def header(incarnation: str) -> bytes:
     return _HEADER.pack(*fields, crc32(_HEADER.pack(*fields, 0)[:-4]))
 
 
-def frame(incarnation: str, number: int, records: list[Record]) -> bytes:
+def encode_frame(incarnation: str, number: int, records: list[Record]) -> bytes:
     """
     The bytes of a frame.
 
     @raise OverflowError: it is 4 GiB or longer.
     """
-    return bytes(add_frame(bytearray(), incarnation, number, records))
+    return bytes(append_frame(bytearray(), incarnation, number, records))
 
 
-def add_frame(
+def append_frame(
     content: bytearray, incarnation: str, number: int, records: list[Record]
 ) -> bytearray:
     """
@@ -200,7 +200,7 @@ def _size(record: Record) -> int:
             return 512
 
 
-class Content(msgspec.Struct):
+class ParsedLog(msgspec.Struct):
     """
     What is in a file.
 
@@ -213,11 +213,11 @@ class Content(msgspec.Struct):
     torn: int | None = None
 
 
-def parse(content: bytes) -> Content:
+def parse_log(content: bytes) -> ParsedLog:
     """
     Understand a file.
 
-    @raise Damage: it cannot be.
+    @raise MalformedLog: it cannot be.
     """
     incarnation = _incarnation(content)
     seed = _seed(incarnation)
@@ -230,29 +230,29 @@ def parse(content: bytes) -> Content:
             later = _find_frame(content, at + 1, seed)
             # A file gets its name when its first frame is on disk: that one is not torn.
             if payload is not None or later is not None or not frames:
-                raise Damage(at, f"frame {number} is not as it was written")
-            return Content(incarnation, frames, torn=at)
+                raise MalformedLog(at, f"frame {number} is not as it was written")
+            return ParsedLog(incarnation, frames, torn=at)
         try:
             records = _decoder.decode(payload[1])
         except msgspec.MsgspecError as error:
-            raise Damage(at, f"frame {number} has the right checksum, but {error}") from error
+            raise MalformedLog(at, f"frame {number} has the right checksum, but {error}") from error
         frames.append((at, records))
         at += _FRAME.size + len(payload[1])
     if not frames:
-        raise Damage(at, "it ends after its header")
-    return Content(incarnation, frames)
+        raise MalformedLog(at, "it ends after its header")
+    return ParsedLog(incarnation, frames)
 
 
 def _incarnation(content: bytes) -> str:
     if len(content) < HEADER_SIZE:
-        raise Damage(0, "the header is cut off")
+        raise MalformedLog(0, "the header is cut off")
     magic, version, incarnation, checksum = _HEADER.unpack_from(content)
     if magic != _MAGIC.ljust(16, b"\0"):
-        raise Damage(0, "it does not begin as a log does")
+        raise MalformedLog(0, "it does not begin as a log does")
     if checksum != crc32(content[: HEADER_SIZE - 4]):
-        raise Damage(0, "the header is not as it was written")
+        raise MalformedLog(0, "the header is not as it was written")
     if version != VERSION:
-        raise Damage(0, f"it has version {version}; known here: {VERSION}")
+        raise MalformedLog(0, f"it has version {version}; known here: {VERSION}")
     return str(incarnation.hex())
 
 

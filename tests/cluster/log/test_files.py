@@ -44,9 +44,9 @@ class DirectoryTests(SynchronousTestCase):
         for step in [("add", n, 0) for n in range(5)]:
             life.step(*step)
         storage.sync()
-        rewrite = storage.prepare(snapshot_of(storage, 4))
-        rewrite.write()
-        storage.adopt(rewrite)
+        compaction = storage.prepare(snapshot_of(storage, 4))
+        compaction.write()
+        storage.adopt(compaction)
         storage.add(b"six", 6, 0)
         storage.sync()
         storage.add(b"seven", 7, 0)

@@ -10,7 +10,15 @@ from twisted.logger import LogLevel, capturedLogs, eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.log.errors import DamagedLog
-from alacrity.cluster.log.records import HEADER_SIZE, Append, Damage, Term, frame, header, parse
+from alacrity.cluster.log.records import (
+    HEADER_SIZE,
+    Append,
+    MalformedLog,
+    Term,
+    encode_frame,
+    encode_header,
+    parse_log,
+)
 from alacrity.cluster.log.storage import NAME
 from tests.support.fake_files import FakeFiles
 from tests.support.logs import (
@@ -29,12 +37,12 @@ class DamageTests(SynchronousTestCase):
     @given(st.data())
     def test_flipped_bit(self, data: st.DataObject) -> None:
         """
-        A wrong bit before the last frame is reported; in the last frame, that is
+        A wrong bit before the last frame is reported; in the last encode_frame, that is
         dropped.
         """
         files = filled()
         content = files.content()[NAME]
-        last = parse(content).frames[-1][0]
+        last = parse_log(content).frames[-1][0]
         bit = data.draw(st.integers(0, len(content) * 8 - 1))
         damaged = bytearray(content)
         damaged[bit // 8] ^= 1 << bit % 8
@@ -58,7 +66,7 @@ class DamageTests(SynchronousTestCase):
         A frame that is cut off is dropped, wherever.
         """
         content = filled().content()[NAME]
-        last = parse(content).frames[-1][0]
+        last = parse_log(content).frames[-1][0]
         for end in range(last + 1, len(content)):
             with capturedLogs() as logs:
                 storage = opened(FakeFiles({NAME: content[:end]}))
@@ -78,7 +86,7 @@ class DamageTests(SynchronousTestCase):
         So was the first frame. Who lost it does not know how it voted.
         """
         content = filled().content()[NAME]
-        second = parse(content).frames[1][0]
+        second = parse_log(content).frames[1][0]
         flipped = bytearray(content[:second])
         flipped[-1] ^= 1
         for damaged in (bytes(flipped), *(content[:end] for end in range(HEADER_SIZE, second))):
@@ -98,15 +106,15 @@ class DamageTests(SynchronousTestCase):
         A frame that stands there twice is not taken for a torn one.
         """
         content = filled().content()[NAME]
-        last = parse(content).frames[-1][0]
-        self.assertRaises(Damage, parse, content + content[last:])
+        last = parse_log(content).frames[-1][0]
+        self.assertRaises(MalformedLog, parse_log, content + content[last:])
 
     def test_contradiction(self) -> None:
         """
         So is a log with a gap, whatever its checksums say.
         """
-        content = header(INCARNATION)
-        content += frame(INCARNATION, 1, [Append(1, 0, b""), Append(3, 0, b"")])
+        content = encode_header(INCARNATION)
+        content += encode_frame(INCARNATION, 1, [Append(1, 0, b""), Append(3, 0, b"")])
         with self.assertRaisesRegex(DamagedLog, "entry 3 follows entry 1"):
             opened(FakeFiles({NAME: content}))
 
@@ -114,7 +122,7 @@ class DamageTests(SynchronousTestCase):
         """
         Records that are not known here are not skipped.
         """
-        good = frame(INCARNATION, 1, [Term(7, None)])
+        good = encode_frame(INCARNATION, 1, [Term(7, None)])
         self.assertIn(b"\x93\xa4term", good)
-        with self.assertRaisesRegex(Damage, "header|checksum|frame"):
-            parse(header(INCARNATION) + good.replace(b"term", b"team") + good)
+        with self.assertRaisesRegex(MalformedLog, "header|checksum|frame"):
+            parse_log(encode_header(INCARNATION) + good.replace(b"term", b"team") + good)

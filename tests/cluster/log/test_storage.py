@@ -12,7 +12,7 @@ from twisted.logger import capturedLogs, eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.log.errors import StateError
-from alacrity.cluster.log.storage import NAME, Entry, Snapshot, Storage
+from alacrity.cluster.log.storage import NAME, LogEntry, Snapshot, Storage
 from tests.support.fake_files import FakeFiles
 from tests.support.logs import (
     INCARNATION,
@@ -100,7 +100,7 @@ class StorageTests(SynchronousTestCase):
         self.storage.clear()
         self.assertEqual(len(self.storage), 0)
         self.storage.add(b"9", 9, 2)
-        self.storage.flush()
+        self.storage.sync()
         self.assertEqual(self.reopened()[:], [(b"9", 9, 2)])
 
     def test_gap(self) -> None:
@@ -125,12 +125,12 @@ class StorageTests(SynchronousTestCase):
         """
         self.fill()
         size = len(self.files.content()[NAME])
-        rewrite = self.storage.prepare(snapshot_of(self.storage, 5, b"s"))
+        compaction = self.storage.prepare(snapshot_of(self.storage, 5, b"s"))
         self.storage.add(b"6", 6, 1)
         self.storage.sync()
-        rewrite.write()
+        compaction.write()
         self.storage.add(b"7", 7, 2)
-        self.assertTrue(self.storage.adopt(rewrite))
+        self.assertTrue(self.storage.adopt(compaction))
         self.storage.setCurrentTerm(9, "b")
         self.storage.sync()
         again = self.reopened()
@@ -141,8 +141,8 @@ class StorageTests(SynchronousTestCase):
         self.assertGreater(size, 0)
 
     def test_compaction_not_written(self) -> None:
-        rewrite = self.prepared()
-        self.assertFalse(self.storage.adopt(rewrite))
+        compaction = self.prepared()
+        self.assertFalse(self.storage.adopt(compaction))
         self.assertIsNone(self.storage.snapshot)
         self.assertFalse(self.storage.dirty)
 
@@ -150,12 +150,12 @@ class StorageTests(SynchronousTestCase):
         """
         A full disk leaves the old file as it was, and no leftovers.
         """
-        rewrite = self.prepared()
+        compaction = self.prepared()
         before = self.files.content()
         self.files.capacity = len(before[NAME]) + 10
-        self.assertRaises(OSError, rewrite.write)
+        self.assertRaises(OSError, compaction.write)
         self.assertEqual(self.files.content(), before)
-        self.assertFalse(self.storage.adopt(rewrite))
+        self.assertFalse(self.storage.adopt(compaction))
 
     def test_compaction_overtaken(self) -> None:
         """
@@ -170,19 +170,19 @@ class StorageTests(SynchronousTestCase):
             self.write_anew,
         ):
             self.setUp()
-            rewrite = self.prepared()
-            rewrite.write()
+            compaction = self.prepared()
+            compaction.write()
             overtake()
             expected = state_of(self.storage)
-            self.assertFalse(self.storage.adopt(rewrite))
+            self.assertFalse(self.storage.adopt(compaction))
             self.storage.sync()
             self.assertEqual(state_of(self.storage), expected)
             self.assertEqual(state_of(self.reopened()), expected)
 
     def test_prepare_before_adopted_is_synced(self) -> None:
-        rewrite = self.prepared()
-        rewrite.write()
-        self.assertTrue(self.storage.adopt(rewrite))
+        compaction = self.prepared()
+        compaction.write()
+        self.assertTrue(self.storage.adopt(compaction))
         second = self.storage.prepare(snapshot_of(self.storage, 5, b"second"))
         second.write()
         self.storage.sync()
@@ -217,14 +217,14 @@ class StorageTests(SynchronousTestCase):
             self.assertRaises(ValueError, self.storage.prepare, wrong)
             self.assertRaises(ValueError, self.storage.replace, wrong, self.storage[:])
         good = Snapshot(b"", 5, 1, MEMBERS, (4, 1))
-        gap: Sequence[Entry] = [*self.storage[3:], (b"7", 7, 1)]
+        gap: Sequence[LogEntry] = [*self.storage[3:], (b"7", 7, 1)]
         self.assertRaises(ValueError, self.storage.replace, good, gap)
         self.assertFalse(self.storage.dirty)
 
     def test_older_snapshot(self) -> None:
-        rewrite = self.prepared()
-        rewrite.write()
-        self.storage.adopt(rewrite)
+        compaction = self.prepared()
+        compaction.write()
+        self.storage.adopt(compaction)
         self.storage.add(b"6", 6, 1)
         older = Snapshot(b"", 3, 1, MEMBERS, None)
         self.assertRaises(ValueError, self.storage.prepare, older)

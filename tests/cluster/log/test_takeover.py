@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from twisted.logger import capturedLogs, eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.cluster.log.storage import NAME, Entry, Snapshot
+from alacrity.cluster.log.storage import NAME, LogEntry, Snapshot
 from alacrity.cluster.log.takeover import (
     FORMER_POOL_FILE,
     TAKEN_OVER,
@@ -127,7 +127,7 @@ class TakeOverTests(SynchronousTestCase):
     The pool of a node that was alone.
     """
 
-    def first(self, pool: Pool) -> tuple[Snapshot, list[Entry]]:
+    def first(self, pool: Pool) -> tuple[Snapshot, list[LogEntry]]:
         self.pool = pool
         snapshot = Snapshot(b"the pool", 2, 0, MEMBERS[:1], (1, 0))
         return snapshot, [(b"\1", 1, 0), (b"\1", 2, 0)]
