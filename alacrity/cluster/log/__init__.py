@@ -1,3 +1,3 @@
 """
-The log of the cluster on disk.
+The persistent state of a node: the cluster's log on disk.
 """

@@ -1,7 +1,7 @@
 """
-What the cluster's storage needs of a file system: L{Files}, and the real one.
+File operations of the log: an interface, L{Files}, and the real directory.
 
-The one in C{tests.support.fake_files} loses power at any operation.
+The implementation in C{tests.support.fake_files} loses power at any operation.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class File(Protocol):
 
     def sync(self) -> None:
         """
-        Have what was written on disk.
+        Wait until all written bytes are on disk.
 
-        @raise OSError: nobody knows what is on disk of what was not before.
+        @raise OSError: how many of those that were not there before are now, is unknown.
         """
 
     def close(self) -> None:
-        """Be done with the file."""
+        """Close the file."""
 
 
 class Files(Protocol):
@@ -45,36 +45,36 @@ class Files(Protocol):
 
     @property
     def directory(self) -> str:
-        """Which directory it is, for messages."""
+        """The path of the directory, for messages."""
 
     def read(self, name: str) -> bytes | None:
-        """A file's content; L{None}: it is not there."""
+        """The content of a file; L{None}: it is not there."""
 
     def create(self, name: str) -> File:
-        """A new empty file, instead of what had the name before."""
+        """Make an empty file, in the place of any that had the name before."""
 
     def append(self, name: str) -> File:
-        """A file that is there, to write on at its end."""
+        """Open a file that is there, to write at its end."""
 
     def rename(self, old: str, new: str) -> None:
-        """Give a file another name, instead of what had that before."""
+        """Rename a file; any that had the new name before is gone."""
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
 
     def sync_names(self) -> None:
-        """Have on disk which names there are, and of what."""
+        """Wait until the directory's names are on disk: created, renamed and removed ones."""
 
 
 class DirectoryFiles:
     """
-    The files of a real directory. It is made if it is not there, and is this
-    process's alone until L{close}.
+    The files of a real directory, which is made if it is not there, and locked against
+    other processes until L{close}.
     """
 
     def __init__(self, path: Path) -> None:
         """
-        @raise StateError: it cannot be used, or another process uses it.
+        @raise StateError: the directory cannot be used, or another process uses it.
         """
         self._path = path
         try:
@@ -98,7 +98,7 @@ class DirectoryFiles:
 
     def close(self) -> None:
         """
-        Let another process have the directory.
+        Unlock the directory.
         """
         os.close(self._lock)
 

@@ -1,5 +1,5 @@
 """
-The bytes of C{raft.log}, without I/O.
+The format of C{raft.log}: records, and the frames that they are written in. Without I/O.
 
 The file begins with a header: magic, version, the node's incarnation, a checksum.
 Frames follow. Each holds the records of one write as a msgpack array, so that they
@@ -12,13 +12,13 @@ count all or not at all::
     header's    4 bytes   CRC-32 of the four fields above
     payload
 
-Both checksums begin from the incarnation's, so nobody who does not know it can have
-bytes of a command taken for a frame.
+Both checksums start from the incarnation's. So bytes of a command cannot be made to
+look like a frame by somebody who does not know the incarnation.
 
 A frame is written when the one before is on disk. So a frame that is incomplete or
-wrong was not on disk yet, provided that no whole one follows it: it is B{torn}, and
-dropped. If one follows, the file is B{damaged}, and nothing is guessed. (MalformedLog to the
-very last frame cannot be told from a torn write.)
+wrong was not on disk yet, provided that no whole frame follows it: it is B{torn}, and
+dropped. If one follows, the file is B{damaged}, and nothing is guessed. (Damage to the
+last frame cannot be told from a torn write.)
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import msgspec
 from alacrity.cluster.log.members import Member
 
 VERSION: Final = 1
-"""The version that is written. Only this one is read."""
+"""The version of the file that is written, and the only one that is read."""
 
 _MAGIC: Final = b"alacrity raft\r\n\x1a"
 _HEADER: Final = Struct(">16sH16sI")
@@ -43,7 +43,7 @@ _LONGEST: Final = (1 << 32) - 1
 HEADER_SIZE: Final = _HEADER.size
 
 LogEntry: TypeAlias = tuple[bytes, int, int]
-"""A command, its index, its term: the engine's shape."""
+"""An entry of the log: command, index, term, in this order, as PySyncObj has them."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True, tag="snapshot"):
@@ -53,7 +53,7 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, tag="snapshot"):
     @ivar state: opaque here.
     @ivar last_index: of the last entry that it contains.
     @ivar last_term: of the same entry.
-    @ivar members: who is in the cluster then.
+    @ivar members: of the cluster after that entry.
     @ivar previous: index and term of the entry before the last, which the engine
         keeps; L{None}: the log begins with the last entry.
     """
@@ -84,7 +84,7 @@ class Append(msgspec.Struct, frozen=True, array_like=True, tag="entry"):
 
 class TruncateFrom(msgspec.Struct, frozen=True, array_like=True, tag="truncate_from"):
     """
-    The entry at an index, and all after it, are gone.
+    The removal of the entry at an index, and of all after it.
     """
 
     index: int
@@ -92,7 +92,7 @@ class TruncateFrom(msgspec.Struct, frozen=True, array_like=True, tag="truncate_f
 
 class TruncateTo(msgspec.Struct, frozen=True, array_like=True, tag="truncate_to"):
     """
-    The entries before an index are gone.
+    The removal of the entries before an index.
     """
 
     index: int
@@ -100,7 +100,7 @@ class TruncateTo(msgspec.Struct, frozen=True, array_like=True, tag="truncate_to"
 
 class Term(msgspec.Struct, frozen=True, array_like=True, tag="term"):
     """
-    The current term, and whom this node voted for in it.
+    The current term, and the node that got this node's vote in it; L{None}: none did.
     """
 
     term: int
@@ -109,7 +109,7 @@ class Term(msgspec.Struct, frozen=True, array_like=True, tag="term"):
 
 class Commit(msgspec.Struct, frozen=True, array_like=True, tag="commit"):
     """
-    How far the log is known to be committed.
+    The index up to which the log is known to be committed.
     """
 
     index: int
@@ -117,7 +117,7 @@ class Commit(msgspec.Struct, frozen=True, array_like=True, tag="commit"):
 
 class PeerIncarnation(msgspec.Struct, frozen=True, array_like=True, tag="peer"):
     """
-    A member's incarnation; L{None}: it is forgotten.
+    The incarnation under which another node was first met; L{None}: it is forgotten.
     """
 
     name: str
@@ -132,9 +132,9 @@ _decoder: Final = msgspec.msgpack.Decoder(list[Record])
 
 class MalformedLog(Exception):
     """
-    Bytes that were not written here.
+    The bytes of a log are not as they were written.
 
-    @ivar offset: where, in the file.
+    @ivar offset: of the fault in the file.
     """
 
     def __init__(self, offset: int, fault: str) -> None:
@@ -144,7 +144,7 @@ class MalformedLog(Exception):
 
 def encode_header(incarnation: str) -> bytes:
     """
-    The first bytes of a file.
+    The header of a file.
 
     @param incarnation: 32 hexadecimal digits.
     """
@@ -154,7 +154,7 @@ def encode_header(incarnation: str) -> bytes:
 
 def encode_frame(incarnation: str, number: int, records: list[Record]) -> bytes:
     """
-    The bytes of a frame.
+    A frame, as it stands in the file.
 
     @raise OverflowError: it is 4 GiB or longer.
     """
@@ -165,14 +165,15 @@ def append_frame(
     content: bytearray, incarnation: str, number: int, records: list[Record]
 ) -> bytearray:
     """
-    Write a frame to the end of a file's content, without a second copy of what may be long.
+    Append a frame to a file's content, without a second copy of its payload, which may be
+    long.
 
     @return: the content.
     @raise OverflowError: the frame is 4 GiB or longer.
     """
     start = len(content)
     at = start + _FRAME.size
-    # Else it would grow by half of itself once it is full.
+    # Room for all of it: else the buffer would grow by half of itself each time it is full.
     content.extend(bytes(_FRAME.size + sum(map(_size, records))))
     _encoder.encode_into(records, content, at)
     length = len(content) - at
@@ -189,7 +190,7 @@ def append_frame(
 
 def _size(record: Record) -> int:
     """
-    About how many bytes a record takes, at most.
+    An upper estimate of a record's size in bytes.
     """
     match record:
         case Snapshot():
@@ -202,9 +203,9 @@ def _size(record: Record) -> int:
 
 class ParsedLog(msgspec.Struct):
     """
-    What is in a file.
+    The records of a file.
 
-    @ivar frames: each with the offset where it begins.
+    @ivar frames: the records of each frame, with the offset where the frame begins.
     @ivar torn: the offset at which a torn frame was dropped; L{None}: none was.
     """
 
@@ -215,9 +216,9 @@ class ParsedLog(msgspec.Struct):
 
 def parse_log(content: bytes) -> ParsedLog:
     """
-    Understand a file.
+    Read the content of a file.
 
-    @raise MalformedLog: it cannot be.
+    @raise MalformedLog: it is damaged, or no log of this version.
     """
     incarnation = _incarnation(content)
     seed = _seed(incarnation)
@@ -262,7 +263,7 @@ def _seed(incarnation: str) -> int:
 
 def _payload(content: bytes, at: int, seed: int) -> tuple[int, bytes] | None:
     """
-    The number and the payload of the frame at an offset; L{None}: no whole one is.
+    The number and the payload of the frame at an offset; L{None}: there is no whole one.
     """
     start = at + _FRAME.size
     if start > len(content):
@@ -278,7 +279,7 @@ def _payload(content: bytes, at: int, seed: int) -> tuple[int, bytes] | None:
 
 def _find_frame(content: bytes, start: int, seed: int) -> int | None:
     """
-    Where the next whole frame begins, wherever that is.
+    The offset of the next whole frame, searched byte by byte; L{None}: there is none.
     """
     while (start := content.find(_MARKER, start)) >= 0:
         if _payload(content, start, seed) is not None:
