@@ -144,7 +144,7 @@ def measure(options: argparse.Namespace, addresses: list[Address]) -> None:
     from twisted.internet.task import deferLater
 
     from alacrity.health import Checks, Monitor, Verdict, standard_checks
-    from alacrity.net.transports import client_endpoint
+    from alacrity.net.connecting import client_endpoint
     from alacrity.pool import (
         Check,
         Command,

@@ -31,10 +31,10 @@ from alacrity.cluster.raft.membership import (
 from alacrity.cluster.raft.surroundings import CannotApply
 from alacrity.cluster.replica import Replica
 from alacrity.cluster.state import Replicated, encode_state
-from alacrity.cluster.wire.addresses import peer_endpoint
 from alacrity.cluster.wire.handshake import Identity
 from alacrity.cluster.wire.transport import Acquaintances, PeerTransport
-from alacrity.net.transports import server_endpoint
+from alacrity.net.connecting import host_endpoint
+from alacrity.net.listening import server_endpoint
 from alacrity.pool import PoolView
 
 _log: Final = Logger()
@@ -120,7 +120,7 @@ class Part:
                     server_endpoint(reactor, description, turn=TURN)
                     for description in settings.listen
                 ],
-                partial(peer_endpoint, reactor),
+                partial(host_endpoint, reactor),
                 reactor,
                 rng,
             )

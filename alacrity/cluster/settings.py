@@ -11,18 +11,18 @@ from ipaddress import ip_address
 from typing import Final, Protocol
 
 from alacrity.cluster.log.members import Member
-from alacrity.cluster.wire.addresses import is_ip, join_address, split_address
+from alacrity.net.addresses import (
+    ADDRESS,
+    NODE_NAME,
+    is_address,
+    is_ip,
+    is_node_name,
+    join_address,
+    normalized_address,
+)
 
 STANDALONE: Final = "standalone"
 """The name of a node that is alone and has been given no other."""
-
-NAME: Final = "1 to 128 ASCII letters, digits and -._:[]"
-"""What a node's name is made of, in words."""
-
-ADDRESS: Final = "host:port, such as 10.0.0.1:8688 or [2001:db8::1]:8688"
-"""What an address is, in words."""
-
-_NAME: Final = re.compile(r"[0-9A-Za-z._:\[\]-]{1,128}")
 
 
 class Fault(Exception):
@@ -56,24 +56,6 @@ class Table(Protocol):
     def secret_file(self) -> str: ...
 
 
-def is_name(text: str) -> bool:
-    """
-    Whether a node may have this name.
-    """
-    return _NAME.fullmatch(text) is not None
-
-
-def is_address(text: str) -> bool:
-    """
-    See L{split_address}.
-    """
-    try:
-        split_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 def read_members(descriptions: Sequence[str]) -> tuple[Member, ...]:
     """
     Members as they are configured: C{host:port}, or C{name=host:port}.
@@ -83,13 +65,13 @@ def read_members(descriptions: Sequence[str]) -> tuple[Member, ...]:
     members = []
     for number, text in enumerate(descriptions):
         name, equals, address = text.rpartition("=")
-        if not is_address(address) or (equals and not is_name(name)):
+        if not is_address(address) or (equals and not is_node_name(name)):
             raise Fault(
                 f"members[{number}]",
                 _shown(text),
-                f"{ADDRESS}, or name=host:port with a name of {NAME}",
+                f"{ADDRESS}, or name=host:port with a name of {NODE_NAME}",
             )
-        address = _spelt(address)
+        address = normalized_address(address)
         members.append(Member(name or address, address))
     for attribute in ("name", "address"):
         counts = Counter(getattr(member, attribute) for member in members)
@@ -125,7 +107,7 @@ def own_address(table: Table) -> str:
             "a file made by `python -m alacrity.cluster.secret FILE`, the same on all nodes, "
             "since cluster.listen can be reached from other machines",
         )
-    advertise = _spelt(table.advertise) if table.advertise else _derived(table.listen)
+    advertise = normalized_address(table.advertise) if table.advertise else _derived(table.listen)
     if table.members:
         _check_members(table.members, identify(table.name, advertise))
     return advertise
@@ -191,10 +173,6 @@ def _is_local(description: str) -> bool:
         return True
     at = _bound_to(description)
     return at is not None and ip_address(at[0]).is_loopback
-
-
-def _spelt(address: str) -> str:
-    return join_address(*split_address(address))
 
 
 def _shown(value: object) -> str:

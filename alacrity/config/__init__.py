@@ -20,16 +20,8 @@ from twisted.internet.endpoints import serverFromString
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.secret import SecretError
 from alacrity.cluster.secret import load as load_secret
-from alacrity.cluster.settings import (
-    ADDRESS,
-    NAME,
-    Fault,
-    identify,
-    is_address,
-    is_name,
-    own_address,
-    read_members,
-)
+from alacrity.cluster.settings import Fault, identify, own_address, read_members
+from alacrity.net.addresses import ADDRESS, NODE_NAME, is_address, is_node_name
 from alacrity.net.descriptions import Socket, UnixSocket, socket_of
 from alacrity.net.tokens import TokenError, read_token
 from alacrity.pool.model import SHORTEST_INTERVAL, SHORTEST_TIMEOUT
@@ -264,7 +256,7 @@ _RULES: Final[dict[str, _Rule]] = {
     "limits.requests_per_connection": _COUNT_OR_NONE,
     "limits.idle_per_server": (lambda v: 0 <= v < 1 << 31, "a whole number from 0"),
     "cluster.advertise": (is_address, ADDRESS),
-    "cluster.name": (is_name, NAME),
+    "cluster.name": (is_node_name, NODE_NAME),
     "cluster.secret_file": (lambda v: v != "", "the name of a file"),
 }
 

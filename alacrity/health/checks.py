@@ -42,7 +42,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from alacrity.net.transports import local_shortage
+from alacrity.net.shortage import local_shortage
 from alacrity.pool import HttpCheck, Server, TcpCheck
 from alacrity.runtime.clocks import Deadline
 

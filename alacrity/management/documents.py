@@ -18,8 +18,6 @@ from msgspec import UNSET, Struct, UnsetType
 
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.replica import ClusterStatus
-from alacrity.cluster.settings import ADDRESS, NAME, is_name
-from alacrity.cluster.wire.addresses import is_ip, join_address, split_address
 from alacrity.http1.fields import valid_host
 from alacrity.management.problems import Problem, shown
 from alacrity.management.schemas import (
@@ -38,6 +36,14 @@ from alacrity.management.schemas import (
 )
 from alacrity.management.strict import fault, read
 from alacrity.metrics.counters import Counter
+from alacrity.net.addresses import (
+    ADDRESS,
+    NODE_NAME,
+    is_ip,
+    is_node_name,
+    join_address,
+    split_address,
+)
 from alacrity.pool import Check, HttpCheck, Server, TcpCheck
 from alacrity.pool.model import SHORTEST_INTERVAL, SHORTEST_TIMEOUT
 
@@ -63,11 +69,11 @@ ALLOWED: Final[Mapping[str, str]] = {
 ALLOWED_NODE: Final[Mapping[str, str]] = {
     "": "a JSON object with address, name",
     "address": ADDRESS,
-    "name": NAME,
+    "name": NODE_NAME,
 }
 """Likewise, in what asks for a node to be taken in."""
 
-ALLOWED_HAND_OVER: Final[Mapping[str, str]] = {"": "a JSON object with name", "name": NAME}
+ALLOWED_HAND_OVER: Final[Mapping[str, str]] = {"": "a JSON object with name", "name": NODE_NAME}
 """Likewise, in what asks the leader to hand over."""
 
 _T = TypeVar("_T")
@@ -144,7 +150,7 @@ def read_node(body: bytes) -> Member:
         raise fault("address", asked.address, ALLOWED_NODE, reason=why_not)
     address = join_address(host, port)
     name = address if asked.name is UNSET else asked.name
-    if not is_name(name):
+    if not is_node_name(name):
         reason = "the address, as there is no name" if asked.name is UNSET else None
         raise fault("name", name, ALLOWED_NODE, reason=reason)
     return Member(name, address)
@@ -157,7 +163,7 @@ def read_hand_over(body: bytes) -> str | None:
     @raise Problem: it is not as it must be.
     """
     name = _given(read(body, HandOverRequestDocument, ALLOWED_HAND_OVER).name)
-    if name is not None and not is_name(name):
+    if name is not None and not is_node_name(name):
         raise fault("name", name, ALLOWED_HAND_OVER)
     return name
 

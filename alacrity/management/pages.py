@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 from urllib.parse import parse_qs
 
 from twisted.web.http_headers import Headers
 
 from alacrity.management.problems import Problem, shown
+from alacrity.net.addresses import is_ip_authority, split_authority
 
-_AUTHORITY: Final = re.compile(r"(\[[^\[\]]+\]|[^\[\]:@/?#\\,\s]+)(?::([0-9]{0,5}))?")
 _ORIGIN: Final = re.compile(r"(https?)://(.+)")
 _ABSOLUTE: Final = re.compile(rb"(?i)https?://([^/?#]*)(.*)", re.DOTALL)
-_ZONE: Final = re.compile(r"(?:25)?[0-9A-Za-z._~-]+")
 _PORTS: Final = {"http": 80, "https": 443}
 _OURS: Final = frozenset({"same-origin", "none"})
 """Values of C{Sec-Fetch-Site}: a page of this very API, or nobody but the user. Another
@@ -59,8 +57,8 @@ def refusal(
     # Without the field it is no browser.
     if fields:
         text = fields[0].decode("latin-1")
-        host = _authority(text)
-        if host is None or not (_is_address(host[0]) or host[0] in {"localhost", *hosts}):
+        host = split_authority(text)
+        if host is None or not (is_ip_authority(host[0]) or host[0] in {"localhost", *hosts}):
             return Problem(
                 421,
                 f"Host is {shown(text)}; allowed: an IP address, localhost, or a name in "
@@ -112,40 +110,8 @@ def _is_same(origin: str, host: tuple[str, int | None] | None) -> bool:
     front of this API may have changed.
     """
     found = _ORIGIN.fullmatch(origin)
-    authority = None if found is None else _authority(found[2])
+    authority = None if found is None else split_authority(found[2])
     if found is None or authority is None or host is None:
         return False
     usual = _PORTS[found[1]]
     return authority[0] == host[0] and (authority[1] or usual) == (host[1] or usual)
-
-
-def _authority(text: str) -> tuple[str, int | None] | None:
-    """
-    A host, in the one form in which hosts are compared, and its port; L{None}: it is none.
-    """
-    found = _AUTHORITY.fullmatch(text)
-    if found is None or not text.isascii():
-        return None
-    # The dot at the end is that of the root.
-    host = found[1].lower().removesuffix(".")
-    port = int(found[2]) if found[2] else None
-    if not host.startswith("["):
-        return (host, port) if host else None
-    address, percent, zone = host[1:-1].partition("%")
-    try:
-        host = f"[{IPv6Address(address)}]"
-    except ValueError:
-        return None
-    if percent and _ZONE.fullmatch(zone) is None:
-        return None
-    return host, port
-
-
-def _is_address(host: str) -> bool:
-    if host.startswith("["):
-        return True
-    try:
-        IPv4Address(host)
-    except ValueError:
-        return False
-    return True

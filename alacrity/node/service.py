@@ -23,9 +23,11 @@ from alacrity.health.monitor import IN_FLIGHT
 from alacrity.http1.fields import find
 from alacrity.http1.parser import Limits as MessageLimits
 from alacrity.metrics.counters import Counter, Stats
+from alacrity.net.connecting import client_endpoint
 from alacrity.net.descriptions import listener_at
+from alacrity.net.listening import server_endpoint
+from alacrity.net.loops import uvloop_of
 from alacrity.net.tokens import TokenError, read_token
-from alacrity.net.transports import client_endpoint, server_endpoint, uvloop_of
 from alacrity.net.turns import Turns
 from alacrity.node.control import Control, Entry, Traffic
 from alacrity.node.descriptors import Budget, TooFew, allot, wanted_by

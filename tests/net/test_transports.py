@@ -2,7 +2,7 @@
 Tests for L{alacrity.net.transports}: one set of tests, over real sockets, for Twisted's own
 transports and for uvloop's.
 
-Each runs in a process of its own reactor: see L{alacrity.net.transports.uvloop_of}.
+Each runs in a process of its own reactor: see L{alacrity.net.loops.uvloop_of}.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.address import IPv4Address
-from twisted.internet.error import ConnectingCancelledError, TimeoutError
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.protocol import Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.net.transports import StreamTransport, _ClientEndpoint
+from alacrity.net.transports import StreamTransport, TransportPhase
 from alacrity.net.turns import Turns
 from tests.support.places import ROOT
 
@@ -57,113 +56,13 @@ class ContractTests(SynchronousTestCase):
         self.keeps_contract("uvloop")
 
 
-class _Handle:
-    """
-    A timer of L{_Loop}, which fires whenever a test says so.
-    """
-
-    def __init__(self, call: Any) -> None:
-        self.call = call
-        self.cancelled = False
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-
 class _Loop:
     """
-    A loop that has a test decide what happens first.
+    A loop that calls at once.
     """
-
-    def create_task(self, _coroutine: object) -> _Future:
-        self.task = _Future()
-        return self.task
 
     def call_soon(self, call: Any, *arguments: object) -> None:
         call(*arguments)
-
-    def call_later(self, _delay: float, call: Any, *arguments: object) -> _Handle:
-        self.late = _Handle(lambda: call(*arguments))
-        return self.late
-
-
-class _Future:
-    """
-    A task: what is called when it is done, a test calls.
-    """
-
-    transport: Any = None
-    failed: Exception | None = None
-    gone = False
-
-    def add_done_callback(self, call: Any) -> None:
-        self.call = lambda: call(self)
-
-    def cancel(self) -> bool:
-        self.gone = self.transport is None and self.failed is None
-        return self.gone
-
-    def cancelled(self) -> bool:
-        return self.gone
-
-    def exception(self) -> Exception | None:
-        return self.failed
-
-    def result(self) -> Any:
-        return self.transport, None
-
-
-class _Connected:
-    """
-    A transport.
-    """
-
-    aborted = False
-
-    def abort(self) -> None:
-        self.aborted = True
-
-
-class GivenUpTests(SynchronousTestCase):
-    """
-    A connection attempt on uvloop that is given up just as something else happens.
-    """
-
-    def setUp(self) -> None:
-        self.loop = _Loop()
-        loop: Any = self.loop
-        address = IPv4Address("TCP", "10.0.0.7", 1)
-        endpoint = _ClientEndpoint(loop, lambda _build: None, address, 1.0)
-        self.connecting = endpoint.connect(Factory())
-
-    def test_late_when_not_wanted(self) -> None:
-        """
-        Cancelled in the moment in which it is late: it has failed once.
-        """
-        self.connecting.cancel()
-        self.failureResultOf(self.connecting, ConnectingCancelledError)
-        self.assertTrue(self.loop.late.cancelled)
-        self.loop.late.call()
-        self.loop.task.call()
-
-    def test_made_when_late(self) -> None:
-        """
-        Late in the moment in which it is made: it is closed, for nobody else will.
-        """
-        self.loop.task.transport = _Connected()
-        self.loop.late.call()
-        self.failureResultOf(self.connecting, TimeoutError)
-        self.loop.task.call()
-        self.assertTrue(self.loop.task.transport.aborted)
-
-    def test_refused_when_late(self) -> None:
-        """
-        Late in the moment in which it is refused: that is all.
-        """
-        self.loop.task.failed = OSError("refused")
-        self.loop.late.call()
-        self.failureResultOf(self.connecting, TimeoutError)
-        self.loop.task.call()
 
 
 class _Socket:
@@ -175,6 +74,9 @@ class _Socket:
 
     def fileno(self) -> int:
         return 0
+
+    def setsockopt(self, *arguments: object) -> None:
+        """It has no options."""
 
     def getpeername(self) -> tuple[str, int]:
         return ("192.0.2.9", 9)
@@ -210,6 +112,11 @@ class _Uv:
     def resume_reading(self) -> None:
         self.reading = True
 
+    def close(self) -> None:
+        """Nothing is sent."""
+
+    abort = close
+
 
 class _Taker(Protocol):
     """
@@ -223,6 +130,9 @@ class _Taker(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         self.given.append(data)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.reason = reason
 
 
 class PacedTests(SynchronousTestCase):
@@ -318,3 +228,49 @@ class PacedTests(SynchronousTestCase):
         for call in later:
             call()
         self.assertTrue(uv.reading)
+
+
+class PhaseTests(SynchronousTestCase):
+    """
+    The phases of a connection, which its representation shows.
+    """
+
+    def setUp(self) -> None:
+        loop: Any = _Loop()
+        self.taker = _Taker()
+        self.uv = _Uv()
+        self.transport = StreamTransport(loop, lambda _address: self.taker)
+
+    def phase(self) -> tuple[TransportPhase, bool]:
+        """
+        The phase, and whether the protocol is to write no more.
+        """
+        self.assertIn(f" {self.transport.phase.value}: ", repr(self.transport))
+        return self.transport.phase, self.transport.disconnecting
+
+    def test_closed(self) -> None:
+        """
+        Opened, closed by the protocol, lost.
+        """
+        self.assertEqual(self.phase(), (TransportPhase.CONNECTING, False))
+        self.assertFalse(self.transport.was_taken)
+        self.transport.connection_made(self.uv)
+        self.assertEqual(self.phase(), (TransportPhase.OPEN, False))
+        self.assertTrue(self.transport.was_taken)
+        self.transport.loseConnection()
+        self.assertEqual(self.phase(), (TransportPhase.CLOSING, True))
+        self.transport.connection_lost(None)
+        self.assertEqual(self.phase(), (TransportPhase.LOST, True))
+        self.taker.reason.trap(ConnectionDone)
+
+    def test_aborted(self) -> None:
+        """
+        An abort is not taken back by a close, and is told as the reason.
+        """
+        self.transport.connection_made(self.uv)
+        self.transport.abortConnection()
+        self.transport.loseConnection()
+        self.assertEqual(self.phase(), (TransportPhase.ABORTING, True))
+        self.transport.connection_lost(None)
+        self.assertEqual(self.phase(), (TransportPhase.LOST, True))
+        self.taker.reason.trap(ConnectionAborted)

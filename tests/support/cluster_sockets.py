@@ -35,8 +35,8 @@ class SocketTests(TestCase):
         """
         from twisted.internet import reactor
 
-        from alacrity.cluster.wire.addresses import peer_endpoint
-        from alacrity.net.transports import server_endpoint
+        from alacrity.net.connecting import host_endpoint
+        from alacrity.net.listening import server_endpoint
 
         transport = PeerTransport(
             Member(name, "127.0.0.1:1"),
@@ -44,7 +44,7 @@ class SocketTests(TestCase):
             SECRET,
             lambda peer: None,
             [server_endpoint(reactor, "tcp:0:interface=127.0.0.1")],
-            partial(peer_endpoint, reactor),
+            partial(host_endpoint, reactor),
             reactor,
             Random(1),
         )
@@ -164,7 +164,7 @@ class SocketTests(TestCase):
         """
         from twisted.internet import reactor
 
-        from alacrity.net.transports import uvloop_of
+        from alacrity.net.loops import uvloop_of
 
         loop = uvloop_of(reactor)
         soon: Any = partial(reactor.callLater, 0) if loop is None else loop.call_soon
@@ -189,7 +189,7 @@ class SocketTests(TestCase):
         """
         from twisted.internet import reactor
 
-        from alacrity.net.transports import client_endpoint
+        from alacrity.net.connecting import client_endpoint
 
         a = await self.node("a")
         port: Any = a.ports[0].getHost()

@@ -514,14 +514,14 @@ class TCPContract(Contract):
     interface = "127.0.0.1"
 
     def listen(self) -> Any:
-        from alacrity.net.transports import server_endpoint
+        from alacrity.net.listening import server_endpoint
 
         kind = "tcp6" if ":" in self.interface else "tcp"
         escaped = self.interface.replace(":", "\\:")
         return server_endpoint(self.reactor, f"{kind}:0:interface={escaped}")
 
     def connect(self, host: Any, factory: Any) -> Any:
-        from alacrity.net.transports import client_endpoint
+        from alacrity.net.connecting import client_endpoint
 
         factory.noisy = False
         return client_endpoint(self.reactor, self.interface, host.port, 5.0).connect(factory)
@@ -567,7 +567,7 @@ class TCPContract(Contract):
         self.addCleanup(taken.close)
         taken.bind((self.interface, 0))
         taken.listen()
-        from alacrity.net.transports import server_endpoint
+        from alacrity.net.listening import server_endpoint
 
         kind = "tcp6" if ":" in self.interface else "tcp"
         escaped = self.interface.replace(":", "\\:")
@@ -582,7 +582,7 @@ class TCPContract(Contract):
         A connection that is not made in time fails with a timeout; one that is
         cancelled, as cancelled.
         """
-        from alacrity.net.transports import client_endpoint
+        from alacrity.net.connecting import client_endpoint
 
         full = socket.socket(socket.AF_INET6 if ":" in self.interface else socket.AF_INET)
         self.addCleanup(full.close)
@@ -607,7 +607,7 @@ class TCPContract(Contract):
         """
         Fires after so many turns of the loop.
         """
-        from alacrity.net.transports import uvloop_of
+        from alacrity.net.loops import uvloop_of
 
         loop = uvloop_of(self.reactor)
         soon = partial(self.reactor.callLater, 0) if loop is None else loop.call_soon
@@ -630,7 +630,7 @@ class TCPContract(Contract):
 
         @return: whether the connection was given up, and how often it came and went.
         """
-        from alacrity.net.transports import client_endpoint
+        from alacrity.net.connecting import client_endpoint
 
         built: list[Peer] = []
 
@@ -698,7 +698,7 @@ class TCPContract(Contract):
         transport.stopProducing()
 
     def uvloop_only(self) -> None:
-        from alacrity.net.transports import uvloop_of
+        from alacrity.net.loops import uvloop_of
 
         if uvloop_of(self.reactor) is None:
             raise SkipTest("Twisted's own transports are Twisted's to test")
@@ -747,7 +747,7 @@ class TCPContract(Contract):
         """
         self.uvloop_only()
         yield self.serve()
-        from alacrity.net.transports import client_endpoint
+        from alacrity.net.connecting import client_endpoint
 
         class Raising(Exception):
             pass
@@ -796,13 +796,13 @@ class UNIXTests(Contract):
         self.paths = iter([f"{directory.name}/{n}" for n in range(5)])
 
     def listen(self) -> Any:
-        from alacrity.net.transports import server_endpoint
+        from alacrity.net.listening import server_endpoint
 
         self.path = next(self.paths)
         return server_endpoint(self.reactor, f"unix:{self.path}:mode=600")
 
     def connect(self, host: Any, factory: Any) -> Any:
-        from alacrity.net.transports import unix_client_endpoint
+        from alacrity.net.connecting import unix_client_endpoint
 
         factory.noisy = False
         return unix_client_endpoint(self.reactor, self.path, 5.0).connect(factory)
@@ -818,7 +818,7 @@ class UNIXTests(Contract):
         """
         The socket has the mode that was asked for, one listener, and goes with it.
         """
-        from alacrity.net.transports import server_endpoint
+        from alacrity.net.listening import server_endpoint
 
         yield self.pair()
         self.assertEqual(os.stat(self.path).st_mode & 0o777, 0o600)
@@ -833,7 +833,7 @@ class UNIXTests(Contract):
         A socket is its owner's alone, or as its description says, or as the caller has
         it for those that say nothing; and at no moment more users may connect than then.
         """
-        from alacrity.net.transports import server_endpoint
+        from alacrity.net.listening import server_endpoint
 
         seen: list[int] = []
         change = os.chmod
@@ -880,7 +880,7 @@ def main(kind: str, *cases: type) -> int:
         asyncioreactor.install(loop)
     from twisted.internet import reactor
 
-    from alacrity.net.transports import uvloop_of
+    from alacrity.net.loops import uvloop_of
 
     assert (uvloop_of(reactor) is not None) == (kind == "uvloop")
     sys.stdout.write(f"on {kind}: {reactor}\n")

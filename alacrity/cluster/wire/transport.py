@@ -34,7 +34,6 @@ from twisted.logger import Logger
 
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import Storage
-from alacrity.cluster.wire.addresses import split_address
 from alacrity.cluster.wire.complaints import Complaints
 from alacrity.cluster.wire.dialer import FIRST, Dialer
 from alacrity.cluster.wire.frames import LONGEST_PAYLOAD
@@ -48,6 +47,7 @@ from alacrity.cluster.wire.handshake import (
     respond,
 )
 from alacrity.cluster.wire.link import IDLE, Link
+from alacrity.net.addresses import split_address
 
 CONNECT: Final = 1.0
 """Seconds that a connection may take to one address."""

@@ -17,7 +17,7 @@ from alacrity.http1.errors import ProtocolError
 from alacrity.http1.fields import options, without
 from alacrity.http1.forwarding import chunk, last_chunk, response, switch, switched_to
 from alacrity.http1.messages import CHUNKED, RequestHead, ResponseHead
-from alacrity.net.transports import local_shortage
+from alacrity.net.shortage import local_shortage
 from alacrity.proxy.exchange.pace import ReaderPace
 from alacrity.proxy.exchange.tunnel import Tunnel
 from alacrity.proxy.upstream.balancer import Upstream

@@ -21,8 +21,8 @@ from alacrity.http1.forwarding import Forwarder, goes_round
 from alacrity.http1.messages import RequestHead
 from alacrity.http1.parser import RequestParser
 from alacrity.http1.responses import own_response
-from alacrity.net.transports import unsent
 from alacrity.net.turns import LARGE, MUCH, READS
+from alacrity.net.unsent import unsent
 from alacrity.pool import State
 from alacrity.proxy.deadlines import NEVER
 from alacrity.proxy.exchange.exchange import Exchange

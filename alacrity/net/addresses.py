@@ -1,0 +1,156 @@
+"""
+Addresses and host names as text: C{host:port}, IP addresses, authorities of URLs. Without
+I/O.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final, TypeAlias
+
+Ip: TypeAlias = IPv4Address | IPv6Address
+
+ADDRESS: Final = "host:port, such as 10.0.0.1:8688 or [2001:db8::1]:8688"
+"""The form of an address, in words."""
+
+NODE_NAME: Final = "1 to 128 ASCII letters, digits and -._:[]"
+"""The form of a node's name, in words. An address has this form, too."""
+
+_LABEL: Final = r"[0-9A-Za-z_]([0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?"
+_HOST_NAME: Final = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*\Z")
+_NODE_NAME: Final = re.compile(r"[0-9A-Za-z._:\[\]-]{1,128}")
+_PORT: Final = re.compile(r"[0-9]{1,5}")
+_AUTHORITY: Final = re.compile(r"(\[[^\[\]]+\]|[^\[\]:@/?#\\,\s]+)(?::([0-9]{0,5}))?")
+_ZONE: Final = re.compile(r"(?:25)?[0-9A-Za-z._~-]+")
+
+
+def is_ip(text: str) -> bool:
+    """
+    Whether a text is an IP address, without brackets.
+    """
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def unmapped(address: Ip) -> Ip:
+    """
+    An IPv4 address that is written as an IPv6 one, as an IPv4 address; others as they are.
+    """
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return address if mapped is None else mapped
+
+
+def is_host_name(text: str) -> bool:
+    """
+    Whether a text is a host name, rather than an IP address.
+    """
+    return re.fullmatch(r"[0-9.]*", text) is None and _HOST_NAME.match(text) is not None
+
+
+def is_node_name(text: str) -> bool:
+    """
+    Whether a node of a cluster may have this name: see L{NODE_NAME}.
+    """
+    return _NODE_NAME.fullmatch(text) is not None
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """
+    The host and the port of an address.
+
+    @return: the host is an IP address in its canonical form, or a name in lower case.
+    @raise ValueError: it is no address; the message says what is wrong, in a few words.
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon:
+        raise ValueError("there is no port")
+    if not _PORT.fullmatch(port) or not 1 <= int(port) <= 65535:
+        raise ValueError("the port is not from 1 to 65535")
+    if host.startswith("[") and host.endswith("]"):
+        literal = host[1:-1]
+        if ":" not in literal or not is_ip(literal):
+            raise ValueError("there is no IPv6 address between the brackets")
+        return str(ip_address(literal)), int(port)
+    if ":" in host:
+        raise ValueError("an IPv6 address needs brackets")
+    if is_ip(host):
+        return host, int(port)
+    if not is_host_name(host):
+        raise ValueError("the host is neither an IP address nor a name")
+    return host.lower(), int(port)
+
+
+def is_address(text: str) -> bool:
+    """
+    Whether a text is an address: see L{split_address}.
+    """
+    try:
+        split_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def join_address(host: str, port: int) -> str:
+    """
+    The one spelling of an address, in which addresses are compared.
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def normalized_address(address: str) -> str:
+    """
+    An address in its one spelling: see L{join_address}.
+
+    @raise ValueError: it is no address.
+    """
+    return join_address(*split_address(address))
+
+
+def split_authority(text: str) -> tuple[str, int | None] | None:
+    """
+    The host and the port of a C{Host} field or of the authority of a URL (RFC 3986 3.2).
+
+    @return: the host in the one form in which hosts are compared: in lower case, without
+        the root's dot at its end, an IPv6 address in brackets and without a zone; the port,
+        L{None}: there is none. L{None} in place of both: it is no authority.
+    """
+    found = _AUTHORITY.fullmatch(text)
+    if found is None or not text.isascii():
+        return None
+    host = found[1].lower().removesuffix(".")
+    port = int(found[2]) if found[2] else None
+    if not host.startswith("["):
+        return (host, port) if host else None
+    address, percent, zone = host[1:-1].partition("%")
+    try:
+        host = f"[{IPv6Address(address)}]"
+    except ValueError:
+        return None
+    if percent and _ZONE.fullmatch(zone) is None:
+        return None
+    return host, port
+
+
+def is_ip_authority(host: str) -> bool:
+    """
+    Whether the host of L{split_authority} is an IP address.
+    """
+    if host.startswith("["):
+        return True
+    try:
+        IPv4Address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_http_url(text: str) -> bool:
+    """
+    Whether a text is the URL of something over HTTP, as far as its scheme tells.
+    """
+    return text.startswith(("http://", "https://"))
