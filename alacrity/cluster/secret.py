@@ -2,21 +2,22 @@
 The secret that the nodes of a cluster share, in a file of its own.
 
 C{python -m alacrity.cluster.secret FILE} makes one; it is then copied to each node.
-Whoever has it can do everything that a node can.
+A program that has the secret can do everything that a node can.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
-import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from alacrity.net.guarded import ExposedFile, IrregularFile, UnreadableFile, read_guarded
+
 SHORTEST: Final = 32
-"""Bytes that a secret has at least."""
+"""Fewest bytes of a secret."""
 
 _LONGEST: Final = 4096
 
@@ -25,13 +26,13 @@ _USAGE: Final = "usage: python -m alacrity.cluster.secret FILE"
 
 class SecretError(Exception):
     """
-    There is no secret to use. The message is one line, for an operator.
+    A secret that cannot be used. The message is one line, for an operator.
     """
 
 
 def create(path: Path) -> None:
     """
-    Make a new secret, in a new file that nobody else can read.
+    Make a new secret, in a new file that its owner alone can read.
 
     @raise SecretError: the file is there already, or cannot be made.
     """
@@ -54,28 +55,21 @@ def create(path: Path) -> None:
 
 def load(path: Path) -> bytes:
     """
-    Read a secret. White space at its ends does not count.
+    Read a secret from its file, without the white space at its ends.
 
     @return: at least L{SHORTEST} bytes.
-    @raise SecretError: it cannot be read, others can read it, or it is too short.
+    @raise SecretError: it cannot be read, others can read it, or its length is not allowed.
     """
     try:
-        # Not blocking, in case it is a pipe.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            mode = os.fstat(descriptor).st_mode
-            if not stat.S_ISREG(mode):
-                raise SecretError(f"{path}: it is not a regular file")
-            if mode & 0o077:
-                raise SecretError(
-                    f"{path}: its mode {stat.S_IMODE(mode):04o} lets others use it; "
-                    f"allowed: 0600 or 0400"
-                )
-            content = os.read(descriptor, _LONGEST + 1).strip()
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise SecretError(f"{path}: {error.strerror}") from error
+        content = read_guarded(path, forbidden=0o077, size=_LONGEST + 1).strip()
+    except UnreadableFile as error:
+        raise SecretError(f"{path}: {error.reason}") from error
+    except ExposedFile as error:
+        raise SecretError(
+            f"{path}: its mode {error.mode:04o} lets others use it; allowed: 0600 or 0400"
+        ) from None
+    except IrregularFile:
+        raise SecretError(f"{path}: it is not a regular file") from None
     if not SHORTEST <= len(content) <= _LONGEST:
         raise SecretError(
             f"{path}: it has {len(content)} bytes; allowed: {SHORTEST} to {_LONGEST}. "
@@ -86,9 +80,9 @@ def load(path: Path) -> bytes:
 
 def main(arguments: Sequence[str]) -> str | None:
     """
-    The command.
+    Run the command.
 
-    @return: what is wrong; L{None}: nothing.
+    @return: the fault, in one line; L{None}: there is none.
     """
     if len(arguments) != 1 or arguments[0].startswith("-"):
         return _USAGE
