@@ -42,9 +42,9 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from alacrity.net.deadline import Deadline
 from alacrity.net.shortage import local_shortage
 from alacrity.pool import HttpCheck, Server, TcpCheck
-from alacrity.runtime.clocks import Deadline
 
 BODY_BYTES: Final = 65536
 """How much of a body is read, and thrown away, before the connection is dropped."""

@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Final
-
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from typing import Any
 
 
 def steady(
@@ -34,39 +32,3 @@ def keep_steady(reactor: Any) -> None:
     were scheduled before keep their times.
     """
     reactor.seconds = steady()
-
-
-class Deadline:
-    """
-    A time limit after whose end the sockets are looked at before anything is done. The
-    reactor runs timers first, so after a stall of its loop, the limit would end what had
-    long been in time.
-    """
-
-    TURNS: Final = 3
-    """Turns of the loop until the last of those concerned has been told."""
-
-    def __init__(self, clock: IReactorTime, seconds: float, call: Callable[[], object]) -> None:
-        """
-        @param call: called after the limit's end, unless it is cancelled before.
-        """
-        self._clock = clock
-        self._call = call
-        self._turns = self.TURNS
-        self._waiting: IDelayedCall | None = clock.callLater(seconds, self._expire)
-
-    def _expire(self) -> None:
-        if self._turns:
-            self._turns -= 1
-            self._waiting = self._clock.callLater(0, self._expire)
-        else:
-            self._waiting = None
-            self._call()
-
-    def cancel(self) -> None:
-        """
-        Call nothing. It may be done twice, or too late.
-        """
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.cancel()

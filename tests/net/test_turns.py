@@ -1,16 +1,14 @@
 """
-Tests for L{alacrity.net.turns} and for L{Deadline<alacrity.runtime.clocks.Deadline>}.
+Tests for L{alacrity.net.turns}.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.net.turns import Turns
-from alacrity.runtime.clocks import Deadline
 
 
 class TurnsTests(SynchronousTestCase):
@@ -57,40 +55,3 @@ class TurnsTests(SynchronousTestCase):
             self.turn()
         self.assertEqual(self.done, ["b"])
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
-
-
-class DeadlineTests(SynchronousTestCase):
-    """
-    Time limits that a stall does not bring about.
-    """
-
-    def setUp(self) -> None:
-        self.clock = Clock()
-        self.called: list[float] = []
-        self.deadline = Deadline(self.clock, 2.0, lambda: self.called.append(self.clock.seconds()))
-
-    def test_after_turns(self) -> None:
-        """
-        After its end come the turns in which the sockets are looked at, then it is called.
-        """
-        for _ in range(Deadline.TURNS):
-            (call,) = self.clock.calls
-            self.clock.calls.clear()
-            self.clock.rightNow = call.getTime()
-            call.func()
-            self.assertEqual(self.called, [])
-        self.clock.advance(0)
-        self.assertEqual(self.called, [2.0])
-
-    def test_cancelled(self) -> None:
-        """
-        Cancelled before, between or after, it does nothing more.
-        """
-        self.deadline.cancel()
-        self.clock.advance(3)
-        self.assertEqual((self.called, self.clock.calls), ([], []))
-        self.deadline.cancel()
-        late = Deadline(self.clock, 1.0, lambda: self.called.append(0.0))
-        self.clock.advance(1)
-        late.cancel()
-        self.assertEqual(self.called, [0.0])
