@@ -22,7 +22,7 @@ from alacrity.cluster.secret import SecretError
 from alacrity.cluster.secret import load as load_secret
 from alacrity.cluster.settings import Fault, identify, own_address, read_members
 from alacrity.net.addresses import ADDRESS, NODE_NAME, is_address, is_node_name
-from alacrity.net.descriptions import Socket, UnixSocket, socket_of
+from alacrity.net.listeners import Socket, UnixSocket, socket_of
 from alacrity.net.tokens import TokenError, read_token
 from alacrity.pool.model import SHORTEST_INTERVAL, SHORTEST_TIMEOUT
 

@@ -1,266 +1,115 @@
 """
-The sockets that endpoint strings stand for, compared without binding anything.
+Endpoint strings of Twisted's, such as C{tcp:8080:interface=127.0.0.1} and
+C{unix:/run/alacrity.sock:mode=660}, as values. Without I/O.
 """
 
 from __future__ import annotations
 
-import os
-import socket
-from collections.abc import Callable, Mapping, Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address
-from pathlib import Path
-from typing import Any, Final, TypeAlias
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Final
 
 import msgspec
-from twisted.internet.address import IPv4Address as TwistedIPv4Address
-from twisted.internet.address import IPv6Address as TwistedIPv6Address
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IListeningPort
 
-PATH_BYTES: Final = 107
-"""The longest path of a Unix socket on Linux: 108 bytes with the one that ends it."""
+from alacrity.net.addresses import is_ip
 
-ANY_IPV4: Final = "0.0.0.0"  # noqa: S104 - compared with, never bound
-ANY: Final = "::"
-"""As it is bound here, this takes IPv4 connections, too."""
+_POSITIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "tcp": ("port", "interface", "backlog"),
+    "tcp6": ("port", "backlog", "interface"),
+    "ssl": ("port", "privateKey", "certKey", "sslmethod", "interface", "backlog"),
+    "unix": ("address", "mode", "backlog", "lockfile"),
+}
+"""The names of the arguments by their positions, as Twisted's endpoints have them."""
 
-Ip: TypeAlias = IPv4Address | IPv6Address
+_ANYWHERE: Final[Mapping[str, str]] = {"tcp": "0.0.0.0", "tcp6": "::"}  # noqa: S104 - not bound
+"""The hosts that the kinds listen on where no interface is named."""
 
 
-class TcpSocket(msgspec.Struct, frozen=True):
+class Description(msgspec.Struct, frozen=True):
     """
-    A TCP socket that listens.
+    An endpoint string, taken apart. It may still be one that Twisted refuses.
 
-    @ivar host: an IP address in its canonical form, or a name that is not known here.
+    @ivar kind: such as C{tcp}.
+    @ivar arguments: by their names; those without a name by the name that their position
+        has, or by the position, from 0, where the kind is not known here.
     """
 
-    host: str
-    port: int
+    kind: str
+    arguments: Mapping[str, str]
 
-    def overlaps(self, other: Socket) -> bool:
+    @property
+    def port(self) -> str:
+        """The port, as it stands there; empty: there is none."""
+        return self.arguments.get("port", "")
+
+    @property
+    def interface(self) -> str:
+        """The interface, as it stands there; empty: there is none."""
+        return self.arguments.get("interface", "")
+
+    @property
+    def names_mode(self) -> bool:
+        """Whether it says which mode a Unix socket is to have."""
+        return "mode" in self.arguments
+
+    @property
+    def address(self) -> tuple[str, int] | None:
         """
-        Whether only one of the two can listen.
+        The IP address, in its canonical form, and the port that a description of kind
+        C{tcp} or C{tcp6} binds to; L{None}: it is of another kind, or has a host name.
         """
-        if not isinstance(other, TcpSocket) or self.port != other.port or not self.port:
-            return False
-        hosts = {self.host, other.host}
-        if len(hosts) == 1 or ANY in hosts:
+        host = self.interface or _ANYWHERE.get(self.kind, "")
+        if self.kind not in _ANYWHERE or not is_ip(host) or not self.port.isdecimal():
+            return None
+        return str(ip_address(host)), int(self.port)
+
+    @property
+    def is_local(self) -> bool:
+        """
+        Whether only this machine can connect, as far as the description tells: to a Unix
+        socket, or to an interface of 127.0.0.0/8 or ::1.
+        """
+        if self.kind == "unix":
             return True
-        return ANY_IPV4 in hosts and not any(":" in host for host in hosts)
-
-    def answers(self, ip: str, port: int, is_here: Callable[[str], bool]) -> bool:
-        """
-        Whether it is what is reached at an address.
-
-        @param ip: in its canonical form.
-        @param is_here: whether an address is one of this machine's.
-        """
-        if port != self.port:
+        host = self.interface
+        if self.kind not in {"tcp", "tcp6", "ssl"}:
             return False
-        wild = self.host == ANY or (self.host == ANY_IPV4 and ":" not in ip)
-        return ip == self.host or (wild and is_here(ip))
+        return host == "localhost" or (is_ip(host) and ip_address(host).is_loopback)
 
 
-def _real(path: str) -> tuple[str, str]:
+def parse_description(text: str) -> Description:
     """
-    The directory of a path, without links, and the name in it. A socket is made beside a
-    link of its name, not where that leads.
+    Take an endpoint string apart at its colons and equals signs, as Twisted does: a
+    backslash has the next character stand for itself.
     """
-    parent, name = os.path.split(os.path.abspath(path))
-    return os.path.realpath(parent), name
+    kind, *parts = _split(text)
+    names = _POSITIONS.get(kind[0], ())
+    arguments: dict[str, str] = {}
+    position = 0
+    for part in parts:
+        if len(part) > 1:
+            arguments[part[0]] = part[1]
+            continue
+        name = names[position] if position < len(names) else str(position)
+        arguments.setdefault(name, part[0])
+        position += 1
+    return Description(kind[0], arguments)
 
 
-class UnixSocket(msgspec.Struct, frozen=True):
+def _split(text: str) -> list[list[str]]:
     """
-    A Unix socket that listens.
-
-    @ivar path: as it was given.
+    The parts of an endpoint string: a value each, or a name and a value.
     """
-
-    path: str
-
-    def overlaps(self, other: Socket) -> bool:
-        """
-        Whether only one of the two can listen.
-        """
-        return isinstance(other, UnixSocket) and _real(self.path) == _real(other.path)
-
-    def fault(self, directory: Path) -> tuple[str, str] | None:
-        """
-        Why it cannot be made: what was found, and what is allowed; L{None}: nothing
-        speaks against it.
-
-        @param directory: as seen from which a relative path is.
-        """
-        if not self.path:
-            return "an empty path", "the path of a socket, such as unix:/run/alacrity.sock"
-        length = len(os.fsencode(self.path))
-        if length > PATH_BYTES:
-            return f"a path of {length} bytes", f"at most {PATH_BYTES} bytes"
-        path = directory / self.path
-        if path.exists() and not path.is_socket():
-            kind = "directory" if path.is_dir() else "file"
-            return f"the path of a {kind}", "one where nothing is, or a socket"
-        parent = path.parent
-        if not parent.is_dir():
-            return (
-                f"a socket in {str(parent)!a}, which is no directory",
-                "a path in a directory that exists",
-            )
-        return None
-
-
-class OtherSocket(msgspec.Struct, frozen=True):
-    """
-    A socket of which nothing is known but its endpoint string.
-    """
-
-    description: str
-
-    def overlaps(self, other: Socket) -> bool:
-        """
-        Whether only one of the two can listen, as far as is known.
-        """
-        return self == other
-
-
-def socket_at(address: object) -> TcpSocket | None:
-    """
-    The TCP socket that listens at an address of Twisted's; L{None}: it is another kind.
-    """
-    if isinstance(address, TwistedIPv4Address | TwistedIPv6Address):
-        return TcpSocket(str(plain(ip_address(address.host))), address.port)
-    return None
-
-
-def listener_at(
-    ip: str, port: int, listeners: Mapping[str, Sequence[IListeningPort]]
-) -> str | None:
-    """
-    Which of some listeners is reached at an address: its name; L{None}: none is.
-
-    @param ip: in its canonical form.
-    @param listeners: the ports, by names.
-    """
-    for name, ports in listeners.items():
-        for each in ports:
-            listening = socket_at(each.getHost())
-            if listening is not None and listening.answers(ip, port, is_here):
-                return name
-    return None
-
-
-def is_here(ip: str) -> bool:
-    """
-    Whether an IP address is one of this machine's, by what the kernel says: it sends from
-    the address itself what goes to one of its own.
-    """
-    address = ip_address(ip)
-    if address.is_loopback:
-        return True
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            # Of a datagram socket, this sends nothing. The port does not matter.
-            probe.connect((ip, 9))
-            return ip_address(probe.getsockname()[0].partition("%")[0]) == address
-    except OSError:
-        return False
-
-
-Socket: TypeAlias = TcpSocket | UnixSocket | OtherSocket
-
-
-def socket_of(description: str) -> Socket:
-    """
-    The socket that an endpoint string stands for.
-
-    @param description: one that Twisted understands.
-    """
-    if description.partition(":")[0] not in {"tcp", "tcp6", "ssl", "unix"}:
-        return OtherSocket(description)
-    asked = _Asked()
-    # Twisted's endpoint does not look at its factory.
-    serverFromString(asked, description).listen(None)
-    return OtherSocket(description) if asked.socket is None else asked.socket
-
-
-def names_mode(description: str) -> bool:
-    """
-    Whether the endpoint string of a Unix socket says which mode it is to have.
-    """
-    positional, named = 0, False
-    for part in _parts(description):
-        named |= part.startswith("mode=")
-        positional += "=" not in part
-    # unix:PATH:MODE
-    return named or positional > 2
-
-
-def _parts(description: str) -> list[str]:
-    """
-    An endpoint string at its colons. What a backslash precedes is left out.
-    """
-    parts, escaped = [""], False
-    for character in description:
-        if escaped or character == "\\":
-            escaped = not escaped
-        elif character == ":":
-            parts.append("")
+    parts, escaped = [[""]], False
+    for character in text:
+        if not escaped and character == "\\":
+            escaped = True
+            continue
+        if not escaped and character == ":":
+            parts.append([""])
+        elif not escaped and character == "=" and len(parts[-1]) == 1:
+            parts[-1].append("")
         else:
-            parts[-1] += character
+            parts[-1][-1] += character
+        escaped = False
     return parts
-
-
-class _Asked:
-    """
-    A reactor that is asked to listen, and notes where.
-    """
-
-    def __init__(self) -> None:
-        self.socket: TcpSocket | UnixSocket | None = None
-
-    def listenTCP(self, port: int, *arguments: Any, interface: str = "", **more: Any) -> None:
-        """
-        See L{twisted.internet.interfaces.IReactorTCP}.
-        """
-        self.socket = TcpSocket(_canonical(interface), port)
-
-    def listenSSL(self, port: int, *arguments: Any, interface: str = "", **more: Any) -> None:
-        """
-        See L{twisted.internet.interfaces.IReactorSSL}.
-        """
-        self.socket = TcpSocket(_canonical(interface), port)
-
-    def listenUNIX(self, address: str, *arguments: Any, **more: Any) -> None:
-        """
-        See L{twisted.internet.interfaces.IReactorUNIX}.
-        """
-        self.socket = UnixSocket(address)
-
-
-def _canonical(interface: str) -> str:
-    """
-    An address in the one form in which addresses are compared.
-    """
-    if interface == "":
-        return ANY_IPV4
-    if interface.lower() == "localhost":
-        return "127.0.0.1"
-    try:
-        return str(plain(ip_address(interface)))
-    except ValueError:
-        pass
-    try:
-        # The kernel's other spellings, such as 127.1 or 0.
-        return str(IPv4Address(socket.inet_aton(interface)))
-    except (OSError, UnicodeEncodeError):
-        return interface.lower()
-
-
-def plain(address: Ip) -> Ip:
-    """
-    An IPv4 address that is written as an IPv6 one, as what it is; others as they are.
-    """
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return address if mapped is None else mapped

@@ -26,7 +26,7 @@ from twisted.logger import Logger
 from twisted.python.lockfile import FilesystemLock
 from zope.interface import implementer
 
-from alacrity.net.descriptions import names_mode
+from alacrity.net.descriptions import parse_description
 from alacrity.net.loops import uvloop_of
 from alacrity.net.sockets import twisted_address
 from alacrity.net.transports import StreamTransport
@@ -50,13 +50,13 @@ def server_endpoint(
         themselves; on uvloop alone.
     """
     loop = uvloop_of(reactor)
-    kind = description.partition(":")[0]
-    if loop is not None and kind in {"tcp", "tcp6", "unix"}:
+    parsed = parse_description(description)
+    if loop is not None and parsed.kind in {"tcp", "tcp6", "unix"}:
         reactor = _UvListeningReactor(loop, turn)
-    if kind != "unix":
+    if parsed.kind != "unix":
         endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
         return endpoint
-    if not names_mode(description):
+    if not parsed.names_mode:
         description += f":mode={mode:o}"
     return _UnixEndpoint(serverFromString(reactor, description))
 

@@ -24,7 +24,7 @@ from alacrity.http1.fields import find
 from alacrity.http1.parser import Limits as MessageLimits
 from alacrity.metrics.counters import Counter, Stats
 from alacrity.net.connecting import client_endpoint
-from alacrity.net.descriptions import listener_at
+from alacrity.net.listeners import listener_at
 from alacrity.net.listening import server_endpoint
 from alacrity.net.loops import uvloop_of
 from alacrity.net.tokens import TokenError, read_token
