@@ -1,8 +1,8 @@
 """
-A server to try the proxy with: C{python -m alacrity.testserver --register URL}.
+An HTTP server to try the proxy with: C{python -m alacrity.testserver --register URL}.
 
-It says who it is and what it got, misbehaves on demand, registers itself with
-Alacrity, and deregisters itself when it is stopped.
+It answers with its name and the request that it received, fails or delays on demand,
+registers itself with Alacrity, and deregisters itself when it is stopped.
 """
 
 from __future__ import annotations
@@ -13,41 +13,53 @@ import socket
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Final
 
 import treq
 from klein import Klein
+from msgspec import UNSET
 from twisted.internet import task
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorCore, IReactorTime
-from twisted.web.client import ResponseNeverReceived
 from twisted.web.iweb import IRequest
 from twisted.web.server import Request, Site
 
+from alacrity.client import (
+    ApiClient,
+    CallError,
+    CallFailed,
+    CallRefused,
+    HttpCheckRequest,
+    RegistrationRequest,
+    persist,
+    treq_sender,
+)
+from alacrity.client.api import server_path
 from alacrity.net.tokens import TokenError, read_token
 
-REPETITION: Final = 1.0
-"""How many seconds pass before registration is tried again."""
+ATTEMPT_INTERVAL: Final = 1.0
+"""Seconds between a failed attempt to register and the next."""
 
-PATIENCE: Final = 3.0
-"""For how many seconds an answer of the management API is awaited."""
+ANSWER_TIMEOUT: Final = 3.0
+"""Seconds to wait for an answer of the management API."""
 
 PIECE: Final = b"0123456789abcdef" * 4096
-"""What C{/bytes} is made of, written a piece at a time."""
+"""The content of C{/bytes}, which is written a piece at a time."""
 
 LARGEST: Final = 1 << 40
-"""The most bytes or lines that may be asked for."""
+"""The largest number of bytes or lines that may be asked for."""
 
 
 class TestServer:
     """
-    What the test server serves.
+    The resources of the test server.
 
-    @ivar name: how it calls itself.
-    @ivar port: where it listens, once it does.
+    @ivar name: the name that it gives in its answers.
+    @ivar port: the port that it listens on; 0: it does not listen yet.
     """
 
     __test__ = False
@@ -62,21 +74,21 @@ class TestServer:
     @app.route("/", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
     def root(self, request: IRequest) -> bytes:
         """
-        Who this is, and what it got.
+        The server's name and port, and the request that it received.
         """
         return _answer(request, {"name": self.name, "port": self.port, **_request(request)})
 
     @app.route("/headers")
     def headers(self, request: IRequest) -> bytes:
         """
-        The header fields, name and value each, as they came.
+        The header fields of the request, as pairs of name and value.
         """
         return _answer(request, _request(request)["headers"])
 
     @app.route("/echo", methods=["POST", "PUT", "PATCH"])
     def echo(self, request: IRequest) -> bytes:
         """
-        The body, back.
+        The body of the request, unchanged.
         """
         (kind,) = request.requestHeaders.getRawHeaders(b"content-type") or [
             b"application/octet-stream"
@@ -98,7 +110,7 @@ class TestServer:
     @app.route("/delay/<seconds>")
     def delay(self, request: IRequest, seconds: str) -> bytes | Deferred[bytes]:
         """
-        A response after a while, at most an hour.
+        A response that is delayed by at most an hour.
         """
         try:
             wait = float(seconds)
@@ -113,7 +125,7 @@ class TestServer:
     @app.route("/bytes/<int:size>")
     def send_bytes(self, request: Request, size: int) -> Any:
         """
-        So many bytes, with a C{Content-Length}.
+        A body of the given size, with a C{Content-Length}.
         """
         if size > LARGEST:
             return _refuse(request, f"at most {LARGEST} bytes")
@@ -129,7 +141,7 @@ class TestServer:
     @app.route("/stream/<int:lines>")
     def send_lines(self, request: Request, lines: int) -> Any:
         """
-        So many lines of JSON, in chunks.
+        A chunked body with the given number of JSON lines.
         """
         if lines > LARGEST:
             return _refuse(request, f"at most {LARGEST} lines")
@@ -146,7 +158,7 @@ class TestServer:
     @app.route("/health")
     def health(self, request: IRequest) -> bytes:
         """
-        For checks.
+        The resource that health checks ask for.
         """
         return _answer(request, {"status": "ok"})
 
@@ -155,16 +167,17 @@ def _produce(
     request: Request, total: int, piece: Callable[[int], bytes], count: Callable[[bytes], int]
 ) -> Deferred[None]:
     """
-    Write piece after piece, as fast as the client takes them.
+    Write a body piece by piece, as fast as the client takes it.
 
-    @param piece: the next one, when so much is left.
-    @param count: how much of what is left a piece is.
+    @param total: the size of the body, in whatever unit C{count} counts.
+    @param piece: makes the next piece, from what is left.
+    @param count: measures a piece.
     """
     left = total
     resumed: Deferred[None] | None = None
 
     class Producer:
-        """Knows whether the client takes more."""
+        """Waits while the client's buffers are full."""
 
         def pauseProducing(self) -> None:
             nonlocal resumed
@@ -228,85 +241,65 @@ def _refuse(request: IRequest, allowed: str) -> bytes:
 
 class Registration:
     """
-    Has a server in Alacrity's pool for as long as it runs.
+    Registers a server in Alacrity's pool, and removes it again.
 
-    @ivar location: what it is called there; L{None}: it is not there.
+    @ivar id: the server's id in the pool; L{None}: it is not registered.
     """
 
     def __init__(
-        self,
-        http: Any,
-        url: str,
-        document: dict[str, Any],
-        say: Callable[[str], None],
-        token: str | None = None,
+        self, api: ApiClient, url: str, document: RegistrationRequest, say: Callable[[str], None]
     ) -> None:
         """
-        @param http: L{treq}, or what looks like it.
-        @param url: of the management API.
-        @param document: for C{POST /servers}.
-        @param token: what the API wants to know of its callers.
+        @param url: the API's, for messages.
+        @param document: the server to register.
+        @param say: prints a line for the user.
         """
-        self._http = http
+        self._api = api
         self._url = url.rstrip("/")
         self._document = document
         self._say = say
-        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        self.location: str | None = None
+        self.id: str | None = None
 
     async def register(self, clock: IReactorTime) -> None:
         """
-        Register, and try again for as long as nobody answers.
+        Register the server, and repeat that until the API answers.
 
         @raise SystemExit: the registration is refused.
         """
-        said = False
-        while True:
-            try:
-                response = await self._http.post(
-                    f"{self._url}/servers",
-                    json=self._document,
-                    headers=self._headers,
-                    timeout=PATIENCE,
-                )
-                text = await response.text()
-            except Exception as error:
-                if not said:
-                    self._say(f"cannot register with {self._url} yet: {_why(error)}")
-                    said = True
-            else:
-                if response.code in {200, 201}:
-                    self.location = f"/servers/{json.loads(text)['id']}"
-                    self._say(f"registered with {self._url} as {self.location}")
-                    return
-                if response.code < 500:
-                    raise SystemExit(f"registration refused: {response.code} {text.strip()}")
-                if not said:
-                    self._say(f"cannot register with {self._url} yet: {response.code}")
-                    said = True
-            await task.deferLater(clock, REPETITION, lambda: None)
+        reported = False
+
+        def report(failure: CallFailed) -> None:
+            nonlocal reported
+            if not reported:
+                reported = True
+                self._say(f"cannot register with {self._url} yet: {failure}")
+
+        try:
+            server = await persist(
+                lambda: self._api.register(self._document),
+                repeat(ATTEMPT_INTERVAL),
+                lambda seconds: task.deferLater(clock, seconds),
+                report,
+            )
+        except CallRefused as refusal:
+            raise SystemExit(f"registration refused: {refusal}") from None
+        self.id = server.id
+        self._say(f"registered with {self._url} as {server_path(server.id)}")
 
     async def deregister(self) -> None:
         """
-        Leave the pool, if we are in it.
+        Remove the server from the pool, if it is registered. There is one attempt only, as
+        the process is about to end.
         """
-        location, self.location = self.location, None
-        if location is None:
+        id, self.id = self.id, None
+        if id is None:
             return
         try:
-            response = await self._http.delete(
-                f"{self._url}{location}", headers=self._headers, timeout=PATIENCE
-            )
-        except Exception as error:
-            self._say(f"cannot deregister: {_why(error)}")
+            await self._api.deregister(id)
+        except CallError as error:
+            self._say(f"cannot deregister: {error}")
         else:
-            self._say(f"deregistered: {response.code}")
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, ResponseNeverReceived) and error.reasons:
-        return str(error.reasons[0].value)
-    return str(error) or type(error).__name__
+            self._say("deregistered")
 
 
 def _port(text: str) -> int:
@@ -330,17 +323,23 @@ def _token(text: str) -> str:
 
 def arguments(argv: Sequence[str]) -> Namespace:
     """
-    Understand the command line.
+    Parse the command line.
     """
     parser = ArgumentParser(
         prog="python -m alacrity.testserver", description="A server to try Alacrity with."
     )
-    parser.add_argument("--port", type=_port, default=0, help="where to listen; 0: anywhere")
+    parser.add_argument("--port", type=_port, default=0, help="the port to listen on; 0: any")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
-    parser.add_argument("--name", help="how to call it; else by host name and process id")
+    parser.add_argument(
+        "--name", help="its name; by default made of the host name and the process id"
+    )
     parser.add_argument("--register", type=_url, metavar="URL", help="Alacrity's management API")
     parser.add_argument(
-        "--token-file", type=_token, metavar="FILE", dest="token", help="the token of that API"
+        "--token-file",
+        type=_token,
+        metavar="FILE",
+        dest="token",
+        help="the file of that API's token",
     )
     return parser.parse_args(argv)
 
@@ -360,13 +359,20 @@ async def serve(reactor: Any, options: Namespace) -> None:
     server.port = port.getHost().port
     _say(f"{server.name} listens on {options.host}, port {server.port}")
     if options.register is not None:
-        document = {
-            "port": str(server.port),
-            "check": {"type": "http", "path": "/health"},
-        }
-        if options.host not in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
-            document["ip"] = options.host
-        registration = Registration(treq, options.register, document, _say, options.token)
+        # Without an address, the API takes the one from which the call comes.
+        is_wildcard = options.host in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
+        registration = Registration(
+            ApiClient(
+                treq_sender(treq, options.register, timeout=ANSWER_TIMEOUT, token=options.token)
+            ),
+            options.register,
+            RegistrationRequest(
+                ip=UNSET if is_wildcard else options.host,
+                port=str(server.port),
+                check=HttpCheckRequest("/health"),
+            ),
+            _say,
+        )
         reactor.addSystemEventTrigger(
             "before", "shutdown", lambda: Deferred.fromCoroutine(registration.deregister())
         )
