@@ -12,7 +12,7 @@ from typing import Any, Final
 import atheris
 
 with atheris.instrument_imports(include=["alacrity", "json"]):
-    from alacrity.management.documents import ALLOWED
+    from alacrity.management.documents.registrations import ALLOWED
     from tests.support.invariants import check_registration
 
 from fuzz import seeds

@@ -18,20 +18,17 @@ from twisted.web.server import Request
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from alacrity.cluster.proposals import OutcomeUnknown, Refused
-from alacrity.management import pages, token
-from alacrity.management.calls import Answer, Call, call, calls_of
-from alacrity.management.cluster import Cluster, ClusterCalls, require_fit, settled
-from alacrity.management.documents import (
+from alacrity.management.calls.cluster import Cluster, ClusterCalls, require_fit, settled
+from alacrity.management.calls.declaration import Answer, Call, call, calls_of
+from alacrity.management.calls.openapi import describe
+from alacrity.management.documents.problems import RETRY, Problem, shown
+from alacrity.management.documents.registrations import (
     CheckResult,
     counter_document,
     read_registration,
     server_document,
 )
-from alacrity.management.openapi import describe
-from alacrity.management.problems import RETRY, Problem, shown
-from alacrity.management.rendering import Renderer
-from alacrity.management.requests import caller, flag, require_json, text
-from alacrity.management.schemas import (
+from alacrity.management.documents.schemas import (
     CounterDocument,
     RegistrationDocument,
     ServerCounterDocument,
@@ -39,7 +36,10 @@ from alacrity.management.schemas import (
     ServingDocument,
     StatsDocument,
 )
-from alacrity.management.site import (
+from alacrity.management.web import bearer, pages
+from alacrity.management.web.rendering import Renderer
+from alacrity.management.web.requests import caller, flag, require_json, text
+from alacrity.management.web.site import (
     CONNECTIONS,
     BoundedSite,
     encode_json,
@@ -403,7 +403,7 @@ class _Root(Resource):
         if self._token is not None:
             if request.method in {b"GET", b"HEAD"} and request.path in self._open_paths:
                 return None
-            return token.refusal(request.requestHeaders, self._token)
+            return bearer.refusal(request.requestHeaders, self._token)
         if isinstance(request.getHost(), UNIXAddress):
             # No page can have a browser connect to it.
             return None

@@ -22,7 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from alacrity.cluster.proposals import OutcomeUnknown, Refused
 from alacrity.management import CheckResult
-from alacrity.management.site import BODY_LIMIT, LINGER_BYTES, LINGER_SECONDS
+from alacrity.management.web.site import BODY_LIMIT, LINGER_BYTES, LINGER_SECONDS
 from alacrity.metrics.counters import Counter
 from alacrity.pool import Command, HttpCheck, Outcome, Report, State, TcpCheck
 from tests.support.management_caller import (

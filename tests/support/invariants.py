@@ -15,8 +15,8 @@ from alacrity.http1.errors import ProtocolError
 from alacrity.http1.forwarding import Forwarder, chunk, last_chunk, response
 from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead
 from alacrity.http1.parser import MessageLimits, RequestParser, ResponseParser
-from alacrity.management.documents import read_registration, server_document
-from alacrity.management.problems import Problem
+from alacrity.management.documents.problems import Problem
+from alacrity.management.documents.registrations import read_registration, server_document
 from alacrity.pool import Pool, Register, Registered, apply
 
 VIA: Final = b"1.1 fuzz"

@@ -11,10 +11,10 @@ from typing import Any, Final
 import msgspec
 
 from alacrity import __version__
-from alacrity.management.calls import Call
-from alacrity.management.documents import ALLOWED, ALLOWED_HAND_OVER, ALLOWED_NODE
-from alacrity.management.problems import MEDIA_TYPE
-from alacrity.management.schemas import (
+from alacrity.management.calls.declaration import Call
+from alacrity.management.documents.problems import MEDIA_TYPE
+from alacrity.management.documents.registrations import ALLOWED, ALLOWED_HAND_OVER, ALLOWED_NODE
+from alacrity.management.documents.schemas import (
     HandOverRequestDocument,
     HttpCheckDocument,
     NodeRequestDocument,
@@ -33,7 +33,7 @@ COMMON: Final = (413, 500)
 """The statuses with which any call may fail, whether a token is asked for or not."""
 
 PAGES: Final = (403, 421)
-"""Those where none is; see L{alacrity.management.pages}."""
+"""Those where none is; see L{alacrity.management.web.pages}."""
 
 PROBLEMS: Final[Mapping[int, str]] = {
     400: "Something in the request is not as it must be.",

@@ -31,7 +31,7 @@ class Renderer:
 
     async def render(self, members: Iterable[object]) -> bytes:
         """
-        A list, as L{alacrity.management.site.encode_json} renders it.
+        A list, as L{alacrity.management.web.site.encode_json} renders it.
 
         @param members: made as they are asked for.
         """

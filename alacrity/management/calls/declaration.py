@@ -39,10 +39,10 @@ class Call(Struct, frozen=True):
     @ivar answers: by status.
     @ivar takes: of what kind the request's document is; L{None}: there is none.
     @ivar problems: the statuses with which it fails, besides those that all have in
-        common, see L{alacrity.management.openapi}.
+        common, see L{alacrity.management.calls.openapi}.
     @ivar names: the path of what a successful call has made or changed; its
         parameters are members of the answer.
-    @ivar query: its query parameters; see L{alacrity.management.openapi}.
+    @ivar query: its query parameters; see L{alacrity.management.calls.openapi}.
     @ivar open: whether it may be made without the token.
     """
 

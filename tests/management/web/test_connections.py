@@ -1,5 +1,5 @@
 """
-L{alacrity.management.connections}: how many connections to the API there may be, and how
+L{alacrity.management.web.connections}: how many connections to the API there may be, and how
 long a request may take to come.
 """
 
@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.logger import capturedLogs
 
-from alacrity.management.connections import IDLE_SECONDS, REQUEST_SECONDS
-from alacrity.management.site import LINGER_SECONDS
+from alacrity.management.web.connections import IDLE_SECONDS, REQUEST_SECONDS
+from alacrity.management.web.site import LINGER_SECONDS
 from alacrity.node.descriptors import slack
 from alacrity.pool import Command, Outcome
 from tests.support.management_caller import (

@@ -1,5 +1,5 @@
 """
-L{alacrity.management.pages}: calls that web pages have browsers make.
+L{alacrity.management.web.pages}: calls that web pages have browsers make.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from twisted.internet.address import UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.test.requesthelper import DummyRequest
 
-from alacrity.management.problems import TITLES
-from alacrity.management.site import respond
+from alacrity.management.documents.problems import TITLES
+from alacrity.management.web.site import respond
 from tests.support.management_caller import TOKEN, Management, ManagementCase, Response, response
 
 CHROME: Final = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0"

@@ -1,5 +1,5 @@
 """
-L{alacrity.management.cluster}: the calls about the cluster, and reads that ask it.
+L{alacrity.management.calls.cluster}: the calls about the cluster, and reads that ask it.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ The shapes of the API's documents: what may be sent, and what is answered.
 
 msgspec checks what is sent against these, and makes the schemas of C{GET
 /openapi.json} from them. Where an C{extra_json_schema} says more, msgspec does not
-check it: L{alacrity.management.documents} does.
+check it: L{alacrity.management.documents.registrations} does.
 """
 
 from __future__ import annotations

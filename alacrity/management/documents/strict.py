@@ -12,8 +12,8 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 
-from alacrity.management.problems import Problem, shown
-from alacrity.management.schemas import HttpCheckDocument, TcpCheckDocument
+from alacrity.management.documents.problems import Problem, shown
+from alacrity.management.documents.schemas import HttpCheckDocument, TcpCheckDocument
 
 _T = TypeVar("_T")
 

@@ -20,9 +20,9 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
-from alacrity.management.connections import IDLE_SECONDS, BoundedChannel, TooMany
-from alacrity.management.pages import split_target
-from alacrity.management.problems import MEDIA_TYPE, TITLES, Problem
+from alacrity.management.documents.problems import MEDIA_TYPE, TITLES, Problem
+from alacrity.management.web.connections import IDLE_SECONDS, BoundedChannel, TooMany
+from alacrity.management.web.pages import split_target
 from alacrity.node.descriptors import slack
 
 _log: Final = Logger()

@@ -1,6 +1,6 @@
 """
 The documents of the management API, read and written; their shapes are in
-L{alacrity.management.schemas}.
+L{alacrity.management.documents.schemas}.
 
 All input is validated here, in the functions that read, and nowhere else.
 """
@@ -19,8 +19,8 @@ from msgspec import UNSET, Struct, UnsetType
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.replica import ClusterStatus
 from alacrity.http1.fields import valid_host
-from alacrity.management.problems import Problem, shown
-from alacrity.management.schemas import (
+from alacrity.management.documents.problems import Problem, shown
+from alacrity.management.documents.schemas import (
     CheckDocument,
     ClusterDocument,
     HandOverRequestDocument,
@@ -34,7 +34,7 @@ from alacrity.management.schemas import (
     ServerDocument,
     TcpCheckDocument,
 )
-from alacrity.management.strict import fault, read
+from alacrity.management.documents.strict import fault, read
 from alacrity.metrics.counters import Counter
 from alacrity.net.addresses import (
     ADDRESS,

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET
 
-from alacrity.management.schemas import ProblemDocument
+from alacrity.management.documents.schemas import ProblemDocument
 
 TITLES: Final[Mapping[int, str]] = {
     400: "Bad Request",

@@ -8,7 +8,7 @@ from hmac import compare_digest
 
 from twisted.web.http_headers import Headers
 
-from alacrity.management.problems import Problem
+from alacrity.management.documents.problems import Problem
 
 
 def refusal(headers: Headers, token: bytes) -> Problem | None:

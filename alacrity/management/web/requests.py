@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.web.server import Request
 
-from alacrity.management.problems import Problem, shown
+from alacrity.management.documents.problems import Problem, shown
 
 CURL: Final = "with curl: -H 'Content-Type: application/json'"
 

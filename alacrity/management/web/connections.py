@@ -12,10 +12,10 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 
-from alacrity.management.problems import MEDIA_TYPE, TITLES, Problem
+from alacrity.management.documents.problems import MEDIA_TYPE, TITLES, Problem
 
 if TYPE_CHECKING:
-    from alacrity.management.site import BoundedSite
+    from alacrity.management.web.site import BoundedSite
 
 IDLE_SECONDS: Final = 60
 """For how long a connection may say nothing between two requests."""

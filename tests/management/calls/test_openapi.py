@@ -1,5 +1,5 @@
 """
-L{alacrity.management.openapi}: the API, and what it says of itself.
+L{alacrity.management.calls.openapi}: the API, and what it says of itself.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.proposals import OutcomeUnknown, Refused
 from alacrity.management import Api
-from alacrity.management.documents import ALLOWED, ALLOWED_HAND_OVER, ALLOWED_NODE
-from alacrity.management.openapi import describe
-from alacrity.management.problems import TITLES
-from alacrity.management.site import BODY_LIMIT
+from alacrity.management.calls.openapi import describe
+from alacrity.management.documents.problems import TITLES
+from alacrity.management.documents.registrations import ALLOWED, ALLOWED_HAND_OVER, ALLOWED_NODE
+from alacrity.management.web.site import BODY_LIMIT
 from alacrity.pool import Command, Outcome, Report, State
 from tests.management.test_cluster import ADDRESSES, BAD_ADDRESSES
 from tests.support.management_caller import NOW, TOKEN, Management, Response, Result

@@ -12,11 +12,10 @@ from twisted.web.server import Request
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.proposals import OutcomeUnknown, Refused
 from alacrity.cluster.replica import ClusterStatus
-from alacrity.management.calls import Answer, call
-from alacrity.management.documents import cluster_document, read_hand_over, read_node
-from alacrity.management.problems import RETRY, Problem, shown
-from alacrity.management.requests import require_json
-from alacrity.management.schemas import (
+from alacrity.management.calls.declaration import Answer, call
+from alacrity.management.documents.problems import RETRY, Problem, shown
+from alacrity.management.documents.registrations import cluster_document, read_hand_over, read_node
+from alacrity.management.documents.schemas import (
     ClusterDocument,
     HandOverDocument,
     HandOverRequestDocument,
@@ -24,7 +23,8 @@ from alacrity.management.schemas import (
     NodeDocument,
     NodeRequestDocument,
 )
-from alacrity.management.site import respond_json
+from alacrity.management.web.requests import require_json
+from alacrity.management.web.site import respond_json
 
 
 class Cluster(Protocol):

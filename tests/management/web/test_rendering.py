@@ -1,5 +1,5 @@
 """
-L{alacrity.management.rendering}: long answers, a slice at a time.
+L{alacrity.management.web.rendering}: long answers, a slice at a time.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from twisted.internet.base import DelayedCall
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.management.rendering import SLICE, Renderer
-from alacrity.management.site import encode_json
+from alacrity.management.web.rendering import SLICE, Renderer
+from alacrity.management.web.site import encode_json
 from alacrity.pool import Register, TcpCheck
 from tests.support.management_caller import ManagementCase, request, response
 

@@ -1,0 +1,3 @@
+"""
+The JSON documents of the management API.
+"""

@@ -1,0 +1,3 @@
+"""
+HTTP for the management API: bounded requests and connections, and who may call.
+"""
