@@ -22,7 +22,7 @@ from alacrity.management.documents.problems import TITLES
 from alacrity.management.documents.registrations import ALLOWED, ALLOWED_HAND_OVER, ALLOWED_NODE
 from alacrity.management.web.site import BODY_LIMIT
 from alacrity.pool import Command, Outcome, Report, State
-from tests.management.test_cluster import ADDRESSES, BAD_ADDRESSES
+from tests.management.calls.test_cluster import ADDRESSES, BAD_ADDRESSES
 from tests.support.management_caller import NOW, TOKEN, Management, Response, Result
 from tests.support.node import PATIENCE, Node
 from tests.support.places import ROOT
