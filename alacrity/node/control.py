@@ -15,13 +15,14 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 
+from alacrity.client import ApiClient, treq_sender
 from alacrity.cluster.assembly import Part
-from alacrity.cluster.joining import join
+from alacrity.cluster.joining import ANSWER_TIMEOUT, join
 from alacrity.config import Settings
 from alacrity.health import Gatherer, Monitor, standard_checks
 from alacrity.management import Api
 from alacrity.metrics.counters import Counter, Stats
-from alacrity.net.transports import client_endpoint
+from alacrity.net.connecting import client_endpoint
 from alacrity.node.leader_checks import LeaderChecks
 from alacrity.node.listeners import address_text
 from alacrity.pool import PoolView, Server
@@ -189,18 +190,17 @@ class Control:
         if not self.part.waiting:
             self._log.info("this node is in a cluster already; --join is not needed any more")
             return
-        headers = {} if token is None else {"Authorization": f"Bearer {token.decode('ascii')}"}
+        bearer = None if token is None else token.decode("ascii")
         import treq
 
         self._joining = Deferred.fromCoroutine(
             join(
-                treq,
+                ApiClient(treq_sender(treq, url, timeout=ANSWER_TIMEOUT, token=bearer)),
                 url,
                 self._settings.cluster.me,
                 self.part.transport,
                 lambda: self.part.waiting,
                 self._reactor,
-                headers,
             )
         ).addErrback(lambda failure: failure.trap(CancelledError) and None)
 

@@ -18,10 +18,11 @@ from twisted.python.failure import Failure
 
 from alacrity import __version__
 from alacrity.cluster import secret
+from alacrity.cluster.log.errors import StateError
 from alacrity.config import Settings
 from alacrity.health.monitor import IN_FLIGHT
 from alacrity.http1.fields import find
-from alacrity.http1.parser import Limits as MessageLimits
+from alacrity.http1.parser import MessageLimits
 from alacrity.metrics.counters import Counter, Stats
 from alacrity.net.connecting import client_endpoint
 from alacrity.net.listeners import listener_at
@@ -36,7 +37,6 @@ from alacrity.node.listeners import MANAGEMENT, PROXY, CannotListen, Listeners
 from alacrity.node.phase import NodePhase
 from alacrity.node.readiness import why_unfit
 from alacrity.pool import PoolView, Server
-from alacrity.pool.store import StateError
 from alacrity.process.launch import Launch
 from alacrity.proxy.deadlines import Deadlines
 from alacrity.proxy.exchange.exchange import Exchange

@@ -16,8 +16,8 @@ from urllib.parse import parse_qs
 
 from twisted.web.http_headers import Headers
 
-from alacrity.net.addresses import is_ip_authority, split_authority
 from alacrity.management.documents.problems import Problem, shown
+from alacrity.net.addresses import is_ip_authority, split_authority
 
 _ORIGIN: Final = re.compile(r"(https?)://(.+)")
 _ABSOLUTE: Final = re.compile(rb"(?i)https?://([^/?#]*)(.*)", re.DOTALL)
