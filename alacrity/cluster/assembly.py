@@ -31,8 +31,9 @@ from alacrity.cluster.raft.membership import (
 from alacrity.cluster.raft.surroundings import CannotApply
 from alacrity.cluster.replica import Replica
 from alacrity.cluster.state import Replicated, encode_state
+from alacrity.cluster.wire.admission import PeerAdmission
 from alacrity.cluster.wire.handshake import Identity
-from alacrity.cluster.wire.transport import Acquaintances, PeerTransport
+from alacrity.cluster.wire.transport import PeerTransport
 from alacrity.net.connecting import host_endpoint
 from alacrity.net.listening import server_endpoint
 from alacrity.pool import PoolView
@@ -115,7 +116,7 @@ class Part:
                 me,
                 self._identity,
                 secret,
-                Acquaintances(self._known, storage, lambda: self.replica.format),
+                PeerAdmission(self._known, storage, lambda: self.replica.format),
                 [
                     server_endpoint(reactor, description, turn=TURN)
                     for description in settings.listen

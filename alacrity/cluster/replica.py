@@ -659,7 +659,7 @@ class Replica:
         """
         As the leader, once all members are known to speak as this program does, have the
         log say so: from then on it need not be known of each, and whoever does not is kept
-        out (see L{alacrity.cluster.wire.transport.Acquaintances}).
+        out (see L{alacrity.cluster.wire.admission.PeerAdmission}).
         """
         wanted = self.leading and self.format < VERSION <= self._engine.all_speak
         if wanted and not self._raising_format:

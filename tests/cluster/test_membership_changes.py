@@ -20,7 +20,8 @@ from alacrity.cluster.log.storage import Storage
 from alacrity.cluster.raft.membership import bootstrap
 from alacrity.cluster.replica import ClusterStatus, OutcomeUnknown, Refused, Replica
 from alacrity.cluster.state import Replicated, encode_state
-from alacrity.cluster.wire.transport import Acquaintances, PeerTransport
+from alacrity.cluster.wire.admission import PeerAdmission
+from alacrity.cluster.wire.transport import PeerTransport
 from alacrity.pool import PoolView, Register, TcpCheck
 from tests.simulation.clock import patched, use
 from tests.simulation.world import World
@@ -74,7 +75,7 @@ class Node:
             member(name),
             lambda: self.replica.identity,
             b"s" * 32,
-            Acquaintances(self._known, storage, lambda: self.replica.format),
+            PeerAdmission(self._known, storage, lambda: self.replica.format),
             [network.server(name, PORT)],
             network.connector(name),
             clock,

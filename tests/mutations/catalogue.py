@@ -1105,7 +1105,7 @@ _MUTANTS: Final = (
         "A member is let in without its files",
         (
             Edit(
-                "alacrity.cluster.wire.transport",
+                "alacrity.cluster.wire.admission",
                 "elif expected != peer.incarnation and peer.seat <= member.seat:",
                 "elif False:",
             ),
@@ -1118,7 +1118,7 @@ _MUTANTS: Final = (
         "Under which incarnation a member was met is not kept",
         (
             Edit(
-                "alacrity.cluster.wire.transport",
+                "alacrity.cluster.wire.admission",
                 "self._storage.remember_peer(peer.name, peer.incarnation)",
                 "pass",
             ),

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from pysyncobj.transport import Transport
 
-from alacrity.cluster.wire.handshake import Accept, Identity
+from alacrity.cluster.wire.handshake import AdmissionCheck, Identity
 from tests.simulation.world import Time, World
 
 _ONCE: Final = {"apply_command", "apply_command_response"}
@@ -270,7 +270,9 @@ class SimulatedTransport(Transport):  # type: ignore[misc] # it is not annotated
         self.changes: Counter[str] = Counter()
         self.running = False
         self.identity = lambda: Identity(name, "")
-        self.accept: Accept = lambda peer: None if self.wants(peer.name) else "it is unknown"
+        self.accept: AdmissionCheck = lambda peer: (
+            None if self.wants(peer.name) else "it is unknown"
+        )
 
     ready = True
 

@@ -24,8 +24,8 @@ from alacrity.cluster.raft.raft import LEADER
 from alacrity.cluster.raft.surroundings import Peer
 from alacrity.cluster.replica import OutcomeUnknown, Refused, Replica, Settings
 from alacrity.cluster.state import Replicated, encode_state
-from alacrity.cluster.wire.handshake import Accept, Identity
-from alacrity.cluster.wire.transport import Acquaintances
+from alacrity.cluster.wire.admission import PeerAdmission
+from alacrity.cluster.wire.handshake import AdmissionCheck, Identity
 from alacrity.pool import Command, Outcome, Pool, PoolView
 from tests.simulation.network import Network, SimulatedTransport
 from tests.simulation.newer import NewerReplica, request_id_of
@@ -105,7 +105,7 @@ class Node:
     version = 2
     knows_requests = True
     patience = 3.0
-    acquaintances: Callable[..., Accept] = Acquaintances
+    acquaintances: Callable[..., AdmissionCheck] = PeerAdmission
 
     def __init__(
         self,
@@ -189,7 +189,7 @@ class Node:
         self.transport.identity = lambda: replica.identity
         self.transport.accept = self._acceptance(replica, storage)
 
-    def _acceptance(self, replica: Replica, storage: Storage) -> Accept:
+    def _acceptance(self, replica: Replica, storage: Storage) -> AdmissionCheck:
         accept = self.acquaintances(replica.known, storage, lambda: replica.format)
 
         def watched(identity: Identity) -> str | None:

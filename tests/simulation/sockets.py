@@ -12,7 +12,7 @@ from twisted.internet.error import ConnectionLost
 
 from alacrity.cluster.log.storage import Storage
 from alacrity.cluster.replica import Replica
-from alacrity.cluster.wire.handshake import Accept
+from alacrity.cluster.wire.handshake import AdmissionCheck
 from alacrity.cluster.wire.transport import PeerTransport
 from tests.simulation.nodes import Node, member
 from tests.simulation.world import World
@@ -117,7 +117,7 @@ class SocketNode(Node):
 
     def _make_transport(self) -> Any:
         network, rng = self.network, Random(self.world.rng.getrandbits(64))
-        self._accept: Accept = lambda peer: "it begins only now"
+        self._accept: AdmissionCheck = lambda peer: "it begins only now"
         made = _Telling(
             member(self.name),
             lambda: self.identity,
@@ -145,6 +145,5 @@ class SocketNode(Node):
 
     def kill(self, *, power: bool = False) -> None:
         if self.running:
-            for dialer in self.transport._dialers.values():
-                dialer.stop()
+            self.transport._connections._dialers.stop_all()
         super().kill(power=power)

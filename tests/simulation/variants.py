@@ -19,8 +19,8 @@ from alacrity.cluster.raft.engine import Engine
 from alacrity.cluster.raft.messages import AppendEntries, InstallSnapshot
 from alacrity.cluster.raft.raft import LEADER
 from alacrity.cluster.raft.surroundings import CannotApply, Peer
-from alacrity.cluster.wire.handshake import Accept, Identity
-from alacrity.cluster.wire.transport import Acquaintances
+from alacrity.cluster.wire.admission import PeerAdmission
+from alacrity.cluster.wire.handshake import AdmissionCheck, Identity
 from tests.simulation.nodes import Node, StockNode
 
 
@@ -164,8 +164,8 @@ class WithoutIncarnations(Node):
     @staticmethod
     def acquaintances(
         known: Callable[[str], Member | None], storage: Storage, format: Callable[[], int]
-    ) -> Accept:
-        acquaintances = Acquaintances(known, storage, format)
+    ) -> AdmissionCheck:
+        acquaintances = PeerAdmission(known, storage, format)
 
         def accept(peer: Identity) -> str | None:
             refusal = acquaintances(peer)

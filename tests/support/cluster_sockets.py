@@ -118,7 +118,7 @@ class SocketTests(TestCase):
         """
         a, b, *_ = await self.pair()
         for transport in (a, b):
-            [link] = transport._open
+            [link] = transport._connections._links.open
             self.assertTrue(link.transport.getTcpNoDelay())
 
     async def test_again(self) -> None:
@@ -126,7 +126,7 @@ class SocketTests(TestCase):
         A broken connection is made anew.
         """
         a, _, a_told, a_until, b_told, b_until = await self.pair()
-        [link] = a._open
+        [link] = a._connections._links.open
         link.transport.abortConnection()
         await a_until(3)
         await b_until(3)
@@ -142,15 +142,16 @@ class SocketTests(TestCase):
         for turns in range(12):
             b.addNode(Node("a", address=f"127.0.0.1:{port.port}"))
             await self.turns(turns)
-            dialer = b._dialers["a"]
-            dialer.rest()
-            for link in list(b._open):
-                link.look_at_clock()
+            dialer = b._connections._dialers.get("a")
+            assert dialer is not None
+            dialer.pause()
+            for link in list(b._connections._links.open):
+                link.check_deadlines()
             b.dropNode(Node("a"))
-            while b._open or a._open:
+            while b._connections._links.open or a._connections._links.open:
                 await self.turns(1)
-            self.assertTrue(b._looking.running)
-            self.assertTrue(a._looking.running)
+            self.assertTrue(b._connections._deadline_check.running)
+            self.assertTrue(a._connections._deadline_check.running)
         a_told, b_told = self.told(a), self.told(b)
         a.addNode(Node("b", address="127.0.0.1:1"))
         b.addNode(Node("a", address=f"127.0.0.1:{port.port}"))

@@ -1,3 +1,3 @@
 """
-Connections between the nodes of a cluster.
+Connections between the nodes of a cluster: proof of identity, sealed frames, reconnection.
 """

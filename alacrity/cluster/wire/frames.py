@@ -1,5 +1,5 @@
 """
-How bytes between nodes are cut into frames, and sealed. Without I/O.
+Frames between nodes, and the seal that proves them. Without I/O.
 
 A frame is the length of its body, in 4 bytes, and the body. After the handshake, a
 body is a payload and an HMAC-SHA256 of the frame's number, the length and the payload.
@@ -16,41 +16,48 @@ from typing import Final
 MAC_SIZE: Final = 32
 
 LONGEST_HANDSHAKE: Final = 1024
-"""Bytes of a body from somebody unknown."""
+"""Bytes that a body may have before the peer has proven anything."""
 
 LONGEST_PAYLOAD: Final = 8 << 20
-"""Bytes of a payload from a member."""
+"""Bytes that a payload between members may have."""
 
 _LENGTH: Final = 4
 
 
 class FrameError(Exception):
     """
-    What comes in is not what the peer sent, or the peer is none. Nothing that follows
-    can be trusted. The message says what is wrong.
+    The bytes that came in are not what the peer sent, or the peer is no node. Nothing that
+    follows can be trusted. The message says what is wrong.
     """
 
 
-class Splitter:
+class FrameSplitter:
     """
-    Cuts what comes in into bodies.
-
-    @ivar longest: bytes that a body may have.
+    Splits the bytes that come in into the bodies of frames.
     """
 
     def __init__(self, longest: int = LONGEST_HANDSHAKE) -> None:
-        self.longest = longest
+        """
+        @param longest: bytes that a body may have.
+        """
+        self._longest = longest
         self._buffer = bytearray()
+
+    def set_longest(self, longest: int) -> None:
+        """
+        Change how many bytes a body may have.
+        """
+        self._longest = longest
 
     def add(self, data: bytes) -> None:
         """
-        Take what came in. Ask L{next} until it has no more.
+        Add bytes that came in. Call L{take_body} until it has no more.
         """
         self._buffer += data
 
-    def next(self) -> bytes | None:
+    def take_body(self) -> bytes | None:
         """
-        The next body; L{None}: it is not complete yet.
+        Remove the next body, and return it; L{None}: it is not complete yet.
 
         @raise FrameError: it is too long; this is known before it comes in.
         """
@@ -58,9 +65,9 @@ class Splitter:
         if len(buffer) < _LENGTH:
             return None
         length = int.from_bytes(buffer[:_LENGTH])
-        if length > self.longest:
-            # Without the length: a stranger's garbage is one complaint, not one each time.
-            raise FrameError(f"a frame of more than {self.longest} bytes")
+        if length > self._longest:
+            # Without the length: a stranger's garbage is one warning, not one each time.
+            raise FrameError(f"a frame of more than {self._longest} bytes")
         end = _LENGTH + length
         if len(buffer) < end:
             return None
@@ -71,21 +78,21 @@ class Splitter:
     @property
     def partial(self) -> bool:
         """
-        Whether there is a beginning of a frame.
+        Whether a part of a frame has come in.
         """
         return bool(self._buffer)
 
 
-def plain(body: bytes) -> bytes:
+def handshake_frame(body: bytes) -> bytes:
     """
-    A frame of the handshake.
+    The frame of a body without a seal, as in the handshake.
     """
     return len(body).to_bytes(_LENGTH) + body
 
 
 class Sealer:
     """
-    Makes the frames of one direction.
+    Maker of the sealed frames of one direction.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -94,7 +101,7 @@ class Sealer:
 
     def seal(self, payload: bytes) -> bytes:
         """
-        The next frame.
+        Make the next frame.
 
         @param payload: of at most L{LONGEST_PAYLOAD} bytes.
         """
@@ -106,7 +113,7 @@ class Sealer:
 
 class Opener:
     """
-    Opens the frames of one direction.
+    Verifier of the sealed frames of one direction.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -115,8 +122,9 @@ class Opener:
 
     def open(self, body: bytes) -> bytes:
         """
-        The payload of the next frame.
+        Verify the body of the next frame.
 
+        @return: the payload in it.
         @raise FrameError: it is not the frame that the peer sent next.
         """
         payload, mac = body[:-MAC_SIZE], body[-MAC_SIZE:]

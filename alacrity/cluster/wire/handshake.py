@@ -1,8 +1,9 @@
 """
-How two nodes find out that they have the same secret, and who they are. Without I/O.
+The handshake: two nodes prove to each other that they have the same secret, and who
+they are. Without I/O.
 
-Both are coroutines in the plain sense: generators that give out the body of a frame to
-send, are sent the body of the frame that came in, and return a L{Session}::
+Each side is a generator, which yields the body of a frame to send, is sent the body of
+the frame that came in, and returns a L{Session}::
 
     initiator                               responder
     H, versions, nonce             ->
@@ -13,14 +14,14 @@ send, are sent the body of the frame that came in, and return a L{Session}::
                                    <-       R, the same, proof
     A, proof                       ->
 
-At any point, C{X} and a reason may come instead: the other side refuses.
+At any point, C{X} and a reason may come instead: that side refuses.
 
 Each proof is an HMAC-SHA256 with a key made of the secret and both nonces, over all
-that was sent before it; each side has its own label. So an old handshake is of no use,
-nor is one's own sent back, nor one that was meant for another node. No clock is
+that was sent before it; each side has its own label. So a recorded handshake is of no
+use, nor is one's own sent back, nor one that was meant for another node. No clock is
 involved. The keys of the session depend on every byte of the handshake.
 
-What is sent can be read on the way: it is authenticated, not encrypted.
+The traffic is authenticated, not encrypted: it can be read on the way.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ NONCE_SIZE: Final = 32
 
 VERSIONS: Final = (1, 3)
 """
-The lowest and the highest version of the messages that is spoken here. In the first,
-nobody tells his seat; before the third, nobody tells which format he speaks.
+The lowest and the highest version of the messages that this program speaks. Version 2
+adds the seat to the proofs, version 3 the format.
 """
 
 LONGEST_NAME: Final = 255
@@ -55,9 +56,9 @@ _FORMAT: Final = Struct(">H")
 _LONGEST_REASON: Final = 300
 
 
-class Refused(Exception):
+class HandshakeRefused(Exception):
     """
-    The two will not talk. The message says why, to this side's operator.
+    One of the two nodes refuses the other. The message says why, to this side's operator.
 
     @ivar answer: the body of a last frame to send; L{None}: none.
     """
@@ -69,10 +70,10 @@ class Refused(Exception):
 
 class Identity(msgspec.Struct, frozen=True):
     """
-    Who a node is.
+    The identity of a node.
 
     @ivar incarnation: of its files, 32 hexadecimal digits.
-    @ivar seat: by which entry it is a member, as far as it knows for certain.
+    @ivar seat: the entry that made it a member, as far as it knows for certain.
     @ivar format: the newest version of the log's commands that its program understands.
     """
 
@@ -84,12 +85,12 @@ class Identity(msgspec.Struct, frozen=True):
 
 class Session(msgspec.Struct, frozen=True):
     """
-    What a handshake comes to.
+    The result of a handshake.
 
-    @ivar peer: who the other is, proven.
+    @ivar peer: the other node's identity, proven.
     @ivar version: the highest that both speak.
-    @ivar send_key: of the frames from here.
-    @ivar receive_key: of the frames from there.
+    @ivar send_key: of the frames from this node.
+    @ivar receive_key: of the frames from the other.
     @ivar answer: the body of a last frame to send, before any other; empty: none.
     """
 
@@ -101,10 +102,10 @@ class Session(msgspec.Struct, frozen=True):
 
 
 Handshake: TypeAlias = Generator[bytes, bytes, Session]
-"""Gives an empty body where there is nothing to send yet."""
+"""Yields an empty body where there is nothing to send yet."""
 
-Accept: TypeAlias = Callable[[Identity], str | None]
-"""Why a node that has the secret is refused; L{None}: it is not."""
+AdmissionCheck: TypeAlias = Callable[[Identity], str | None]
+"""Gives the reason to refuse a node that has the secret; L{None}: there is none."""
 
 Versions: TypeAlias = tuple[int, int]
 
@@ -113,17 +114,17 @@ def initiate(
     secret: bytes,
     me: Identity,
     target: str,
-    accept: Accept,
+    accept: AdmissionCheck,
     nonce: bytes,
     versions: Versions = VERSIONS,
 ) -> Handshake:
     """
-    The side that connects.
+    The handshake of the side that connects.
 
-    @param target: the name of the node that is to be there.
-    @param accept: called with it once it has proven to have the secret.
+    @param target: the name that the other node must have.
+    @param accept: called with the other node once it has proven to have the secret.
     @param nonce: L{NONCE_SIZE} bytes that nobody could foresee.
-    @raise Refused: see there.
+    @raise HandshakeRefused: either side refuses the other.
     """
     opening = _opening(b"H", versions, nonce)
     challenge = yield opening
@@ -145,14 +146,14 @@ def initiate(
 
 
 def respond(
-    secret: bytes, me: Identity, accept: Accept, nonce: bytes, versions: Versions = VERSIONS
+    secret: bytes, me: Identity, accept: AdmissionCheck, nonce: bytes, versions: Versions = VERSIONS
 ) -> Handshake:
     """
-    The side that listens.
+    The handshake of the side that listens.
 
-    @param accept: called with somebody who has proven to have the secret.
+    @param accept: called with the other node once it has proven to have the secret.
     @param nonce: as for L{initiate}.
-    @raise Refused: see there.
+    @raise HandshakeRefused: either side refuses the other.
     """
     opening = yield b""
     version, _ = _read_opening(b"H", opening, versions)
@@ -172,7 +173,7 @@ def respond(
     _raise_refusal(consent)
     expected = b"A" + _proof(secret, b"A", so_far, proof + answer)
     if not hmac.compare_digest(consent, expected):
-        raise Refused("it does not end the handshake as it should")
+        raise HandshakeRefused("it does not end the handshake as it should")
     receive, send = _session_keys(secret, so_far + proof + answer)
     return Session(peer, version, send, receive)
 
@@ -183,15 +184,15 @@ def _opening(kind: bytes, versions: Versions, nonce: bytes) -> bytes:
 
 def _read_opening(kind: bytes, body: bytes, versions: Versions) -> tuple[int, bytes]:
     """
-    The version to speak, and the other's nonce.
+    Read an opening: the version to speak, and the other's nonce.
     """
     _raise_refusal(body)
     try:
         found, magic, low, high, nonce = _OPENING.unpack(body)
     except error:
-        raise Refused("it does not speak this protocol") from None
+        raise HandshakeRefused("it does not speak this protocol") from None
     if found != kind or magic != _MAGIC:
-        raise Refused("it does not speak this protocol")
+        raise HandshakeRefused("it does not speak this protocol")
     version = min(high, versions[1])
     if version < max(low, versions[0]):
         raise _refusal(
@@ -211,10 +212,11 @@ def _prove(
     seen: bytes = b"",
 ) -> bytes:
     """
-    A statement of who talks to whom, with a proof of having the secret.
+    A statement of both names, this node's incarnation, seat and format, with a proof of
+    having the secret.
 
     @param so_far: both openings.
-    @param seen: what was sent after them.
+    @param seen: the bytes that were sent after them.
     """
     statement = kind + _text(me.name) + bytes.fromhex(me.incarnation)
     if version > 1:
@@ -229,7 +231,9 @@ def _check(
     secret: bytes, kind: bytes, version: int, so_far: bytes, body: bytes, *, seen: bytes = b""
 ) -> tuple[Identity, str]:
     """
-    Who has made a statement to whom, once it is proven.
+    Verify a statement.
+
+    @return: the identity of the node that made it, and the name of the node that it is for.
     """
     _raise_refusal(body)
     statement, proof = body[:-MAC_SIZE], body[-MAC_SIZE:]
@@ -252,7 +256,9 @@ def _check(
         if rest or len(incarnation) != 16:
             raise ValueError(rest)
     except (ValueError, error):
-        raise Refused("it does not speak this protocol, though it has the secret") from None
+        raise HandshakeRefused(
+            "it does not speak this protocol, though it has the secret"
+        ) from None
     return Identity(name, incarnation.hex(), seat, format), other
 
 
@@ -293,17 +299,18 @@ def _derive(secret: bytes, purpose: bytes, transcript: bytes, side: bytes) -> by
     return hmac.digest(extracted, side + b"\x01", "sha256")
 
 
-def _refusal(reason: str) -> Refused:
+def _refusal(reason: str) -> HandshakeRefused:
     """
-    A refusal of which the other side is told.
+    A refusal that is sent to the other side.
     """
-    return Refused(reason, b"X" + reason.encode()[:_LONGEST_REASON])
+    return HandshakeRefused(reason, b"X" + reason.encode()[:_LONGEST_REASON])
 
 
 def _raise_refusal(body: bytes) -> None:
     """
-    If the other side refuses, so does this one. Anybody could have said it, so it is
-    shown as what it is: somebody's words.
+    Refuse if the other side does. Anybody could have sent its reason, so it is quoted.
     """
     if body[:1] == b"X":
-        raise Refused(f"it refuses: {body[1 : 1 + _LONGEST_REASON].decode(errors='replace')!a}")
+        raise HandshakeRefused(
+            f"it refuses: {body[1 : 1 + _LONGEST_REASON].decode(errors='replace')!a}"
+        )

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from enum import Enum
 from typing import Any, Final
 
 from twisted.internet.interfaces import IPushProducer, IReactorTime
@@ -17,40 +18,60 @@ from alacrity.cluster.wire.frames import (
     LONGEST_PAYLOAD,
     MAC_SIZE,
     FrameError,
+    FrameSplitter,
     Opener,
     Sealer,
-    Splitter,
-    plain,
+    handshake_frame,
 )
-from alacrity.cluster.wire.handshake import Handshake, Refused, Session
+from alacrity.cluster.wire.handshake import Handshake, HandshakeRefused, Session
 
-HANDSHAKE: Final = 3.0
+HANDSHAKE_TIMEOUT: Final = 3.0
 """Seconds that a handshake may take."""
 
-IDLE: Final = 1.5
-"""Seconds without a byte from the peer, after which it is not there any more."""
+IDLE_TIMEOUT: Final = 1.5
+"""Seconds without a byte from the peer, after which the connection is given up."""
 
 KEEP_ALIVE: Final = 0.4
 """Seconds without a frame to the peer, after which an empty one is sent."""
 
-FRAME: Final = 10.0
+FRAME_TIMEOUT: Final = 10.0
 """Seconds in which a frame is to be complete, once it has begun."""
+
+STABLE_AFTER: Final = 2.0
+"""Seconds after which a connection is not one that breaks again and again."""
 
 MOST_UNSENT: Final = 16 << 20
 """Bytes that wait for a peer that does not read, before it is given up."""
 
 
+class LinkPhase(Enum):
+    """
+    The life of a link.
+    """
+
+    NEW = "new"
+    """There is no connection yet."""
+    HANDSHAKE = "handshake"
+    """The two nodes prove who they are."""
+    ESTABLISHED = "established"
+    """Payloads go both ways."""
+    CLOSING = "closing"
+    """Nothing more is sent or told; what was written may be on its way."""
+    CLOSED = "closed"
+    """The connection is over."""
+
+
 @implementer(IPushProducer)
 class Link(Protocol):
     """
-    What is received is told in the order in which it was sent, each payload once, and
-    nothing after L{close}.
+    A connection that gives on each received payload once, in the order in which they were
+    sent, and nothing after L{close}.
 
+    @ivar phase: where it is in its life.
+    @ivar target: the name of the node that it is made to; L{None}: it came in.
     @ivar session: L{None} until the handshake is done.
-    @ivar closed: whether nothing more is sent or told.
-    @ivar begun: when it was made, by the clock.
-    @ivar heard: when a byte last came in, by the clock.
-    @ivar spoke: whether one ever came.
+    @ivar started: when the connection was made, by the clock.
+    @ivar last_received: when a byte last came in, by the clock.
     @ivar host: the other end's address, for messages.
     """
 
@@ -63,94 +84,121 @@ class Link(Protocol):
         on_session: Callable[[Link, Session], None],
         on_payload: Callable[[Link, bytes], None],
         on_lost: Callable[[Link, str | None], None],
+        target: str | None = None,
     ) -> None:
         """
         @param on_session: called once both sides know each other.
-        @param on_payload: called with each that comes, but not with empty ones.
+        @param on_payload: called with each payload that comes, but not with empty ones.
         @param on_lost: called once, when the connection is over, with why this side or
             the other refuses to talk; L{None}: it does not, the connection just broke.
         """
+        self.phase = LinkPhase.NEW
+        self.target = target
+        self.session: Session | None = None
+        self.host = "?"
+        self.started = self.last_received = self._last_sent = clock.seconds()
         self._clock = clock
         self._handshake = handshake
         self._on_session = on_session
         self._on_payload = on_payload
         self._on_lost = on_lost
-        self._splitter = Splitter()
+        self._splitter = FrameSplitter()
         self._sealer: Sealer | None = None
         self._opener: Opener | None = None
+        self._received_any = False
+        self._frame_began: float | None = None
         self._unsent: deque[bytes] = deque()
         self._unsent_bytes = 0
         self._paused = False
-        self._reason: str | None = None
-        self.begun = self.heard = self._told = clock.seconds()
-        self._frame_begun: float | None = None
-        self.session: Session | None = None
-        self.spoke = False
-        self.closed = False
-        self.host = "?"
+        self._fault: str | None = None
+
+    def __repr__(self) -> str:
+        direction = "from" if self.target is None else f"to {self.target} at"
+        return f"<Link {direction} {self.host}: {self.phase.value}>"
+
+    @property
+    def outgoing(self) -> bool:
+        """
+        Whether this node has made the connection.
+        """
+        return self.target is not None
+
+    @property
+    def closed(self) -> bool:
+        """
+        Whether nothing more is sent or told.
+        """
+        return self.phase in {LinkPhase.CLOSING, LinkPhase.CLOSED}
+
+    @property
+    def peer(self) -> str | None:
+        """
+        The name of the other node, proven or supposed; L{None}: it is unknown.
+        """
+        return self.target if self.session is None else self.session.peer.name
 
     # From the transport
 
     def connectionMade(self) -> None:
+        if self.phase is LinkPhase.NEW:
+            self.phase = LinkPhase.HANDSHAKE
         transport = self.transport
-        self.begun = self.heard = self._clock.seconds()
+        self.started = self.last_received = self._clock.seconds()
         self.host = str(getattr(transport.getPeer(), "host", "?"))
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
         transport.registerProducer(self, True)
         opening = next(self._handshake)
         if opening:
-            transport.write(plain(opening))
+            transport.write(handshake_frame(opening))
 
     def dataReceived(self, data: bytes) -> None:
         if self.closed:
             return
-        self.spoke = True
-        self.heard = self._clock.seconds()
+        self._received_any = True
+        self.last_received = self._clock.seconds()
         splitter = self._splitter
         splitter.add(data)
         try:
-            while not self.closed and (body := splitter.next()) is not None:
-                self._frame_begun = None
+            while not self.closed and (body := splitter.take_body()) is not None:
+                self._frame_began = None
                 if self._opener is None:
-                    self._shake(body)
+                    self._continue_handshake(body)
                 elif payload := self._opener.open(body):
                     self._on_payload(self, payload)
         except FrameError as error:
-            what = str(error)
-            self.refuse(what if self.session else f"it does not speak this protocol: {what}")
-        except Refused as refused:
+            fault = str(error)
+            self.fail(fault if self.session else f"it does not speak this protocol: {fault}")
+        except HandshakeRefused as refused:
             if refused.answer is not None:
-                self.transport.write(plain(refused.answer))
-            self.refuse(str(refused), politely=refused.answer is not None)
+                self.transport.write(handshake_frame(refused.answer))
+            self.fail(str(refused), flush=refused.answer is not None)
         if not splitter.partial:
-            self._frame_begun = None
-        elif self._frame_begun is None:
-            self._frame_begun = self.heard
+            self._frame_began = None
+        elif self._frame_began is None:
+            self._frame_began = self.last_received
 
-    def _shake(self, body: bytes) -> None:
-        """
-        Go on with the handshake.
-        """
+    def _continue_handshake(self, body: bytes) -> None:
         try:
             answer = self._handshake.send(body)
         except StopIteration as stop:
             session: Session = stop.value
         else:
-            self.transport.write(plain(answer))
+            self.transport.write(handshake_frame(answer))
             return
-        self._splitter.longest = LONGEST_PAYLOAD + MAC_SIZE
+        self.phase = LinkPhase.ESTABLISHED
+        self._splitter.set_longest(LONGEST_PAYLOAD + MAC_SIZE)
         self._sealer = Sealer(session.send_key)
         self._opener = Opener(session.receive_key)
         self.session = session
         if session.answer:
-            self._write(plain(session.answer))
+            self._write(handshake_frame(session.answer))
         self._on_session(self, session)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._close()
+        self._end(LinkPhase.CLOSED)
         self._handshake.close()
-        self._on_lost(self, self._reason)
+        self._on_lost(self, self._fault)
 
     # To the transport
 
@@ -160,20 +208,21 @@ class Link(Protocol):
 
         @return: whether the link takes it. That says nothing of the peer.
         """
-        if self.closed or self._sealer is None:
+        if self.phase is not LinkPhase.ESTABLISHED:
             return False
+        assert self._sealer is not None
         self._write(self._sealer.seal(payload))
         return not self.closed
 
     def _write(self, data: bytes) -> None:
-        self._told = self._clock.seconds()
+        self._last_sent = self._clock.seconds()
         if not self._paused:
             self.transport.write(data)
             return
         self._unsent.append(data)
         self._unsent_bytes += len(data)
         if self._unsent_bytes > MOST_UNSENT:
-            self.refuse("it does not read what is sent to it")
+            self.fail("it does not read what is sent to it")
 
     def pauseProducing(self) -> None:
         self._paused = True
@@ -188,24 +237,26 @@ class Link(Protocol):
     def stopProducing(self) -> None:
         """The connection is over; L{connectionLost} follows."""
 
-    def refuse(self, reason: str, *, politely: bool = False) -> None:
+    def fail(self, reason: str, *, flush: bool = False) -> None:
         """
-        End it for a reason that is worth a complaint.
+        End it for a reason that is worth a warning.
 
-        @param politely: whether what was written is to arrive.
+        @param flush: whether the bytes that were written are to arrive.
         """
         if not self.closed:
-            self._reason = reason
-            self.close(politely=politely)
+            self._fault = reason
+            self.close(flush=flush)
 
-    def close(self, *, politely: bool = False) -> None:
+    def close(self, *, flush: bool = False) -> None:
         """
         End it. Nothing is told from now on.
+
+        @param flush: whether the bytes that were written are to arrive.
         """
         if self.closed:
             return
-        self._close()
-        if politely:
+        self._end(LinkPhase.CLOSING)
+        if flush:
             self.transport.unregisterProducer()
             self.transport.loseConnection()
         else:
@@ -213,49 +264,51 @@ class Link(Protocol):
 
     def abort(self) -> None:
         """
-        End it at once, also if it is closed and waits for its last words to arrive. Nothing
+        End it at once, also if it is closing and waits for its last bytes to arrive. Nothing
         is told from now on.
         """
-        self._close()
+        self._end(LinkPhase.CLOSING)
         if self.transport is not None:
             self.transport.abortConnection()
 
-    def _close(self) -> None:
-        self.closed = True
+    def _end(self, phase: LinkPhase) -> None:
+        if self.phase is not LinkPhase.CLOSED:
+            self.phase = phase
         self._unsent.clear()
         self._unsent_bytes = 0
 
     # From the clock
 
-    def excuse(self, seconds: float) -> None:
+    def extend_deadlines(self, seconds: float) -> None:
         """
-        Let some time not count as the peer's silence.
+        Give the peer more time: this process did not run, and could not hear it.
         """
         now = self._clock.seconds()
-        self.heard = min(now, self.heard + seconds)
-        self.begun = min(now, self.begun + seconds)
-        if self._frame_begun is not None:
-            self._frame_begun = min(now, self._frame_begun + seconds)
+        self.last_received = min(now, self.last_received + seconds)
+        self.started = min(now, self.started + seconds)
+        if self._frame_began is not None:
+            self._frame_began = min(now, self._frame_began + seconds)
 
-    def look_at_clock(self) -> None:
+    def check_deadlines(self) -> None:
         """
-        See whether the peer is late, or wants to hear something. Called several times
-        a second.
+        Give a late peer up, and send a frame if it is time. To be called several times a
+        second.
         """
         now = self._clock.seconds()
         if self.closed:
-            # Its last words do not arrive.
-            if now - max(self.heard, self._told, self.begun) > HANDSHAKE:
+            # Its last bytes do not arrive.
+            if now - max(self.last_received, self._last_sent, self.started) > HANDSHAKE_TIMEOUT:
                 self.abort()
         elif self.session is None:
-            if now - self.begun > HANDSHAKE:
-                if self.spoke:
-                    self.refuse(f"it does not finish the handshake in {HANDSHAKE:g} seconds")
-                else:
-                    self.close()
-        elif now - self.heard > IDLE:
+            if now - self.started <= HANDSHAKE_TIMEOUT:
+                return
+            if self._received_any:
+                self.fail(f"it does not finish the handshake in {HANDSHAKE_TIMEOUT:g} seconds")
+            else:
+                self.close()
+        elif now - self.last_received > IDLE_TIMEOUT:
             self.close()
-        elif self._frame_begun is not None and now - self._frame_begun > FRAME:
-            self.refuse(f"it does not finish a frame in {FRAME:g} seconds")
-        elif now - self._told > KEEP_ALIVE:
+        elif self._frame_began is not None and now - self._frame_began > FRAME_TIMEOUT:
+            self.fail(f"it does not finish a frame in {FRAME_TIMEOUT:g} seconds")
+        elif now - self._last_sent > KEEP_ALIVE:
             self.send(b"")

@@ -12,10 +12,10 @@ from alacrity.cluster.wire.frames import (
     LONGEST_PAYLOAD,
     MAC_SIZE,
     FrameError,
+    FrameSplitter,
     Opener,
     Sealer,
-    Splitter,
-    plain,
+    handshake_frame,
 )
 
 KEY = b"k" * 32
@@ -26,14 +26,14 @@ def opened(data: bytes, key: bytes = KEY, piece: int = 0) -> tuple[list[bytes], 
     """
     The payloads in what comes in, and whether it was refused at some point.
     """
-    splitter = Splitter(LONGEST_PAYLOAD + MAC_SIZE)
+    splitter = FrameSplitter(LONGEST_PAYLOAD + MAC_SIZE)
     opener = Opener(key)
     payloads = []
     size = piece or max(1, len(data))
     try:
         for start in range(0, len(data), size):
             splitter.add(data[start : start + size])
-            while (body := splitter.next()) is not None:
+            while (body := splitter.take_body()) is not None:
                 payloads.append(opener.open(body))
     except FrameError:
         return payloads, True
@@ -98,16 +98,16 @@ class FramesTests(SynchronousTestCase):
         A body that is shorter than a MAC.
         """
         for length in range(MAC_SIZE):
-            self.assertEqual(opened(plain(bytes(length))), ([], True))
+            self.assertEqual(opened(handshake_frame(bytes(length))), ([], True))
 
     def test_too_long(self) -> None:
         """
         A length that is too great is refused before anything is kept for it.
         """
-        splitter = Splitter()
+        splitter = FrameSplitter()
         splitter.add((1025).to_bytes(4))
         with self.assertRaises(FrameError) as caught:
-            splitter.next()
+            splitter.take_body()
         self.assertEqual(str(caught.exception), "a frame of more than 1024 bytes")
 
     def test_too_long_is_one_fault(self) -> None:
@@ -116,10 +116,10 @@ class FramesTests(SynchronousTestCase):
         """
         faults = set()
         for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 4, b"\x16\x03\x01\x02"):
-            splitter = Splitter()
+            splitter = FrameSplitter()
             splitter.add(garbage)
             with self.assertRaises(FrameError) as caught:
-                splitter.next()
+                splitter.take_body()
             faults.add(str(caught.exception))
         self.assertEqual(len(faults), 1)
 
@@ -129,11 +129,11 @@ class FramesTests(SynchronousTestCase):
         self.assertEqual(opened(Sealer(KEY).seal(payload + b"x")), ([], True))
 
     def test_partial(self) -> None:
-        splitter = Splitter()
+        splitter = FrameSplitter()
         self.assertFalse(splitter.partial)
-        splitter.add(plain(b"body")[:-1])
-        self.assertIsNone(splitter.next())
+        splitter.add(handshake_frame(b"body")[:-1])
+        self.assertIsNone(splitter.take_body())
         self.assertTrue(splitter.partial)
         splitter.add(b"y")
-        self.assertEqual(splitter.next(), b"body")
+        self.assertEqual(splitter.take_body(), b"body")
         self.assertFalse(splitter.partial)

@@ -12,10 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from alacrity.cluster.wire.frames import LONGEST_HANDSHAKE
 from alacrity.cluster.wire.handshake import (
     VERSIONS,
-    Accept,
+    AdmissionCheck,
     Handshake,
+    HandshakeRefused,
     Identity,
-    Refused,
     Session,
     Versions,
     initiate,
@@ -55,7 +55,7 @@ class Side:
             assert self.session is not None
             if self.session.answer:
                 self.said.append(self.session.answer)
-        except Refused as refused:
+        except HandshakeRefused as refused:
             self.refused = str(refused)
             if refused.answer is not None:
                 self.said.append(refused.answer)
@@ -65,7 +65,7 @@ def initiator(
     secret: bytes = SECRET,
     me: Identity = B,
     target: str = "a",
-    accept: Accept = everybody,
+    accept: AdmissionCheck = everybody,
     nonce: bytes = b"1" * 32,
     versions: Versions = VERSIONS,
 ) -> Side:
@@ -75,7 +75,7 @@ def initiator(
 def responder(
     secret: bytes = SECRET,
     me: Identity = A,
-    accept: Accept = everybody,
+    accept: AdmissionCheck = everybody,
     nonce: bytes = b"2" * 32,
     versions: Versions = VERSIONS,
 ) -> Side:

@@ -14,16 +14,23 @@ from pysyncobj.node import Node
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
-from twisted.logger import Logger, LogLevel, capturedLogs, formatEvent
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import Storage
-from alacrity.cluster.wire.complaints import MOST, PERIOD, REMEMBERED, Complaints
+from alacrity.cluster.wire.admission import PeerAdmission
+from alacrity.cluster.wire.connections import MOST_UNPROVEN
 from alacrity.cluster.wire.frames import LONGEST_PAYLOAD
 from alacrity.cluster.wire.handshake import NONCE_SIZE, Identity, respond
-from alacrity.cluster.wire.link import FRAME, HANDSHAKE, IDLE, MOST_UNSENT
-from alacrity.cluster.wire.transport import MOST_UNKNOWN, Acquaintances, PeerTransport
+from alacrity.cluster.wire.link import (
+    FRAME_TIMEOUT,
+    HANDSHAKE_TIMEOUT,
+    IDLE_TIMEOUT,
+    MOST_UNSENT,
+    Link,
+)
+from alacrity.cluster.wire.transport import PeerTransport
 from tests.support.fake_files import FakeFiles
 from tests.support.fake_network import FakeNetwork, FakeTransport
 
@@ -61,7 +68,7 @@ class Peer:
             Member(name, f"{self.host}:{PORT}"),
             lambda: Identity(name, incarnation or self.storage.incarnation),
             secret,
-            Acquaintances(
+            PeerAdmission(
                 lambda n: (
                     None
                     if n in self.strangers
@@ -89,6 +96,21 @@ class Peer:
 
     def send(self, name: str, message: Any) -> bool:
         return bool(self.transport.send(Node(name), message))
+
+    @property
+    def links(self) -> dict[Link, None]:
+        """
+        All its connections.
+        """
+        return self.transport._connections._links.open
+
+    def link(self, name: str) -> Link:
+        """
+        The connection in use with another node.
+        """
+        link = self.transport._connections._links.in_use(name)
+        assert link is not None
+        return link
 
     def messages(self) -> list[Any]:
         return [message for who, message in self.told if who not in "+-"]
@@ -228,7 +250,7 @@ class PairTests(Base):
             a, b = self.pair()
             for here, there in cut:
                 self.network.cut(here, there)
-            self.run_for(IDLE + 0.3)
+            self.run_for(IDLE_TIMEOUT + 0.3)
             deaf = b if cut[0][0] == "a" else a
             self.assertEqual(deaf.told, [("-", {"a": "b", "b": "a"}[deaf.name])])
             for here, there in cut:
@@ -402,7 +424,7 @@ class PairTests(Base):
             self.setUp()
             a, b = self.pair()
             with capturedLogs() as logs:
-                a.transport._links["b"].send(payload)
+                a.link("b").send(payload)
                 self.run_for(0.05)
             self.assertEqual(b.told, [("-", "a")])
             self.assertIn("a message that is none", "".join(map(formatEvent, logs)))
@@ -453,14 +475,14 @@ class PairTests(Base):
         a.send("b", {"n": 2})
         self.run_for(0.05)
         self.network.tap = lambda here, there, data: data
-        b.transport._links["a"].dataReceived(b"".join(frames))
+        b.link("a").dataReceived(b"".join(frames))
         self.assertEqual(heard, [{"n": 1}])
 
     def test_drop_node_in_handshake(self) -> None:
         a, b = self.peer("a", "b").start(), self.peer("b", "a").start()
         self.run_for(0.01)
         self.clock.advance(0)
-        while not b.transport._open:
+        while not b.links:
             self.clock.advance(0.0001)
         b.transport.dropNode(Node("a"))
         b.strangers.add("a")
@@ -508,7 +530,7 @@ class PairTests(Base):
         self.successResultOf(stopped)
         self.assertEqual(a.told, [("b", {"last": "words"}), ("-", "b")])
         self.assertNotIn(("b", PORT), self.network.listening)
-        a.transport.destroy()
+        a.transport.stop()
         self.run_for(0.1)
         self.assertEqual(self.network.connections, [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -619,7 +641,7 @@ class FaultTests(Base):
             raise ValueError("negative file descriptor")
 
         for method in methods:
-            setattr(self.a.transport._links["b"].transport, method, fail)
+            setattr(self.a.link("b").transport, method, fail)
 
     def assert_well(self) -> None:
         """
@@ -629,25 +651,25 @@ class FaultTests(Base):
         self.assertGreaterEqual(len(errors), 1)
         self.run_for(3)
         self.assertEqual(self.a.told, [("-", "b"), ("+", "b")])
-        self.assertEqual(len(self.a.transport._open), 2)
+        self.assertEqual(len(self.a.links), 2)
         self.assertTrue(self.a.send("b", {"n": 1}))
-        self.run_for(IDLE * 3)
+        self.run_for(IDLE_TIMEOUT * 3)
         # Keep-alives go out, and who is silent is found out.
         self.assertEqual(self.a.told, [("-", "b"), ("+", "b")])
         self.network.cut("c", "a")
-        self.run_for(IDLE + 0.5)
+        self.run_for(IDLE_TIMEOUT + 0.5)
         self.assertEqual(self.a.told[2:], [("-", "c")])
         self.assertEqual(self.flushLoggedErrors(ValueError), [])
 
     def test_keep_alive(self) -> None:
         self.break_link("write")
-        self.run_for(IDLE)
+        self.run_for(IDLE_TIMEOUT)
         self.assert_well()
 
     def test_idle(self) -> None:
         self.break_link("abortConnection", "write", "loseConnection")
         self.network.cut("b", "a")
-        self.run_for(IDLE + 0.5)
+        self.run_for(IDLE_TIMEOUT + 0.5)
         self.network.mend("b", "a")
         self.assert_well()
 
@@ -664,7 +686,7 @@ class FaultTests(Base):
         self.a.transport.dropNode(Node("b"))
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
         self.assertEqual(self.a.told, [("-", "b")])
-        self.assertEqual(len(self.a.transport._open), 1)
+        self.assertEqual(len(self.a.links), 1)
         self.a.add("b")
         # The other side has a connection still, until it hears nothing on it.
         self.run_for(3)
@@ -679,21 +701,21 @@ class FaultTests(Base):
         stopped = self.a.transport.stop()
         self.run_for(1.5)
         self.successResultOf(stopped)
-        self.assertEqual(self.a.transport._open, {})
+        self.assertEqual(self.a.links, {})
         self.assertGreaterEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     def test_built_and_never_connected(self) -> None:
         """
         A link without a transport is given up when its handshake is late.
         """
-        link = self.a.transport._link(
+        link = self.a.transport._connections._link(
             respond(SECRET, Identity("a", "1" * 32), lambda peer: None, bytes(NONCE_SIZE)), None
         )
-        self.run_for(HANDSHAKE + 0.5)
+        self.run_for(HANDSHAKE_TIMEOUT + 0.5)
         self.assertTrue(link.closed)
         self.a.told.clear()
         self.network.cut("c", "a")
-        self.run_for(IDLE + 0.5)
+        self.run_for(IDLE_TIMEOUT + 0.5)
         self.assertEqual(self.a.told, [("-", "c")])
 
 
@@ -714,7 +736,7 @@ class StallTests(Base):
                 self.clock.advance(stalled)
                 self.assertEqual(a.told, [] if stays else [("-", "b")])
                 # If there is nothing to read, it is silence.
-                self.run_for(IDLE + 0.5)
+                self.run_for(IDLE_TIMEOUT + 0.5)
                 self.assertEqual(a.told[0], ("-", "b"))
 
 
@@ -821,9 +843,10 @@ class WhoConnectsTests(Base):
         def a_connects() -> None:
             # It need not wait, to have it meet the other.
             a.add("b")
-            dialer = a.transport._dialers["b"]
-            assert dialer._later is not None
-            dialer._later.cancel()
+            dialer = a.transport._connections._dialers.get("b")
+            assert dialer is not None
+            assert dialer._retry is not None
+            dialer._retry.cancel()
             dialer.dial()
 
         turns = [a_connects, lambda: b.add("a")]
@@ -859,8 +882,8 @@ class WhoConnectsTests(Base):
         self.run_for(3)
         self.assertEqual(a.told, [("+", "b"), ("-", "b"), ("+", "b")])
         self.assertEqual(b.told, [("+", "a")])
-        self.assertEqual(list(b.transport._open.values()), ["a"])
-        self.assertEqual(list(a.transport._open.values()), [None])
+        self.assertEqual([link.target for link in b.links], ["a"])
+        self.assertEqual([link.target for link in a.links], [None])
 
     @settings(max_examples=80, deadline=None)
     @given(st.integers(0, 1 << 30))
@@ -1045,14 +1068,14 @@ class StrangerTests(Base):
             self.run_for(wait)
         self.assertTrue(stranger.lost)
         self.assertEqual(self.a.told, [])
-        self.assertEqual(self.a.transport._open, {})
+        self.assertEqual(self.a.links, {})
         return [formatEvent(e) for e in logs]
 
     def test_scanner(self) -> None:
         """
         It connects and says nothing: not worth a line.
         """
-        self.assertEqual(self.after(b"", HANDSHAKE + 0.3), [])
+        self.assertEqual(self.after(b"", HANDSHAKE_TIMEOUT + 0.3), [])
 
     def test_goes_away(self) -> None:
         with capturedLogs() as logs:
@@ -1061,7 +1084,7 @@ class StrangerTests(Base):
             stranger.transport.loseConnection()
             self.run_for(0.1)
         self.assertEqual(logs, [])
-        self.assertEqual(self.a.transport._open, {})
+        self.assertEqual(self.a.links, {})
 
     def test_http(self) -> None:
         [text] = self.after(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -1069,7 +1092,7 @@ class StrangerTests(Base):
         self.assertEqual(self.after(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"), [])
 
     def test_half_a_frame(self) -> None:
-        [text] = self.after(b"\0\0\0\x30H", HANDSHAKE + 0.3)
+        [text] = self.after(b"\0\0\0\x30H", HANDSHAKE_TIMEOUT + 0.3)
         self.assertIn("does not finish the handshake in 3 seconds", text)
 
     def test_trickle(self) -> None:
@@ -1088,8 +1111,8 @@ class StrangerTests(Base):
         """
         The number of strangers at once is bounded, and a member gets in still.
         """
-        strangers = [self.connect(here=f"host{n}") for n in range(MOST_UNKNOWN + 30)]
-        self.assertEqual(len(self.a.transport._open), MOST_UNKNOWN)
+        strangers = [self.connect(here=f"host{n}") for n in range(MOST_UNPROVEN + 30)]
+        self.assertEqual(len(self.a.links), MOST_UNPROVEN)
         self.assertTrue(strangers[0].lost)
         self.assertFalse(strangers[-1].lost)
         self.peer("b", "a").start()
@@ -1105,7 +1128,7 @@ class StrangerTests(Base):
             assert stranger.transport is not None
             for piece in pieces:
                 stranger.transport.write(len(piece).to_bytes(4) + piece if framed else piece)
-            self.run_for(HANDSHAKE + 0.5)
+            self.run_for(HANDSHAKE_TIMEOUT + 0.5)
         self.assertTrue(stranger.lost)
         self.assertEqual(self.a.told, [])
 
@@ -1181,7 +1204,7 @@ class StrangerTests(Base):
         own: list[bytes] = []
 
         def reflect(end: FakeTransport, data: bytes) -> bytes:
-            link = self.a.transport._links["b"]
+            link = self.a.link("b")
             assert link._sealer is not None
             own.append(link._sealer.seal(b"\x80"))
             return own[0]
@@ -1194,117 +1217,10 @@ class StrangerTests(Base):
         """
         b = self.peer("b", "a").start()
         self.run_for(0.5)
-        transport = b.transport._links["a"].transport
+        transport = b.link("a").transport
         transport.write((1 << 20).to_bytes(4))
         with capturedLogs() as logs:
-            for _ in range(int(FRAME) + 1):
+            for _ in range(int(FRAME_TIMEOUT) + 1):
                 transport.write(b"x")
                 self.run_for(1)
         self.assertIn("does not finish a frame", "".join(map(formatEvent, logs)))
-
-
-class ComplaintsTests(SynchronousTestCase):
-    """
-    L{Complaints}.
-    """
-
-    def test_bounded(self) -> None:
-        """
-        Strangers from everywhere fill neither the memory nor the log.
-        """
-        clock = Clock()
-        complaints = Complaints(Logger(), clock)
-        with capturedLogs() as logs:
-            for n in range(2000):
-                complaints.complain(f"host{n}", "reason")
-        self.assertEqual(len(logs), MOST + 1)
-        for n in range(REMEMBERED):
-            clock.advance(PERIOD)
-            complaints.complain(f"later{n}", "reason")
-        self.assertEqual(len(complaints._made), REMEMBERED)
-        clock.advance(PERIOD)
-        with capturedLogs() as logs:
-            complaints.complain("another", "reason")
-            complaints.complain("another", "reason")
-            complaints.settled("another")
-            complaints.complain("another", "reason")
-        self.assertEqual([formatEvent(e) for e in logs], ["another: reason"] * 2)
-
-    def test_lost_in_the_crowd(self) -> None:
-        """
-        What is not logged because strangers have said too much, is logged once they are
-        quiet, should it come again.
-        """
-        clock = Clock()
-        complaints = Complaints(Logger(), clock)
-        with capturedLogs() as logs:
-            for n in range(MOST + 1):
-                complaints.complain(f"stranger{n}", "reason")
-            complaints.complain("a member", "it has another secret")
-        self.assertEqual(len(logs), MOST + 1)
-        clock.advance(PERIOD)
-        with capturedLogs() as logs:
-            complaints.complain("a member", "it has another secret")
-        self.assertEqual([formatEvent(e) for e in logs], ["a member: it has another secret"])
-
-
-class AcquaintancesTests(SynchronousTestCase):
-    """
-    L{Acquaintances}.
-    """
-
-    def test_forgotten(self) -> None:
-        """
-        A member that was removed and added again may come with an empty disk.
-        """
-        storage = Storage.open(FakeFiles())
-        acquaintances = Acquaintances(lambda name: Member(name, f"{name}:1"), storage)
-        self.assertIsNone(acquaintances(Identity("b", "1" * 32)))
-        self.assertIsNotNone(acquaintances(Identity("b", "2" * 32)))
-        storage.forget_peer("b")
-        self.assertIsNone(acquaintances(Identity("b", "2" * 32)))
-
-    def test_taken_in(self) -> None:
-        """
-        A member that was taken in is known by its entry; one that was taken in again
-        says so, to those that do not know yet.
-        """
-        storage = Storage.open(FakeFiles())
-        acquaintances = Acquaintances(lambda name: Member(name, "b:1", 7, "1" * 32, 3), storage)
-        self.assertIsNone(acquaintances(Identity("b", "1" * 32, (3, 7))))
-        self.assertIsNone(acquaintances(Identity("b", "1" * 32)))
-        for seat in ((0, 0), (3, 7), (2, 9)):
-            self.assertIsNotNone(acquaintances(Identity("b", "2" * 32, seat)))
-        for seat in ((3, 8), (4, 6)):
-            self.assertIsNone(acquaintances(Identity("b", "2" * 32, seat)))
-        self.assertEqual(storage.peers, {})
-
-    def test_not_remembered(self) -> None:
-        """
-        One that may be no member is let in under whatever incarnation.
-        """
-        storage = Storage.open(FakeFiles())
-        acquaintances = Acquaintances(lambda name: Member(name, ""), storage)
-        self.assertIsNone(acquaintances(Identity("b", "1" * 32)))
-        self.assertIsNone(acquaintances(Identity("b", "2" * 32)))
-        self.assertEqual(storage.peers, {})
-
-    def test_a_program_that_does_not_understand_the_log(self) -> None:
-        """
-        Once the log has what is new, whoever does not understand it is not let in, also
-        where nobody is known, and is remembered under no incarnation.
-        """
-        storage = Storage.open(FakeFiles())
-        formats = [1]
-        acquaintances = Acquaintances(lambda name: Member(name, "b:1"), storage, lambda: formats[0])
-        self.assertIsNone(acquaintances(Identity("b", "1" * 32, format=1)))
-        formats[0] = 2
-        self.assertEqual(
-            acquaintances(Identity("b", "1" * 32, format=1)),
-            "'b' understands commands up to version 1, and this cluster has had some of version 2: "
-            "upgrade its program",
-        )
-        self.assertIsNotNone(acquaintances(Identity("c", "3" * 32, format=1)))
-        self.assertNotIn("c", storage.peers)
-        for format in (2, 3):
-            self.assertIsNone(acquaintances(Identity("b", "1" * 32, format=format)))

@@ -1,0 +1,353 @@
+"""
+The connections of a node with the other members: one in use with each.
+
+Whoever is told of a node connects with it: of two nodes, that may be one alone. If both
+are, the one whose name is the greater does so at once, the other after a while without a
+connection. Should both have made one, that of the greater name stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from random import Random
+from typing import Any, Final, TypeAlias
+
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IReactorTime,
+    IStreamClientEndpoint,
+    IStreamServerEndpoint,
+)
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from alacrity.cluster.wire.addresses import split_address
+from alacrity.cluster.wire.credentials import Credentials
+from alacrity.cluster.wire.dialers import Dialers
+from alacrity.cluster.wire.duplicates import copy_refusal, older_stays
+from alacrity.cluster.wire.handshake import Handshake, Identity, Session
+from alacrity.cluster.wire.link import IDLE_TIMEOUT, STABLE_AFTER, Link
+from alacrity.cluster.wire.links import LinkTable
+from alacrity.cluster.wire.listener import LinkFactory, LinkListener
+from alacrity.cluster.wire.peer_warnings import PeerWarnings
+
+CONNECT_TIMEOUT: Final = 1.0
+"""Seconds that a connection may take to one address."""
+
+MOST_UNPROVEN: Final = 64
+"""Connections at once from somebody who has not proven anything. The oldest goes."""
+
+_FLUSH_TIMEOUT: Final = 1.0
+"""Seconds that a stop waits for the last bytes to arrive."""
+
+_CHECK_INTERVAL: Final = 0.2
+"""Seconds between two checks of the deadlines."""
+
+Connect: TypeAlias = Callable[[str, int, float], IStreamClientEndpoint]
+"""Makes the endpoint of a host and a port, given the seconds that it may take."""
+
+_log: Final = Logger()
+
+
+class Connections:
+    """
+    Connections with the other members of the cluster, made, accepted and made again.
+
+    @ivar started: whether it is started and not stopped.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        credentials: Credentials,
+        listen: Sequence[IStreamServerEndpoint],
+        connect: Connect,
+        clock: IReactorTime,
+        rng: Random,
+        on_connected: Callable[[str], object],
+        on_payload: Callable[[str, bytes], str | None],
+        on_disconnected: Callable[[str], object],
+    ) -> None:
+        """
+        @param name: of this node.
+        @param on_connected: called with the name of a node with which there is a connection.
+        @param on_payload: called with a name and a payload that came from there; returns
+            the reason to close the connection; L{None}: there is none.
+        @param on_disconnected: called with the name of a node with which there is none any
+            more.
+        """
+        self.started = False
+        self._name = name
+        self._credentials = credentials
+        self._connect = connect
+        self._clock = clock
+        self._on_connected = on_connected
+        self._on_payload = on_payload
+        self._on_disconnected = on_disconnected
+        self._addresses: dict[str, str] = {}
+        self._links = LinkTable()
+        self._listener = LinkListener(listen, self._incoming)
+        self._warnings = PeerWarnings(_log, clock)
+        self._dialers = Dialers(name, self._attempt, clock, rng, self._attempt_failed)
+        self._deadline_check = LoopingCall(self._check_deadlines)
+        self._deadline_check.clock = clock
+        self._checked_at = 0.0
+        # One start or stop at a time.
+        self._lock = DeferredLock()
+
+    @property
+    def ports(self) -> list[IListeningPort]:
+        """
+        The ports that it listens on, once it is started.
+        """
+        return self._listener.ports
+
+    def start(self) -> Deferred[None]:
+        """
+        Listen, and connect to all nodes that were added. A stop that is under way is
+        waited for.
+
+        @return: fails with L{CannotListenError
+            <twisted.internet.error.CannotListenError>}; nothing listens then.
+        """
+        return self._lock.run(lambda: Deferred.fromCoroutine(self._start()))
+
+    async def _start(self) -> None:
+        if self.started:
+            return
+        try:
+            await self._listener.start()
+        except Exception:
+            await self._stop()
+            raise
+        self.started = True
+        self._checked_at = self._clock.seconds()
+        self._deadline_check.start(_CHECK_INTERVAL, now=False)
+        for name in list(self._addresses):
+            self._dialers.start(name, connected=self.connected(name))
+
+    def stop(self) -> Deferred[None]:
+        """
+        Listen no more, and close all connections; L{start} begins anew.
+
+        @return: fires once all is closed.
+        """
+        self.started = False
+        return self._lock.run(lambda: Deferred.fromCoroutine(self._stop()))
+
+    async def _stop(self) -> None:
+        self.started = False
+        self._dialers.stop_all()
+        await self._listener.stop()
+        for link in list(self._links.open):
+            self._guarded(link, partial(link.close, flush=link.session is not None))
+        if self._links.open:
+            # A peer that does not read is not waited for.
+            abort = self._clock.callLater(_FLUSH_TIMEOUT, self._abort_all)
+            await self._links.when_empty()
+            if abort.active():
+                abort.cancel()
+        if self._deadline_check.running:
+            self._deadline_check.stop()
+
+    def _abort_all(self) -> None:
+        for link in list(self._links.open):
+            self._guarded(link, link.abort)
+
+    def last_contact(self, name: str) -> float | None:
+        """
+        Seconds since a member was last heard; L{None}: it never was.
+        """
+        received = self._links.last_received(name)
+        return None if received is None else self._clock.seconds() - received
+
+    def connected(self, name: str) -> bool:
+        """
+        Whether there is a connection with a member.
+        """
+        return self._links.in_use(name) is not None
+
+    def add(self, name: str, address: str) -> None:
+        """
+        See that there is a connection with a node.
+        """
+        self._addresses[name] = address
+        link = self._links.in_use(name)
+        if link is not None and link.session is not None:
+            # It was let in when less was known of it.
+            reason = self._credentials.accept(link.session.peer)
+            if reason is not None:
+                self._guarded(link, partial(link.fail, reason))
+        if self.started:
+            self._dialers.start(name, connected=self.connected(name))
+
+    def drop(self, name: str) -> None:
+        """
+        Close the connection with a node, and make none any more. What was sent to it
+        arrives: that may be the news that it is removed.
+        """
+        self._addresses.pop(name, None)
+        self._links.forget(name)
+        self._dialers.stop(name)
+        link = self._links.in_use(name)
+        if link is not None:
+            self._disuse(link)
+            self._guarded(link, partial(link.close, flush=True))
+        for other in self._links.made_to(name):
+            if other is not link:
+                self._guarded(other, other.close)
+
+    def send(self, name: str, payload: bytes) -> bool:
+        """
+        Send a payload to a node.
+
+        @return: whether there is a connection that takes it.
+        """
+        link = self._links.in_use(name)
+        return link is not None and bool(self._guarded(link, partial(link.send, payload)))
+
+    # New connections
+
+    def _incoming(self) -> Link:
+        unproven = self._links.unproven()
+        if len(unproven) >= MOST_UNPROVEN:
+            self._guarded(unproven[0], unproven[0].abort)
+
+        def accept(peer: Identity) -> str | None:
+            return copy_refusal(peer, self._links.in_use(peer.name), link, self._clock.seconds())
+
+        link = self._link(self._credentials.respond(accept), None)
+        return link
+
+    def _attempt(self, name: str) -> Deferred[Any]:
+        host, port = split_address(self._addresses[name])
+        handshake = self._credentials.initiate(name)
+        factory = LinkFactory(lambda: self._link(handshake, name))
+        attempt: Deferred[Any] = self._connect(host, port, CONNECT_TIMEOUT).connect(factory)
+        return attempt
+
+    def _attempt_failed(self, name: str, reason: str) -> None:
+        self._warnings.warn(self._label(name), f"cannot be reached: {reason}; trying on")
+
+    def _label(self, name: str) -> str:
+        """
+        A node's name for the log, with its address if that is known.
+        """
+        address = self._addresses.get(name)
+        return name if address is None or address == name else f"{name} ({address})"
+
+    def _link(self, handshake: Handshake, target: str | None) -> Link:
+        """
+        A new connection.
+
+        @param target: the node that it is made to; L{None}: it comes in.
+        """
+        link = Link(self._clock, handshake, self._proven, self._received, self._lost, target)
+        self._links.add(link)
+        return link
+
+    def _proven(self, link: Link, session: Session) -> None:
+        """
+        Use a connection whose handshake is done, unless an older one stays.
+        """
+        name = session.peer.name
+        older = self._links.in_use(name)
+        if older is not None:
+            greater = self._name > name
+            if older_stays(older, link, greater=greater, now=self._clock.seconds()):
+                link.close()
+                return
+            self._disuse(older)
+            self._guarded(older, older.close)
+        self._links.use(name, link)
+        self._dialers.pause(name)
+        # A handshake that is not done on this side, which began it, is not done on the
+        # other either.
+        for other in self._links.made_to(name):
+            if other.session is None:
+                self._guarded(other, other.close)
+        self._warnings.forget(self._label(name))
+        self._warnings.forget(link.host)
+        _log.info("connected with {name}", name=self._label(name))
+        self._on_connected(name)
+
+    # Connections in use
+
+    def _received(self, link: Link, payload: bytes) -> None:
+        assert link.session is not None
+        fault = self._on_payload(link.session.peer.name, payload)
+        if fault is not None:
+            link.fail(fault)
+
+    def _disuse(self, link: Link) -> None:
+        """
+        Use a connection no more, if it is in use.
+        """
+        if link.session is None:
+            return
+        name = link.session.peer.name
+        if self._links.in_use(name) is not link:
+            return
+        self._links.disuse(name, remember=name in self._addresses)
+        _log.info("the connection with {name} is gone", name=self._label(name))
+        self._on_disconnected(name)
+
+    def _lost(self, link: Link, reason: str | None) -> None:
+        """
+        Remove a connection that is over, and see that there is another.
+        """
+        if not self._links.remove(link):
+            return  # It was given up before.
+        self._disuse(link)
+        target = link.target
+        failed = target is not None and link.session is None and not self.connected(target)
+        if reason is None and failed and self.started:
+            reason = "the connection was closed before the handshake was done"
+        if reason is not None:
+            who = link.host if target is None else self._label(target)
+            self._warnings.warn(who, f"refused: {reason}")
+        if link.peer is not None:
+            self._connect_again(link.peer, link)
+
+    def _connect_again(self, name: str, lost: Link) -> None:
+        """
+        Connect to a node again, unless there is a connection, or will be.
+        """
+        dialer = self._dialers.get(name)
+        if dialer is None or self.connected(name):
+            return
+        if any(not link.closed for link in self._links.made_to(name)):
+            return
+        if lost.session is not None and self._clock.seconds() - lost.started >= STABLE_AFTER:
+            dialer.reset_wait()
+        dialer.dial_later()
+
+    def _check_deadlines(self) -> None:
+        now = self._clock.seconds()
+        stalled = now - self._checked_at - _CHECK_INTERVAL
+        self._checked_at = now
+        for link in list(self._links.open):
+            if stalled > _CHECK_INTERVAL:
+                # This process did not run. What was sent meanwhile is read next.
+                link.extend_deadlines(min(stalled, IDLE_TIMEOUT))
+            self._guarded(link, link.check_deadlines)
+
+    def _guarded(self, link: Link, act: Callable[[], Any]) -> Any:
+        """
+        Do something with one connection. If that raises, this connection is given up, and
+        all others go on.
+
+        @return: the result; L{None}, if it raised.
+        """
+        try:
+            return act()
+        except Exception:
+            _log.failure("the connection with {host} has failed, and is given up", host=link.host)
+        try:
+            link.abort()
+        except Exception:
+            _log.failure("the connection with {host} cannot be aborted", host=link.host)
+        self._lost(link, None)
+        return None

@@ -1,0 +1,47 @@
+"""
+Decisions about a second connection with the same node.
+"""
+
+from __future__ import annotations
+
+from alacrity.cluster.wire.handshake import Identity
+from alacrity.cluster.wire.link import IDLE_TIMEOUT, STABLE_AFTER, Link
+
+
+def older_stays(older: Link, newer: Link, *, greater: bool, now: float) -> bool:
+    """
+    Whether a connection stays though there is a newer one with the same node.
+
+    If the same side made both, it knows that the older one is dead. If each made
+    one, both come to the same decision: that of the greater name stays, whichever
+    they know of first.
+
+    @param greater: whether this node's name is the greater.
+    """
+    return (
+        older.outgoing != newer.outgoing
+        and older.outgoing == greater
+        and now - older.last_received <= IDLE_TIMEOUT
+    )
+
+
+def copy_refusal(peer: Identity, older: Link | None, newer: Link, now: float) -> str | None:
+    """
+    The reason to refuse a node that comes from another host than one that is connected, with
+    the same name and files: both would vote, and acknowledge what the other has not.
+
+    @param older: the connection with a node of that name; L{None}: there is none.
+    @return: L{None}: it may be the same node.
+    """
+    if older is None or older.session is None or older.host == newer.host:
+        return None
+    if older.session.peer.incarnation != peer.incarnation:
+        return None
+    # When both sides connect at once, a node with two addresses shows both.
+    crossed = older.outgoing and now - older.started < STABLE_AFTER
+    if crossed or now - older.last_received > IDLE_TIMEOUT:
+        return None
+    return (
+        f"{peer.name!a} is connected from {older.host} already, with the same files: "
+        f"one of the two is a copy, which must not run"
+    )

@@ -1,0 +1,37 @@
+"""
+The payload of a frame: a message of the engine's in msgpack.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+encode_message: Final = msgspec.msgpack.Encoder().encode
+"""Makes a payload of a message."""
+
+
+class MalformedMessage(Exception):
+    """
+    A payload is no message.
+    """
+
+
+def _no_extensions(code: int, data: memoryview) -> object:
+    raise ValueError(f"an extension of type {code}")
+
+
+_decoder: Final = msgspec.msgpack.Decoder(dict[str, Any], ext_hook=_no_extensions)
+
+
+def decode_message(payload: bytes) -> dict[str, Any]:
+    """
+    The message in a payload.
+
+    @raise MalformedMessage: there is none.
+    """
+    try:
+        return _decoder.decode(payload)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise MalformedMessage(str(error)) from error
