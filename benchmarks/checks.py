@@ -155,6 +155,7 @@ def measure(options: argparse.Namespace, addresses: list[Address]) -> None:
         Server,
         State,
         TcpCheck,
+        apply,
     )
 
     class Health(msgspec.Struct, frozen=True):
@@ -177,7 +178,9 @@ def measure(options: argparse.Namespace, addresses: list[Address]) -> None:
     async def propose(command: Command) -> Outcome:
         nonlocal changes
         changes += 1
-        return view.apply(command)
+        pool, outcome = apply(view.pool, command)
+        view.advance(pool, outcome)
+        return outcome
 
     checks = standard_checks(
         lambda host, port, timeout: client_endpoint(reactor, host, port, timeout), reactor

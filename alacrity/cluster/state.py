@@ -21,8 +21,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from alacrity.cluster.log.versions import NEWEST_FORMAT
-from alacrity.pool import Command, Judged, Outcome, Pool, Verdicts
-from alacrity.pool import Draft as PoolDraft
+from alacrity.pool import Command, Judged, Outcome, Pool, PoolDraft, Verdicts
 
 VERSION: Final = NEWEST_FORMAT
 """The newest version of an L{Envelope} that is understood, and the newest format."""

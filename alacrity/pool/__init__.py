@@ -1,18 +1,18 @@
 """
-The pool: which servers there are, and in what state.
+The pool: the registered servers and their states.
 
 The pool changes in one place only, by applying a command. Everything here is a
 frozen value or a pure function, except L{alacrity.pool.view.PoolView}, which
-holds the current value and tells its subscribers of each change.
+holds the current pool and calls its subscribers with each change.
 """
 
 from alacrity.pool.commands import (
     Command,
     Deregister,
     Deregistered,
-    Draft,
     Judged,
     Outcome,
+    PoolDraft,
     Register,
     Registered,
     Report,
@@ -31,11 +31,11 @@ __all__ = [
     "Command",
     "Deregister",
     "Deregistered",
-    "Draft",
     "HttpCheck",
     "Judged",
     "Outcome",
     "Pool",
+    "PoolDraft",
     "PoolView",
     "Propose",
     "Register",

@@ -1,12 +1,12 @@
 """
-The commands that change a pool, and L{apply}, the one function that does it.
+The commands that change a pool, their outcomes, and the function L{apply}.
 
-Two rules hold the whole:
+Two rules hold:
 
-  1. L{apply} is pure: all it knows is the pool and the command. Times are in
-     the command, read from the clock of the node that proposed it.
+  1. L{apply} is pure: its result depends on the pool and the command alone. Times
+     are in the command, read from the clock of the node that proposed it.
   2. L{apply} is total: any command on any pool gives an outcome, never an
-     exception. (A raise would stop every node of a cluster at the same place.)
+     exception. (A raise would stop every node of a cluster at the same command.)
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Register(msgspec.Struct, frozen=True, gc=False, tag="register"):
     """
     Add the server at an address, or update its check and weight.
 
-    @ivar time: when it was proposed, in seconds since the epoch.
+    @ivar time: of the proposal, in seconds since the epoch.
     """
 
     ip: str
@@ -36,9 +36,9 @@ class Deregister(msgspec.Struct, frozen=True, gc=False, tag="deregister"):
     """
     Remove a server.
 
-    @ivar revision: remove it only if this is still its registration; L{None}:
-        whatever its registration.
-    @ivar reason: why, for people.
+    @ivar revision: remove it only if this is still the revision of its registration;
+        L{None}: whatever that is.
+    @ivar reason: of the removal, for people.
     """
 
     id: str
@@ -49,9 +49,10 @@ class Deregister(msgspec.Struct, frozen=True, gc=False, tag="deregister"):
 
 class Report(msgspec.Struct, frozen=True, gc=False, tag="report"):
     """
-    A server's checks have brought it into another state.
+    Put a server into the state to which its checks have brought it.
 
-    @ivar revision: the registration that was checked.
+    @ivar revision: of the registration that was checked.
+    @ivar reason: of the state, for people.
     """
 
     id: str
@@ -63,8 +64,8 @@ class Report(msgspec.Struct, frozen=True, gc=False, tag="report"):
 
 class Verdicts(msgspec.Struct, frozen=True, gc=False, tag="verdicts"):
     """
-    All that the checks of a moment have come to, in the order in which it counts.
-    Since format 2 of the cluster.
+    Apply several reports and removals that checks led to, one after the other. Since
+    format 2 of the cluster.
     """
 
     verdicts: tuple[Report | Deregister, ...]
@@ -75,6 +76,8 @@ Command: TypeAlias = Register | Deregister | Report | Verdicts
 
 class Registered(msgspec.Struct, frozen=True, gc=False, tag="registered"):
     """
+    The server is registered.
+
     @ivar created: whether the server is new, rather than updated.
     """
 
@@ -84,7 +87,9 @@ class Registered(msgspec.Struct, frozen=True, gc=False, tag="registered"):
 
 class Deregistered(msgspec.Struct, frozen=True, gc=False, tag="deregistered"):
     """
-    @ivar server: as it was last.
+    The server is removed.
+
+    @ivar server: as it was before.
     """
 
     server: Server
@@ -100,7 +105,7 @@ class Reported(msgspec.Struct, frozen=True, gc=False, tag="reported"):
 
 class Stale(msgspec.Struct, frozen=True, gc=False, tag="stale"):
     """
-    Nothing changed: the server was registered anew since the command was made.
+    Nothing changed: the command is about an earlier registration of the server.
     """
 
     server: Server
@@ -116,8 +121,10 @@ class Unknown(msgspec.Struct, frozen=True, gc=False, tag="unknown"):
 
 class Judged(msgspec.Struct, frozen=True, gc=False, tag="judged"):
     """
-    @ivar outcomes: of each of the L{Verdicts}, in their order; none where they are not
-        remembered, as it was long ago.
+    The L{Verdicts} are applied.
+
+    @ivar outcomes: of each verdict, in their order; empty where the outcome of an earlier
+        request is given again, since those of verdicts are not kept.
     """
 
     outcomes: tuple[Deregistered | Reported | Stale | Unknown, ...]
@@ -128,21 +135,21 @@ Outcome: TypeAlias = Registered | Deregistered | Reported | Stale | Unknown | Ju
 
 def apply(pool: Pool, command: Command) -> tuple[Pool, Outcome]:
     """
-    The pool after a command, and what the command came to.
+    The pool after a command, and the outcome of the command.
 
     Each command raises the pool's index by one, whatever its outcome.
     """
-    draft = Draft(pool)
+    draft = PoolDraft(pool)
     outcome = draft.apply(command)
     return draft.pool(), outcome
 
 
-class Draft:
+class PoolDraft:
     """
-    A pool to which commands are applied. For any number of commands, the servers are
-    copied once.
+    A pool that is being changed by commands. For any number of commands, the dictionary
+    of servers is copied once.
 
-    @ivar index: the pool's.
+    @ivar index: how many commands were applied to the pool, as in L{Pool}.
     """
 
     __slots__ = ("_owned", "_pool", "_servers", "index")
@@ -155,7 +162,7 @@ class Draft:
 
     def pool(self) -> Pool:
         """
-        The pool as it is now. What is applied later does not change this value.
+        The pool as it is now. Commands that are applied later do not change this value.
         """
         if self._pool.index != self.index:
             self._pool = Pool(self.index, self._servers)
@@ -165,26 +172,26 @@ class Draft:
     def apply(self, command: Command) -> Outcome:
         """
         Apply a command, as L{apply} does.
-
-        @return: what the command came to.
         """
         self.index += 1
         match command:
             case Register():
                 return self._register(command)
             case Verdicts(verdicts):
-                return Judged(tuple(map(self._judge, verdicts)))
+                return Judged(tuple(map(self._apply_verdict, verdicts)))
             case _:
-                return self._judge(command)
+                return self._apply_verdict(command)
 
-    def _judge(self, verdict: Report | Deregister) -> Deregistered | Reported | Stale | Unknown:
+    def _apply_verdict(
+        self, verdict: Report | Deregister
+    ) -> Deregistered | Reported | Stale | Unknown:
         found = self._servers.get(verdict.id)
         if found is None:
             return Unknown(verdict.id)
         if verdict.revision is not None and verdict.revision != found.revision:
             return Stale(found)
         if isinstance(verdict, Deregister):
-            del self._changing()[verdict.id]
+            del self._own_servers()[verdict.id]
             return Deregistered(found)
         moved = msgspec.structs.replace(
             found,
@@ -192,13 +199,14 @@ class Draft:
             reason=verdict.reason,
             since=found.since if found.state is verdict.state else verdict.time,
         )
-        self._changing()[verdict.id] = moved
+        self._own_servers()[verdict.id] = moved
         return Reported(moved)
 
     def _register(self, command: Register) -> Registered:
         """
-        A server that is up stays up, so that registering again costs no request. One
-        that is down says by registering that it has come back: it is pending again.
+        Register a server. One that is up stays up, so that registering again costs no
+        request. One that is down announces by registering that it has come back: it is
+        pending again.
         """
         id = server_id(command.ip, command.port)
         known = self._servers.get(id)
@@ -218,12 +226,12 @@ class Draft:
             registered=command.time,
             revision=self.index,
         )
-        self._changing()[id] = server
+        self._own_servers()[id] = server
         return Registered(server, created=known is None)
 
-    def _changing(self) -> dict[str, Server]:
+    def _own_servers(self) -> dict[str, Server]:
         """
-        The servers, to be changed in place: nobody else has this dictionary.
+        The servers, to be changed in place: a dictionary that this draft alone has.
         """
         if not self._owned:
             self._servers = self._servers.copy()

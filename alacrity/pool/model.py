@@ -1,8 +1,8 @@
 """
-What a pool is made of: servers, their checks, their states. Frozen values only.
+The pool as frozen values: servers, their checks, their states.
 
-Python's collector of cycles is kept from looking at them (C{gc=False}): there may be
-many, and values that never change are in no cycles.
+They are left out of Python's search for cycles (C{gc=False}): there may be many, and
+values that never change are in no cycles.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from typing import Final, TypeAlias
 import msgspec
 
 SHORTEST_INTERVAL: Final = 0.1
-"""The least seconds between two checks of a server that a registration or configuration
-may ask for. A node makes some 10,000 checks a second at most, and 10 of one server tell no
-more than fewer do."""
+"""The shortest interval between two checks of a server, in seconds, that a registration or
+the configuration may ask for. A node makes some 10,000 checks a second at most, and 10
+checks of one server tell no more than fewer do."""
 
 SHORTEST_TIMEOUT: Final = 0.001
-"""The least seconds that may be asked for as a time limit: nothing answers sooner."""
+"""The shortest time limit of a check, in seconds, that may be asked for: nothing answers
+sooner."""
 
 
 class State(StrEnum):
@@ -41,7 +42,7 @@ class TcpCheck(
     msgspec.Struct, frozen=True, tag_field="type", tag="tcp", omit_defaults=True, gc=False
 ):
     """
-    Passes when a TCP connection can be opened.
+    A check that passes when a TCP connection can be opened.
 
     @ivar interval: seconds between two probes; L{None}: as configured.
     @ivar timeout: seconds one probe may take; L{None}: as configured.
@@ -61,13 +62,13 @@ class HttpCheck(
     msgspec.Struct, frozen=True, tag_field="type", tag="http", omit_defaults=True, gc=False
 ):
     """
-    Passes when C{GET path} is answered with a status in a range.
+    A check that passes when C{GET path} is answered with a status in a range.
 
     @ivar path: the request target, in origin form.
     @ivar status: the lowest and the highest status that pass.
     @ivar host: the C{Host} to send; L{None}: the server's address.
 
-    The others are L{TcpCheck}'s.
+    The other attributes are those of L{TcpCheck}.
     """
 
     path: str = "/"
@@ -87,7 +88,7 @@ def server_id(ip: str, port: int) -> str:
     """
     The id of the server at an address.
 
-    It is derived from the address, so that registering twice is registering
+    It is derived from the address, so registering twice is the same as registering
     once, on whatever node.
 
     @param ip: an IPv4 or IPv6 address in its canonical text form.
@@ -102,11 +103,11 @@ class Server(msgspec.Struct, frozen=True, gc=False):
     @ivar ip: an IPv4 or IPv6 address in its canonical text form.
     @ivar port: 1 to 65535.
     @ivar weight: its share of the requests, relative to the other servers'.
-    @ivar reason: why it is in its state, for people.
+    @ivar reason: of its state, for people.
     @ivar since: when it came into its state, in seconds since the epoch.
     @ivar registered: when it was last registered, in seconds since the epoch.
     @ivar revision: the pool's index at its last registration; a L{Report
-        <alacrity.pool.commands.Report>} about an earlier one does not count.
+        <alacrity.pool.commands.Report>} about an earlier registration is ignored.
     """
 
     ip: str
@@ -129,8 +130,8 @@ class Pool(msgspec.Struct, frozen=True):
     """
     All servers at one moment.
 
-    @ivar index: how many commands were applied to come here.
-    @ivar servers: by id, in order of registration. Never changed in place.
+    @ivar index: the number of commands that were applied to make this pool.
+    @ivar servers: by id, in the order of their first registration. Never changed in place.
     """
 
     index: int = 0

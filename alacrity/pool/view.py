@@ -1,5 +1,5 @@
 """
-The current pool, and news of its changes.
+The current pool of a node, and subscriptions to its changes.
 """
 
 from __future__ import annotations
@@ -18,23 +18,22 @@ from alacrity.pool.commands import (
     Outcome,
     Registered,
     Reported,
-    apply,
 )
 from alacrity.pool.model import Pool, Server
 
 Propose: TypeAlias = Callable[[Command], Awaitable[Outcome]]
 """
-How the pool is asked to change: the outcome comes once the command is applied
-on this node and safely kept.
+Proposes a command to the cluster. The outcome comes once the command is applied on this
+node and cannot be lost.
 """
 
 
 class Change(msgspec.Struct, frozen=True):
     """
-    One server's change.
+    The change of one server.
 
-    @ivar before: L{None}: it was not there.
-    @ivar after: L{None}: it is gone.
+    @ivar before: L{None}: it is new.
+    @ivar after: L{None}: it is removed.
     """
 
     before: Server | None
@@ -46,12 +45,12 @@ Subscriber: TypeAlias = Callable[[Change], object]
 
 class PoolView:
     """
-    Holds the current pool; what happens to it, it tells its subscribers.
+    The holder of the current pool, which calls its subscribers with each change.
 
-    Subscribers hear of the changes in the order in which they happened, also when
-    one of them, told of a change, makes another.
+    Subscribers are called with the changes in the order in which they happened, also
+    when one of them makes another change.
 
-    @ivar pool: the current value. Read it, keep it as long as you like.
+    @ivar pool: the current pool, a value that may be kept.
     """
 
     _log = Logger()
@@ -59,66 +58,57 @@ class PoolView:
     def __init__(self, pool: Pool | None = None) -> None:
         self.pool = Pool() if pool is None else pool
         self._subscribers: list[Subscriber] = []
-        self._news: deque[tuple[Change, tuple[Subscriber, ...]]] = deque()
-        self._telling = False
+        self._queue: deque[tuple[Change, tuple[Subscriber, ...]]] = deque()
+        self._publishing = False
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """
-        Have C{subscriber} called with each L{Change}, after it has happened.
-
-        Servers already in the pool are told as changes from nothing, at once.
+        Have C{subscriber} called with each L{Change}, after it has happened; and at once
+        with each server in the pool, as a new one.
 
         @return: ends the subscription.
         """
         self._subscribers.append(subscriber)
         for server in self.pool.servers.values():
-            self._tell(subscriber, Change(None, server))
+            self._call(subscriber, Change(None, server))
         return lambda: self._subscribers.remove(subscriber)
-
-    def apply(self, command: Command) -> Outcome:
-        """
-        Apply a command. Called by the pool's log alone; others propose.
-        """
-        pool, outcome = apply(self.pool, command)
-        self.advance(pool, outcome)
-        return outcome
 
     def advance(self, pool: Pool, *outcomes: Outcome) -> None:
         """
-        Take the pool that commands have made of the current one. Called by the pool's
-        log alone.
+        Take the pool that commands have made of the current one. For the replica alone;
+        others propose commands.
 
-        @param outcomes: what the commands came to, in their order.
+        @param outcomes: of the commands, in their order.
         """
         before, self.pool = self.pool, pool
         self._publish(_changes(before, outcomes))
 
     def replace(self, pool: Pool) -> None:
         """
-        Take a pool that any number of commands have made of the current one. Called by
-        the pool's log alone.
+        Take another pool, which may differ from the current one in any way. For the
+        replica alone.
         """
         before, self.pool = self.pool, pool
         self._publish(_differences(before, pool))
 
     def _publish(self, changes: Iterable[Change]) -> None:
         for change in changes:
-            self._news.append((change, tuple(self._subscribers)))
-        if not self._telling:
-            self._telling = True
+            self._queue.append((change, tuple(self._subscribers)))
+        if not self._publishing:
+            self._publishing = True
             try:
-                self._tell_all()
+                self._publish_queued()
             finally:
-                self._telling = False
+                self._publishing = False
 
-    def _tell_all(self) -> None:
-        while self._news:
-            change, subscribers = self._news.popleft()
+    def _publish_queued(self) -> None:
+        while self._queue:
+            change, subscribers = self._queue.popleft()
             for subscriber in subscribers:
                 if subscriber in self._subscribers:
-                    self._tell(subscriber, change)
+                    self._call(subscriber, change)
 
-    def _tell(self, subscriber: Subscriber, change: Change) -> None:
+    def _call(self, subscriber: Subscriber, change: Change) -> None:
         try:
             subscriber(change)
         except Exception:
@@ -127,9 +117,11 @@ class PoolView:
 
 def _changes(before: Pool, outcomes: Iterable[Outcome]) -> list[Change]:
     """
-    Changes of a pool, by the outcomes of the commands that were applied to it.
+    The changes that commands have made, by their outcomes.
+
+    @param before: the pool before the commands.
     """
-    # The latest of each server that has changed.
+    # The latest form of each server that has changed.
     known: dict[str, Server | None] = {}
     changes = []
     for outcome in outcomes:
@@ -149,7 +141,7 @@ def _changes(before: Pool, outcomes: Iterable[Outcome]) -> list[Change]:
 
 def _differences(before: Pool, after: Pool) -> tuple[Change, ...]:
     """
-    What changed between any two pools: first who is gone, then the others in order.
+    The changes between any two pools: first the removed servers, then the others in order.
     """
     gone = [
         Change(server, None) for id, server in before.servers.items() if id not in after.servers

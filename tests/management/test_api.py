@@ -35,6 +35,7 @@ from tests.support.management_caller import (
     response,
 )
 from tests.support.places import ROOT
+from tests.support.pools import apply_to
 
 reactor: Any = _reactor
 
@@ -525,7 +526,9 @@ class ServersTests(ManagementCase):
         result: CheckResult = Result(
             passed=False, reason="connection refused", at=NOW + 60, duration=0.0123456789
         )
-        self.management.view.apply(Report(ID, 1, State.DOWN, "connection refused", time=NOW + 30.5))
+        apply_to(
+            self.management.view, Report(ID, 1, State.DOWN, "connection refused", time=NOW + 30.5)
+        )
         self.management.results[ID] = Result(
             result.passed, result.reason, result.at, result.duration
         )

@@ -4,6 +4,8 @@ L{alacrity.pool}: what commands do to a pool, and who hears of it.
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +34,7 @@ from alacrity.pool import (
     apply,
     server_id,
 )
-from tests.support.pools import COMMANDS, POOLS
+from tests.support.pools import COMMANDS, POOLS, apply_to
 
 ID = "10.0.0.7:8080"
 
@@ -213,7 +215,7 @@ class ApplyTests(SynchronousTestCase):
         view = PoolView()
         revisions = [
             outcome.server.revision
-            for outcome in map(view.apply, commands)
+            for outcome in map(partial(apply_to, view), commands)
             if isinstance(outcome, Registered)
         ]
         self.assertEqual(len(revisions), len(set(revisions)))
@@ -235,8 +237,8 @@ class PoolViewTests(SynchronousTestCase):
         """
         Who subscribes hears of the servers that are there.
         """
-        self.view.apply(register(1))
-        self.view.apply(register(2))
+        apply_to(self.view, register(1))
+        apply_to(self.view, register(2))
         self.view.subscribe(self.heard.append)
         servers = self.view.pool.servers.values()
         self.assertEqual(self.heard, [Change(None, server) for server in servers])
@@ -246,22 +248,22 @@ class PoolViewTests(SynchronousTestCase):
         Each change has the server before and after.
         """
         self.view.subscribe(self.heard.append)
-        self.view.apply(register())
+        apply_to(self.view, register())
         pending = self.view.pool.servers[ID]
-        self.view.apply(report(State.UP, 1, 2.0))
+        apply_to(self.view, report(State.UP, 1, 2.0))
         up = self.view.pool.servers[ID]
-        self.view.apply(Deregister(ID, 3.0, "test"))
+        apply_to(self.view, Deregister(ID, 3.0, "test"))
         self.assertEqual(self.heard, [Change(None, pending), Change(pending, up), Change(up, None)])
 
     def test_nothing_is_told_of_nothing(self) -> None:
         """
         Commands that change no server are no news.
         """
-        self.view.apply(register())
+        apply_to(self.view, register())
         self.view.subscribe(self.heard.append)
         self.heard.clear()
-        self.view.apply(report(State.UP, 7, 2.0))
-        self.view.apply(Deregister("nobody", 2.0, "test"))
+        apply_to(self.view, report(State.UP, 7, 2.0))
+        apply_to(self.view, Deregister("nobody", 2.0, "test"))
         self.assertEqual(self.heard, [])
 
     def test_unsubscribe(self) -> None:
@@ -270,12 +272,12 @@ class PoolViewTests(SynchronousTestCase):
         """
         unsubscribe = self.view.subscribe(self.heard.append)
         unsubscribe()
-        self.view.apply(register())
+        apply_to(self.view, register())
         self.assertEqual(self.heard, [])
         self.view.subscribe(lambda change: change.after or unsubscribe())
         unsubscribe = self.view.subscribe(self.heard.append)
         self.heard.clear()
-        self.view.apply(Deregister(ID, 2.0, "test"))
+        apply_to(self.view, Deregister(ID, 2.0, "test"))
         self.assertEqual(self.heard, [])
 
     def test_raising_subscriber(self) -> None:
@@ -289,7 +291,7 @@ class PoolViewTests(SynchronousTestCase):
         self.view.subscribe(broken)
         self.view.subscribe(self.heard.append)
         with capturedLogs() as logged:
-            outcome = self.view.apply(register())
+            outcome = apply_to(self.view, register())
         self.assertIsInstance(outcome, Registered)
         self.assertEqual(len(self.heard), 1)
         [event] = logged
@@ -304,13 +306,13 @@ class PoolViewTests(SynchronousTestCase):
 
         def eager(change: Change) -> None:
             if change.before is None and change.after is not None:
-                self.view.apply(report(State.UP, change.after.revision, 2.0))
+                apply_to(self.view, report(State.UP, change.after.revision, 2.0))
                 self.view.subscribe(late.append)
 
         late: list[Change] = []
         self.view.subscribe(eager)
         self.view.subscribe(self.heard.append)
-        self.view.apply(register())
+        apply_to(self.view, register())
         states = [change.after.state for change in self.heard if change.after]
         self.assertEqual(states, [State.PENDING, State.UP])
         self.assertEqual(late, [Change(None, self.view.pool.servers[ID])])
@@ -331,5 +333,5 @@ class PoolViewTests(SynchronousTestCase):
 
         view.subscribe(follow)
         for command in commands:
-            view.apply(command)
+            apply_to(view, command)
         self.assertEqual(servers, view.pool.servers)

@@ -22,6 +22,7 @@ from alacrity.cluster.replica import ClusterStatus, MemberStatus
 from alacrity.management import Api
 from alacrity.metrics.counters import Counter, Stats
 from alacrity.pool import Command, Outcome, PoolView, Propose, Server
+from tests.support.pools import apply_to
 
 NOW = 1700000000.25
 TOKEN = b"0123456789abcdefghijABCDEF"
@@ -193,7 +194,7 @@ class Management:
 
     async def propose(self, command: Command) -> Outcome:
         """Agreed at once."""
-        return self.view.apply(command)
+        return apply_to(self.view, command)
 
     def connect(self, peer: IAddress = CALLER) -> Connection:
         """

@@ -1,5 +1,5 @@
 """
-Commands and pools at random, for hypothesis.
+Commands and pools at random, for hypothesis, and commands applied to a view.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from alacrity.pool import (
     Command,
     Deregister,
     HttpCheck,
+    Outcome,
     Pool,
+    PoolView,
     Register,
     Report,
     State,
@@ -43,7 +45,7 @@ COMMANDS: st.SearchStrategy[Command] = st.one_of(
 
 def pool_after(commands: list[Command]) -> Pool:
     """
-    What a pool is after commands.
+    The pool after commands.
     """
     pool = Pool()
     for command in commands:
@@ -52,3 +54,12 @@ def pool_after(commands: list[Command]) -> Pool:
 
 
 POOLS = st.builds(pool_after, st.lists(COMMANDS, max_size=20))
+
+
+def apply_to(view: PoolView, command: Command) -> Outcome:
+    """
+    Apply a command to the pool of a view, as a replica does.
+    """
+    pool, outcome = apply(view.pool, command)
+    view.advance(pool, outcome)
+    return outcome

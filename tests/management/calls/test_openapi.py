@@ -26,6 +26,7 @@ from tests.management.calls.test_cluster import ADDRESSES, BAD_ADDRESSES
 from tests.support.management_caller import NOW, TOKEN, Management, Response, Result
 from tests.support.node import PATIENCE, Node
 from tests.support.places import ROOT
+from tests.support.pools import apply_to
 
 ID = "10.0.0.7:8080"
 SERVER = {"ip": "10.0.0.7", "port": "8080"}
@@ -166,7 +167,7 @@ class DescriptionTests(SynchronousTestCase):
         """
         self.management.post({**SERVER, "check": {"type": "http", "host": "a", "interval": 1}})
         self.management.results[ID] = Result(passed=True, reason="200", at=NOW, duration=0.1)
-        self.management.view.apply(Report(ID, 1, State.UP, "200", time=NOW))
+        apply_to(self.management.view, Report(ID, 1, State.UP, "200", time=NOW))
         for path, kind in (
             ("/servers", "ServerDocument"),
             ("/stats/detail", "ServerCounterDocument"),
@@ -246,7 +247,7 @@ class StatusTests(SynchronousTestCase):
         """
         management = Management(propose, token=TOKEN)
         if known:
-            management.view.apply(_registered())
+            apply_to(management.view, _registered())
         return management
 
     def answer(self, method: str, path: str, status: int) -> Response:

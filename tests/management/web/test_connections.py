@@ -23,6 +23,7 @@ from tests.support.management_caller import (
     request,
     response,
 )
+from tests.support.pools import apply_to
 
 HEAD = b"POST /servers HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 DOCUMENT = b'{"ip": "10.0.0.7", "port": 8080}'
@@ -41,7 +42,7 @@ class CountTests(ManagementCase):
         """Agreed on later."""
         self.waiting.append(Deferred())
         await self.waiting[-1]
-        return self.management.view.apply(command)
+        return apply_to(self.management.view, command)
 
     def dropped(self, connection: Connection) -> bool:
         """Whether a connection is being closed."""
@@ -177,7 +178,7 @@ class DeadlineTests(ManagementCase):
 
         async def wait(command: Command) -> Outcome:
             await waiting
-            return management.view.apply(command)
+            return apply_to(management.view, command)
 
         management = self.management = Management(wait)
         connection = management.connect()

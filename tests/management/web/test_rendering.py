@@ -15,6 +15,7 @@ from alacrity.management.web.rendering import SLICE, Renderer
 from alacrity.management.web.site import encode_json
 from alacrity.pool import Register, TcpCheck
 from tests.support.management_caller import ManagementCase, request, response
+from tests.support.pools import apply_to
 
 
 class _Turns:
@@ -111,12 +112,12 @@ class CallsTests(ManagementCase):
         The answer shows them as they were when it was asked for.
         """
         for port in range(1, 3 * SLICE + 1):
-            self.management.view.apply(Register("10.0.0.7", port, TcpCheck(), 1, 1.0))
+            apply_to(self.management.view, Register("10.0.0.7", port, TcpCheck(), 1, 1.0))
         for path in ("/servers", "/stats/detail"):
             connection = self.management.connect()
             connection.send(request("GET", path))
             self.assertEqual(connection.received(), b"")
-            self.management.view.apply(Register("10.0.0.8", 1, TcpCheck(), 1, 1.0))
+            apply_to(self.management.view, Register("10.0.0.8", 1, TcpCheck(), 1, 1.0))
             self.management.clock.pump([0.0] * 5)
             answer = response(connection.received(), "GET")
             self.assertEqual(answer.status, 200)
