@@ -1,5 +1,5 @@
 """
-Commands and pools at random, for hypothesis, and commands applied to a view.
+Commands and pools to test with, also at random, and commands applied to a view.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from alacrity.pool import (
     apply,
     server_id,
 )
+
+ID = "10.0.0.7:8080"
 
 # Few of each, so that commands meet the same servers.
 IPS = st.sampled_from(["10.0.0.7", "10.0.0.8", "2001:db8::1"])
@@ -63,3 +65,17 @@ def apply_to(view: PoolView, command: Command) -> Outcome:
     pool, outcome = apply(view.pool, command)
     view.advance(pool, outcome)
     return outcome
+
+
+def register(port: int = 8080, time: float = 1.0) -> Register:
+    """
+    The registration of the server L{ID}, or of one at another port.
+    """
+    return Register("10.0.0.7", port, TcpCheck(), weight=1, time=time)
+
+
+def report(state: State, revision: int, time: float, reason: str = "because") -> Report:
+    """
+    A report about the server L{ID}.
+    """
+    return Report(ID, revision, state, reason, time)

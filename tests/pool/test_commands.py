@@ -1,5 +1,5 @@
 """
-L{alacrity.pool}: what commands do to a pool, and who hears of it.
+L{alacrity.pool.commands}: the effects and outcomes of commands.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ from functools import partial
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.pool import (
-    Change,
     Command,
     Deregister,
     Deregistered,
@@ -23,44 +21,23 @@ from alacrity.pool import (
     PoolView,
     Register,
     Registered,
-    Report,
     Reported,
     Server,
     Stale,
     State,
-    TcpCheck,
     Unknown,
     Verdicts,
     apply,
     server_id,
 )
-from tests.support.pools import COMMANDS, POOLS, apply_to
-
-ID = "10.0.0.7:8080"
-
-
-def register(port: int = 8080, time: float = 1.0) -> Register:
-    """
-    The registration of a server.
-    """
-    return Register("10.0.0.7", port, TcpCheck(), weight=1, time=time)
-
-
-def report(state: State, revision: int, time: float, reason: str = "because") -> Report:
-    """
-    A report about that server.
-    """
-    return Report(ID, revision, state, reason, time)
+from tests.support.pools import COMMANDS, ID, POOLS, apply_to, pool_after, register, report
 
 
 def after(*commands: Command) -> Pool:
     """
     The pool after commands.
     """
-    pool = Pool()
-    for command in commands:
-        pool, _ = apply(pool, command)
-    return pool
+    return pool_after(list(commands))
 
 
 class ApplyTests(SynchronousTestCase):
@@ -219,119 +196,3 @@ class ApplyTests(SynchronousTestCase):
             if isinstance(outcome, Registered)
         ]
         self.assertEqual(len(revisions), len(set(revisions)))
-
-
-class PoolViewTests(SynchronousTestCase):
-    """
-    L{PoolView}.
-    """
-
-    def setUp(self) -> None:
-        """
-        A view, and what is heard of it.
-        """
-        self.view = PoolView()
-        self.heard: list[Change] = []
-
-    def test_existing_servers_are_told(self) -> None:
-        """
-        Who subscribes hears of the servers that are there.
-        """
-        apply_to(self.view, register(1))
-        apply_to(self.view, register(2))
-        self.view.subscribe(self.heard.append)
-        servers = self.view.pool.servers.values()
-        self.assertEqual(self.heard, [Change(None, server) for server in servers])
-
-    def test_changes_are_told(self) -> None:
-        """
-        Each change has the server before and after.
-        """
-        self.view.subscribe(self.heard.append)
-        apply_to(self.view, register())
-        pending = self.view.pool.servers[ID]
-        apply_to(self.view, report(State.UP, 1, 2.0))
-        up = self.view.pool.servers[ID]
-        apply_to(self.view, Deregister(ID, 3.0, "test"))
-        self.assertEqual(self.heard, [Change(None, pending), Change(pending, up), Change(up, None)])
-
-    def test_nothing_is_told_of_nothing(self) -> None:
-        """
-        Commands that change no server are no news.
-        """
-        apply_to(self.view, register())
-        self.view.subscribe(self.heard.append)
-        self.heard.clear()
-        apply_to(self.view, report(State.UP, 7, 2.0))
-        apply_to(self.view, Deregister("nobody", 2.0, "test"))
-        self.assertEqual(self.heard, [])
-
-    def test_unsubscribe(self) -> None:
-        """
-        Who has unsubscribed hears no more, also of a change that is being told.
-        """
-        unsubscribe = self.view.subscribe(self.heard.append)
-        unsubscribe()
-        apply_to(self.view, register())
-        self.assertEqual(self.heard, [])
-        self.view.subscribe(lambda change: change.after or unsubscribe())
-        unsubscribe = self.view.subscribe(self.heard.append)
-        self.heard.clear()
-        apply_to(self.view, Deregister(ID, 2.0, "test"))
-        self.assertEqual(self.heard, [])
-
-    def test_raising_subscriber(self) -> None:
-        """
-        A subscriber that raises is logged; the others hear all the same.
-        """
-
-        def broken(change: Change) -> None:
-            raise RuntimeError(change)
-
-        self.view.subscribe(broken)
-        self.view.subscribe(self.heard.append)
-        with capturedLogs() as logged:
-            outcome = apply_to(self.view, register())
-        self.assertIsInstance(outcome, Registered)
-        self.assertEqual(len(self.heard), 1)
-        [event] = logged
-        self.assertEqual(event["log_level"], LogLevel.critical)
-        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
-
-    def test_changes_made_while_telling(self) -> None:
-        """
-        A subscriber may make a change when it is told of one. All hear of both in
-        the order in which they happened.
-        """
-
-        def eager(change: Change) -> None:
-            if change.before is None and change.after is not None:
-                apply_to(self.view, report(State.UP, change.after.revision, 2.0))
-                self.view.subscribe(late.append)
-
-        late: list[Change] = []
-        self.view.subscribe(eager)
-        self.view.subscribe(self.heard.append)
-        apply_to(self.view, register())
-        states = [change.after.state for change in self.heard if change.after]
-        self.assertEqual(states, [State.PENDING, State.UP])
-        self.assertEqual(late, [Change(None, self.view.pool.servers[ID])])
-
-    @given(st.lists(COMMANDS))
-    def test_changes_add_up(self, commands: list[Command]) -> None:
-        """
-        Who follows the changes has the pool.
-        """
-        view = PoolView()
-        servers: dict[str, Server] = {}
-
-        def follow(change: Change) -> None:
-            if change.before is not None:
-                self.assertEqual(servers.pop(change.before.id), change.before)
-            if change.after is not None:
-                servers[change.after.id] = change.after
-
-        view.subscribe(follow)
-        for command in commands:
-            apply_to(view, command)
-        self.assertEqual(servers, view.pool.servers)
