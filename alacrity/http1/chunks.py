@@ -1,10 +1,10 @@
 """
-Bodies in chunks (RFC 9112 7.1): the framing goes, the content is passed on.
+Chunked bodies (RFC 9112 7.1): the framing is removed, the content is passed on.
 
-Sizes and extensions are read here, so that the bytes within a chunk are skipped and
-never looked at, and all pieces of one read are passed on as one. Runs of short chunks,
-which a hostile peer can repeat most often, are found by one expression and taken apart
-by llhttp. The grammar of trailer fields is llhttp's too, as that of heads is.
+Sizes and extensions are read here, so that the bytes within a chunk are skipped
+unread, and all pieces of one read are passed on as one. Runs of short chunks, of which
+a hostile peer can send the most, are found by one expression and split by llhttp. The
+grammar of trailer fields is llhttp's too, as that of heads is.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from alacrity.http1.messages import MessageLimits
 
 PIECES: Final = 1024
 """
-Chunks read by one L{ChunkedBody.feed}. One-byte chunks cost some 100 ns each, so one peer's
-hold up the others for a fraction of a millisecond.
+Chunks read by one L{ChunkedBody.feed}. One-byte chunks cost some 100 ns each, so those of
+one peer hold up the others for a fraction of a millisecond.
 """
 
 SIZE_LINE: Final = 4096
@@ -30,8 +30,8 @@ SIZE_LINE: Final = 4096
 
 _FRAMING_RATIO: Final = 16
 """
-Bytes of framing that a byte of content may cost: chunks of one byte cost five, and an
-extension is sent for a reason or not at all.
+Bytes of framing that may come with a byte of content: chunks of one byte have five, and
+an extension is sent for a reason or not at all.
 """
 
 _CRLF: Final = b"\r\n"
@@ -61,16 +61,16 @@ _RUN: Final = re.compile(
     rb"(?:0*+(?:%b)\r\n){1,%d}+" % (b"|".join(_short(n) for n in range(1, SHORT + 1)), PIECES)
 )
 
-# A line in them that is longer than is allowed.
+# A line in such a run that is longer than is allowed.
 _LONG_LINE: Final = re.compile(rb"(?:^|\n)[^\r]{%d}" % (SIZE_LINE - len(b"\r\n") + 1))
 
 
 def empty_line_end(data: bytes, start: int, tail: bytes) -> int:
     """
-    Find where the next empty line ends.
+    Find the end of the next empty line.
 
     @param start: where in C{data} to begin.
-    @param tail: up to three bytes that came before it.
+    @param tail: up to three bytes that came before C{data}.
     @return: the offset in C{data} after the line; -1: there is none.
     """
     if tail:
@@ -83,16 +83,16 @@ def empty_line_end(data: bytes, start: int, tail: bytes) -> int:
 
 def tail_of(data: bytes, start: int, tail: bytes) -> bytes:
     """
-    Keep what the next L{empty_line_end} has to know of data without an empty line.
+    The last three bytes of data without an empty line, for the next L{empty_line_end}.
     """
     return (tail + data[max(start, len(data) - 3) :])[-3:]
 
 
 class ChunkedBody:
     """
-    Reader of one body in chunks.
+    Reader of one chunked body.
 
-    @ivar complete: whether all of it has been read, the trailer section included.
+    @ivar complete: whether all of it has been read, including the trailer section.
     @ivar trailers: the trailer fields that may be passed on, a line each.
     """
 
@@ -111,12 +111,12 @@ class ChunkedBody:
 
     def __init__(self, limits: MessageLimits, body_received: Callable[[bytes], None]) -> None:
         """
-        @param body_received: is given the content.
+        @param body_received: called with the content.
         """
         self._limits = limits
         self._body_received = body_received
-        # A size line that has come in part; content that is missing from the present
-        # chunk; what is missing of the line end after it.
+        # The part of a size line that has come; the bytes of content that are missing from
+        # the present chunk; the part of the line end after it that is missing.
         self._line = b""
         self._left = 0
         self._ending = b""
@@ -133,8 +133,8 @@ class ChunkedBody:
 
         @param start: where in C{data} to begin.
         @return: where in C{data} it stopped.
-        @raise ProtocolError: it is malformed, or has more framing than is allowed. What
-            came before that has been passed on.
+        @raise ProtocolError: the body is malformed, or has more framing than is allowed.
+            The content before the fault has been passed on.
         """
         pieces: list[bytes] = []
         at = start
@@ -150,8 +150,8 @@ class ChunkedBody:
             if self._section.complete:
                 self.complete = True
                 self.trailers = self._section.trailers
-        # Bound what may come beside the content (RFC 9112 7.1.1): each byte of content
-        # pays for some, the limit of the header section for the rest.
+        # Bound the framing (RFC 9112 7.1.1): each byte of content allows for some, the
+        # limit of the header section for the rest.
         framing = at - start - len(content)
         self._framing = max(0, self._framing + framing - len(content) * _FRAMING_RATIO)
         if self._framing > self._limits.header_bytes:
@@ -224,7 +224,7 @@ class ChunkedBody:
         """
         Read a chunk, or the rest of one, that may not have come as a whole.
 
-        @param length: how much content is missing.
+        @param length: the bytes of content that are missing.
         @return: where in C{data} it stopped.
         """
         if length:
@@ -244,12 +244,12 @@ class ChunkedBody:
 
     def _keep_line(self, data: bytes, at: int) -> int:
         """
-        Keep a size line of which a part has come, if it can become one.
+        Keep a part of a size line until the rest comes, if it is the beginning of one.
         """
         before, piece = self._line, data[at : at + SIZE_LINE + 1]
         self._line = before + piece
         if b";" in before and not before.endswith(b"\r"):
-            # What came before was looked at, and is not again for each byte.
+            # The part that came before was checked, and is not again for each byte.
             begun = _EXTENSION_BEGUN.fullmatch(piece)
         else:
             begun = _SIZE_BEGUN.fullmatch(self._line)
@@ -274,7 +274,7 @@ _PRIMER: Final = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 class _ShortChunks:
     """
-    Taker-apart of runs of short chunks.
+    Splitter of runs of short chunks.
 
     @ivar on_body: httptools' callback.
     """
@@ -289,9 +289,9 @@ class _ShortChunks:
 
     def content(self, run: bytes) -> list[bytes]:
         """
-        Take whole chunks apart.
+        Split whole chunks.
 
-        @return: what each holds.
+        @return: the content of each.
         @raise ProtocolError: llhttp finds a fault in them.
         """
         self._pieces.clear()
@@ -366,14 +366,14 @@ class _TrailerFields:
 
     def __init__(self, limits: MessageLimits, trailers: list[bytes]) -> None:
         """
-        @param trailers: gets those that may be passed on.
+        @param trailers: filled with the fields that may be passed on.
         """
         self._limits = limits
         self._trailers = trailers
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a field, if it may be passed on."""
-        # RFC 9110 6.5.1: what frames, routes or authenticates comes in the head.
+        # RFC 9110 6.5.1: fields that frame, route or authenticate belong in the head.
         if not SPECIALS[name] and name.lower() not in NOT_IN_TRAILERS:
             self._trailers.append(name + b": " + value)
             if len(self._trailers) > self._limits.header_count:

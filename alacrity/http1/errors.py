@@ -1,5 +1,5 @@
 """
-What can be wrong with a message.
+Errors in messages.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ class ProtocolError(Exception):
     """
     A message that is malformed, ambiguous or over a limit.
 
-    @ivar status: what to answer to a client that sent it. (A server that sent it
-        costs its client a 502, whatever this says.)
+    @ivar status: of the response to a client that sent it. (If a server sent it, its
+        client is answered 502, whatever this is.)
     """
 
     def __init__(self, reason: str, status: int = 400) -> None:

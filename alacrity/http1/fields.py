@@ -1,5 +1,5 @@
 """
-Field names, and what they mean to a proxy.
+Field names, and their meaning to a proxy.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ Fields that a proxy reads, removes or replaces. All C{X-Forwarded-} fields are t
 UPGRADES: Final = frozenset({b"connect-ip", b"connect-udp", b"websocket"})
 """
 The protocols that a connection may be switched to, in lower case: those registered
-for C{Upgrade} (RFC 9110 16.7), but for C{HTTP}, C{h2c} and C{TLS}. What is spoken
-in these is HTTP again, and no request may pass that was not read here.
+for C{Upgrade} (RFC 9110 16.7), except C{HTTP}, C{h2c} and C{TLS}. These carry HTTP
+again, and no request may pass that was not read here.
 """
 
 NOT_IN_TRAILERS: Final = frozenset(
@@ -74,15 +74,15 @@ NOT_IN_TRAILERS: Final = frozenset(
     }
 )
 """
-Ordinary fields that frame, route, authenticate or control, and so mean nothing
-good in a trailer section (RFC 9110 6.5.1). The special ones do not either.
+Ordinary fields that frame, route, authenticate or control, and so are not allowed in a
+trailer section (RFC 9110 6.5.1). The special ones are not allowed there either.
 """
 
 
 class _Specials(dict[bytes, bytes]):
     """
-    By a field's name as spelled: its lower case form if it is special, else
-    C{b""}. Short spellings are kept as they come, up to a bound.
+    The meaning of field names, by their spelling: the lower case name of a special
+    field, else C{b""}. Short spellings are cached as they come, up to a bound.
     """
 
     BOUND: Final = 4096
@@ -115,8 +115,8 @@ _LOGIN: Final = re.compile(
 )
 """
 Matches a field line of a login that holds for the connection rather than for the request: NTLM,
-Negotiate (RFC 4559 5). It is special, whatever other lines of its name are, and goes on
-all the same.
+Negotiate (RFC 4559 5). Such a line is special, unlike others of its name, and is passed
+on nevertheless.
 """
 
 LOGINS: Final = frozenset({b"authorization", b"www-authenticate"})
@@ -125,9 +125,9 @@ LOGINS: Final = frozenset({b"authorization", b"www-authenticate"})
 
 class _SpecialLines(dict[bytes, "tuple[bytes, bytes] | None"]):
     """
-    By a field line: name and value, as in L{SPECIALS}, or L{None} for an ordinary
-    one. Most lines come again and again, so looking one up whole is cheaper than
-    taking it apart.
+    The meaning of field lines: name and value, as in L{SPECIALS}, or L{None} for an
+    ordinary one. Most lines come again and again, so looking one up whole is cheaper
+    than splitting it.
     """
 
     BOUND: Final = 4096
@@ -155,14 +155,15 @@ L{None} for an ordinary one.
 
 def without(lines: list[bytes], names: frozenset[bytes]) -> list[bytes]:
     """
-    The field lines whose names, in lower case, are not among C{names}.
+    The field lines whose names are not among C{names}, which are in lower case.
     """
     return [line for line in lines if line.partition(b":")[0].lower() not in names]
 
 
 def find(lines: list[bytes], name: bytes) -> bytes | None:
     """
-    The value of the first field line of a (lower case) name.
+    The value of the first field line of a name, given in lower case; L{None}: there is
+    none.
     """
     for line in lines:
         spelled, _, value = line.partition(b":")
@@ -176,7 +177,7 @@ def options(value: bytes) -> frozenset[bytes]:
     The members of a comma-separated list, in lower case, empty ones left out
     (RFC 9110 5.6.1).
     """
-    # What anybody may send is not kept if it is long.
+    # A long value is not cached: anybody may send any number of them.
     return _options(value) if len(value) <= _LONGEST else _options.__wrapped__(value)
 
 
@@ -190,8 +191,8 @@ def _options(value: bytes) -> frozenset[bytes]:
 
 def upgrades(value: bytes) -> bytes:
     """
-    Of the protocols that an C{Upgrade} names, those that may be switched to, as a
-    list; spelled and ordered as they were.
+    The protocols that may be switched to, of those that an C{Upgrade} names: a list in
+    their spelling and order.
     """
     members = (member.strip(b" \t") for member in value.split(b","))
     return b", ".join(member for member in members if member.lower() in UPGRADES)
@@ -202,9 +203,9 @@ _DIGITS: Final = re.compile(rb"[0-9]{1,19}")
 
 def content_length(value: bytes) -> int:
     """
-    What a C{Content-Length} says: digits only (RFC 9112 6.3 item 5).
+    The number in a C{Content-Length}: digits only (RFC 9112 6.3 item 5).
 
-    @raise ProtocolError: if it says anything else, or more than 63 bits hold.
+    @raise ProtocolError: it is anything else, or does not fit in 63 bits.
     """
     if _DIGITS.fullmatch(value) is None or (length := int(value)) >= 1 << 63:
         raise ProtocolError("the Content-Length is not a number")
@@ -220,7 +221,7 @@ _HOST: Final = re.compile(
 def valid_host(value: bytes) -> bool:
     """
     Whether a value is one host with an optional port (RFC 9110 7.2, RFC 3986
-    3.2.2), or empty; the comma, though a sub-delimiter, is not taken: it makes a list.
+    3.2.2), or empty. The comma is not allowed, though a sub-delimiter: it makes a list.
     A port alone is no host (RFC 9110 4.2.1).
     """
     return _HOST.fullmatch(value) is not None

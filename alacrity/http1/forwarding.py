@@ -1,6 +1,6 @@
 """
-What is said on: the heads that leave the proxy, written anew from what was
-parsed (RFC 9110 7.6, RFC 9112 5 to 7).
+The heads that leave the proxy, written anew from those that were parsed (RFC 9110 7.6,
+RFC 9112 5 to 7), and chunks.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from alacrity.http1.messages import CHUNKED, RequestHead, ResponseHead
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
-# What Connection names as a rule, and never stands among the ordinary fields.
+# Options that Connection usually names, none of which is the name of an ordinary field.
 _USUAL: Final = frozenset({b"close", b"keep-alive", b"upgrade", b"te", b"http2-settings"})
 
-# Methods whose requests say that they have no body (RFC 9110 8.6).
+# Methods whose requests have a Content-Length even without a body (RFC 9110 8.6).
 _EXPECT_BODY: Final = frozenset({b"POST", b"PUT", b"PATCH"})
 
 
 class Forwarder:
     """
-    Writes the requests of one client connection for its servers.
+    Writer of request heads for servers, for one client connection.
 
     @ivar client: the client's address; empty: it has none.
     """
@@ -31,7 +31,8 @@ class Forwarder:
     def __init__(self, *, via: bytes, client: bytes, authority: bytes, trusted: bool) -> None:
         """
         @param via: C{1.1} and the proxy's pseudonym (RFC 9110 7.6.3).
-        @param authority: what was connected to, the C{Host} of a client without.
+        @param authority: the address that the client connected to: the C{Host} of a
+            request without one.
         @param trusted: whether the client's own C{X-Forwarded-} fields are kept.
         """
         self.client = client
@@ -45,7 +46,7 @@ class Forwarder:
 
     def request(self, head: RequestHead) -> bytes:
         """
-        A request's head.
+        The head of a request, as it goes to a server.
         """
         lines = head.lines
         if head.named and not head.named <= _USUAL:
@@ -72,7 +73,7 @@ class Forwarder:
 
     def _appended(self, head: RequestHead, host: bytes) -> bytes:
         """
-        The forwarding fields for a client that is a proxy of ours.
+        The forwarding fields of a request from a trusted proxy: its own, extended.
         """
         said: dict[bytes, list[bytes]] = {}
         for name, value in head.specials:
@@ -104,18 +105,18 @@ _PASSED: Final = {
     b"trailer": b"Trailer: ",
     b"via": b"Via: ",
 }
-"""The special fields that go on as they came."""
+"""The special fields that are passed on unchanged."""
 
 LOOP: Final = 3
 """
-Times that a proxy's own name stands in C{Via} before a request counts as one that goes
-round in a loop. Proxies in a row may share a name, as none has to be configured.
+How often the proxy's own name stands in C{Via} before a request counts as looping.
+Several proxies in a row may share a name, as none has to be configured.
 """
 
 
 def goes_round(via: bytes, pseudonym: bytes) -> bool:
     """
-    Whether a request has come by this proxy so often that it goes round in a loop.
+    Whether a request has passed this proxy so often that it must be in a loop.
 
     @param via: the request's C{Via} (RFC 9110 7.6.3).
     @param pseudonym: the proxy's own name there.
@@ -126,11 +127,12 @@ def goes_round(via: bytes, pseudonym: bytes) -> bool:
 
 def response(head: ResponseHead, *, minor: int, keep_alive: bool, via: bytes, date: bytes) -> bytes:
     """
-    A response's head, for a client of a minor version.
+    The head of a response, as it goes to a client.
 
-    A body whose length is not known goes out in chunks, to a 1.0 client until the
-    connection closes.
+    A body of unknown length goes out in chunks; to a 1.0 client, until the connection
+    closes.
 
+    @param minor: the minor version that the client speaks.
     @param date: for a response without one (RFC 9110 6.6.1).
     """
     lines = head.lines

@@ -1,13 +1,13 @@
 """
-Where messages end: bytes cut into heads, bodies and chunks.
+The framing of messages: bytes are split into heads, bodies and chunks.
 
-The grammar of heads and trailers is llhttp's (through httptools), all its leniencies
-off: it is asked whether they are HTTP, and nothing else.
+The grammar of heads and trailers is llhttp's (through httptools), with all its leniencies
+off. It decides whether they are HTTP, and is used for nothing else.
 
-One rule holds here: nothing is read past the end of a message. Each message ends
-at an empty line, or after a counted number of bytes, so the data is cut there.
-Pipelined requests therefore wait as bytes, unread, until their turn comes; and
-what a server sends beyond its response is seen as such.
+One rule holds: nothing is read past the end of a message. Each message ends at an empty
+line, or after a counted number of bytes, so the data is split there. Pipelined requests
+therefore wait as bytes, unread, until their turn comes; and bytes that a server sends
+after its response are seen as such.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from alacrity.http1.errors import ProtocolError
 from alacrity.http1.fields import LOGINS, SPECIAL_LINES
 from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, MessageLimits
 
-# In the place of a count of body bytes: the head, or a part of it, is awaited.
+# In the place of a count of body bytes: a head, or the rest of one, comes next.
 HEAD: Final = -3
 
 
 class MessageParser:
     """
-    What the two parsers have in common.
+    The common base of the two parsers.
     """
 
     __slots__ = ("_body_received", "_chunks", "_expected", "_head", "_limits", "_llhttp", "_tail")
 
     _body_received: Callable[[bytes], None]
-    # What refuses that which is not HTTP.
+    # The llhttp parser class that validates the grammar.
     _grammar: ClassVar[type[HttpRequestParser | HttpResponseParser]]
 
     def __init__(self, limits: MessageLimits) -> None:
@@ -47,7 +47,7 @@ class MessageParser:
 
     def _read_head(self, lines: list[bytes]) -> int | None:
         """
-        Understand a head, and tell the receiver of it.
+        Read a head, and give it to the receiver.
 
         @return: the length of the body, see L{alacrity.http1.messages}; L{None}:
             the message is yet to come.
@@ -56,7 +56,7 @@ class MessageParser:
 
     def _finish(self, trailers: list[bytes]) -> None:
         """
-        Tell the receiver that the message is complete.
+        Call the receiver, since the message is complete.
         """
         raise NotImplementedError
 
@@ -67,13 +67,13 @@ class MessageParser:
 
     def feed(self, data: bytes, start: int = 0) -> int:
         """
-        Read on to the end of the data or of the message, whichever comes first; or as
-        far as is right in one turn of the loop, where a body comes in many small chunks.
+        Read on to the end of the data or of the message, whichever comes first; where a
+        body comes in many small chunks, as far as is right in one turn of the loop.
 
         @param start: where in C{data} to begin.
-        @return: where in C{data} it stopped. Within a message: the rest is to be fed in
-            another turn.
-        @raise ProtocolError: there is no way on from here.
+        @return: where in C{data} it stopped. If that is within a message, the rest is to
+            be fed in another turn.
+        @raise ProtocolError: the message is refused, and nothing after it can be read.
         """
         size = len(data)
         while start < size:
@@ -111,7 +111,7 @@ class MessageParser:
         """
         Read a head, or a part of one.
 
-        @return: what L{_read_head} says, or L{None}; where it stopped.
+        @return: the result of L{_read_head}, or L{None}; and where it stopped.
         """
         end = empty_line_end(data, start, self._tail)
         if end < 0:
@@ -127,8 +127,8 @@ class MessageParser:
         try:
             llhttp.feed_data(piece)
         except HttpParserUpgrade as upgrade:
-            # The head is well-formed; what an upgrade means, is read below. But a CONNECT
-            # of HTTP/0.9 would end at a bare line feed, and all that follows go unseen.
+            # The head is well-formed; the upgrade is read below. But a CONNECT of HTTP/0.9
+            # would end at a bare line feed, and all that follows would go unseen.
             if self._tail or upgrade.args[0] != len(piece):
                 raise ProtocolError("the head does not end with an empty line") from None
         except HttpParserError as error:
@@ -144,20 +144,20 @@ class MessageParser:
 
     def _too_large(self, head: bytes) -> ProtocolError:
         """
-        What to say of a head over the limit.
+        The error of a head over the limit.
         """
         return ProtocolError("the header section is too large", 431)
 
     def _malformed(self, error: HttpParserError, head: bytes) -> ProtocolError:
         """
-        What to say of a head that is not HTTP.
+        The error of a head that is not HTTP.
         """
         return ProtocolError(str(error))
 
     def _fields(self, lines: list[bytes]) -> tuple[list[bytes], list[tuple[bytes, bytes]]]:
         """
-        Tell the ordinary field lines from the special fields. That each is a token,
-        a colon and a value without controls, llhttp has seen.
+        Separate the ordinary field lines from the special fields. That each is a token,
+        a colon and a value without controls, llhttp has checked.
         """
         if len(lines) > self._limits.header_count:
             raise ProtocolError("there are too many header fields", 431)
@@ -173,8 +173,8 @@ class MessageParser:
 
     def _with_logins(self, lines: list[bytes]) -> list[bytes]:
         """
-        The ordinary field lines of a head, with those that log a connection in: they go on
-        in their order (RFC 9110 5.3).
+        The ordinary field lines of a head, and those that log a connection in, which are
+        passed on too: in their order (RFC 9110 5.3).
         """
         specials = ((line, SPECIAL_LINES[line]) for line in lines[1:])
         return [line for line, special in specials if special is None or special[0] in LOGINS]

@@ -1,5 +1,5 @@
 """
-Heads of messages, as they were parsed, and their limits. Frozen values.
+The parsed heads of messages, and the limits of messages. Frozen values.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ CHUNKED: Final = -1
 """As a body's length: framed by chunks (RFC 9112 7.1)."""
 
 UNTIL_CLOSE: Final = -2
-"""As a body's length: what comes until the connection ends (RFC 9112 6.3, 8)."""
+"""As a body's length: up to the end of the connection (RFC 9112 6.3, 8)."""
 
 
 class MessageLimits(msgspec.Struct, frozen=True):
@@ -31,19 +31,20 @@ class RequestHead(msgspec.Struct, frozen=True, gc=False):
 
     @ivar method: as sent; methods are case-sensitive (RFC 9110 9.1).
     @ivar target: in origin or asterisk form (RFC 9112 3.2); byte for byte as
-        sent, but for the scheme and authority of an absolute form.
+        sent, except the scheme and authority of an absolute form.
     @ivar minor: the minor version: 0 or 1.
     @ivar host: the target's host and port; empty if a 1.0 client sent none.
     @ivar lines: the ordinary fields, each a line without its end, as sent.
-    @ivar specials: the fields that mean something to a proxy, in the order sent:
+    @ivar specials: the fields that have a meaning to a proxy, in the order sent:
         name in lower case, value. See L{alacrity.http1.fields.SPECIAL}.
-    @ivar named: what C{Connection} names, in lower case (RFC 9110 7.6.1).
+    @ivar named: the options and fields that C{Connection} names, in lower case (RFC 9110
+        7.6.1).
     @ivar length: bytes of the body; 0: none; or L{CHUNKED}.
-    @ivar keep_alive: whether the client means to send another request.
-    @ivar upgrade: the protocols that the client would rather go on with, those that
-        may be, as a list (RFC 9110 7.8); empty: none.
-    @ivar via: the intermediaries that it came by, as a list (RFC 9110 7.6.3).
-    @ivar login: whether it logs the connection in, not the request alone (RFC 4559).
+    @ivar keep_alive: whether the client may send another request.
+    @ivar upgrade: the protocols that the client asks to switch to, of those that are
+        allowed, as a list (RFC 9110 7.8); empty: none.
+    @ivar via: the intermediaries that it passed, as a list (RFC 9110 7.6.3).
+    @ivar login: whether it logs in the connection, not the request alone (RFC 4559).
     """
 
     method: bytes
@@ -67,12 +68,13 @@ class ResponseHead(msgspec.Struct, frozen=True, gc=False):
     @ivar reason: the reason phrase; may be empty.
     @ivar length: bytes of the body that follows; 0: none; or L{CHUNKED}, or
         L{UNTIL_CLOSE}.
-    @ivar declared: what C{Content-Length} says; it may say so without a body,
-        to a HEAD request or with 304 (RFC 9110 8.6); L{None}: nothing.
+    @ivar declared: the number in C{Content-Length}, which may be there without a body:
+        in the response to a HEAD request, or with 304 (RFC 9110 8.6); L{None}: there is
+        none.
     @ivar keep_alive: whether the server takes another request afterwards.
     @ivar login: whether it asks for a login that holds for the connection (RFC 4559).
 
-    The others are L{RequestHead}'s.
+    The other attributes are those of L{RequestHead}.
     """
 
     status: int

@@ -1,10 +1,10 @@
 """
 Parsers of requests and responses: bytes in, calls on a receiver out.
 
-Where a message ends and whether it is HTTP at all, is seen to in
-L{framing<alacrity.http1.framing>}; what it says is read here, with what llhttp
-leaves open: duplicate and conflicting framing, bodies that a message cannot have,
-methods, targets and hosts.
+L{framing<alacrity.http1.framing>} finds the end of each message, and has its grammar
+checked. The head is read here, and the checks are made that llhttp does not make:
+duplicate and conflicting framing, bodies that a message cannot have, methods, targets
+and hosts.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ NONE_NAMED: Final[frozenset[bytes]] = frozenset()
 
 class RequestReceiver(Protocol):
     """
-    Is told what a L{RequestParser} finds. Of a request without a body, the head is
-    all that it is told.
+    The receiver of requests that a L{RequestParser} reads. For a request without a body,
+    L{requestReceived} is the only call.
     """
 
     def requestReceived(self, head: RequestHead) -> None:
@@ -49,8 +49,8 @@ class RequestReceiver(Protocol):
 
 class ResponseReceiver(Protocol):
     """
-    Is told what a L{ResponseParser} finds. Of a response without a body, the head
-    is all that it is told.
+    The receiver of responses that a L{ResponseParser} reads. For a response without a
+    body, L{responseReceived} is the only call for the final response.
     """
 
     def informationReceived(self, head: ResponseHead) -> None:
@@ -58,8 +58,8 @@ class ResponseReceiver(Protocol):
 
     def switchReceived(self, head: ResponseHead) -> None:
         """
-        The server goes on with another protocol (101). What it sends from here on is
-        left unread.
+        The server switches to another protocol (101). The bytes that it sends from here
+        on are left unread.
 
         @raise ProtocolError: it was not asked to.
         """
@@ -74,13 +74,13 @@ class ResponseReceiver(Protocol):
         """The body is complete."""
 
 
-# Visible ASCII without "#": what may stand in a target (RFC 9112 3.2); nothing is
-# decoded, so that the server sees what the client sent.
+# The characters of a target (RFC 9112 3.2): visible ASCII without "#". Nothing is
+# decoded, so that the server sees the target that the client sent.
 _IN_TARGET: Final = bytes(set(range(0x21, 0x7F)) - {0x23})
 
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?]+)(.*)", re.IGNORECASE)
 
-# llhttp also knows the methods of RTSP, ICE and HTTP/2's preface.
+# The methods of HTTP; llhttp also accepts those of RTSP, ICE and HTTP/2's preface.
 _METHODS: Final = frozenset(
     b"ACL BIND CHECKOUT COPY DELETE GET HEAD LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR "
     b"MKCOL MOVE NOTIFY OPTIONS PATCH POST PROPFIND PROPPATCH PURGE PUT QUERY REBIND REPORT "
@@ -97,7 +97,7 @@ _REQUEST_LINE: Final = re.compile(rb"(%b) [^ ]+ HTTP/1\.[01]\r\n" % _TOKEN.patte
 
 class RequestParser(MessageParser):
     """
-    Reads requests, one at a time.
+    Reader of requests, one at a time.
     """
 
     __slots__ = ("_blank", "_receiver")
@@ -105,7 +105,7 @@ class RequestParser(MessageParser):
     _grammar = HttpRequestParser
 
     MOST_BLANK: Final = 8
-    """How many pairs of empty lines may stand before a request."""
+    """Pairs of empty lines that may come before a request."""
 
     def __init__(self, receiver: RequestReceiver, limits: MessageLimits) -> None:
         super().__init__(limits)
@@ -124,14 +124,18 @@ class RequestParser(MessageParser):
     def _malformed(self, error: HttpParserError, head: bytes) -> ProtocolError:
         line = _REQUEST_LINE.match(head)
         if line is not None and line[1] not in _METHODS:
-            # RFC 9110 15.6.2: a method, rather than nonsense in its place.
+            # RFC 9110 15.6.2: it is a method, though an unknown one, and not garbage.
             return ProtocolError("the method is not known", 501)
         return super()._malformed(error, head)
 
     def _read_head(self, lines: list[bytes]) -> int | None:
+        """
+        Read the head of a request. (One function, though a long one: each request goes
+        through it, and calls in between would cost more than some of its steps.)
+        """
         request_line = lines[0]
         if not request_line:
-            # RFC 9112 2.2: empty lines before a request are no part of it.
+            # RFC 9112 2.2: empty lines before a request are not part of it.
             if len(lines) > 1:
                 return self._read_head(lines[1:])
             self._count_blank()
@@ -176,14 +180,14 @@ class RequestParser(MessageParser):
                     raise ProtocolError("there is more than one Content-Length")
                 length = content_length(value)
             elif name == b"transfer-encoding":
-                # RFC 9112 6.1: chunked is the one coding known here.
+                # RFC 9112 6.1: chunked is the only coding known here.
                 if chunked or value.lower() != b"chunked":
                     raise ProtocolError("the Transfer-Encoding is not chunked")
                 chunked = True
             elif name == b"upgrade":
                 upgrade = b"%b, %b" % (upgrade, value) if upgrade else value
             elif name == b"expect" and value.lower() != b"100-continue":
-                # RFC 9110 10.1.1: the one expectation that there is.
+                # RFC 9110 10.1.1: the only expectation that is defined.
                 raise ProtocolError("the Expect is not 100-continue", 417)
             elif name == b"via":
                 via = b"%b, %b" % (via, value) if via else value
@@ -210,8 +214,8 @@ class RequestParser(MessageParser):
         if not target.startswith(b"/"):
             target, host = _target(method, target, host)
         if upgrade:
-            # RFC 9110 7.8: named in Connection, and not by a 1.0 client. A request
-            # with a body, or that changes something, is not the place for it.
+            # RFC 9110 7.8: named in Connection, and not by a 1.0 client. In a request
+            # that has a body, or may change something, it is ignored.
             asked = minor == 1 and b"upgrade" in named and method == b"GET" and length == 0
             upgrade = upgrades(upgrade) if asked else b""
         self._blank = 0
@@ -241,7 +245,9 @@ class RequestParser(MessageParser):
 
 def _target(method: bytes, target: bytes, host: bytes) -> tuple[bytes, bytes]:
     """
-    Read the other forms of a target (RFC 9112 3.2.2, 3.2.4): target, host.
+    Read a target in absolute or asterisk form (RFC 9112 3.2.2, 3.2.4).
+
+    @return: the target to pass on, and the host.
     """
     if target == b"*" and method == b"OPTIONS":
         return target, host
@@ -263,8 +269,8 @@ _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([\t -~\x8
 @lru_cache(256)
 def _status_line(line: bytes) -> tuple[int, int, bytes]:
     """
-    Read a status line (RFC 9112 4): minor version, status, reason phrase. What may
-    stand in a reason phrase, llhttp does not look at.
+    Read a status line (RFC 9112 4): minor version, status, reason phrase. The characters
+    of the reason phrase are checked here, since llhttp does not.
     """
     words = _STATUS_LINE.fullmatch(line)
     if words is None:
@@ -275,7 +281,7 @@ def _status_line(line: bytes) -> tuple[int, int, bytes]:
 
 class ResponseParser(MessageParser):
     """
-    Reads responses, one at a time. Say what each L{answers} before it comes.
+    Reader of responses, one at a time. Call L{answers} before each.
     """
 
     __slots__ = ("_interims", "_receiver", "_to_head")
@@ -283,7 +289,7 @@ class ResponseParser(MessageParser):
     _grammar = HttpResponseParser
 
     MOST_INTERIMS: Final = 16
-    """How many interim responses a request may get."""
+    """Interim responses that a request may get."""
 
     def __init__(self, limits: MessageLimits) -> None:
         super().__init__(limits)
@@ -292,8 +298,8 @@ class ResponseParser(MessageParser):
 
     def answers(self, method: bytes, receiver: ResponseReceiver) -> None:
         """
-        Say what method the next response answers (none to HEAD has a body), and
-        who is told of it.
+        Set the receiver of the next response, and the method of the request that it
+        answers (a response to HEAD has no body).
         """
         self._receiver = receiver
         self._body_received = receiver.responseBodyReceived
@@ -302,15 +308,15 @@ class ResponseParser(MessageParser):
 
     def forget(self) -> None:
         """
-        Keep nobody alive that has been told all.
+        Drop the receiver, so that it is not kept alive, once its response is complete.
         """
         del self._receiver, self._body_received
 
     def ended(self) -> None:
         """
-        The connection has ended, cleanly.
+        Take note that the connection has ended, cleanly.
 
-        @raise ProtocolError: within a response, unless that is how it ends.
+        @raise ProtocolError: it ended within a response, unless that ends so.
         """
         if self._expected != UNTIL_CLOSE:
             raise ProtocolError("the connection ended within a response")

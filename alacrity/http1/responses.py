@@ -1,5 +1,5 @@
 """
-The proxy's own responses: short, plain, and silent about what is inside.
+The proxy's own responses: short, plain, and without details of the proxy or its servers.
 """
 
 from __future__ import annotations
@@ -7,16 +7,16 @@ from __future__ import annotations
 from http import HTTPStatus
 
 ALLOW = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
-"""For 405: the common methods that go through a proxy."""
+"""C{Allow} of a 405 response: the common methods that the proxy passes on."""
 
 
 def own_response(
     status: int, *, date: bytes, via: bytes, keep_alive: bool = False, bodiless: bool = False
 ) -> bytes:
     """
-    A whole response with a status alone.
+    A whole response that tells its status and nothing else.
 
-    @param bodiless: leave the body out, as to HEAD.
+    @param bodiless: leave the body out, as in a response to HEAD.
     """
     text = b"%d %b\n" % (status, HTTPStatus(status).phrase.encode("ascii"))
     lines = [
