@@ -47,7 +47,7 @@ class Other(msgspec.Struct):
 
 class Others(msgspec.Struct):
     """
-    What h11 makes of bytes.
+    The messages that h11 reads from bytes.
 
     @ivar fault: why it refused to go on.
     @ivar over: whether the last message said that it is the last.
@@ -128,10 +128,8 @@ def others_response(data: bytes, method: bytes) -> Others:
 
 def requests_disagreement(data: bytes) -> str | None:
     """
-    What our parser and h11 do not agree about.
-
-    That we refuse what h11 takes is no disagreement. That we take what it refuses
-    is one, unless L{_OUR_RIGHT} has it.
+    The disagreement between our parser and h11 about requests. That we refuse what h11
+    takes is none. That we take what it refuses is one, unless L{_OUR_RIGHT} has it.
 
     @return: L{None}: they agree.
     """
@@ -174,7 +172,7 @@ def requests_disagreement(data: bytes) -> str | None:
 
 def response_disagreement(data: bytes, method: bytes) -> str | None:
     """
-    The same, of a response.
+    The disagreement between our parser and h11 about a response, likewise.
     """
     ours = Response([data], method)
     others = others_response(data, method)
@@ -348,7 +346,7 @@ def _bodies(draw: st.DrawFn) -> tuple[list[bytes], bytes]:
 @st.composite
 def _chunked(draw: st.DrawFn, content: bytes) -> bytes:
     """
-    A content in chunks.
+    Random content in chunks.
     """
     parts = []
     at = 0

@@ -1,5 +1,5 @@
 """
-Tests for L{alacrity.http1.chunks}: what is within and beside chunks, however it comes.
+L{alacrity.http1.chunks}: content and trailers, however the bytes arrive.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def read(
     data: bytes, *cuts: int, limits: MessageLimits = MessageLimits()
 ) -> tuple[bytes, list[bytes], int]:
     """
-    Read a body: content, trailers, and where it ended; -1: not at all.
+    Read a body: content, trailers, and the offset of its end; -1: it is not complete.
     """
     got: list[bytes] = []
     body = ChunkedBody(limits, got.append)
@@ -38,7 +38,7 @@ def read(
 
 class ContentTests(SynchronousTestCase):
     """
-    Bodies that are well-formed.
+    Well-formed bodies.
     """
 
     BODIES: Final = {
@@ -58,7 +58,7 @@ class ContentTests(SynchronousTestCase):
 
     def test_any_cut(self) -> None:
         """
-        The content is the same, and the end where it is, wherever the data is cut.
+        Content and end are the same, wherever the data is split.
         """
         for data, content in self.BODIES.items():
             end = len(data)
@@ -70,7 +70,7 @@ class ContentTests(SynchronousTestCase):
 
     def test_random(self) -> None:
         """
-        So are bodies of chunks of many sizes, cut anywhere.
+        The same holds for random chunks of many sizes.
         """
         random = Random(1)
         for _ in range(300):
@@ -95,7 +95,7 @@ class ContentTests(SynchronousTestCase):
 
     def test_turn(self) -> None:
         """
-        No more than so many chunks are read at once; their content comes in one piece.
+        The chunks that are read at once are bounded; their content comes in one piece.
         """
         for unit in (b"1\r\na\r\n", b"10\r\n" + b"a" * 16 + b"\r\n"):
             got: list[bytes] = []
@@ -111,12 +111,13 @@ class ContentTests(SynchronousTestCase):
 
 class CyclesTests(SynchronousTestCase):
     """
-    What is left of a body that has been read, or has not.
+    The memory of bodies that were read, or in part.
     """
 
     def test_freed(self) -> None:
         """
-        Nothing waits for a collection of cycles, wherever the data was cut.
+        A body is freed at once, without the collector of cycles, wherever the data was
+        split.
         """
         gc.collect()
         gc.disable()
@@ -134,7 +135,7 @@ class CyclesTests(SynchronousTestCase):
 
 class FaultTests(SynchronousTestCase):
     """
-    Bodies that are not, or have too much beside their content.
+    Bodies that are malformed, or have too much framing.
     """
 
     def refused(
@@ -150,7 +151,7 @@ class FaultTests(SynchronousTestCase):
 
     def test_malformed(self) -> None:
         """
-        Sizes, extensions and line ends that are not of the grammar.
+        Malformed sizes, extensions and line ends.
         """
         for data in (
             b"g\r\n",
@@ -193,7 +194,7 @@ class FaultTests(SynchronousTestCase):
 
     def test_too_much(self) -> None:
         """
-        Lines with sizes, extensions in all, and trailers are bounded.
+        Size lines, all extensions together, and trailers are bounded.
         """
         self.refused(b"1;" + b"x" * SIZE_LINE + b"\r\n", 431)
         self.refused(b"1;" + b"x" * SIZE_LINE, 431)
@@ -208,7 +209,7 @@ class FaultTests(SynchronousTestCase):
 
     def test_longest(self) -> None:
         """
-        What just fits, is taken, also in two pieces.
+        The longest that is allowed is read, also in two pieces.
         """
         line = b"1;" + b"x" * (SIZE_LINE - 4) + b"\r\n"
         data = line + b"a\r\n0\r\n\r\n"

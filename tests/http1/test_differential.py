@@ -1,5 +1,6 @@
 """
-L{alacrity.http1.parser} beside another reader, and what holds whatever arrives.
+L{alacrity.http1.parser} compared with another parser, and the invariants of
+L{tests.support.invariants}.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 class DifferentialTests(SynchronousTestCase):
     """
-    Where a message ends, and what is in it, our parser and h11 agree about.
+    Our parser and h11 agree about the end of each message, and its content.
     """
 
     @bounded
@@ -37,7 +38,7 @@ class DifferentialTests(SynchronousTestCase):
     @example(CHUNKED + b"000000000000000000000001\r\nx\r\n0\r\n\r\n" + GET)
     def test_requests(self, data: bytes) -> None:
         """
-        Of requests in a row.
+        Requests in a row.
         """
         self.assertIsNone(requests_disagreement(data))
 
@@ -46,14 +47,13 @@ class DifferentialTests(SynchronousTestCase):
     @example((b"HTTP/1.1 200 \x00OK\r\nContent-Length: 0\r\n\r\n", b"GET"))
     def test_responses(self, response: tuple[bytes, bytes]) -> None:
         """
-        Of a response.
+        A response.
         """
         self.assertIsNone(response_disagreement(*response))
 
     def test_disagreements_are_seen(self) -> None:
         """
-        The comparison is not blind: what is read of one message is told from what h11
-        reads of another.
+        The comparison fails for two different messages.
         """
         ours = Requests([GET])
         [message] = ours.messages
@@ -66,7 +66,7 @@ class DifferentialTests(SynchronousTestCase):
 
 class InvariantTests(SynchronousTestCase):
     """
-    What the fuzzers look for, looked for here.
+    The checks of the fuzzers, on random messages.
     """
 
     @briefly
@@ -81,13 +81,13 @@ class InvariantTests(SynchronousTestCase):
     @given(RESPONSES, st.integers(0, 1 << 16))
     def test_responses(self, response: tuple[bytes, bytes], seed: int) -> None:
         """
-        So are responses.
+        Responses are, too.
         """
         check_response(*response, seed)
 
     def test_seeds(self) -> None:
         """
-        What the fuzzers start from holds.
+        The invariants hold for the seeds of the fuzzers.
         """
         for kind, check in (
             ("request", check_requests),

@@ -1,5 +1,5 @@
 """
-Tests for L{alacrity.http1.parser}.
+L{alacrity.http1.parser}.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from alacrity.http1.parser import MessageLimits, RequestParser, ResponseParser
 
 class Recorder:
     """
-    Keeps what a parser tells, the pieces of a body joined.
+    A receiver that records the calls of a parser, with the pieces of a body joined.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Recorder:
 
 def read_requests(*pieces: bytes, limits: MessageLimits = MessageLimits()) -> list[Any]:
     """
-    All that a parser tells of requests that arrive in pieces.
+    The recorded calls for requests that arrive in pieces.
     """
     recorder = Recorder()
     parser = RequestParser(recorder, limits)
@@ -55,7 +55,7 @@ def read_response(
     *pieces: bytes, method: bytes = b"GET", limits: MessageLimits = MessageLimits()
 ) -> list[Any]:
     """
-    All that a parser tells of one response, and what it left unread, if anything.
+    The recorded calls for one response, and the bytes that were left unread, if any.
     """
     recorder = Recorder()
     parser = ResponseParser(limits)
@@ -69,7 +69,7 @@ def read_response(
 
 def request(lines: str, body: bytes = b"") -> bytes:
     """
-    A request out of lines that are separated by bars.
+    The bytes of a request, given as lines that are separated by bars.
     """
     return lines.replace("|", "\r\n").encode("latin-1") + b"\r\n\r\n" + body
 
@@ -86,12 +86,12 @@ CHUNKED_POST = request(
 
 class RequestTests(SynchronousTestCase):
     """
-    What L{RequestParser} makes of well-formed requests.
+    Well-formed requests.
     """
 
     def test_head(self) -> None:
         """
-        A head is told with its ordinary fields apart from the special ones.
+        The ordinary fields of a head are separate from the special ones.
         """
         (head,) = read_requests(GET)
         self.assertEqual(
@@ -118,15 +118,15 @@ class RequestTests(SynchronousTestCase):
 
     def test_chunked_body(self) -> None:
         """
-        A body in chunks comes without its framing; of the trailers, those that
-        belong into the head are left out (RFC 9110 6.5.1).
+        A chunked body comes without its framing; trailers that belong in the head are left
+        out (RFC 9110 6.5.1).
         """
         head, body, trailers = read_requests(CHUNKED_POST)
         self.assertEqual((head.length, body, trailers), (CHUNKED, b"he\r\nlo", [b"X-Sum: 1"]))
 
     def test_any_pieces(self) -> None:
         """
-        However the bytes arrive, the same is told.
+        The calls are the same, however the bytes arrive.
         """
         data = POST + GET + CHUNKED_POST + b"\r\n" + GET
         whole = read_requests(data)
@@ -138,7 +138,7 @@ class RequestTests(SynchronousTestCase):
     @given(st.lists(st.integers(0, len(POST + GET + CHUNKED_POST + GET)), max_size=8))
     def test_any_cuts(self, cuts: list[int]) -> None:
         """
-        The same, cut at random.
+        The same holds for random pieces.
         """
         data = POST + GET + CHUNKED_POST + GET
         bounds = [0, *sorted(cuts), len(data)]
@@ -147,7 +147,7 @@ class RequestTests(SynchronousTestCase):
 
     def test_stops_at_the_end(self) -> None:
         """
-        What follows a request is not read with it.
+        The bytes after a request are not read.
         """
         for message in (GET, POST, CHUNKED_POST):
             parser = RequestParser(Recorder(), MessageLimits())
@@ -156,7 +156,7 @@ class RequestTests(SynchronousTestCase):
 
     def test_begun(self) -> None:
         """
-        A parser knows that it is within a request.
+        C{begun} is true within a request.
         """
         parser = RequestParser(Recorder(), MessageLimits())
         self.assertFalse(parser.begun)
@@ -199,7 +199,7 @@ class RequestTests(SynchronousTestCase):
 
     def test_upgrade(self) -> None:
         """
-        Of what a request would be upgraded to, that is told which may be.
+        Of the protocols in C{Upgrade}, those that are allowed are told.
         """
         for lines, expected in (
             ("GET / HTTP/1.1|Connection: Upgrade|Upgrade: WebSocket", b"WebSocket"),
@@ -222,7 +222,7 @@ class RequestTests(SynchronousTestCase):
 
     def test_upgrade_is_a_request(self) -> None:
         """
-        A request that asks for an upgrade is a request, with its body.
+        A request that asks for an upgrade is read as others are, with its body.
         """
         upgrade = "|Host: a|Connection: Upgrade|Upgrade: h2c"
         data = (
@@ -236,8 +236,7 @@ class RequestTests(SynchronousTestCase):
 
     def test_pretended_special_field(self) -> None:
         """
-        A field that a server may take for a special one is no ordinary one, and
-        frames nothing.
+        A field that a server may take for a special one is dropped, and frames nothing.
         """
         (head,) = read_requests(
             request("GET / HTTP/1.1|Host: a|Content_Length: 5|X_Forwarded_For: 6.6.6.6|X_Y: 1")
@@ -247,13 +246,13 @@ class RequestTests(SynchronousTestCase):
 
 class BadRequestTests(SynchronousTestCase):
     """
-    What L{RequestParser} refuses.
+    Requests that are refused.
     """
 
     def refused(self, data: bytes, status: int, limits: MessageLimits = MessageLimits()) -> None:
         """
-        Assert that the last of some requests is refused, however it arrives, and
-        that nothing is told of it.
+        Assert that the last of some requests is refused, however it arrives, and that the
+        receiver is not called for it.
         """
         for pieces in ((data,), tuple(data[i : i + 1] for i in range(min(len(data), 3000)))):
             if b"".join(pieces) != data:
@@ -264,7 +263,7 @@ class BadRequestTests(SynchronousTestCase):
 
     def test_heads(self) -> None:
         """
-        Heads that are malformed or ambiguous.
+        Malformed or ambiguous heads.
         """
         for lines in (
             "nonsense",
@@ -312,7 +311,7 @@ class BadRequestTests(SynchronousTestCase):
 
     def test_line_ends(self) -> None:
         """
-        Lines end with CR LF, no less.
+        Lines must end with CR LF.
         """
         self.refused(b"GET / HTTP/1.1\nHost: a\n\n", 400)
         self.refused(b"GET / HTTP/1.1\r\nHost: a\n\r\n", 400)
@@ -321,7 +320,7 @@ class BadRequestTests(SynchronousTestCase):
 
     def test_methods(self) -> None:
         """
-        Methods that do not go through a proxy, that nobody knows, that are none.
+        Methods that a proxy does not pass on, unknown ones, and words that are no method.
         """
         self.refused(request("TRACE / HTTP/1.1|Host: a"), 405)
         self.refused(request("CONNECT a:80 HTTP/1.1|Host: a"), 405)
@@ -340,7 +339,7 @@ class BadRequestTests(SynchronousTestCase):
 
     def test_limits(self) -> None:
         """
-        What is too much has a status of its own.
+        Each limit has its status.
         """
         limits = MessageLimits(request_line=100, header_bytes=300, header_count=5)
         self.refused(request(f"GET /{'x' * 100} HTTP/1.1|Host: a"), 414, limits)
@@ -350,7 +349,7 @@ class BadRequestTests(SynchronousTestCase):
 
     def test_chunks(self) -> None:
         """
-        Chunks that are malformed.
+        Malformed chunks.
         """
         head = request("POST / HTTP/1.1|Host: a|Transfer-Encoding: chunked")
         for body in (
@@ -369,7 +368,7 @@ class BadRequestTests(SynchronousTestCase):
 
     def test_framing_without_content(self) -> None:
         """
-        Extensions and trailers are bounded in all, content or not.
+        Extensions and trailers are bounded in sum, with content or without.
         """
         limits = MessageLimits(header_bytes=1000)
         head = request("POST / HTTP/1.1|Host: a|Transfer-Encoding: chunked")
@@ -382,12 +381,12 @@ class BadRequestTests(SynchronousTestCase):
 
 class MemoryTests(SynchronousTestCase):
     """
-    What is kept of requests that have gone.
+    The caches of the parser.
     """
 
     def test_long(self) -> None:
         """
-        Nothing long: there could be many of it.
+        Long lines are not cached, as there could be many of them.
         """
         for number in range(3):
             name = b"X-" + b"%d" % number * 1000
@@ -400,7 +399,7 @@ class MemoryTests(SynchronousTestCase):
 
     def test_many(self) -> None:
         """
-        Nor of many.
+        The number of cached lines is bounded.
         """
         for number in range(5000):
             read_requests(b"GET / HTTP/1.1\r\nHost: a\r\nX-%d: x\r\n\r\n" % number)
@@ -410,7 +409,7 @@ class MemoryTests(SynchronousTestCase):
 
 class ResponseTests(SynchronousTestCase):
     """
-    What L{ResponseParser} makes of responses.
+    Responses.
     """
 
     def test_counted(self) -> None:
@@ -426,7 +425,7 @@ class ResponseTests(SynchronousTestCase):
 
     def test_any_pieces(self) -> None:
         """
-        However the bytes arrive, the same is told.
+        The calls are the same, however the bytes arrive.
         """
         data = response("HTTP/1.1 100 Continue") + response(
             "HTTP/1.1 200 OK|Transfer-Encoding: chunked", b"2\r\nhi\r\n0\r\nX: y\r\n\r\n"
@@ -453,7 +452,7 @@ class ResponseTests(SynchronousTestCase):
 
     def test_ended_early(self) -> None:
         """
-        A response that is cut off does not pass for a complete one.
+        A response that is cut off does not count as a complete one.
         """
         for part in (
             b"",
@@ -468,7 +467,7 @@ class ResponseTests(SynchronousTestCase):
 
     def test_without_body(self) -> None:
         """
-        Responses that have no body, whatever their fields say, end with their head.
+        Responses without a body, whatever their fields say, end with their head.
         """
         for method, line in (
             (b"HEAD", "200 OK|Content-Length: 5"),
@@ -484,7 +483,7 @@ class ResponseTests(SynchronousTestCase):
 
     def test_switch(self) -> None:
         """
-        What follows the head of a 101 is left unread.
+        The bytes after the head of a 101 are left unread.
         """
         lines = "HTTP/1.1 101 Switching Protocols|Connection: upgrade|Upgrade: websocket"
         head, unread = read_response(response(lines, b"X\r\n\r\n"))
@@ -492,14 +491,14 @@ class ResponseTests(SynchronousTestCase):
 
     def test_unread(self) -> None:
         """
-        What a server sends beyond its response is left unread.
+        The bytes that a server sends after its response are left unread.
         """
         told = read_response(response("HTTP/1.1 200 OK|Content-Length: 2", b"hiX"))
         self.assertEqual(told[-1], ("unread", b"X"))
 
     def test_bad(self) -> None:
         """
-        What is not a response, or not one to rely upon.
+        Malformed responses, and those that cannot be relied upon.
         """
         for data in (
             b"nonsense\r\n\r\n",

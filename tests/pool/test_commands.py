@@ -67,7 +67,7 @@ class ApplyTests(SynchronousTestCase):
 
     def test_ids_are_derived(self) -> None:
         """
-        The id is the address.
+        The id of a server is its address.
         """
         self.assertEqual(list(after(register()).servers), [ID])
         self.assertEqual(server_id("2001:db8::1", 8080), "2001:db8::1:8080")
@@ -87,7 +87,7 @@ class ApplyTests(SynchronousTestCase):
 
     def test_register_again_while_down(self) -> None:
         """
-        A server that is down says by registering that it has come back.
+        A server that is down and registers again is pending.
         """
         pool, outcome = apply(after(register(), report(State.DOWN, 1, 2.0)), register(time=9.0))
         server = pool.servers[ID]
@@ -96,14 +96,14 @@ class ApplyTests(SynchronousTestCase):
 
     def test_register_again_keeps_the_place(self) -> None:
         """
-        The servers stand in the order in which they came.
+        Servers keep the order in which they first registered.
         """
         pool = after(register(1), register(2), register(1))
         self.assertEqual([server.port for server in pool.servers.values()], [1, 2])
 
     def test_deregister(self) -> None:
         """
-        The server is gone; the outcome has it as it was.
+        The server is removed; the outcome has it as it was.
         """
         before = after(register())
         pool, outcome = apply(before, Deregister(ID, 2.0, "test"))
@@ -123,7 +123,7 @@ class ApplyTests(SynchronousTestCase):
 
     def test_report(self) -> None:
         """
-        A report moves the server, and says since when.
+        A report changes the state of the server, and the time since when it is in it.
         """
         pool, outcome = apply(after(register()), report(State.UP, 1, 4.0))
         server = pool.servers[ID]
@@ -132,7 +132,7 @@ class ApplyTests(SynchronousTestCase):
 
     def test_report_of_the_same_state(self) -> None:
         """
-        The reason is new, the time is not.
+        The reason changes, the time does not.
         """
         pool = after(register(), report(State.UP, 1, 4.0), report(State.UP, 1, 6.0, "again"))
         server = pool.servers[ID]
@@ -140,7 +140,7 @@ class ApplyTests(SynchronousTestCase):
 
     def test_report_of_an_earlier_registration(self) -> None:
         """
-        It does not count.
+        A report about an earlier registration changes nothing.
         """
         before = after(register(), register())
         pool, outcome = apply(before, report(State.UP, 1, 4.0))
@@ -149,7 +149,7 @@ class ApplyTests(SynchronousTestCase):
 
     def test_unknown(self) -> None:
         """
-        Commands about a server that is not there change nothing but the index.
+        Commands about an unknown server change nothing but the index.
         """
         for command in (Deregister(ID, 1.0, "test"), report(State.UP, 1, 1.0)):
             pool, outcome = apply(Pool(), command)
@@ -159,8 +159,9 @@ class ApplyTests(SynchronousTestCase):
     @given(POOLS, COMMANDS)
     def test_total_and_pure(self, pool: Pool, command: Command) -> None:
         """
-        Any command gives an outcome, raises the index by one, changes the servers that it
-        is about at most, and leaves the old pool as it was. The same again gives the same.
+        Any command gives an outcome, raises the index by one, changes no server but those
+        that it is about, and leaves the old pool as it was. The same command on the same
+        pool gives the same result.
         """
         before = msgspec.json.encode(pool)
         new, outcome = apply(pool, command)

@@ -28,14 +28,14 @@ class PoolViewTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """
-        A view, and what is heard of it.
+        A view, and the changes that a subscriber is called with.
         """
         self.view = PoolView()
         self.heard: list[Change] = []
 
     def test_existing_servers_are_told(self) -> None:
         """
-        Who subscribes hears of the servers that are there.
+        A new subscriber is called with the servers that are there.
         """
         apply_to(self.view, register(1))
         apply_to(self.view, register(2))
@@ -57,7 +57,7 @@ class PoolViewTests(SynchronousTestCase):
 
     def test_nothing_is_told_of_nothing(self) -> None:
         """
-        Commands that change no server are no news.
+        Commands that change no server cause no calls.
         """
         apply_to(self.view, register())
         self.view.subscribe(self.heard.append)
@@ -68,7 +68,7 @@ class PoolViewTests(SynchronousTestCase):
 
     def test_unsubscribe(self) -> None:
         """
-        Who has unsubscribed hears no more, also of a change that is being told.
+        A former subscriber is called no more, even with a change that is being published.
         """
         unsubscribe = self.view.subscribe(self.heard.append)
         unsubscribe()
@@ -82,7 +82,7 @@ class PoolViewTests(SynchronousTestCase):
 
     def test_raising_subscriber(self) -> None:
         """
-        A subscriber that raises is logged; the others hear all the same.
+        An exception of a subscriber is logged; the others are called nevertheless.
         """
 
         def broken(change: Change) -> None:
@@ -100,8 +100,8 @@ class PoolViewTests(SynchronousTestCase):
 
     def test_changes_made_while_telling(self) -> None:
         """
-        A subscriber may make a change when it is told of one. All hear of both in
-        the order in which they happened.
+        A subscriber may make a change when it is called. All are called with both changes
+        in the order in which they happened.
         """
 
         def eager(change: Change) -> None:
@@ -120,7 +120,7 @@ class PoolViewTests(SynchronousTestCase):
     @given(st.lists(COMMANDS))
     def test_changes_add_up(self, commands: list[Command]) -> None:
         """
-        Who follows the changes has the pool.
+        All changes together make the pool.
         """
         view = PoolView()
         servers: dict[str, Server] = {}

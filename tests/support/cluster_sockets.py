@@ -54,7 +54,8 @@ class SocketTests(TestCase):
 
     def told(self, transport: PeerTransport) -> tuple[list[Any], Callable[[int], Deferred[None]]]:
         """
-        What the engine of a node is told, and how to wait for so many things.
+        The events that the replica of a node is told, and a function that waits for a
+        number of them.
         """
         told: list[Any] = []
         waiting: list[tuple[int, Deferred[None]]] = []
@@ -94,7 +95,7 @@ class SocketTests(TestCase):
 
     async def test_messages(self) -> None:
         """
-        Many small and some large, both ways, in order.
+        Many small and some large messages, both ways, arrive in order.
         """
         a, b, a_told, a_until, b_told, b_until = await self.pair()
         sizes = [0, 10, 5_000_000, 3, 100_000, 0, 2_000_000]
@@ -108,7 +109,7 @@ class SocketTests(TestCase):
 
     async def test_name(self) -> None:
         """
-        A name is resolved.
+        The name of a host is resolved.
         """
         await self.pair("localhost")
 
@@ -134,8 +135,8 @@ class SocketTests(TestCase):
 
     async def test_given_up_at_every_step(self) -> None:
         """
-        A dialer whose attempt is cancelled after any number of turns of the loop leaves no
-        connection behind, and the clock of the connections goes on.
+        An attempt to connect that is cancelled after any number of turns of the loop leaves
+        no connection behind, and the deadlines are still checked.
         """
         a, b = await self.node("a"), await self.node("b")
         port: Any = a.ports[0].getHost()
@@ -161,7 +162,7 @@ class SocketTests(TestCase):
 
     async def turns(self, count: int) -> None:
         """
-        Wait for so many turns of the loop.
+        Wait for a number of turns of the loop.
         """
         from twisted.internet import reactor
 
@@ -176,7 +177,7 @@ class SocketTests(TestCase):
 
     async def test_last_words(self) -> None:
         """
-        What was sent before a stop arrives.
+        Messages that were sent before a stop arrive.
         """
         _, b, a_told, a_until, *_ = await self.pair()
         b.send(Node("a"), {"last": "words"})

@@ -1,8 +1,8 @@
 """
 A disk that fails at will.
 
-What was written is lost by a crash unless it was synced; some of it may be kept. What
-was renamed likewise, until the names are synced.
+A crash loses the written bytes that were not synced, or some of them; and the renames,
+unless the names were synced.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Crashed(BaseException):
 
 class _Content:
     """
-    What a name stands for: what is on disk, and what is written beyond.
+    The content of a file: the synced bytes, and all written ones.
     """
 
     def __init__(self, synced: bytes = b"") -> None:
@@ -133,7 +133,7 @@ class FakeFiles:
 
     def _operate(self) -> int:
         """
-        Count an operation, and fail if it is to.
+        Count an operation, and raise if it is to fail.
         """
         fault = self._next()
         if fault is not None:
@@ -190,7 +190,8 @@ class _FakeFile:
 
 def _survivor(content: _Content, rng: Random | None) -> bytes:
     """
-    What is left of a file: a part of the unsynced, with a hole in it at times.
+    The content of a file after a loss of power: the synced bytes and some of the others, at
+    times with a hole.
     """
     unsynced = content.written[len(content.synced) :]
     if rng is None or not unsynced:

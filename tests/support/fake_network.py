@@ -1,7 +1,7 @@
 """
 A network in memory, on a clock: TCP as protocols see it.
 
-Bytes arrive in order after a delay; where the way is cut they wait, as TCP's do, and go
+Bytes arrive in order after a delay. Where a direction is cut they wait, as TCP's do, and go
 on when it is mended.
 """
 
@@ -40,7 +40,7 @@ HIGH_WATER = 65536
 
 class FakeNetwork:
     """
-    Hosts, who listens there, and what is on its way between them.
+    Hosts, the ports that they listen on, and the bytes on their way between them.
 
     @ivar delay: called with two hosts; the seconds that bytes take from the first to
         the second.
@@ -59,25 +59,25 @@ class FakeNetwork:
 
     def server(self, host: str, port: int) -> IStreamServerEndpoint:
         """
-        Where a host can listen.
+        The endpoint of a host that listens.
         """
         return _ServerEndpoint(self, host, port)
 
     def connector(self, here: str) -> Callable[[str, int, float], IStreamClientEndpoint]:
         """
-        How a host connects to others.
+        A function that makes the endpoints of a host that connects to others.
         """
         return lambda host, port, timeout: _ClientEndpoint(self, here, host, port, timeout)
 
     def cut(self, here: str, there: str) -> None:
         """
-        Let nothing through from a host to another.
+        Hold back all bytes from a host to another.
         """
         self._cut.add((here, there))
 
     def mend(self, here: str, there: str) -> None:
         """
-        Let through again what waits.
+        Deliver the bytes that were held back, and those that follow.
         """
         self._cut.discard((here, there))
         for end in list(self.connections):
@@ -136,7 +136,7 @@ class FakeTransport:
 
     def hurry(self) -> None:
         """
-        Let arrive what is due.
+        Deliver the bytes that are due.
         """
         other = self.other
         while (
@@ -182,7 +182,7 @@ class FakeTransport:
 
     def lose(self, reason: Exception) -> None:
         """
-        This end is over.
+        Close this end.
         """
         if self._lost:
             return

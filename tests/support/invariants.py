@@ -1,7 +1,7 @@
 """
-What must hold whatever arrives: for the parsers, for what is said on, for the
-documents of the API. Each C{check_} takes bytes and raises L{AssertionError} if it
-does not hold. The fuzzers of C{fuzz/} and the tests run the same ones.
+Invariants that hold for any input: of the parsers, of forwarded messages, of the documents
+of the API. Each C{check_} function takes bytes and raises L{AssertionError} if one does not
+hold. The fuzzers of C{fuzz/} and the tests run the same functions.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SMALL: Final = MessageLimits(request_line=32, header_bytes=128, header_count=4)
 
 class Message:
     """
-    A message, or as much of it as came.
+    A message, or the part of it that came.
 
     @ivar head: L{None}: it did not come.
     @ivar interims: the heads of interim responses before it.
@@ -87,7 +87,7 @@ class Message:
 
 class Requests:
     """
-    What a L{RequestParser} makes of bytes.
+    The requests that a L{RequestParser} reads from bytes.
 
     @ivar messages: the last one may be incomplete.
     @ivar fault: why it refused to go on.
@@ -133,7 +133,7 @@ class Requests:
 
 class Response:
     """
-    What a L{ResponseParser} makes of bytes that end with the connection.
+    The response that a L{ResponseParser} reads from bytes that end with the connection.
 
     @ivar message: as much of it as came.
     @ivar fault: why it refused to go on.
@@ -163,9 +163,9 @@ class Response:
 
 def cut(data: bytes, seed: int) -> Iterator[bytes]:
     """
-    Data in pieces.
+    Split data into pieces.
 
-    @param seed: 0: a byte at a time; else it decides about the pieces.
+    @param seed: of the sizes of the pieces; 0: a byte at a time.
     """
     at = 0
     while at < len(data):
@@ -179,8 +179,8 @@ def cut(data: bytes, seed: int) -> Iterator[bytes]:
 
 def check_requests(data: bytes, seed: int = 0) -> None:
     """
-    Requests: nothing but L{ProtocolError} is raised; they are the same in whatever
-    pieces they come; what is said on reads as what was said.
+    Check requests: nothing but L{ProtocolError} is raised; they are the same in any pieces;
+    a forwarded request reads as the one that came.
     """
     whole = Requests([data])
     pieces = Requests(cut(data, seed))
@@ -223,7 +223,7 @@ def _check_forwarded_request(message: Message, *, trusted: bool) -> None:
 
 def check_response(data: bytes, method: bytes = b"GET", seed: int = 0) -> None:
     """
-    A response: the same.
+    Check a response, likewise.
     """
     whole = Response([data], method)
     pieces = Response(cut(data, seed), method)
@@ -277,8 +277,8 @@ def _kept(head: RequestHead | ResponseHead) -> list[bytes]:
 
 def check_registration(body: bytes, caller: str | None) -> None:
     """
-    The document of a registration: nothing but L{Problem} is raised; what is shown
-    of a server, registered again, changes nothing.
+    Check the document of a registration: nothing but L{Problem} is raised; the document of
+    a server that was registered so, registered again, changes nothing.
     """
     problem = None
     try:

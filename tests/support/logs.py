@@ -1,5 +1,5 @@
 """
-Storages of the log to test with: their state as one value, and random steps done to them.
+Storages of the log to test with: their state as one value, and random steps to change them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def opened(files: Files, **options: Any) -> Storage:
 
 def state_of(storage: Storage) -> object:
     """
-    All that is kept, in a value that can be compared.
+    The persistent state, as a value that can be compared.
     """
     return (
         storage.incarnation,
@@ -85,7 +85,7 @@ _KINDS = {
 
 def steps_of(rng: Random) -> list[tuple[str, int, int]]:
     """
-    A life at random: what is done, and two numbers that say how.
+    Random steps: each is a kind, and two numbers that are its parameters.
     """
     kinds = rng.choices(list(_KINDS), list(_KINDS.values()), k=rng.randint(1, 60))
     return [(kind, rng.randint(0, 9), rng.randint(0, 9)) for kind in kinds]
@@ -97,7 +97,7 @@ STEPS = st.integers(0, 1 << 62).map(Random).map(steps_of)
 
 class Life:
     """
-    A storage, steps done to it, and the states in which a crash may leave it.
+    A storage, the steps done to it, and the states in which a crash may leave it.
     """
 
     def __init__(self, files: FakeFiles, storage: Storage) -> None:

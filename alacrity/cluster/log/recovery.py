@@ -56,7 +56,7 @@ def recover(files: Files) -> RecoveredLog | None:
         return RecoveredLog(parsed.incarnation, state, len(parsed.frames))
     _log.warn(
         "the last write to {directory}/{name} was not finished: {count} bytes "
-        "from byte {at} are dropped; nobody was told that they were kept",
+        "from byte {at} are dropped; nothing in them was acknowledged",
         directory=files.directory,
         name=NAME,
         count=len(content) - parsed.torn,

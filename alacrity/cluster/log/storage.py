@@ -53,7 +53,7 @@ class Storage(StateJournal):
     in another one; at most one of each runs at a time. Nothing but those two, L{open}
     and L{close} blocks or raises L{OSError}.
 
-    @ivar incarnation: 32 hexadecimal digits, made by chance with the file.
+    @ivar incarnation: 32 random hexadecimal digits, made with the file.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class Storage(StateJournal):
         with self._lock:
             state = self._state
             if not fits(snapshot, state.entries):
-                raise ValueError("the log has not the entries of the snapshot")
+                raise ValueError("the log lacks the entries of the snapshot")
             if state.snapshot is not None and snapshot.last_index < state.snapshot.last_index:
                 raise ValueError("there is a newer snapshot")
             if self._compaction is not None:
@@ -216,7 +216,7 @@ class Storage(StateJournal):
         """
         gaps = any(b[1] != a[1] + 1 for a, b in pairwise(entries))
         if gaps or not fits(snapshot, entries):
-            raise ValueError("the log has not the entries of the snapshot")
+            raise ValueError("the log lacks the entries of the snapshot")
         with self._lock:
             if self._compaction is not None:
                 self._compaction.discard()

@@ -136,7 +136,7 @@ def initiate(
     if addressee != me.name:
         raise _refusal(f"it answers {addressee!a}, and this is {me.name!a}")
     if peer.name != target:
-        raise _refusal(f"{target!a} was to be there, and {peer.name!a} is")
+        raise _refusal(f"{target!a} was expected, and {peer.name!a} answers")
     reason = accept(peer)
     if reason is not None:
         raise _refusal(reason)

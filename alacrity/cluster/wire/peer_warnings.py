@@ -54,7 +54,7 @@ class PeerWarnings:
                 logged.popitem(last=False)
             self._log.warn("{who}: {reason}", who=who, reason=reason)
         elif self._count == MOST_PER_PERIOD + 1:
-            self._log.warn("more of this kind, which are not logged for up to a minute")
+            self._log.warn("further warnings of this kind are not logged for up to a minute")
 
     def forget(self, who: str) -> None:
         """

@@ -143,16 +143,16 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         try:
             message = decode_message(payload)
         except MalformedMessage as error:
-            # It has the secret: another version, or a fault, but no stranger.
-            return f"a message that is none: {error}"
+            # It has the secret, so it is no stranger: another version, or a fault.
+            return f"a message that cannot be decoded: {error}"
         self._tell(self._onMessageReceived, name, message)
         return None
 
     def _tell(self, callback: Callable[..., object], name: str, *message: object) -> None:
         """
-        Tell the replica of a member. Its faults are not the connection's.
+        Call the replica with an event of a node. If it raises, the connection goes on.
         """
         try:
             callback(self._nodes.get(name) or Node(name), *message)
         except Exception:
-            _log.failure("the engine failed on what came from {name}", name=name)
+            _log.failure("the replica has failed at an event of {name}", name=name)

@@ -1,5 +1,5 @@
 """
-A log after the process or the machine has died, at any moment, or the disk has failed.
+Crashes and disk failures at any moment: what was synced is never lost.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.support.logs import (
 
 class CrashTests(SynchronousTestCase):
     """
-    Whatever was done, and wherever it ended.
+    Random changes, ended by a crash or interrupted by failures at random.
     """
 
     @settings(max_examples=1500, deadline=None)
@@ -44,8 +44,8 @@ class CrashTests(SynchronousTestCase):
         fsync: bool,
     ) -> None:
         """
-        What was synced is there, maybe with what was being synced; never anything else.
-        Without fsync this holds for the death of the process.
+        After a crash, the synced state is there, maybe with the changes of an interrupted
+        sync, and no other. Without fsync this holds for the death of the process.
         """
         power = power and fsync
         files = FakeFiles()
@@ -79,7 +79,7 @@ class CrashTests(SynchronousTestCase):
     @given(STEPS, st.sets(st.integers(3, 40), max_size=8))
     def test_failures(self, steps: list[tuple[str, int, int]], fail_at: set[int]) -> None:
         """
-        After failed writes, the first that succeeds has all on disk.
+        After failed writes, the first that succeeds brings all changes to disk.
         """
         files = FakeFiles()
         storage = opened(files)

@@ -24,7 +24,7 @@ from tests.support.logs import (
 
 class DirectoryTests(SynchronousTestCase):
     """
-    The same on a real directory.
+    L{DirectoryFiles}, and a storage on it.
     """
 
     def setUp(self) -> None:

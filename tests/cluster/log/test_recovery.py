@@ -1,5 +1,5 @@
 """
-Logs that are damaged or cut off.
+L{alacrity.cluster.log.recovery}: logs that are damaged or cut off.
 """
 
 from __future__ import annotations
@@ -30,15 +30,14 @@ from tests.support.logs import (
 
 class DamageTests(SynchronousTestCase):
     """
-    Bytes that were not written here.
+    Files whose bytes are not as they were written.
     """
 
     @settings(max_examples=300, deadline=None)
     @given(st.data())
     def test_flipped_bit(self, data: st.DataObject) -> None:
         """
-        A wrong bit before the last frame is reported; in the last encode_frame, that is
-        dropped.
+        A wrong bit before the last frame is reported; a last frame with one is dropped.
         """
         files = filled()
         content = files.content()[NAME]
@@ -63,7 +62,7 @@ class DamageTests(SynchronousTestCase):
 
     def test_cut_off(self) -> None:
         """
-        A frame that is cut off is dropped, wherever.
+        A last frame that is cut off at any byte is dropped.
         """
         content = filled().content()[NAME]
         last = parse_log(content).frames[-1][0]
@@ -75,7 +74,8 @@ class DamageTests(SynchronousTestCase):
 
     def test_short_header(self) -> None:
         """
-        The header was whole when the file got its name.
+        A file with a part of a header is damaged: the header was whole when the file got
+        its name.
         """
         content = filled().content()[NAME]
         for end in range(HEADER_SIZE):
@@ -83,7 +83,8 @@ class DamageTests(SynchronousTestCase):
 
     def test_first_frame(self) -> None:
         """
-        So was the first frame. Who lost it does not know how it voted.
+        A file without its whole first frame is damaged: a node that lost it does not know
+        how it voted.
         """
         content = filled().content()[NAME]
         second = parse_log(content).frames[1][0]
@@ -103,7 +104,7 @@ class DamageTests(SynchronousTestCase):
 
     def test_repeated_frame(self) -> None:
         """
-        A frame that stands there twice is not taken for a torn one.
+        A repeated frame is damage, not a torn write.
         """
         content = filled().content()[NAME]
         last = parse_log(content).frames[-1][0]
@@ -111,7 +112,7 @@ class DamageTests(SynchronousTestCase):
 
     def test_contradiction(self) -> None:
         """
-        So is a log with a gap, whatever its checksums say.
+        A log with a gap is damaged, even if its checksums are right.
         """
         content = encode_header(INCARNATION)
         content += encode_frame(INCARNATION, 1, [Append(1, 0, b""), Append(3, 0, b"")])
@@ -120,7 +121,7 @@ class DamageTests(SynchronousTestCase):
 
     def test_other_records(self) -> None:
         """
-        Records that are not known here are not skipped.
+        Unknown records are not skipped.
         """
         good = encode_frame(INCARNATION, 1, [Term(7, None)])
         self.assertIn(b"\x93\xa4term", good)

@@ -68,7 +68,7 @@ class StorageTests(SynchronousTestCase):
 
     def test_commit_index_does_not_need_the_disk(self) -> None:
         """
-        It goes with the next sync that something else needs, or after a second.
+        A new commit index is written with the next urgent change, or after a second.
         """
         self.fill()
         self.storage.setRaftCommitIndex(4)
@@ -89,7 +89,7 @@ class StorageTests(SynchronousTestCase):
 
     def test_positions(self) -> None:
         """
-        The engine speaks of positions, not of indices.
+        The engine's interface takes positions in the log, not indices.
         """
         self.fill()
         self.storage.deleteEntriesFrom(3)
@@ -105,14 +105,15 @@ class StorageTests(SynchronousTestCase):
 
     def test_gap(self) -> None:
         """
-        An entry that does not follow is the engine's fault, and is refused.
+        An entry that does not follow the last one is refused.
         """
         self.fill()
         self.assertRaises(ValueError, self.storage.add, b"", 7, 1)
 
     def test_no_trim_without_snapshot(self) -> None:
         """
-        (Upstream loses everything at the first compaction so.)
+        Entries that no snapshot contains cannot be dropped. (PySyncObj would lose
+        everything so at its first compaction.)
         """
         self.fill()
         self.assertRaises(ValueError, self.storage.deleteEntriesTo, 1)
@@ -121,7 +122,8 @@ class StorageTests(SynchronousTestCase):
 
     def test_compaction(self) -> None:
         """
-        A snapshot drops what it contains, and keeps what came while it was written.
+        A compaction drops the entries in the snapshot, and keeps the changes that were made
+        while it was written.
         """
         self.fill()
         size = len(self.files.content()[NAME])
@@ -148,7 +150,7 @@ class StorageTests(SynchronousTestCase):
 
     def test_compaction_fails(self) -> None:
         """
-        A full disk leaves the old file as it was, and no leftovers.
+        A full disk leaves the old file as it was, and no other file.
         """
         compaction = self.prepared()
         before = self.files.content()
@@ -159,7 +161,8 @@ class StorageTests(SynchronousTestCase):
 
     def test_compaction_overtaken(self) -> None:
         """
-        By a snapshot from elsewhere, by a second one, by a truncation.
+        A compaction is not adopted after a snapshot from elsewhere, a second compaction or
+        a truncation.
         """
         for overtake in (
             lambda: self.storage.replace(
@@ -195,7 +198,7 @@ class StorageTests(SynchronousTestCase):
 
     def write_anew(self) -> None:
         """
-        Have other entries in the place of the latest, of the same terms.
+        Replace the latest entries by others of the same terms.
         """
         entries = self.storage[1:]
         self.storage.deleteEntriesFrom(1)
@@ -243,7 +246,7 @@ class StorageTests(SynchronousTestCase):
 
     def test_full_disk(self) -> None:
         """
-        It goes on when there is room again.
+        Writing goes on when there is room again.
         """
         self.fill()
         self.files.capacity = len(self.files.content()[NAME]) + 5
@@ -259,8 +262,8 @@ class StorageTests(SynchronousTestCase):
 
     def test_failed_fsync_is_never_repeated(self) -> None:
         """
-        After it, nobody knows what is on disk: a second one may succeed and mean
-        nothing. So all is written anew.
+        After a failed fsync the whole file is written anew: what is on disk is unknown, and
+        a second fsync may succeed and mean nothing.
         """
         self.fill()
         self.storage.add(b"six", 6, 1)
@@ -294,7 +297,7 @@ class StorageTests(SynchronousTestCase):
 
     def test_change_during_sync(self) -> None:
         """
-        The transport may learn of a peer while a thread syncs.
+        A change may be made while a thread syncs.
         """
 
         class Busy(FakeFiles):
@@ -316,8 +319,8 @@ class StorageTests(SynchronousTestCase):
 
     def test_golden(self) -> None:
         """
-        Files of this version are read as they were written. (Made by this test's own
-        steps; remove it only with the version.)
+        Files of this version are read as they were written. (The golden file was made by
+        the steps of this test; remove it only with the version.)
         """
         storage = opened(FakeFiles({NAME: RAFT_LOG_1.read_bytes()}))
         self.assertEqual(

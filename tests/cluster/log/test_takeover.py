@@ -73,15 +73,15 @@ class DecodeTests(SynchronousTestCase):
 
     def test_golden(self) -> None:
         """
-        Format 1 is read as it always was.
+        Format 1 is read.
         """
         self.assertEqual(decode_pool_file(POOL_1.read_bytes()), POOL)
 
     @given(st.data())
     def test_any_damage_is_found(self, data: st.DataObject) -> None:
         """
-        Whichever byte is changed, and wherever the file ends, it is not mistaken for
-        another pool.
+        A file with one byte changed, or cut off anywhere, is refused or means the same
+        pool.
         """
         content = bytearray(POOL_1.read_bytes())
         at = data.draw(st.integers(0, len(content) - 2))
@@ -97,7 +97,7 @@ class DecodeTests(SynchronousTestCase):
 
     def test_faults(self) -> None:
         """
-        What cannot be used, is told.
+        The fault of an unusable file is named.
         """
         wrong = msgspec.json.encode(Pool(servers={"nobody": POOL.servers["10.0.0.7:8080"]}))
         for content, fault in (
@@ -115,7 +115,7 @@ class DecodeTests(SynchronousTestCase):
 
 def pool_file(pool: bytes, *, format: int = 1) -> bytes:
     """
-    The content of a file.
+    The content of a former pool file.
     """
     checksum = f"sha256:{sha256(pool).hexdigest()}"
     document = {"format": format, "checksum": checksum, "pool": msgspec.Raw(pool)}
@@ -124,7 +124,7 @@ def pool_file(pool: bytes, *, format: int = 1) -> bytes:
 
 class TakeOverTests(SynchronousTestCase):
     """
-    The pool of a node that was alone.
+    The take-over of the former pool file, L{Storage.open}'s C{first}.
     """
 
     def first(self, pool: Pool) -> tuple[Snapshot, list[LogEntry]]:
@@ -147,7 +147,7 @@ class TakeOverTests(SynchronousTestCase):
 
     def test_any_crash(self) -> None:
         """
-        The pool is in one of the two files, whenever the machine stops.
+        The pool is in one of the two files, at whatever operation the machine stops.
         """
         for crash_at in range(8):
             files = FakeFiles({FORMER_POOL_FILE: POOL_1.read_bytes()})
@@ -171,7 +171,7 @@ class TakeOverTests(SynchronousTestCase):
 
     def test_damaged(self) -> None:
         """
-        It is put aside likewise; there is nothing else to keep.
+        A damaged file is put aside as well, and the pool is empty.
         """
         files = FakeFiles({FORMER_POOL_FILE: b"{"})
         with capturedLogs() as logs:

@@ -31,8 +31,8 @@ class PeerAdmissionTests(SynchronousTestCase):
 
     def test_taken_in(self) -> None:
         """
-        A member that was taken in is known by its entry; one that was taken in again
-        says so, to those that do not know yet.
+        A member is known by the entry that took it in. One that was taken in again proves
+        so by its seat, to nodes that do not have the new entry.
         """
         storage = Storage.open(FakeFiles())
         admission = PeerAdmission(lambda name: Member(name, "b:1", 7, "1" * 32, 3), storage)
@@ -46,7 +46,8 @@ class PeerAdmissionTests(SynchronousTestCase):
 
     def test_not_remembered(self) -> None:
         """
-        One that may be no member is let in under whatever incarnation.
+        A node that may be no member is let in under any incarnation, which is not
+        remembered.
         """
         storage = Storage.open(FakeFiles())
         admission = PeerAdmission(lambda name: Member(name, ""), storage)
@@ -56,8 +57,9 @@ class PeerAdmissionTests(SynchronousTestCase):
 
     def test_a_program_that_does_not_understand_the_log(self) -> None:
         """
-        Once the log has what is new, whoever does not understand it is not let in, also
-        where nobody is known, and is remembered under no incarnation.
+        Once the log has commands of a new version, a node whose program does not understand
+        them is not let in, even where no member is known, and its incarnation is not
+        remembered.
         """
         storage = Storage.open(FakeFiles())
         formats = [1]

@@ -53,7 +53,7 @@ class DialerTests(SynchronousTestCase):
 
     def test_fails(self) -> None:
         """
-        The next attempt comes soon, and later with each failure; each is told.
+        After each failure, the callback is called, and the next attempt comes later.
         """
         self.dialer.dial()
         waits = []
@@ -86,7 +86,7 @@ class DialerTests(SynchronousTestCase):
 
     def test_lost(self) -> None:
         """
-        A connection that is lost is made anew, once, however often that is told.
+        A lost connection is made anew once, even if the loss is told repeatedly.
         """
         self.dialer.dial()
         self.attempts[0].callback(None)
@@ -115,7 +115,8 @@ class DialerTests(SynchronousTestCase):
 
     def test_paused(self) -> None:
         """
-        An attempt that is under way ends, and nobody is told; it goes on when told to.
+        A pause ends the present attempt without a failure, and lasts until the dialer is
+        told to go on.
         """
         self.dialer.dial()
         self.dialer.pause()
@@ -128,7 +129,7 @@ class DialerTests(SynchronousTestCase):
 
     def test_stopped(self) -> None:
         """
-        Nothing brings it to connect again.
+        A stopped dialer never connects again.
         """
         self.dialer.dial()
         self.dialer.stop()
@@ -139,7 +140,8 @@ class DialerTests(SynchronousTestCase):
 
     def test_paused_while_an_attempt_cannot_be_cancelled(self) -> None:
         """
-        It is the attempt that counts should it be told to go on.
+        If the dialer is told to go on while a cancelled attempt has not ended, no second
+        one is begun.
         """
         stubborn: Deferred[Any] = Deferred(lambda _: stubborn.pause())
         self.dialer = Dialer(lambda: stubborn, self.clock, Random(1), self.failures.append)

@@ -1,5 +1,5 @@
 """
-L{alacrity.cluster.wire.frames}: nothing is opened but what the peer sent next.
+L{alacrity.cluster.wire.frames}: only the frame that the peer sent next is opened.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PAYLOADS = st.lists(st.binary(max_size=100), min_size=1, max_size=6)
 
 def opened(data: bytes, key: bytes = KEY, piece: int = 0) -> tuple[list[bytes], bool]:
     """
-    The payloads in what comes in, and whether it was refused at some point.
+    The payloads in the bytes that come in, and whether a frame was refused.
     """
     splitter = FrameSplitter(LONGEST_PAYLOAD + MAC_SIZE)
     opener = Opener(key)
@@ -44,7 +44,7 @@ class FramesTests(SynchronousTestCase):
     @given(PAYLOADS, st.integers(0, 9))
     def test_round_trip(self, payloads: list[bytes], piece: int) -> None:
         """
-        However the bytes are cut on the way.
+        All payloads arrive, wherever the bytes are split on the way.
         """
         sealer = Sealer(KEY)
         data = b"".join(map(sealer.seal, payloads))
@@ -53,7 +53,8 @@ class FramesTests(SynchronousTestCase):
     @given(PAYLOADS, st.data())
     def test_flipped_bit(self, payloads: list[bytes], data: st.DataObject) -> None:
         """
-        The frames before a wrong bit are opened; the one with it, or after it, is not.
+        The frames before a wrong bit are opened; the frame with it and all after it are
+        refused.
         """
         sealer = Sealer(KEY)
         frames = [sealer.seal(each) for each in payloads]
@@ -85,7 +86,7 @@ class FramesTests(SynchronousTestCase):
 
     def test_other_key(self) -> None:
         """
-        As that of the other direction, or of another connection.
+        A frame of the other direction, or of another connection, is refused.
         """
         self.assertEqual(opened(Sealer(b"other" * 7).seal(b"payload")), ([], True))
 
@@ -95,14 +96,14 @@ class FramesTests(SynchronousTestCase):
 
     def test_short_body(self) -> None:
         """
-        A body that is shorter than a MAC.
+        A body that is shorter than a MAC is refused.
         """
         for length in range(MAC_SIZE):
             self.assertEqual(opened(handshake_frame(bytes(length))), ([], True))
 
     def test_too_long(self) -> None:
         """
-        A length that is too great is refused before anything is kept for it.
+        A length that is too great is refused before memory is taken for the body.
         """
         splitter = FrameSplitter()
         splitter.add((1025).to_bytes(4))
@@ -112,7 +113,7 @@ class FramesTests(SynchronousTestCase):
 
     def test_too_long_is_one_fault(self) -> None:
         """
-        Whatever the length is, the fault is the same, so that it is logged once.
+        The fault does not depend on the length, so that it is logged once.
         """
         faults = set()
         for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 4, b"\x16\x03\x01\x02"):

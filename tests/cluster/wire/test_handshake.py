@@ -1,5 +1,5 @@
 """
-L{alacrity.cluster.wire.handshake}: who may talk to whom.
+L{alacrity.cluster.wire.handshake}: nodes that prove who they are, and others that cannot.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def everybody(peer: Identity) -> str | None:
 
 class Side:
     """
-    One side of a handshake, and what has become of it.
+    One side of a handshake, and its result.
     """
 
     def __init__(self, handshake: Handshake) -> None:
@@ -84,9 +84,9 @@ def responder(
 
 def talk(left: Side, right: Side) -> list[bytes]:
     """
-    Have two sides hear each other until they are done.
+    Pass the frames of two sides on to each other until both are done.
 
-    @return: all that was said, in order.
+    @return: all frames, in order.
     """
     said = []
     heard = {left: 0, right: 0}
@@ -111,7 +111,8 @@ class HandshakeTests(SynchronousTestCase):
 
     def test_agreed(self) -> None:
         """
-        Both know each other, and what either sends with, the other receives with.
+        Both sides know each other, and the key that one sends with is the one that the
+        other receives with.
         """
         left, right = initiator(), responder()
         said = talk(left, right)
@@ -173,8 +174,7 @@ class HandshakeTests(SynchronousTestCase):
 
     def test_what_is_not_told_in_older_versions(self) -> None:
         """
-        In the first, no seat; before the third, no format: who speaks no later one knows
-        none but the first.
+        Version 1 has no seat, and versions before 3 have no format: the oldest is assumed.
         """
         told = {
             1: msgspec.structs.replace(B, seat=(0, 0), format=1),
@@ -191,7 +191,7 @@ class HandshakeTests(SynchronousTestCase):
 
     def test_versions(self) -> None:
         """
-        The highest that both speak; none is a refusal.
+        The highest common version is spoken; without one, both sides refuse.
         """
         left, right = initiator(versions=(1, 4)), responder(versions=(2, 2))
         talk(left, right)
@@ -208,7 +208,7 @@ class HandshakeTests(SynchronousTestCase):
 
     def test_downgrade(self) -> None:
         """
-        Nobody in between can make them speak an older version.
+        An attacker on the way cannot make them speak an older version.
         """
         left, right = initiator(versions=(1, 2)), responder(versions=(1, 2))
         opening = left.said[0].replace(b"\0\1\0\2", b"\0\1\0\1")
@@ -220,7 +220,7 @@ class HandshakeTests(SynchronousTestCase):
 
     def test_replay(self) -> None:
         """
-        All that one side said in another handshake, said again.
+        The frames of an earlier handshake, sent again.
         """
         left = initiator()
         talk(left, responder())
@@ -238,7 +238,7 @@ class HandshakeTests(SynchronousTestCase):
 
     def test_reflection(self) -> None:
         """
-        Hearing oneself, as an answer or through the other side of the same node.
+        A node's own frames, sent back to it directly or through its other role.
         """
         left = initiator()
         left.hear(left.said[0])
@@ -256,8 +256,8 @@ class HandshakeTests(SynchronousTestCase):
     @given(st.integers(0, 4), st.integers(0, 5000))
     def test_flipped_bit(self, which: int, bit: int) -> None:
         """
-        A wrong bit anywhere: never do both think that all is well, and neither does
-        whoever heard it.
+        With a wrong bit anywhere, the handshake fails on at least one side, and on the side
+        that received the bit.
         """
         left, right = initiator(), responder()
         sides = [(left, right), (right, left)]
@@ -284,7 +284,7 @@ class HandshakeTests(SynchronousTestCase):
 
     def test_long_refusal(self) -> None:
         """
-        What somebody says is shown as that: cut off, and without line ends.
+        The other side's reason is quoted: cut off, and without line ends.
         """
         side = initiator()
         side.hear(b"X" + b"\n\xff\x1b[2J" * 1000)

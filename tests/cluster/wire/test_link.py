@@ -29,7 +29,7 @@ B = Identity("b", "bb" * 16)
 
 class _Transport(StringTransport):
     """
-    A transport that knows how it is ended.
+    A transport that records how it is ended.
     """
 
     def __init__(self, host: str) -> None:
@@ -49,7 +49,7 @@ class _Transport(StringTransport):
 
 class LinkTestCase(SynchronousTestCase):
     """
-    Two links with each other.
+    Links, and transports for them.
     """
 
     def setUp(self) -> None:
@@ -81,7 +81,7 @@ class LinkTestCase(SynchronousTestCase):
 
     def deliver(self, a: Link, b: Link) -> None:
         """
-        Give each what the other has written, until there is nothing more.
+        Give each link the bytes that the other has written, until there are no more.
         """
         while a.transport.value() or b.transport.value():
             for one, other in ((a, b), (b, a)):
@@ -91,7 +91,7 @@ class LinkTestCase(SynchronousTestCase):
 
     def established(self) -> tuple[Link, Link]:
         """
-        The ends of a, which was connected to, and b.
+        Both ends of a connection that b has made to a.
         """
         a, b = self.link(None), self.link("a")
         self.connect(a)
@@ -132,7 +132,7 @@ class PhaseTests(LinkTestCase):
 
     def test_fails_once(self) -> None:
         """
-        The first reason is told, once the connection is over.
+        The first reason counts, and is told once the connection is over.
         """
         a, _ = self.established()
         a.fail("one")
@@ -202,7 +202,7 @@ class DuplicateTests(LinkTestCase):
 
     def test_which_stays(self) -> None:
         """
-        That of the greater name, if each side made one; else the newer.
+        If each side made one, that of the greater name stays; else the newer.
         """
         for older, newer, greater, stays in (
             (None, "a", True, False),

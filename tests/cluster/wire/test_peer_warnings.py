@@ -23,7 +23,7 @@ class PeerWarningsTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """
-        Strangers from everywhere fill neither the memory nor the log.
+        Any number of strangers fills neither the memory nor the log.
         """
         clock = Clock()
         warnings = PeerWarnings(Logger(), clock)
@@ -45,8 +45,7 @@ class PeerWarningsTests(SynchronousTestCase):
 
     def test_lost_in_the_crowd(self) -> None:
         """
-        What is not logged because strangers have said too much, is logged once they are
-        quiet, should it come again.
+        A warning that was left out for too many others is logged if it comes again later.
         """
         clock = Clock()
         warnings = PeerWarnings(Logger(), clock)

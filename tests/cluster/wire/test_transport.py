@@ -1,5 +1,5 @@
 """
-L{alacrity.cluster.wire.transport}: nodes on a network in memory, and strangers.
+L{alacrity.cluster.wire.transport}: nodes and strangers on a network in memory.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ PORT = 8688
 
 class Peer:
     """
-    A node: its transport, and what the engine is told.
+    A node: its transport, and the events that the replica is told.
 
-    @ivar strangers: whom it does not know.
+    @ivar strangers: names of nodes that it does not know.
     @ivar addresses: whether it knows the addresses of the others.
     """
 
@@ -122,7 +122,7 @@ class Peer:
 
 class Stranger(Protocol):
     """
-    Somebody who connects.
+    A client that connects to a node and records what it gets.
     """
 
     def __init__(self) -> None:
@@ -174,7 +174,7 @@ class PairTests(Base):
 
     def test_messages(self) -> None:
         """
-        They arrive in order, as plain values.
+        Messages arrive in order, as plain values.
         """
         a, b = self.pair()
         for n in range(5):
@@ -188,7 +188,7 @@ class PairTests(Base):
 
     def test_one_connection(self) -> None:
         """
-        It is the only one, whoever starts first.
+        There is one connection, whichever node starts first.
         """
         for first in ("a", "b"):
             self.setUp()
@@ -227,7 +227,7 @@ class PairTests(Base):
 
     def test_peer_is_away_for_long(self) -> None:
         """
-        It is tried at least about once a second, with one complaint.
+        A node that is away is tried at least about once a second, with one warning.
         """
         b = self.peer("b", "a")
         with capturedLogs() as logs:
@@ -242,8 +242,8 @@ class PairTests(Base):
 
     def test_dead_link(self) -> None:
         """
-        A link that brings nothing is noticed, on the side that hears nothing, and on
-        the other when that closes; traffic is not needed.
+        A connection that brings nothing is noticed without traffic: on the side that hears
+        nothing, and on the other when that closes.
         """
         for cut in ([("a", "b")], [("b", "a")], [("a", "b"), ("b", "a")]):
             self.setUp()
@@ -268,7 +268,7 @@ class PairTests(Base):
 
     def test_last_contact(self) -> None:
         """
-        It is known of a node that is gone, too.
+        The time since a node was last heard is known when it is gone, too.
         """
         a, b = self.pair()
         b.transport.stop()
@@ -280,8 +280,8 @@ class PairTests(Base):
 
     def test_nothing_of_an_older_connection(self) -> None:
         """
-        A node that has lost its end of a connection makes a new one; what is still on
-        its way on the old one is not told any more.
+        Messages that arrive late on an older connection are not told once there is a newer
+        one.
         """
         a, b = self.pair()
         self.network.cut("b", "a")
@@ -305,7 +305,8 @@ class PairTests(Base):
 
     def test_slow_reader(self) -> None:
         """
-        What waits for it is bounded; then the connection is given up.
+        The bytes that wait for a peer that does not read are bounded; then the connection
+        is given up.
         """
         a, _ = self.pair()
         [end] = [end for end in self.network.connections if end.here == "b"]
@@ -338,7 +339,7 @@ class PairTests(Base):
 
     def test_engine_raises(self) -> None:
         """
-        It is logged, and the connection goes on.
+        An exception of the replica's is logged, and the connection goes on.
         """
         a, b = self.pair()
 
@@ -353,7 +354,7 @@ class PairTests(Base):
 
     def test_engine_raises_on_loss(self) -> None:
         """
-        It is logged, and the connection is made anew.
+        An exception at a loss is logged, and the connection is made anew.
         """
         _, b = self.pair()
 
@@ -368,9 +369,9 @@ class PairTests(Base):
 
     def test_clone(self) -> None:
         """
-        Of two nodes with the same name and the same files, the one stays that was first,
-        whichever side made the connection: the other is refused, which each side says once.
-        It is let in when the first is gone.
+        Of two nodes with the same name and the same files, the first stays connected and
+        the other is refused, whichever side made the connection; each side logs that once.
+        The other is let in when the first is gone.
         """
         for copied, other in ("ba", "ab"):
             with self.subTest(copied):
@@ -404,7 +405,7 @@ class PairTests(Base):
 
     def test_other_host_after_silence(self) -> None:
         """
-        A node that is not heard any more may come back from another host, soon.
+        A node that is not heard any more may soon come back from another host.
         """
         a, b = self.pair()
         self.network.cut("b", "a")
@@ -418,7 +419,8 @@ class PairTests(Base):
 
     def test_malformed_message(self) -> None:
         """
-        Of somebody who has the secret: the connection is dropped, and it is logged.
+        A malformed message of a node that has the secret ends the connection, and is
+        logged.
         """
         for payload in (b"\x93\1\2\3", b"\xc1", b"\x81\1\2", b"\x81\xa1a\xd4\1\0", b"\x91" * 5000):
             self.setUp()
@@ -427,11 +429,12 @@ class PairTests(Base):
                 a.link("b").send(payload)
                 self.run_for(0.05)
             self.assertEqual(b.told, [("-", "a")])
-            self.assertIn("a message that is none", "".join(map(formatEvent, logs)))
+            self.assertIn("a message that cannot be decoded", "".join(map(formatEvent, logs)))
 
     def test_drop_node(self) -> None:
         """
-        The connection is closed, once what was sent is there, and not made anew.
+        A dropped node's connection is closed once all that was sent has arrived, and is not
+        made anew.
         """
         for dropping in (0, 1):
             self.setUp()
@@ -454,7 +457,7 @@ class PairTests(Base):
 
     def test_drop_node_at_a_message(self) -> None:
         """
-        What came with that message is not told any more.
+        Messages that came together with the one at which the node is dropped are not told.
         """
         a, b = self.pair()
         heard = []
@@ -492,7 +495,7 @@ class PairTests(Base):
 
     def test_dropped_and_added(self) -> None:
         """
-        The new connection is the only one, and lasts.
+        A node that is dropped and added again has one connection, which lasts.
         """
         _, b = self.pair()
         [old] = [end for end in self.network.connections if end.here == "b"]
@@ -508,7 +511,7 @@ class PairTests(Base):
 
     def test_other_address(self) -> None:
         """
-        A node that is added with another address is connected with there.
+        A node that is added with another address is connected to there.
         """
         a, b = self.pair()
         a.transport.stop()
@@ -520,7 +523,7 @@ class PairTests(Base):
 
     def test_stop(self) -> None:
         """
-        All is closed, and what was sent arrives.
+        A stop closes all connections, and the messages that were sent arrive.
         """
         a, b = self.pair()
         b.send("a", {"last": "words"})
@@ -537,7 +540,7 @@ class PairTests(Base):
 
     def test_started_again(self) -> None:
         """
-        After a stop, or in the midst of one.
+        A transport can be started again after a stop, and during one.
         """
         for wait in (5, 0):
             for name in "ab":
@@ -584,8 +587,8 @@ class PairTests(Base):
     @given(st.integers(0, 1 << 30))
     def test_weather(self, seed: int) -> None:
         """
-        Cuts, breaks and restarts at random: on each connection, each side is told the
-        beginning of what the other sent, in order; in the end they are connected.
+        Cuts, breaks and restarts at random: on each connection, each side is told the first
+        of the messages that the other sent, in order; in the end they are connected.
         """
         self.setUp()
         rng = Random(seed)
@@ -621,7 +624,7 @@ class PairTests(Base):
 
 class FaultTests(Base):
     """
-    A connection that raises, of three.
+    Three nodes, and a connection that raises.
     """
 
     def setUp(self) -> None:
@@ -634,7 +637,7 @@ class FaultTests(Base):
 
     def break_link(self, *methods: str) -> None:
         """
-        Let methods of the connection's transport with b raise from now on.
+        Have methods of the transport of the connection with b raise from now on.
         """
 
         def fail(*_: object) -> None:
@@ -645,7 +648,7 @@ class FaultTests(Base):
 
     def assert_well(self) -> None:
         """
-        All that the fault cost is the connection with b, and that is made anew.
+        Assert that the fault cost the connection with b alone, which is made anew.
         """
         errors = self.flushLoggedErrors(ValueError)
         self.assertGreaterEqual(len(errors), 1)
@@ -675,7 +678,7 @@ class FaultTests(Base):
 
     def test_send(self) -> None:
         """
-        Whoever sends is told that it is not sent, and by no exception.
+        A message that cannot be sent is reported as not sent, without an exception.
         """
         self.break_link("write")
         self.assertFalse(self.a.send("b", {"n": 1}))
@@ -695,7 +698,7 @@ class FaultTests(Base):
 
     def test_stop(self) -> None:
         """
-        A stop is not held up.
+        A stop is not held up by the fault.
         """
         self.break_link("loseConnection", "abortConnection", "write")
         stopped = self.a.transport.stop()
@@ -706,7 +709,7 @@ class FaultTests(Base):
 
     def test_built_and_never_connected(self) -> None:
         """
-        A link without a transport is given up when its handshake is late.
+        A link that never gets a transport is given up when its handshake is late.
         """
         link = self.a.transport._connections._link(
             respond(SECRET, Identity("a", "1" * 32), lambda peer: None, bytes(NONCE_SIZE)), None
@@ -742,12 +745,12 @@ class StallTests(Base):
 
 class WhoConnectsTests(Base):
     """
-    One side or both have been told of the other.
+    Nodes of which one or both were told of the other.
     """
 
     def assert_connected(self, *peers: Peer) -> None:
         """
-        Assert that each two have one connection, and that the engines know.
+        Assert that each two nodes have one connection, and that their replicas know.
         """
         names = {peer.name for peer in peers}
         ends = [(end.here, end.there) for end in self.network.connections]
@@ -763,8 +766,8 @@ class WhoConnectsTests(Base):
 
     def test_one_side_is_told(self) -> None:
         """
-        It connects, whichever it is: if its name is the lesser, within less than a
-        second; and again if the connection is lost.
+        The node that was told of the other connects, and again if the connection is lost;
+        if its name is the lesser, within less than a second.
         """
         for knowing, other in (("a", "b"), ("b", "a")):
             self.setUp()
@@ -784,8 +787,8 @@ class WhoConnectsTests(Base):
 
     def test_told_later(self) -> None:
         """
-        A node that is told of one that it is connected with already keeps that
-        connection, and makes a new one should it be lost.
+        A node that is told of one with which it is connected already keeps that connection,
+        and makes a new one should it be lost.
         """
         for knowing, other in (("a", "b"), ("b", "a")):
             self.setUp()
@@ -810,8 +813,8 @@ class WhoConnectsTests(Base):
 
     def test_death(self) -> None:
         """
-        A node that comes back is connected with soon, whatever its name, and whatever
-        time it was away.
+        A node that comes back is connected soon, whatever its name, and however long it was
+        away.
         """
         for dying in "ab":
             for away in (0.05, 0.3, 3.0, 30.0):
@@ -830,11 +833,10 @@ class WhoConnectsTests(Base):
 
     def both_connect(self, delay: float, ahead: float) -> tuple[Peer, Peer]:
         """
-        Two nodes that connect at about the same time.
+        Two nodes that connect to each other at about the same time.
 
         @param delay: of the network.
-        @param ahead: how long the lesser name begins before the other does; less than
-            none: after.
+        @param ahead: how long the lesser name begins before the other; negative: after it.
         """
         self.setUp()
         self.network.delay = lambda here, there: delay
@@ -859,8 +861,8 @@ class WhoConnectsTests(Base):
 
     def test_both_connect(self) -> None:
         """
-        One connection is left, and each engine sees at most that it is replaced. Both
-        sides may send from the first moment on.
+        One connection is left, and each replica sees it replaced at most once. Both sides
+        may send from the first moment on.
         """
         for delay in (0.001, 0.01, 0.05):
             for step in range(-60, 61):
@@ -889,8 +891,8 @@ class WhoConnectsTests(Base):
     @given(st.integers(0, 1 << 30))
     def test_in_the_end(self, seed: int) -> None:
         """
-        However some are told of some, in whatever order, and whatever breaks meanwhile:
-        in the end each two of whom one knows the other have one connection.
+        However nodes are told of each other, and whatever breaks meanwhile: in the end each
+        two of which one knows the other have one connection.
         """
         self.setUp()
         rng = Random(seed)
@@ -938,12 +940,12 @@ class WhoConnectsTests(Base):
 
 class RefusedTests(Base):
     """
-    Those who have no business here.
+    Nodes that are refused.
     """
 
     def refused(self, a: Peer, b: Peer, a_says: str, b_says: str) -> None:
         """
-        Assert that two nodes do not come together, and say why, once each.
+        Assert that two nodes do not connect, and log why, once each.
         """
         with capturedLogs() as logs:
             a.start()
@@ -973,7 +975,7 @@ class RefusedTests(Base):
 
     def test_empty_disk(self) -> None:
         """
-        Whichever side has it, the other refuses.
+        Whichever side has the empty disk, the other refuses.
         """
         reason = (
             "'{}' came back with an empty disk, or two nodes have this name: "
@@ -1001,7 +1003,8 @@ class RefusedTests(Base):
 
     def test_refused_once_it_is_added(self) -> None:
         """
-        One that was let in when it could not be told from the member.
+        A node that was let in while the member's incarnation was unknown is refused once
+        that is known.
         """
         for knowing, other in (("a", "b"), ("b", "a")):
             self.setUp()
@@ -1049,7 +1052,7 @@ class RefusedTests(Base):
 
 class StrangerTests(Base):
     """
-    Somebody who knows no secret.
+    Clients that do not have the secret.
     """
 
     def setUp(self) -> None:
@@ -1058,8 +1061,8 @@ class StrangerTests(Base):
 
     def after(self, data: bytes, wait: float = 0.05) -> list[str]:
         """
-        What is logged of somebody who sends something; that the connection is closed
-        by then, and nothing is told.
+        The lines that are logged about a stranger that sends something, having asserted
+        that its connection is closed and no event is told.
         """
         with capturedLogs() as logs:
             stranger = self.connect()
@@ -1073,7 +1076,7 @@ class StrangerTests(Base):
 
     def test_scanner(self) -> None:
         """
-        It connects and says nothing: not worth a line.
+        A client that connects and sends nothing is not logged.
         """
         self.assertEqual(self.after(b"", HANDSHAKE_TIMEOUT + 0.3), [])
 
@@ -1109,7 +1112,7 @@ class StrangerTests(Base):
 
     def test_many(self) -> None:
         """
-        The number of strangers at once is bounded, and a member gets in still.
+        The number of strangers at once is bounded, and a member still gets in.
         """
         strangers = [self.connect(here=f"host{n}") for n in range(MOST_UNPROVEN + 30)]
         self.assertEqual(len(self.a.links), MOST_UNPROVEN)
@@ -1134,7 +1137,7 @@ class StrangerTests(Base):
 
     def test_capture_replayed(self) -> None:
         """
-        Everything that a member has ever sent, sent again by somebody else.
+        All bytes that a member has ever sent, sent again by another client.
         """
         captured: list[bytes] = []
 
@@ -1158,7 +1161,8 @@ class StrangerTests(Base):
 
     def tampered(self, tamper: Callable[[FakeTransport, bytes], bytes]) -> list[str]:
         """
-        What is logged when somebody in between changes the third message of C{b}'s.
+        The lines that are logged when an attacker on the way changes the third message of
+        C{b}'s.
         """
         b = self.peer("b", "a").start()
         self.run_for(0.5)
@@ -1184,7 +1188,7 @@ class StrangerTests(Base):
 
     def test_tampering(self) -> None:
         """
-        A changed frame ends the connection; nothing of it, or after it, is told.
+        A changed frame ends the connection; neither it nor any after it is told.
         """
         refusal = "b: refused: a frame that is not the one its peer sent next"
 
@@ -1213,7 +1217,7 @@ class StrangerTests(Base):
 
     def test_half_a_frame_of_a_member(self) -> None:
         """
-        A frame that never ends, though bytes come in.
+        A frame that does not end ends the connection, though bytes come in.
         """
         b = self.peer("b", "a").start()
         self.run_for(0.5)
