@@ -165,7 +165,7 @@ class ChunkedBody:
         @param pieces: gets their content.
         @return: where in C{data} it stopped.
         """
-        at = self._go_on(data, start, pieces)
+        at = self._resume_chunk(data, start, pieces)
         size = len(data) if self._section is None else at
         while at < size and len(pieces) < PIECES:
             if data[at] <= _ONE or not data[at + 1 : at + 2].isalnum():
@@ -176,7 +176,7 @@ class ChunkedBody:
                         raise _line_too_long()
                     if self._short is None:
                         self._short = _ShortChunks()
-                    pieces += self._short.content(run[0])
+                    pieces += self._short.split(run[0])
                     at = run.end()
                     continue
             line = _SIZE.match(data, at)
@@ -194,10 +194,10 @@ class ChunkedBody:
                 pieces.append(data[begin:end])
                 at = end + 2
             else:
-                at = self._begin_long(data, begin, length, pieces)
+                at = self._read_partial(data, begin, length, pieces)
         return at
 
-    def _go_on(self, data: bytes, at: int, pieces: list[bytes]) -> int:
+    def _resume_chunk(self, data: bytes, at: int, pieces: list[bytes]) -> int:
         """
         Go on with the chunk that has come in part, if there is one.
         """
@@ -215,12 +215,12 @@ class ChunkedBody:
             if not length:
                 self._section = _TrailerSection(self._limits)
                 return at
-            return self._begin_long(data, at, length, pieces)
+            return self._read_partial(data, at, length, pieces)
         if self._left or self._ending:
-            return self._begin_long(data, at, self._left, pieces)
+            return self._read_partial(data, at, self._left, pieces)
         return at
 
-    def _begin_long(self, data: bytes, at: int, length: int, pieces: list[bytes]) -> int:
+    def _read_partial(self, data: bytes, at: int, length: int, pieces: list[bytes]) -> int:
         """
         Read a chunk, or the rest of one, that may not have come as a whole.
 
@@ -287,7 +287,7 @@ class _ShortChunks:
         self._llhttp = HttpRequestParser(self)
         self._llhttp.feed_data(_PRIMER)
 
-    def content(self, run: bytes) -> list[bytes]:
+    def split(self, run: bytes) -> list[bytes]:
         """
         Split whole chunks.
 

@@ -26,7 +26,7 @@ class Forwarder:
     @ivar client: the client's address; empty: it has none.
     """
 
-    __slots__ = ("_added", "_authority", "_trusted", "_via", "client")
+    __slots__ = ("_authority", "_own_fields", "_trusted", "_via", "client")
 
     def __init__(self, *, via: bytes, client: bytes, authority: bytes, trusted: bool) -> None:
         """
@@ -39,7 +39,7 @@ class Forwarder:
         self._authority = authority
         self._trusted = trusted
         self._via = via
-        self._added = (
+        self._own_fields = (
             b"Via: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: "
             % (via, client or b"unknown")
         )
@@ -65,13 +65,13 @@ class Forwarder:
         if head.upgrade:
             parts.append(b"Connection: Upgrade\r\nUpgrade: " + head.upgrade)
         if self._trusted:
-            parts.append(self._appended(head, host))
+            parts.append(self._extended_fields(head, host))
         else:
-            parts.append(self._added + host)
+            parts.append(self._own_fields + host)
         parts.append(b"\r\n")
         return b"\r\n".join(parts)
 
-    def _appended(self, head: RequestHead, host: bytes) -> bytes:
+    def _extended_fields(self, head: RequestHead, host: bytes) -> bytes:
         """
         The forwarding fields of a request from a trusted proxy: its own, extended.
         """

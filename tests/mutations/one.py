@@ -23,9 +23,7 @@ TESTS: Final = (
     "tests/cluster/log",
     "tests/cluster/test_state.py",
     "tests/cluster/test_membership_changes.py",
-    "tests/cluster/wire/test_admission.py",
-    "tests/cluster/wire/test_transport.py",
-    "tests/cluster/wire/test_handshake.py",
+    "tests/cluster/wire",
 )
 """The unit tests that a mutant meets."""
 

@@ -31,7 +31,7 @@ import msgspec
 
 from alacrity.cluster.log.members import Member
 
-VERSION: Final = 1
+FILE_VERSION: Final = 1
 """The version of the file that is written, and the only one that is read."""
 
 _MAGIC: Final = b"alacrity raft\r\n\x1a"
@@ -148,7 +148,7 @@ def encode_header(incarnation: str) -> bytes:
 
     @param incarnation: 32 hexadecimal digits.
     """
-    fields = _MAGIC.ljust(16, b"\0"), VERSION, bytes.fromhex(incarnation)
+    fields = _MAGIC.ljust(16, b"\0"), FILE_VERSION, bytes.fromhex(incarnation)
     return _HEADER.pack(*fields, crc32(_HEADER.pack(*fields, 0)[:-4]))
 
 
@@ -252,8 +252,8 @@ def _incarnation(content: bytes) -> str:
         raise MalformedLog(0, "it does not begin as a log does")
     if checksum != crc32(content[: HEADER_SIZE - 4]):
         raise MalformedLog(0, "the header is not as it was written")
-    if version != VERSION:
-        raise MalformedLog(0, f"it has version {version}; known here: {VERSION}")
+    if version != FILE_VERSION:
+        raise MalformedLog(0, f"it has version {version}; known here: {FILE_VERSION}")
     return str(incarnation.hex())
 
 
