@@ -185,8 +185,8 @@ class Connections:
 
     def drop(self, name: str) -> None:
         """
-        Close the connection with a node, and make none any more. What was sent to it
-        arrives: that may be the news that it is removed.
+        Close the connection with a node, and make none any more. The messages that were
+        sent to it still arrive: one may be the news that it is removed.
         """
         self._addresses.pop(name, None)
         self._links.forget(name)
@@ -229,7 +229,7 @@ class Connections:
         return attempt
 
     def _attempt_failed(self, name: str, reason: str) -> None:
-        self._warnings.warn(self._label(name), f"cannot be reached: {reason}; trying on")
+        self._warnings.warn(self._label(name), f"cannot be reached: {reason}; retrying")
 
     def _label(self, name: str) -> str:
         """
