@@ -111,10 +111,10 @@ class Options(BaseOptions):
             load,
             override,
             require_listen,
-            require_secret,
             require_sockets,
             require_token,
         )
+        from alacrity.node.cluster import require_secret
 
         try:
             settings = Settings() if self["config"] is None else load(Path(self["config"]))

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 from twisted.internet.threads import deferToThreadPool
@@ -30,6 +30,7 @@ from alacrity.cluster.raft.membership import (
 )
 from alacrity.cluster.raft.surroundings import CannotApply
 from alacrity.cluster.replica import Replica
+from alacrity.cluster.settings import NodeSettings
 from alacrity.cluster.state import Replicated, encode_state
 from alacrity.cluster.wire.admission import PeerAdmission
 from alacrity.cluster.wire.handshake import Identity
@@ -51,21 +52,6 @@ TURN: Final = 65536
 """Bytes that are taken of one node's connection in one turn of the loop."""
 
 
-class Settings(Protocol):
-    """
-    See L{alacrity.config.Cluster}.
-    """
-
-    @property
-    def listen(self) -> tuple[str, ...]: ...
-    @property
-    def members(self) -> tuple[Member, ...]: ...
-    @property
-    def fsync(self) -> bool: ...
-    @property
-    def me(self) -> Member: ...
-
-
 class Part:
     """
     What this node has of the cluster.
@@ -78,7 +64,7 @@ class Part:
     def __init__(
         self,
         reactor: Any,
-        settings: Settings,
+        settings: NodeSettings,
         directory: Path,
         view: PoolView,
         secret: bytes,

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from twisted.logger import Logger
 
-from alacrity.config import Log
+from alacrity.config import LogSettings
 
 ACCESS: Final = "alacrity.access"
 """The namespace of the access log's events."""
@@ -48,7 +48,7 @@ class AccessRecord(msgspec.Struct, frozen=True, gc=False):
     reason: str = ""
 
 
-def access_log(settings: Log) -> Callable[[AccessRecord], None] | None:
+def access_log(settings: LogSettings) -> Callable[[AccessRecord], None] | None:
     """
     A function that writes a record to the access log; L{None}: it is off.
     """

@@ -24,7 +24,7 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 from zope.interface import provider
 
-from alacrity.config import Log
+from alacrity.config import LogSettings
 from alacrity.process.owner import Owner
 from alacrity.runtime.access_log import ACCESS
 from alacrity.runtime.log_formats import as_json, as_text
@@ -52,7 +52,7 @@ class Plan(msgspec.Struct, frozen=True):
     @ivar inside: the file's path once the process is in a chroot, if it can be reached.
     """
 
-    settings: Log
+    settings: LogSettings
     path: str | None
     owner: Owner | None
     inside: str | None
@@ -70,7 +70,7 @@ class _State:
 _state: Final = _State()
 
 
-def configure(settings: Log, twistd: Mapping[str, Any], owner: Owner | None = None) -> str:
+def configure(settings: LogSettings, twistd: Mapping[str, Any], owner: Owner | None = None) -> str:
     """
     Store the plan of the log for L{configured_observer}.
 
@@ -86,7 +86,7 @@ def configure(settings: Log, twistd: Mapping[str, Any], owner: Owner | None = No
     return f"{__name__}.{configured_observer.__name__}"
 
 
-def configure_twist(settings: Log, twist: MutableMapping[str, Any]) -> None:
+def configure_twist(settings: LogSettings, twist: MutableMapping[str, Any]) -> None:
     """
     Change the options of C{twist} so that its log is written as configured.
 
@@ -159,7 +159,7 @@ class LogError(Exception):
     """
 
 
-def observer(settings: Log, destination: Output) -> ILogObserver:
+def observer(settings: LogSettings, destination: Output) -> ILogObserver:
     """
     An observer that writes each event as configured, as a line or more.
     """

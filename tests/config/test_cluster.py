@@ -12,22 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.cluster.log.members import Member
 from alacrity.config import (
-    Cluster,
+    ClusterSettings,
     ConfigurationError,
+    ConfiguredNode,
     Settings,
     load,
     parse,
-    require_listen,
-    require_secret,
 )
 
 LOCAL = 'listen = ["tcp:8688:interface=127.0.0.1"]'
 OPEN = 'listen = ["tcp:8688"]\nsecret_file = "secret"'
 
 
-def cluster(text: str) -> Cluster:
+def cluster(text: str) -> ClusterSettings:
     return parse(f"[cluster]\n{text}").cluster
 
 
@@ -37,11 +35,11 @@ class ClusterTests(SynchronousTestCase):
         Without the table, or with an empty one.
         """
         for settings in (Settings(), parse(""), parse("[cluster]")):
-            self.assertEqual(settings.cluster, Cluster())
-            self.assertEqual(settings.cluster.me, Member("standalone", ""))
+            self.assertEqual(settings.cluster, ClusterSettings())
+            self.assertEqual(settings.cluster.me, ConfiguredNode("standalone", ""))
             self.assertTrue(settings.cluster.fsync)
             self.assertEqual(settings.cluster.serve, "all")
-        self.assertEqual(cluster('name = "n1"').me, Member("n1", ""))
+        self.assertEqual(cluster('name = "n1"').me, ConfiguredNode("n1", ""))
         self.assertFalse(cluster("fsync = false").fsync)
 
     def test_whole(self) -> None:
@@ -69,14 +67,14 @@ class ClusterTests(SynchronousTestCase):
         )
         self.assertEqual(
             load(path).cluster,
-            Cluster(
+            ClusterSettings(
                 listen=("tcp:8688",),
                 advertise="proxy-1.example.org:8688",
                 name="one",
                 members=(
-                    Member("one", "proxy-1.example.org:8688"),
-                    Member("proxy-2.example.org:8688", "proxy-2.example.org:8688"),
-                    Member("three", "[2001:db8::3]:8688"),
+                    ConfiguredNode("one", "proxy-1.example.org:8688"),
+                    ConfiguredNode("proxy-2.example.org:8688", "proxy-2.example.org:8688"),
+                    ConfiguredNode("three", "[2001:db8::3]:8688"),
                 ),
                 secret_file="/etc/alacrity/secret",
                 serve="leader",
@@ -98,7 +96,7 @@ class ClusterTests(SynchronousTestCase):
         }.items():
             found = cluster(f"listen = ['{listen}']\nsecret_file = 's'")
             self.assertEqual(found.advertise, advertise)
-            self.assertEqual(found.me, Member(advertise, advertise))
+            self.assertEqual(found.me, ConfiguredNode(advertise, advertise))
 
     def test_secret_is_not_needed_on_loopback(self) -> None:
         for listen in (
@@ -241,53 +239,3 @@ class FaultTests(SynchronousTestCase):
             cluster(text)
         except ConfigurationError as error:
             self.assertNotIn("\n", str(error))
-
-
-class RequirementTests(SynchronousTestCase):
-    """
-    What is looked at beside the file itself.
-    """
-
-    def test_secret(self) -> None:
-        """
-        The secret has to be there, to be long enough, and to be its owner's alone; a
-        relative path is as seen from the configuration file.
-        """
-        directory = Path(self.mktemp())
-        directory.mkdir()
-        name = str(directory / "a.toml")
-        settings = parse(f"[cluster]\n{OPEN}\nadvertise = '10.0.0.1:8688'", name)
-        file = (directory / "secret").absolute()
-        self.assertEqual(settings.cluster.secret_file, str(file))
-        for content, mode, fault in (
-            (None, 0, "No such file or directory"),
-            ("x" * 40, 0o640, "its mode 0640 lets others use it; allowed: 0600 or 0400"),
-            ("short", 0o600, "it has 5 bytes; allowed: 32 to 4096. "),
-        ):
-            if content is not None:
-                file.write_text(content)
-                file.chmod(mode)
-            with self.assertRaises(ConfigurationError) as caught:
-                require_secret(settings, name="a.toml")
-            self.assertTrue(
-                str(caught.exception).startswith(f"a.toml: cluster.secret_file: {file}: {fault}"),
-                str(caught.exception),
-            )
-        file.write_text("x" * 32)
-        require_secret(settings)
-        require_secret(Settings())
-
-    def test_join(self) -> None:
-        """
-        Who joins a cluster, can be reached.
-        """
-        require_listen(Settings(), join=None)
-        listening = parse("[cluster]\nlisten = ['tcp:8688:interface=127.0.0.1']")
-        require_listen(listening, join="http://a:8687")
-        for settings, url, found in (
-            (Settings(), "http://a:8687", "'http://a:8687' without cluster.listen"),
-            (listening, "a:8687", "'a:8687'"),
-        ):
-            with self.assertRaises(ConfigurationError) as caught:
-                require_listen(settings, join=url)
-            self.assertIn(f"options: --join: found {found}; allowed: ", str(caught.exception))

@@ -82,3 +82,32 @@ class DescriptionTests(SynchronousTestCase):
             "unix:a\\\\",
         ):
             self.assertFalse(parse_description(description).names_mode, description)
+
+    def test_local(self) -> None:
+        """
+        What an endpoint string tells about who reaches it.
+        """
+        for description, expected in (
+            ("tcp:8687:interface=127.0.0.1", True),
+            ("tcp:8687:interface=127.9.9.9", True),
+            ("tcp:interface=127.0.0.1:port=8687", True),
+            ("tcp:8687:backlog=9:interface=localhost", True),
+            ("tcp6:8687:interface=\\:\\:1", True),
+            ("tcp:8687:interface=\\:\\:1", True),
+            ("ssl:8687:interface=127.0.0.1", True),
+            ("tcp:8687:127.0.0.1", True),
+            ("unix:/run/alacrity.sock", True),
+            ("unix:/run/a:mode=600", True),
+            ("tcp:8687", False),
+            ("tcp:8687:interface=", False),
+            ("tcp:8687:interface=0.0.0.0", False),
+            ("tcp:8687:interface=127.0.0.1:interface=10.0.0.1", False),
+            ("tcp:8687:interface=10.0.0.1", False),
+            ("tcp:8687:interface=web1", False),
+            ("tcp6:8687:interface=\\:\\:", False),
+            ("tcp6:8687:interface=\\:\\:ffff\\:127.0.0.1", False),
+            ("ssl:8687", False),
+            ("systemd:domain=INET:index=0", False),
+            ("haproxy:tcp:8687:interface=127.0.0.1", False),
+        ):
+            self.assertIs(parse_description(description).is_local, expected, description)

@@ -12,7 +12,7 @@ from twisted.logger import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.config import Log
+from alacrity.config import LogSettings
 from alacrity.runtime import logs
 from alacrity.runtime.access_log import AccessRecord, access_log, as_json, combined
 
@@ -40,7 +40,7 @@ class AccessTests(SynchronousTestCase):
         """
         Off, there is nothing to call.
         """
-        self.assertIsNone(access_log(Log()))
+        self.assertIsNone(access_log(LogSettings()))
 
     def test_combined(self) -> None:
         """
@@ -84,7 +84,7 @@ class AccessTests(SynchronousTestCase):
         """
         for access, line in (("combined", combined(RECORD)), ("json", as_json(RECORD))):
             for form in ("text", "json"):
-                settings = Log(level="error", format=form, access=access)  # type: ignore[arg-type]
+                settings = LogSettings(level="error", format=form, access=access)  # type: ignore[arg-type]
                 destination = StringIO()
                 observe = logs.observer(settings, destination)
                 globalLogPublisher.addObserver(observe)

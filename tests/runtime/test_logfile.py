@@ -16,7 +16,7 @@ from twisted.logger import ILogObserver, LogEvent, capturedLogs, formatEvent, gl
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import provider
 
-from alacrity.config import Log
+from alacrity.config import LogSettings
 from alacrity.runtime import logs
 from alacrity.runtime.logfile import LogFile, inside
 
@@ -159,7 +159,7 @@ class FaultTests(LogFileTestCase):
         read, write = os.pipe()
         file = LogFile(write)
         self.addCleanup(file.close)
-        observe = logs.observer(Log(), file)
+        observe = logs.observer(LogSettings(), file)
         globalLogPublisher.addObserver(observe)
         self.addCleanup(globalLogPublisher.removeObserver, observe)
         os.close(read)

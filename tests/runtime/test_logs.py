@@ -20,7 +20,7 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.config import Log
+from alacrity.config import LogSettings
 from alacrity.runtime import logs
 
 
@@ -29,7 +29,7 @@ class ObserverTests(SynchronousTestCase):
     The log's lines.
     """
 
-    def written(self, settings: Log, emit: object) -> str:
+    def written(self, settings: LogSettings, emit: object) -> str:
         """
         What comes of an event.
         """
@@ -42,24 +42,25 @@ class ObserverTests(SynchronousTestCase):
         """
         Plain text is as Twisted writes it.
         """
-        line = self.written(Log(), lambda log: log.info("server {id} is up", id="a"))
+        line = self.written(LogSettings(), lambda log: log.info("server {id} is up", id="a"))
         self.assertRegex(line, r"^\d{4}-\d\d-\d\dT\S+ \[here#info\] server a is up\n$")
 
     def test_level(self) -> None:
         """
         What is less important than the level is left out.
         """
-        settings = Log(level="warn")
+        settings = LogSettings(level="warn")
         self.assertEqual(self.written(settings, lambda log: log.info("a")), "")
         self.assertIn("[here#warn] a", self.written(settings, lambda log: log.warn("a")))
-        self.assertEqual(self.written(Log(), lambda log: log.debug("a")), "")
+        self.assertEqual(self.written(LogSettings(), lambda log: log.debug("a")), "")
 
     def test_json(self) -> None:
         """
         JSON has the message, and the values that it was made of.
         """
         line = self.written(
-            Log(format="json"), lambda log: log.error("{n} of {what}", n=2, what="x\ny", o=object())
+            LogSettings(format="json"),
+            lambda log: log.error("{n} of {what}", n=2, what="x\ny", o=object()),
         )
         document = json.loads(line)
         self.assertRegex(document.pop("time"), r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
@@ -77,8 +78,8 @@ class ObserverTests(SynchronousTestCase):
         def fail(log: Logger) -> None:
             log.failure("it broke", Failure(ZeroDivisionError("by nought")))
 
-        self.assertIn("ZeroDivisionError: by nought", self.written(Log(), fail))
-        document = json.loads(self.written(Log(format="json"), fail))
+        self.assertIn("ZeroDivisionError: by nought", self.written(LogSettings(), fail))
+        document = json.loads(self.written(LogSettings(format="json"), fail))
         self.assertEqual(document["message"], "it broke")
         self.assertIn("ZeroDivisionError: by nought", document["traceback"])
 
@@ -119,7 +120,7 @@ class ObserverTests(SynchronousTestCase):
         self.patch(logs, "_state", logs._State())
         path = Path(self.mktemp())
         twist: dict[str, Any] = {"logFile": path.open("a"), "logLevel": LogLevel.info}
-        logs.configure_twist(Log(level="warn", format="json"), twist)
+        logs.configure_twist(LogSettings(level="warn", format="json"), twist)
         output = twist["logFile"]
         self.addCleanup(output.close)
         publisher = LogPublisher(twist["fileLogObserverFactory"](output))

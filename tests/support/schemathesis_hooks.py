@@ -9,7 +9,7 @@ from typing import Any
 
 import schemathesis
 
-from alacrity.config import Health
+from alacrity.config import HealthSettings
 
 
 @schemathesis.hook
@@ -31,7 +31,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
                 body["check"].update(interval=timeout, timeout=interval)
         case {"timeout": int() | float() as timeout, **others} if "interval" not in others:
             # The node's interval is the default.
-            if timeout > Health().interval:
+            if timeout > HealthSettings().interval:
                 body["check"]["interval"] = timeout
     # An address that is the name, too, has to fit for one.
     if "name" not in body and len(str(body.get("address", ""))) > 128:

@@ -22,7 +22,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from alacrity.config import Limits, Timeouts
+from alacrity.config import LimitSettings, TimeoutSettings
 from alacrity.http1.parser import MessageLimits
 from alacrity.metrics.counters import Stats
 from alacrity.net.turns import Turns
@@ -172,12 +172,12 @@ class Proxy:
         reuse: Literal["always", "safe", "never"] = "always",
         **settings: Any,
     ) -> None:
-        limits = {k: v for k, v in settings.items() if k in Limits.__struct_fields__}
-        timeouts = {k: v for k, v in settings.items() if k in Timeouts.__struct_fields__}
+        limits = {k: v for k, v in settings.items() if k in LimitSettings.__struct_fields__}
+        timeouts = {k: v for k, v in settings.items() if k in TimeoutSettings.__struct_fields__}
         assert len(limits) + len(timeouts) == len(settings), settings
         self.clock = Clock()
-        self.limits = msgspec.structs.replace(Limits(), **limits)
-        self.timeouts = msgspec.structs.replace(Timeouts(), **timeouts)
+        self.limits = msgspec.structs.replace(LimitSettings(), **limits)
+        self.timeouts = msgspec.structs.replace(TimeoutSettings(), **timeouts)
         self.deadlines = Deadlines(self.clock)
         self.deadlines.start()
         self._calls: list[Callable[[], None]] = []

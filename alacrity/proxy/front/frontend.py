@@ -25,7 +25,7 @@ from alacrity.proxy.upstream.balancer import Balancer, Upstream
 from alacrity.proxy.upstream.connection import ServerConnection
 
 if TYPE_CHECKING:
-    from alacrity.config import Limits, Timeouts
+    from alacrity.config import LimitSettings, TimeoutSettings
 
 Recorder: TypeAlias = Callable[[ClientConnection, Exchange | None, int], None]
 
@@ -39,7 +39,7 @@ class Frontend(Factory):
     @ivar connect: opens a connection to a server.
     @ivar turns: the queue of connections that wait to go on with what they have.
     @ivar reuse: which of its requests may go over server connections that other clients
-        have used; see L{alacrity.config.Proxy}.
+        have used; see L{alacrity.config.ProxySettings}.
     @ivar record: is told of each request that has ended: the client, its exchange
         (L{None}: it did not come to one), the status of the response (0: there was
         none); L{None}: nobody is told.
@@ -56,9 +56,9 @@ class Frontend(Factory):
         connect: Callable[[Upstream], Deferred[ServerConnection]],
         deadlines: Deadlines,
         turns: Turns,
-        limits: Limits,
+        limits: LimitSettings,
         stats: Stats,
-        timeouts: Timeouts,
+        timeouts: TimeoutSettings,
         reuse: Literal["always", "safe", "never"] = "always",
         refused: int = 64,
         pseudonym: str = "alacrity",

@@ -1,0 +1,38 @@
+"""
+The table C{[health]}.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import msgspec
+
+from alacrity.config.proxy import SHORTEST_TIMEOUT
+from alacrity.config.readers import count, duration, duration_or_never, fraction
+
+SHORTEST_INTERVAL: Final = 0.1
+"""Seconds of the shortest interval between two checks of a server."""
+
+
+class HealthSettings(msgspec.Struct, frozen=True):
+    """
+    C{[health]}: the checks of servers that ask for no others; durations in seconds.
+
+    @ivar interval: between two checks of a server.
+    @ivar fast_interval: the same while its state may be changing.
+    @ivar jitter: the part of an interval by which it varies at most, to either side.
+    @ivar timeout: for one check.
+    @ivar rise: passes in a row that bring a down server back.
+    @ivar fall: failures in a row that take a server down.
+    @ivar deregister_after: down for so long, a server is removed, though never the last
+        one; 0: no server is.
+    """
+
+    interval: Annotated[float, duration(SHORTEST_INTERVAL)] = 5.0
+    fast_interval: Annotated[float, duration(SHORTEST_INTERVAL)] = 1.0
+    jitter: Annotated[float, fraction] = 0.1
+    timeout: Annotated[float, duration(SHORTEST_TIMEOUT)] = 2.0
+    rise: Annotated[int, count] = 2
+    fall: Annotated[int, count] = 3
+    deregister_after: Annotated[float, duration_or_never] = 86400.0

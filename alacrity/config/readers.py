@@ -1,0 +1,278 @@
+"""
+Readers of the values in a configuration file, one for each kind of field.
+
+A reader is a function of the place of a value and the value as TOML has it. It returns the
+typed value, or raises a L{ConfigurationError} that names the place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, get_args
+
+import msgspec
+from twisted.internet.endpoints import serverFromString
+
+from alacrity.config.faults import Key, listed, one_line, shown
+from alacrity.net.addresses import (
+    ADDRESS,
+    NODE_NAME,
+    is_address,
+    is_node_name,
+    normalized_address,
+)
+from alacrity.net.descriptions import parse_description
+from alacrity.net.tokens import TokenError, read_token
+
+Network: TypeAlias = IPv4Network | IPv6Network
+
+_DAY: Final = 86400.0
+_YEAR: Final = 365 * _DAY
+
+_T = TypeVar("_T")
+_T_co = TypeVar("_T_co", covariant=True)
+
+
+class Reader(Protocol[_T_co]):
+    """
+    A reader of one field.
+    """
+
+    def __call__(self, key: Key, value: object, /) -> _T_co:
+        """
+        @raise ConfigurationError: the value is not allowed.
+        """
+
+
+class ConfiguredNode(msgspec.Struct, frozen=True):
+    """
+    A node of the cluster, as the configuration names it.
+
+    @ivar address: where the other nodes reach it, C{host:port}; empty: nowhere.
+    """
+
+    name: str
+    address: str
+
+
+def _converted(kind: type[_T], allowed: str, test: Callable[[_T], bool]) -> Reader[_T]:
+    """
+    A reader of values of a type that pass a test.
+
+    @param allowed: those values, in words.
+    """
+
+    def read(key: Key, value: object, /) -> _T:
+        try:
+            converted = msgspec.convert(value, kind)
+        except msgspec.ValidationError:
+            raise key.refuse(value, allowed) from None
+        if not test(converted):
+            raise key.refuse(value, allowed)
+        return converted
+
+    return read
+
+
+# Truth and choices
+
+boolean: Final = _converted(bool, "true or false", lambda _: True)
+
+
+def choice(literal: Any) -> Reader[Any]:
+    """
+    A reader of one of some strings.
+
+    @param literal: a C{typing.Literal} of these.
+    """
+    names = get_args(literal)
+    return _converted(str, f"one of {listed(names)}", names.__contains__)
+
+
+# Numbers
+
+count: Final = _converted(int, "a whole number from 1", lambda n: 1 <= n < 1 << 31)
+
+count_or_zero: Final = _converted(int, "a whole number from 0", lambda n: 0 <= n < 1 << 31)
+
+limit: Final = _converted(
+    int, "a whole number from 1, or 0 for no limit", lambda n: 0 <= n < 1 << 63
+)
+
+fraction: Final = _converted(float, "a number from 0 to 1", lambda x: 0 <= x <= 1)
+
+
+def duration(shortest: float) -> Reader[float]:
+    """
+    A reader of a number of seconds, at most a day.
+
+    @param shortest: the least of them.
+    """
+    return _converted(
+        float,
+        f"a number of seconds from {shortest} to 86400",
+        lambda seconds: shortest <= seconds <= _DAY,
+    )
+
+
+duration_or_zero: Final = _converted(
+    float, "a number of seconds, at most 86400", lambda seconds: 0 <= seconds <= _DAY
+)
+
+duration_or_never: Final = _converted(
+    float,
+    "a number of seconds from 1 to 31536000, or 0 for never",
+    lambda seconds: seconds == 0 or 1 <= seconds <= _YEAR,
+)
+
+
+# Names and addresses
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+# RFC 9110 5.6.2, 7.6.3
+pseudonym: Final = _converted(
+    str, "a token, such as a host name", lambda text: _TOKEN.fullmatch(text) is not None
+)
+
+node_name: Final = _converted(str, NODE_NAME, is_node_name)
+
+_address: Final = _converted(str, ADDRESS, is_address)
+
+
+def address(key: Key, value: object, /) -> str:
+    """
+    Read C{host:port}, in its one spelling.
+    """
+    return normalized_address(_address(key, value))
+
+
+def host_name(key: Key, text: str, /) -> str:
+    """
+    Read a host, in the form in which it is compared with C{Host}.
+    """
+    host = text.lower().removesuffix(".")
+    if not is_address(f"{host}:1"):
+        raise key.refuse(text, "a host name, without a port")
+    return host
+
+
+def network(key: Key, text: str, /) -> Network:
+    """
+    Read a network in CIDR notation.
+    """
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        allowed = f"a network such as 10.0.0.0/8 ({one_line(str(error))})"
+        raise key.refuse(text, allowed) from None
+
+
+def endpoint(key: Key, text: str, /) -> str:
+    """
+    Read an endpoint string, which Twisted has to understand. Nothing is bound.
+    """
+    description = parse_description(text)
+    if description.kind in {"tcp", "tcp6"} and description.arguments:
+        port = description.port
+        if not port.isascii() or not port.isdigit() or int(port) > 65535:
+            raise key.refuse(text, "a port from 0 to 65535")
+    try:
+        serverFromString(None, text)
+    except Exception as error:
+        why = one_line(str(error)) or type(error).__name__
+        raise key.refuse(
+            text, f"a Twisted endpoint string such as tcp:8080:interface=127.0.0.1 ({why})"
+        ) from None
+    return text
+
+
+# Files
+
+_file_name: Final = _converted(str, "the name of a file", lambda text: text != "")
+
+
+def file(key: Key, value: object, /) -> str:
+    """
+    Read the name of a file, as an absolute path.
+    """
+    return str(key.beside(_file_name(key, value)))
+
+
+def token_file(key: Key, value: object, /) -> Path:
+    """
+    Read the path of a file in which there is a token.
+    """
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise key.refuse(value, "the path of a file")
+    path = key.beside(value)
+    try:
+        read_token(path)
+    except TokenError as error:
+        raise key.fault(f"{shown(value)}, {error.found}", error.allowed) from None
+    return path
+
+
+# Arrays
+
+
+def _strings(key: Key, value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise key.refuse(value, "an array of strings")
+    return value
+
+
+def array(read: Callable[[Key, str], _T]) -> Reader[tuple[_T, ...]]:
+    """
+    A reader of an array of strings.
+
+    @param read: reads each of them.
+    """
+
+    def read_all(key: Key, value: object, /) -> tuple[_T, ...]:
+        return tuple(read(key.item(n), text) for n, text in enumerate(_strings(key, value)))
+
+    return read_all
+
+
+_endpoints: Final = array(endpoint)
+
+
+def endpoints(key: Key, value: object, /) -> tuple[str, ...]:
+    """
+    Read an array of endpoint strings.
+    """
+    if not _strings(key, value):
+        raise key.fault("an empty array", "at least one endpoint string")
+    return _endpoints(key, value)
+
+
+def _node(key: Key, text: str, /) -> ConfiguredNode:
+    """
+    Read a node: C{host:port}, or C{name=host:port}.
+    """
+    name, equals, place = text.rpartition("=")
+    if not is_address(place) or (equals and not is_node_name(name)):
+        raise key.refuse(text, f"{ADDRESS}, or name=host:port with a name of {NODE_NAME}")
+    place = normalized_address(place)
+    return ConfiguredNode(name or place, place)
+
+
+_nodes: Final = array(_node)
+
+
+def nodes(key: Key, value: object, /) -> tuple[ConfiguredNode, ...]:
+    """
+    Read an array of nodes, of which no two have the same name or address.
+    """
+    found = _nodes(key, value)
+    for attribute in ("name", "address"):
+        counts = Counter(getattr(node, attribute) for node in found)
+        for each, times in counts.items():
+            if times > 1:
+                raise key.fault(f"{times} with the {attribute} {shown(each)}", "one")
+    return found

@@ -1,0 +1,27 @@
+"""
+The whole configuration.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from alacrity.config.cluster import ClusterSettings
+from alacrity.config.health import HealthSettings
+from alacrity.config.log import LogSettings
+from alacrity.config.management import ManagementSettings
+from alacrity.config.proxy import LimitSettings, ProxySettings, TimeoutSettings
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """
+    The whole configuration, a table each.
+    """
+
+    proxy: ProxySettings = ProxySettings()
+    management: ManagementSettings = ManagementSettings()
+    health: HealthSettings = HealthSettings()
+    timeouts: TimeoutSettings = TimeoutSettings()
+    limits: LimitSettings = LimitSettings()
+    cluster: ClusterSettings = ClusterSettings()
+    log: LogSettings = LogSettings()

@@ -1,0 +1,125 @@
+"""
+Tests for L{alacrity.config.readers}: each returns a typed value, or a fault that names the
+place.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_network
+from typing import Any, get_type_hints
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from alacrity.config import ConfigurationError, ConfiguredNode, Settings
+from alacrity.config import readers as r
+from alacrity.config.faults import Key
+from alacrity.config.reading import readers_of
+from tests.support.places import ROOT
+
+KEY = Key("dir/a.toml", "table.key")
+
+
+class ReaderTests(SynchronousTestCase):
+    def test_values(self) -> None:
+        """
+        Values come with their types.
+        """
+        for read, value, expected in (
+            (r.boolean, False, False),
+            (r.count, 1, 1),
+            (r.count_or_zero, 0, 0),
+            (r.limit, 0, 0),
+            (r.fraction, 1, 1.0),
+            (r.duration(0.5), 86400, 86400.0),
+            (r.duration_or_zero, 0, 0.0),
+            (r.duration_or_never, 0, 0.0),
+            (r.pseudonym, "edge-1", "edge-1"),
+            (r.node_name, "[::1]:1", "[::1]:1"),
+            (r.address, "[0::1]:080", "[::1]:80"),
+            (r.file, "/a", "/a"),
+            (r.endpoints, ["unix:a"], ("unix:a",)),
+            (r.array(r.host_name), ["A."], ("a",)),
+            (r.array(r.network), ["10.0.0.0/8"], (ip_network("10.0.0.0/8"),)),
+            (r.nodes, ["a=B:1"], (ConfiguredNode("a", "b:1"),)),
+        ):
+            reader: Any = read
+            found = reader(KEY, value)
+            self.assertEqual((found, type(found)), (expected, type(expected)))
+
+    def test_relative(self) -> None:
+        """
+        A relative path begins at the directory of the configuration file.
+        """
+        self.assertEqual(r.file(KEY, "b"), str(KEY.beside("b")))
+        self.assertTrue(r.file(KEY, "b").endswith("/dir/b"))
+
+    def test_faults(self) -> None:
+        """
+        A fault names the place, an item of an array by its number.
+        """
+        for read, value, fault in (
+            (r.count, True, "table.key: found True; allowed: a whole number from 1"),
+            (r.count, 1 << 31, "table.key: found 2147483648; allowed: a whole number from 1"),
+            (r.array(r.host_name), ["a", ""], "table.key[1]: found ''; allowed: a host name, "),
+            (r.pseudonym, "x" * 99 + "\n", f"table.key: found '{'x' * 79}...; allowed: a token"),
+        ):
+            reader: Any = read
+            error = self.assertRaises(ConfigurationError, reader, KEY, value)
+            self.assertTrue(str(error).startswith(f"dir/a.toml: {fault}"), str(error))
+
+
+class TableTests(SynchronousTestCase):
+    """
+    The tables, as they are declared.
+    """
+
+    def test_readers(self) -> None:
+        """
+        Each key of each table has a reader.
+        """
+        for kind in get_type_hints(Settings).values():
+            readers = readers_of(kind)
+            self.assertEqual(tuple(readers), kind.__struct_fields__)
+            for key, read in readers.items():
+                self.assertTrue(callable(read), key)
+
+    def test_readme(self) -> None:
+        """
+        The README lists each key with its default.
+        """
+        text = (ROOT / "README.md").read_text(encoding="utf-8")
+        rows = text.partition("| table | key | default | is |\n")[2].splitlines()[1:]
+        listed: dict[str, dict[str, str]] = {}
+        table = ""
+        for row in rows[: rows.index("")]:
+            name, keys, defaults = (cell.strip() for cell in row.split("|")[1:4])
+            table = name.strip("`") or table
+            found = re.findall(r"`(\w+)`", keys)
+            if not found:
+                continue  # The cluster's keys have a page of their own.
+            values = [defaults] if len(found) == 1 else defaults.split(", ")
+            listed.setdefault(table, {}).update(zip(found, values, strict=True))
+        settings = Settings()
+        for name in Settings.__struct_fields__:
+            if name not in listed:
+                self.assertEqual(name, "cluster")
+                continue
+            defaults_of = getattr(settings, name)
+            self.assertEqual(
+                listed[name],
+                {key: _toml(getattr(defaults_of, key)) for key in defaults_of.__struct_fields__},
+            )
+
+
+def _toml(value: object) -> str:
+    """
+    A default, as the README shows it.
+    """
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "`[" + ", ".join(f'"{each}"' for each in value) + "]`"
+    return f'`"{value}"`' if isinstance(value, str) else str(value)
