@@ -39,6 +39,9 @@ from alacrity.client import (
     treq_sender,
 )
 from alacrity.client.api import server_path
+
+
+from alacrity.net.addresses import is_http_url
 from alacrity.net.tokens import TokenError, read_token
 
 ATTEMPT_INTERVAL: Final = 1.0
@@ -309,7 +312,7 @@ def _port(text: str) -> int:
 
 
 def _url(text: str) -> str:
-    if not text.startswith(("http://", "https://")):
+    if not is_http_url(text):
         raise ArgumentTypeError(f"found {text!r}; allowed: a URL such as http://127.0.0.1:8687")
     return text
 

@@ -40,7 +40,6 @@ from alacrity.management.web import bearer, pages
 from alacrity.management.web.rendering import Renderer
 from alacrity.management.web.requests import caller, flag, require_json, text
 from alacrity.management.web.site import (
-    CONNECTIONS,
     BoundedSite,
     encode_json,
     incident,
@@ -127,18 +126,16 @@ class Api:
         """
         return [each for part in (cls, ClusterCalls) for each, _ in calls_of(part)]
 
-    def site(
-        self, reactor: IReactorTime | None = None, connections: int = CONNECTIONS
-    ) -> BoundedSite:
+    def site(self, reactor: IReactorTime | None = None, *, connections: int) -> BoundedSite:
         """
         The API as a factory that ports can listen with.
 
         @param reactor: for timeouts, and for long answers to let others go first; L{None}:
             the global one.
-        @param connections: how many there may be at once, at all ports together.
+        @param connections: most of them at once, at all ports together.
         """
         self._renderer.clock = reactor
-        return BoundedSite(self.resource(), reactor, connections)
+        return BoundedSite(self.resource(), reactor, connections=connections)
 
     def resource(self) -> Resource:
         """

@@ -1028,7 +1028,7 @@ class SocketTests(TestCase):
         Listen.
         """
         self.management = Management()
-        site = self.management.api.site(reactor)
+        site = self.management.api.site(reactor, connections=256)
         self.port = yield TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(site)
         self.addCleanup(self.port.stopListening)
 

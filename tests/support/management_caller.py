@@ -190,7 +190,7 @@ class Management:
             hosts=hosts,
             interval=5.0,
         )
-        self.site = self.api.site(self.clock, connections)
+        self.site = self.api.site(self.clock, connections=connections)
 
     async def propose(self, command: Command) -> Outcome:
         """Agreed at once."""

@@ -43,6 +43,7 @@ from alacrity.net.addresses import (
     is_node_name,
     join_address,
     split_address,
+    unmapped,
 )
 from alacrity.pool import Check, HttpCheck, Server, TcpCheck
 from alacrity.pool.model import SHORTEST_INTERVAL, SHORTEST_TIMEOUT
@@ -234,9 +235,7 @@ def _caller_ip(caller: str | None) -> str:
     if caller is None:
         detail = f"ip is missing, and the caller has no IP address; allowed: {allowed}"
         raise Problem(400, detail, field="ip")
-    address = ip_address(caller)
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
+    address = unmapped(ip_address(caller))
     why_not = _why_not(address)
     if why_not is not None:
         found = f"the caller's, {shown(caller)}, is {why_not}"

@@ -27,9 +27,6 @@ from alacrity.node.descriptors import slack
 
 _log: Final = Logger()
 
-CONNECTIONS: Final = 256
-"""How many connections there may be, if not said otherwise."""
-
 COMPLAIN: Final = 60.0
 """Seconds for which it is not said again that there are too many."""
 
@@ -168,10 +165,11 @@ class BoundedSite(Site):
         self,
         resource: IResource,
         reactor: IReactorTime | None = None,
-        connections: int = CONNECTIONS,
+        *,
+        connections: int,
     ) -> None:
         """
-        @param connections: how many there may be at once.
+        @param connections: most of them at once.
         """
         super().__init__(
             resource, timeout=IDLE_SECONDS, reactor=reactor, parsePOSTFormSubmission=False
