@@ -52,6 +52,7 @@ from alacrity.cluster.state import (
     version_of,
 )
 from alacrity.cluster.wire.handshake import Identity
+from alacrity.net.addresses import NodeAddress
 from alacrity.pool import Command, Outcome, PoolView
 
 __all__ = [
@@ -351,7 +352,7 @@ class Replica:
         outcome: Outcome | None = await self._wait(request_id, data, timeout, only_by)
         return outcome
 
-    async def add_member(self, member: Member, *, timeout: float | None = None) -> None:
+    async def add_member(self, node: NodeAddress, *, timeout: float | None = None) -> None:
         """
         Take a node into the cluster. It must run, and wait to be taken in. It counts
         once it has caught up.
@@ -359,7 +360,7 @@ class Replica:
         @raise Refused: it was not taken in.
         @raise OutcomeUnknown: it may have been, or may be yet.
         """
-        await self._change(member, None, timeout)
+        await self._change(Member(node.name, node.address), None, timeout)
 
     async def remove_member(self, name: str, *, timeout: float | None = None) -> None:
         """

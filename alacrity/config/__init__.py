@@ -12,14 +12,12 @@ from alacrity.config.health import HealthSettings
 from alacrity.config.log import LogSettings
 from alacrity.config.management import ManagementSettings
 from alacrity.config.proxy import LimitSettings, ProxySettings, TimeoutSettings
-from alacrity.config.readers import ConfiguredNode
 from alacrity.config.reading import load, override, parse
 from alacrity.config.settings import Settings
 
 __all__ = [
     "ClusterSettings",
     "ConfigurationError",
-    "ConfiguredNode",
     "HealthSettings",
     "LimitSettings",
     "LogSettings",

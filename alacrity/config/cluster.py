@@ -9,7 +9,6 @@ from typing import Annotated, Final, Literal, TypeAlias
 import msgspec
 
 from alacrity.config.readers import (
-    ConfiguredNode,
     address,
     boolean,
     choice,
@@ -18,6 +17,7 @@ from alacrity.config.readers import (
     node_name,
     nodes,
 )
+from alacrity.net.addresses import NodeAddress
 
 STANDALONE: Final = "standalone"
 """The name of a node that is alone and has been given no other."""
@@ -44,14 +44,14 @@ class ClusterSettings(msgspec.Struct, frozen=True):
     listen: Annotated[tuple[str, ...], endpoints] = ()
     advertise: Annotated[str, address] = ""
     name: Annotated[str, node_name] = ""
-    members: Annotated[tuple[ConfiguredNode, ...], nodes] = ()
+    members: Annotated[tuple[NodeAddress, ...], nodes] = ()
     secret_file: Annotated[str, file] = ""
     serve: Annotated[Serve, choice(Serve)] = "all"
     fsync: Annotated[bool, boolean] = True
 
     @property
-    def me(self) -> ConfiguredNode:
+    def me(self) -> NodeAddress:
         """
         This node. Its name is by default the address that it advertises.
         """
-        return ConfiguredNode(self.name or self.advertise or STANDALONE, self.advertise)
+        return NodeAddress(self.name or self.advertise or STANDALONE, self.advertise)

@@ -13,9 +13,8 @@ import msgspec
 from alacrity.config.cluster import ClusterSettings
 from alacrity.config.faults import Key, shown
 from alacrity.config.health import HealthSettings
-from alacrity.config.readers import ConfiguredNode
 from alacrity.config.settings import Settings
-from alacrity.net.addresses import ADDRESS, is_http_url, join_address
+from alacrity.net.addresses import ADDRESS, NodeAddress, is_http_url, join_address
 from alacrity.net.descriptions import parse_description
 from alacrity.net.listeners import Socket, UnixSocket, socket_of
 
@@ -85,7 +84,7 @@ def _derive_address(listen: tuple[str, ...], key: Key) -> str:
     )
 
 
-def _check_members(members: tuple[ConfiguredNode, ...], me: ConfiguredNode, key: Key) -> None:
+def _check_members(members: tuple[NodeAddress, ...], me: NodeAddress, key: Key) -> None:
     """
     See that this node is among the members, under its own name and address.
     """

@@ -21,6 +21,7 @@ from alacrity.config.faults import Key, listed, one_line, shown
 from alacrity.net.addresses import (
     ADDRESS,
     NODE_NAME,
+    NodeAddress,
     is_address,
     is_node_name,
     normalized_address,
@@ -46,17 +47,6 @@ class Reader(Protocol[_T_co]):
         """
         @raise ConfigurationError: the value is not allowed.
         """
-
-
-class ConfiguredNode(msgspec.Struct, frozen=True):
-    """
-    A node of the cluster, as the configuration names it.
-
-    @ivar address: where the other nodes reach it, C{host:port}; empty: nowhere.
-    """
-
-    name: str
-    address: str
 
 
 def _converted(kind: type[_T], allowed: str, test: Callable[[_T], bool]) -> Reader[_T]:
@@ -251,7 +241,7 @@ def endpoints(key: Key, value: object, /) -> tuple[str, ...]:
     return _endpoints(key, value)
 
 
-def _node(key: Key, text: str, /) -> ConfiguredNode:
+def _node(key: Key, text: str, /) -> NodeAddress:
     """
     Read a node: C{host:port}, or C{name=host:port}.
     """
@@ -259,13 +249,13 @@ def _node(key: Key, text: str, /) -> ConfiguredNode:
     if not is_address(place) or (equals and not is_node_name(name)):
         raise key.refuse(text, f"{ADDRESS}, or name=host:port with a name of {NODE_NAME}")
     place = normalized_address(place)
-    return ConfiguredNode(name or place, place)
+    return NodeAddress(name or place, place)
 
 
 _nodes: Final = array(_node)
 
 
-def nodes(key: Key, value: object, /) -> tuple[ConfiguredNode, ...]:
+def nodes(key: Key, value: object, /) -> tuple[NodeAddress, ...]:
     """
     Read an array of nodes, of which no two have the same name or address.
     """

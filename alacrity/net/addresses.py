@@ -9,6 +9,8 @@ import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, TypeAlias
 
+import msgspec
+
 Ip: TypeAlias = IPv4Address | IPv6Address
 
 ADDRESS: Final = "host:port, such as 10.0.0.1:8688 or [2001:db8::1]:8688"
@@ -23,6 +25,17 @@ _NODE_NAME: Final = re.compile(r"[0-9A-Za-z._:\[\]-]{1,128}")
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 _AUTHORITY: Final = re.compile(r"(\[[^\[\]]+\]|[^\[\]:@/?#\\,\s]+)(?::([0-9]{0,5}))?")
 _ZONE: Final = re.compile(r"(?:25)?[0-9A-Za-z._~-]+")
+
+
+class NodeAddress(msgspec.Struct, frozen=True):
+    """
+    A node of a cluster, by its name and its address.
+
+    @ivar address: where the other nodes reach it, in its one spelling; empty: nowhere.
+    """
+
+    name: str
+    address: str
 
 
 def is_ip(text: str) -> bool:

@@ -238,15 +238,7 @@ class StreamTransport(ConnectionSocket):
         protocol, self._protocol = self._protocol, None
         if protocol is None:
             return
-        if aborted:
-            reason = Failure(ConnectionAborted())
-        elif error is None:
-            reason = Failure(ConnectionDone())
-        elif isinstance(error, OSError):
-            reason = Failure(ConnectionLost(str(error)))
-        else:
-            reason = Failure(error)
-        protocol.connectionLost(reason)
+        protocol.connectionLost(Failure(ConnectionAborted() if aborted else _reason(error)))
 
     def _read_rest(self) -> None:
         """
@@ -380,6 +372,17 @@ class StreamTransport(ConnectionSocket):
 
     def stopProducing(self) -> None:
         self.loseConnection()
+
+
+def _reason(error: BaseException | None) -> BaseException:
+    """
+    Twisted's exception for the end of a connection.
+
+    @param error: the one that uvloop told; L{None}: the other end closed it in order.
+    """
+    if error is None:
+        return ConnectionDone()
+    return ConnectionLost(str(error)) if isinstance(error, OSError) else error
 
 
 def _discard(data: object) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from alacrity.cluster import secret
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.settings import NodeSettings
-from alacrity.config import ClusterSettings, ConfigurationError, ConfiguredNode, Settings
+from alacrity.config import ClusterSettings, ConfigurationError, Settings
+from alacrity.net.addresses import NodeAddress
 
 
 def node_settings(cluster: ClusterSettings) -> NodeSettings:
@@ -24,7 +25,7 @@ def node_settings(cluster: ClusterSettings) -> NodeSettings:
     )
 
 
-def _member(node: ConfiguredNode) -> Member:
+def _member(node: NodeAddress) -> Member:
     return Member(node.name, node.address)
 
 

@@ -22,6 +22,7 @@ from alacrity.cluster.replica import ClusterStatus, OutcomeUnknown, Refused, Rep
 from alacrity.cluster.state import Replicated, encode_state
 from alacrity.cluster.wire.admission import PeerAdmission
 from alacrity.cluster.wire.transport import PeerTransport
+from alacrity.net.addresses import NodeAddress
 from alacrity.pool import PoolView, Register, TcpCheck
 from tests.simulation.clock import patched, use
 from tests.simulation.world import World
@@ -33,6 +34,10 @@ PORT = 8688
 
 def member(name: str) -> Member:
     return Member(name, f"{name}:{PORT}")
+
+
+def address_of(name: str) -> NodeAddress:
+    return NodeAddress(name, f"{name}:{PORT}")
 
 
 class Node:
@@ -246,7 +251,7 @@ class JoiningTests(ClusterCase):
                 for name in "ae":
                     joining = self.add(name)
                     self.assertEqual(joining.status.role, "joining")
-                    self.done(self.nodes[asked].replica.add_member(member(name)))
+                    self.done(self.nodes[asked].replica.add_member(address_of(name)))
                 self.assert_whole("abcde")
 
     def test_one_after_the_other(self) -> None:
@@ -258,7 +263,7 @@ class JoiningTests(ClusterCase):
             self.cluster(names[0], names[0])
             for name in names[1:]:
                 self.add(name)
-                self.done(self.leader.replica.add_member(member(name)))
+                self.done(self.leader.replica.add_member(address_of(name)))
                 self.let_lead(name)
             self.assert_whole("abcd")
 
@@ -267,7 +272,7 @@ class JoiningTests(ClusterCase):
         Whoever does not run is not taken in, and is not looked for any more then.
         """
         self.cluster("bcd", "c")
-        adding = self.nodes["b"].replica.add_member(member("a"))
+        adding = self.nodes["b"].replica.add_member(address_of("a"))
         # Whether the last attempt was denied by then, is luck.
         self.failureResultOf(self.settled(adding), Refused, OutcomeUnknown)
         self.run_for(15)
@@ -311,7 +316,7 @@ class JoiningTests(ClusterCase):
             self.stop(name)
             self.add(name)
             self.run_for(2)
-            self.done(self.nodes["c"].replica.add_member(member(name)))
+            self.done(self.nodes["c"].replica.add_member(address_of(name)))
             self.assert_whole("bcd")
 
     def test_given_up_and_added_again(self) -> None:
@@ -322,13 +327,13 @@ class JoiningTests(ClusterCase):
             self.setUp()
             self.cluster("bcd", "c")
             self.add(name)
-            adding = Deferred.fromCoroutine(self.nodes["c"].replica.add_member(member(name)))
+            adding = Deferred.fromCoroutine(self.nodes["c"].replica.add_member(address_of(name)))
             self.until(partial(self.nodes["c"].transport.connected, name))
             self.stop(name)
             self.failureResultOf(self.settled(adding), Refused)
             self.run_for(5)
             self.add(name)
-            self.done(self.nodes["c"].replica.add_member(member(name)))
+            self.done(self.nodes["c"].replica.add_member(address_of(name)))
             self.assert_whole("".join(sorted(f"bcd{name}")))
 
     def test_leader_was_started_again_meanwhile(self) -> None:
@@ -339,7 +344,7 @@ class JoiningTests(ClusterCase):
             self.setUp()
             self.cluster("bcd", "c")
             self.add(name)
-            adding = Deferred.fromCoroutine(self.nodes["c"].replica.add_member(member(name)))
+            adding = Deferred.fromCoroutine(self.nodes["c"].replica.add_member(address_of(name)))
             self.until(partial(self.nodes["c"].transport.connected, name))
             self.stop(name)
             self.stop("c")
@@ -347,7 +352,7 @@ class JoiningTests(ClusterCase):
             self.nodes["c"].start()
             self.let_lead("c")
             self.add(name)
-            self.done(self.nodes["c"].replica.add_member(member(name)))
+            self.done(self.nodes["c"].replica.add_member(address_of(name)))
             self.assert_whole("".join(sorted(f"bcd{name}")))
 
     def test_removed_and_found_by_one_without_a_leader(self) -> None:
@@ -364,7 +369,7 @@ class JoiningTests(ClusterCase):
             self.nodes["d"].start()
             self.run_for(3)
             self.add(name)
-            self.done(self.nodes["c"].replica.add_member(member(name)))
+            self.done(self.nodes["c"].replica.add_member(address_of(name)))
             self.assert_whole("".join(sorted(f"cd{name}")))
 
     def test_came_back_with_an_empty_disk(self) -> None:
@@ -376,7 +381,7 @@ class JoiningTests(ClusterCase):
             self.setUp()
             self.cluster("bcd", "c")
             self.add(name)
-            self.done(self.nodes["c"].replica.add_member(member(name)))
+            self.done(self.nodes["c"].replica.add_member(address_of(name)))
             self.run_for(1)
             self.stop(name)
             again = self.add(name)
@@ -393,7 +398,7 @@ class JoiningTests(ClusterCase):
         self.done(self.nodes["c"].replica.remove_member("d"))
         self.stop("d")
         self.add("d")
-        self.done(self.nodes["c"].replica.add_member(member("d")))
+        self.done(self.nodes["c"].replica.add_member(address_of("d")))
         self.run_for(2)
         for name in "bcd":
             self.stop(name)
@@ -411,7 +416,7 @@ class JoiningTests(ClusterCase):
         self.cluster("bcd", "b")
         self.stop("d")
         self.add("e")
-        self.done(self.leader.replica.add_member(member("e")))
+        self.done(self.leader.replica.add_member(address_of("e")))
         self.run_for(2)
         again = self.add("d", "bcd")
         self.run_for(10)
@@ -427,7 +432,7 @@ class JoiningTests(ClusterCase):
         self.done(self.nodes["b"].replica.remove_member("c"))
         self.stop("c")
         self.add("c")
-        self.done(self.nodes["b"].replica.add_member(member("c")))
+        self.done(self.nodes["b"].replica.add_member(address_of("c")))
         self.let_lead("c")
         self.nodes["d"].start()
         self.stop("b")
@@ -446,7 +451,7 @@ class JoiningTests(ClusterCase):
             self.cluster("bcd", "b")
             self.stop("d")
             self.add(new)
-            self.done(self.leader.replica.add_member(member(new)))
+            self.done(self.leader.replica.add_member(address_of(new)))
             self.let_lead(new)
             self.nodes["d"].start()
             self.until(partial(self.nodes["d"].follows, new), 3)

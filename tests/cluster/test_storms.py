@@ -10,7 +10,7 @@ from alacrity.cluster.proposals import OutcomeUnknown, Refused
 from alacrity.cluster.state import Replicated, encode_state
 from alacrity.health.verdicts import MOST, Gatherer
 from alacrity.pool import Change, Pool, Report, Reported, Server, State, TcpCheck
-from tests.cluster.test_membership_changes import ClusterCase, Node, member
+from tests.cluster.test_membership_changes import ClusterCase, Node, address_of
 from tests.simulation.older import OlderReplica
 
 SERVERS = 2000
@@ -136,7 +136,7 @@ class StormTests(ClusterCase):
         leader = self.begin()
         self.assertEqual({node.replica.format for node in self.nodes.values()}, {2})
         self.add("d", program=OlderReplica)
-        adding = self.settled(leader.replica.add_member(member("d")))
+        adding = self.settled(leader.replica.add_member(address_of("d")))
         self.failureResultOf(adding, Refused, OutcomeUnknown)
         self.assertFalse(leader.transport.connected("d"))
         self.stop("b")

@@ -15,11 +15,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from alacrity.config import (
     ClusterSettings,
     ConfigurationError,
-    ConfiguredNode,
     Settings,
     load,
     parse,
 )
+from alacrity.net.addresses import NodeAddress
 
 LOCAL = 'listen = ["tcp:8688:interface=127.0.0.1"]'
 OPEN = 'listen = ["tcp:8688"]\nsecret_file = "secret"'
@@ -36,10 +36,10 @@ class ClusterTests(SynchronousTestCase):
         """
         for settings in (Settings(), parse(""), parse("[cluster]")):
             self.assertEqual(settings.cluster, ClusterSettings())
-            self.assertEqual(settings.cluster.me, ConfiguredNode("standalone", ""))
+            self.assertEqual(settings.cluster.me, NodeAddress("standalone", ""))
             self.assertTrue(settings.cluster.fsync)
             self.assertEqual(settings.cluster.serve, "all")
-        self.assertEqual(cluster('name = "n1"').me, ConfiguredNode("n1", ""))
+        self.assertEqual(cluster('name = "n1"').me, NodeAddress("n1", ""))
         self.assertFalse(cluster("fsync = false").fsync)
 
     def test_whole(self) -> None:
@@ -72,9 +72,9 @@ class ClusterTests(SynchronousTestCase):
                 advertise="proxy-1.example.org:8688",
                 name="one",
                 members=(
-                    ConfiguredNode("one", "proxy-1.example.org:8688"),
-                    ConfiguredNode("proxy-2.example.org:8688", "proxy-2.example.org:8688"),
-                    ConfiguredNode("three", "[2001:db8::3]:8688"),
+                    NodeAddress("one", "proxy-1.example.org:8688"),
+                    NodeAddress("proxy-2.example.org:8688", "proxy-2.example.org:8688"),
+                    NodeAddress("three", "[2001:db8::3]:8688"),
                 ),
                 secret_file="/etc/alacrity/secret",
                 serve="leader",
@@ -96,7 +96,7 @@ class ClusterTests(SynchronousTestCase):
         }.items():
             found = cluster(f"listen = ['{listen}']\nsecret_file = 's'")
             self.assertEqual(found.advertise, advertise)
-            self.assertEqual(found.me, ConfiguredNode(advertise, advertise))
+            self.assertEqual(found.me, NodeAddress(advertise, advertise))
 
     def test_secret_is_not_needed_on_loopback(self) -> None:
         for listen in (

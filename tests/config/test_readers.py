@@ -11,10 +11,11 @@ from typing import Any, get_type_hints
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.config import ConfigurationError, ConfiguredNode, Settings
+from alacrity.config import ConfigurationError, Settings
 from alacrity.config import readers as r
 from alacrity.config.faults import Key
 from alacrity.config.reading import readers_of
+from alacrity.net.addresses import NodeAddress
 from tests.support.places import ROOT
 
 KEY = Key("dir/a.toml", "table.key")
@@ -41,7 +42,7 @@ class ReaderTests(SynchronousTestCase):
             (r.endpoints, ["unix:a"], ("unix:a",)),
             (r.array(r.host_name), ["A."], ("a",)),
             (r.array(r.network), ["10.0.0.0/8"], (ip_network("10.0.0.0/8"),)),
-            (r.nodes, ["a=B:1"], (ConfiguredNode("a", "b:1"),)),
+            (r.nodes, ["a=B:1"], (NodeAddress("a", "b:1"),)),
         ):
             reader: Any = read
             found = reader(KEY, value)

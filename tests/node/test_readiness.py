@@ -18,7 +18,7 @@ from alacrity.cluster.replica import ClusterStatus
 from alacrity.node.phase import NodePhase
 from alacrity.node.readiness import why_unfit
 from alacrity.pool import Register, TcpCheck
-from tests.cluster.test_membership_changes import ClusterCase, member
+from tests.cluster.test_membership_changes import ClusterCase, address_of
 from tests.support.clusters import Cluster
 from tests.support.node import PATIENCE, Node, TestServer, call, wait_until
 
@@ -171,7 +171,7 @@ class CatchingUpTests(ClusterCase):
         """
         self.begin("bc", "bc")
         self.add("e")
-        joining = Deferred.fromCoroutine(self.leader.replica.add_member(member("e")))
+        joining = Deferred.fromCoroutine(self.leader.replica.add_member(address_of("e")))
         reasons = self.watch("e")
         self.assertIn("waits to be taken into its cluster", reasons[0])
         self.successResultOf(self.settled(joining))

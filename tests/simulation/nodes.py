@@ -26,6 +26,7 @@ from alacrity.cluster.replica import OutcomeUnknown, Refused, Replica, Settings
 from alacrity.cluster.state import Replicated, encode_state
 from alacrity.cluster.wire.admission import PeerAdmission
 from alacrity.cluster.wire.handshake import AdmissionCheck, Identity
+from alacrity.net.addresses import NodeAddress
 from alacrity.pool import Command, Outcome, Pool, PoolView
 from tests.simulation.network import Network, SimulatedTransport
 from tests.simulation.newer import NewerReplica, request_id_of
@@ -42,6 +43,10 @@ def digest(pool: Pool) -> int:
 
 def member(name: str) -> Member:
     return Member(name, f"{name}:8688")
+
+
+def address_of(name: str) -> NodeAddress:
+    return NodeAddress(name, f"{name}:8688")
 
 
 def peer(name: str) -> Peer:

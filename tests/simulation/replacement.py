@@ -13,7 +13,7 @@ from alacrity.cluster.log.persistent import replay
 from alacrity.cluster.log.records import parse_log
 from alacrity.cluster.log.storage import NAME
 from tests.simulation.network import Wires
-from tests.simulation.nodes import Node, member
+from tests.simulation.nodes import Node, address_of
 from tests.simulation.world import World
 
 
@@ -155,7 +155,7 @@ class Replacement:
         if replica is None:
             self._again(self._add)()
             return
-        addition = Deferred.fromCoroutine(replica.add_member(member(name), timeout=8.0))
+        addition = Deferred.fromCoroutine(replica.add_member(address_of(name), timeout=8.0))
         self._change("add", name, addition, self._over, self._again(self._add))
 
     def _over(self) -> None:

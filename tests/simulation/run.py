@@ -22,7 +22,7 @@ from tests.simulation.clients import Client
 from tests.simulation.clock import use
 from tests.simulation.drill import Drill
 from tests.simulation.network import Network
-from tests.simulation.nodes import Node, member
+from tests.simulation.nodes import Node, address_of
 from tests.simulation.raft_ledger import RaftLedger
 from tests.simulation.replacement import Replacement
 from tests.simulation.scenarios import SCENARIOS, Scenario
@@ -370,7 +370,7 @@ class Run:
         self._change(
             "add",
             name,
-            Deferred.fromCoroutine(through.replica.add_member(member(name), timeout=8.0)),
+            Deferred.fromCoroutine(through.replica.add_member(address_of(name), timeout=8.0)),
             added,
             not_added,
         )

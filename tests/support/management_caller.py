@@ -21,6 +21,7 @@ from alacrity.cluster.log.members import Member
 from alacrity.cluster.replica import ClusterStatus, MemberStatus
 from alacrity.management import Api
 from alacrity.metrics.counters import Counter, Stats
+from alacrity.net.addresses import NodeAddress
 from alacrity.pool import Command, Outcome, PoolView, Propose, Server
 from tests.support.pools import apply_to
 
@@ -137,8 +138,9 @@ class Cluster:
         """It is consistent."""
         self._do("barrier")
 
-    async def add_member(self, member: Member) -> None:
+    async def add_member(self, node: NodeAddress) -> None:
         """It is in."""
+        member = Member(node.name, node.address)
         self._do("add", member)
         if member not in self.members:
             self.members.append(member)

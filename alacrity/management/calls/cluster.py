@@ -9,7 +9,6 @@ from typing import Protocol
 
 from twisted.web.server import Request
 
-from alacrity.cluster.log.members import Member
 from alacrity.cluster.proposals import OutcomeUnknown, Refused
 from alacrity.cluster.replica import ClusterStatus
 from alacrity.management.calls.declaration import Answer, call
@@ -25,6 +24,7 @@ from alacrity.management.documents.schemas import (
 )
 from alacrity.management.web.requests import require_json
 from alacrity.management.web.site import respond_json
+from alacrity.net.addresses import NodeAddress
 
 
 class Cluster(Protocol):
@@ -42,7 +42,7 @@ class Cluster(Protocol):
     def barrier(self) -> Awaitable[None]:
         """Wait until what is read here is consistent."""
 
-    def add_member(self, member: Member) -> Awaitable[None]:
+    def add_member(self, node: NodeAddress) -> Awaitable[None]:
         """Take a node in."""
 
     def remove_member(self, name: str) -> Awaitable[None]:

@@ -16,7 +16,6 @@ from typing import Final, Protocol, TypeVar
 
 from msgspec import UNSET, Struct, UnsetType
 
-from alacrity.cluster.log.members import Member
 from alacrity.cluster.replica import ClusterStatus
 from alacrity.http1.fields import valid_host
 from alacrity.management.documents.problems import Problem, shown
@@ -39,6 +38,7 @@ from alacrity.metrics.counters import Counter
 from alacrity.net.addresses import (
     ADDRESS,
     NODE_NAME,
+    NodeAddress,
     is_ip,
     is_node_name,
     join_address,
@@ -135,7 +135,7 @@ def read_registration(body: bytes, caller: str | None, interval: float = inf) ->
     )
 
 
-def read_node(body: bytes) -> Member:
+def read_node(body: bytes) -> NodeAddress:
     """
     Read the body of a C{POST /cluster/nodes}.
 
@@ -154,7 +154,7 @@ def read_node(body: bytes) -> Member:
     if not is_node_name(name):
         reason = "the address, as there is no name" if asked.name is UNSET else None
         raise fault("name", name, ALLOWED_NODE, reason=reason)
-    return Member(name, address)
+    return NodeAddress(name, address)
 
 
 def read_hand_over(body: bytes) -> str | None:
