@@ -1,6 +1,5 @@
 """
-Connecting: client endpoints for addresses, host names and Unix sockets, on uvloop where
-possible.
+Connecting: client endpoints for IP addresses and host names, on uvloop where possible.
 """
 
 from __future__ import annotations
@@ -10,13 +9,12 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import (
     HostnameEndpoint,
     TCP4ClientEndpoint,
     TCP6ClientEndpoint,
-    UNIXClientEndpoint,
 )
 from twisted.internet.error import (
     ConnectingCancelledError,
@@ -53,7 +51,7 @@ def client_endpoint(
     """
     loop = uvloop_of(reactor)
     if loop is not None:
-        return _UvClientEndpoint(
+        return UvClientEndpoint(
             loop,
             lambda protocol: loop.create_connection(protocol, host, port),
             (IPv6Address if ":" in host else IPv4Address)("TCP", host, port),
@@ -76,25 +74,8 @@ def host_endpoint(reactor: Any, host: str, port: int, timeout: float) -> IStream
     return endpoint
 
 
-def unix_client_endpoint(reactor: IReactorCore, path: str, timeout: float) -> IStreamClientEndpoint:
-    """
-    An endpoint for connections to a Unix socket, on uvloop where possible.
-
-    @param timeout: in seconds.
-    """
-    loop = uvloop_of(reactor)
-    if loop is not None:
-        return _UvClientEndpoint(
-            loop,
-            lambda protocol: loop.create_unix_connection(protocol, path),
-            UNIXAddress(path),
-            timeout,
-        )
-    return UNIXClientEndpoint(reactor, path, timeout)
-
-
 @implementer(IStreamClientEndpoint)
-class _UvClientEndpoint:
+class UvClientEndpoint:
     """
     Connects through uvloop.
     """
@@ -106,6 +87,11 @@ class _UvClientEndpoint:
         address: IAddress,
         timeout: float,
     ) -> None:
+        """
+        @param create: C{create_connection} of the loop, with all arguments but the first.
+        @param address: to which it connects.
+        @param timeout: in seconds.
+        """
         self._loop = loop
         self._create = create
         self._address = address

@@ -4,34 +4,18 @@ L{alacrity.cluster.wire.transport} over real sockets, on each kind of reactor.
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
-from twisted.trial.unittest import SynchronousTestCase
-
-from tests.support.places import ROOT
+from tests.support.own_reactor import OwnReactorTestCase
 
 
-class ReactorTests(SynchronousTestCase):
+class ReactorTests(OwnReactorTestCase):
     """
     The tests of L{tests.support.cluster_sockets}.
     """
 
-    def passes(self, reactor: str) -> None:
-        run = subprocess.run(
-            [sys.executable, "-m", "tests.support.cluster_sockets", reactor],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        self.assertEqual(run.returncode, 0, run.stdout)
-        self.assertIn(f"on {reactor}", run.stdout)
+    MODULE = "tests.support.cluster_sockets"
 
     def test_twisted(self) -> None:
-        self.passes("twisted")
+        self.assert_passes(self.MODULE, "twisted")
 
     def test_uvloop(self) -> None:
-        self.passes("uvloop")
+        self.assert_passes(self.MODULE, "uvloop")

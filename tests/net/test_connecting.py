@@ -14,7 +14,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.net.connecting import _UvClientEndpoint, host_endpoint
+from alacrity.net.connecting import UvClientEndpoint, host_endpoint
 
 
 class HostTests(SynchronousTestCase):
@@ -111,7 +111,7 @@ class GivenUpTests(SynchronousTestCase):
         self.loop = _Loop()
         loop: Any = self.loop
         address = IPv4Address("TCP", "10.0.0.7", 1)
-        endpoint = _UvClientEndpoint(loop, lambda _build: None, address, 1.0)
+        endpoint = UvClientEndpoint(loop, lambda _build: None, address, 1.0)
         self.connecting = endpoint.connect(Factory())
 
     def test_late_when_not_wanted(self) -> None:

@@ -8,8 +8,6 @@ Each runs in a process of its own reactor: see L{alacrity.net.loops.uvloop_of}.
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -19,41 +17,27 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.net.transports import StreamTransport, TransportPhase
 from alacrity.net.turns import Turns
-from tests.support.places import ROOT
+from tests.support.own_reactor import OwnReactorTestCase
 
 
-class ContractTests(SynchronousTestCase):
+class ContractTests(OwnReactorTestCase):
     """
     The contract of L{tests.support.transport_contract}, kept on each kind of reactor.
     """
 
-    def keeps_contract(self, reactor: str) -> None:
-        """
-        Assert that all tests of the contract pass on a reactor.
-        """
-        run = subprocess.run(
-            [sys.executable, "-m", "tests.support.transport_contract", reactor],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        self.assertEqual(run.returncode, 0, run.stdout)
-        self.assertIn(f"on {reactor}", run.stdout)
+    MODULE = "tests.support.transport_kinds"
 
     def test_twisted(self) -> None:
         """
         Twisted's own transports: the contract is theirs.
         """
-        self.keeps_contract("twisted")
+        self.assert_passes(self.MODULE, "twisted")
 
     def test_uvloop(self) -> None:
         """
         uvloop's transports.
         """
-        self.keeps_contract("uvloop")
+        self.assert_passes(self.MODULE, "uvloop")
 
 
 class _Loop:

@@ -21,7 +21,8 @@ from twisted.trial.unittest import TestCase
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.wire.handshake import Identity
 from alacrity.cluster.wire.transport import PeerTransport
-from tests.support.transport_contract import Peer, main
+from tests.support.own_reactor import run
+from tests.support.transport_peers import Peer
 
 SECRET = b"s" * 32
 
@@ -205,4 +206,4 @@ class SocketTests(TestCase):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], SocketTests))
+    sys.exit(run(sys.argv[1], SocketTests))
