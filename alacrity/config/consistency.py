@@ -21,12 +21,12 @@ from alacrity.net.listeners import Socket, UnixSocket, socket_of
 
 def check_health(health: HealthSettings, name: str) -> None:
     """
-    See that a check that takes its whole time is over when the next one is due.
+    Require that a health check that takes its whole time ends before the next is due.
 
     @param health: with a timeout that is not the default. The default, with a shorter
         interval, is no fault: it is as long as the interval then.
     @param name: the configuration file's, for faults.
-    @raise ConfigurationError: it is not.
+    @raise ConfigurationError: it does not.
     """
     if health.timeout > health.interval:
         raise Key(name, "health.timeout").fault(
@@ -35,13 +35,12 @@ def check_health(health: HealthSettings, name: str) -> None:
         )
 
 
-def check_cluster(cluster: ClusterSettings, name: str) -> ClusterSettings:
+def complete_cluster(cluster: ClusterSettings, name: str) -> ClusterSettings:
     """
-    See that the keys of C{[cluster]} agree.
+    Check that the keys of C{[cluster]} agree, and fill in the address that the node
+    advertises, where it follows from the one that it listens at.
 
     @param name: the configuration file's, for faults.
-    @return: the same with the address that the node advertises, which may follow from the
-        one that it listens at.
     @raise ConfigurationError: two keys contradict each other, or one is missing.
     """
     if not cluster.listen:
@@ -86,7 +85,7 @@ def _derive_address(listen: tuple[str, ...], key: Key) -> str:
 
 def _check_members(members: tuple[NodeAddress, ...], me: NodeAddress, key: Key) -> None:
     """
-    See that this node is among the members, under its own name and address.
+    Check that this node is among the members, under its own name and address.
     """
     if me in members:
         return
@@ -105,7 +104,7 @@ def require_token(
     settings: Settings, *, name: str = "configuration", options: bool = False
 ) -> None:
     """
-    See that the management API asks for a token where other machines reach it, unless
+    Check that the management API asks for a token where other machines reach it, unless
     that was waived.
 
     @param name: the configuration file's, for faults.
@@ -132,7 +131,7 @@ def require_sockets(
     directory: Path = Path(),
 ) -> None:
     """
-    See that each address to listen on can be had beside the others, as far as that can
+    Check that each address to listen on can be had beside the others, as far as that can
     be told without binding them.
 
     @param name: the configuration file's, for faults.
@@ -172,7 +171,7 @@ def _listening(
 
 def require_listen(settings: Settings, *, join: str | None) -> None:
     """
-    See that a node that is to join a cluster can be reached by it.
+    Check that a node that is to join a cluster can be reached by it.
 
     @param join: the option.
     @raise ConfigurationError: it cannot, or the option is not a URL.

@@ -15,7 +15,7 @@ from typing import Any, Final, get_args, get_type_hints
 
 import msgspec
 
-from alacrity.config.consistency import check_cluster, check_health
+from alacrity.config.consistency import check_health, complete_cluster
 from alacrity.config.faults import ConfigurationError, Key, listed, one_line
 from alacrity.config.readers import Reader, endpoint
 from alacrity.config.settings import Settings
@@ -64,7 +64,7 @@ def parse(text: str, name: str = "configuration") -> Settings:
     if "timeout" in document.get("health", ()):
         check_health(settings.health, name)
     if "cluster" in document:
-        return msgspec.structs.replace(settings, cluster=check_cluster(settings.cluster, name))
+        return msgspec.structs.replace(settings, cluster=complete_cluster(settings.cluster, name))
     return settings
 
 

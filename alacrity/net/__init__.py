@@ -1,3 +1,4 @@
 """
-Sockets: transports, endpoint descriptions, connecting, addresses, guarded files.
+Sockets and addresses: transports on uvloop, listening, connecting, endpoint descriptions,
+host names, and files that hold secrets.
 """

@@ -49,7 +49,7 @@ class Description(msgspec.Struct, frozen=True):
 
     @property
     def names_mode(self) -> bool:
-        """Whether it says which mode a Unix socket is to have."""
+        """Whether the mode of a Unix socket is among the arguments."""
         return "mode" in self.arguments
 
     @property

@@ -64,7 +64,7 @@ def server_endpoint(
 @implementer(IStreamServerEndpoint)
 class _UnixEndpoint:
     """
-    Listens on a Unix socket that is never open to more users than it is in the end.
+    Listens on a Unix socket that is at no moment open to more users than its mode allows.
     """
 
     def __init__(self, endpoint: IStreamServerEndpoint) -> None:

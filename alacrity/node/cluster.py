@@ -40,7 +40,7 @@ def load_secret(cluster: ClusterSettings) -> bytes:
 
 def require_secret(settings: Settings, *, name: str = "configuration") -> None:
     """
-    See that the secret of the cluster can be used, where one is configured.
+    Check that the secret of the cluster can be used, where one is configured.
 
     @param name: the configuration file's, for faults.
     @raise ConfigurationError: it cannot.

@@ -29,7 +29,7 @@ class SecretTests(SynchronousTestCase):
 
     def fault(self) -> str:
         """
-        What is wrong with the file, after its name.
+        The fault of the file, without the file's name.
         """
         message = str(self.assertRaises(SecretError, load, self.path))
         self.assertNotIn("\n", message)

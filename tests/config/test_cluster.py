@@ -1,5 +1,5 @@
 """
-C{[cluster]}: what it means, and every fault in it.
+C{[cluster]}: its keys, and every fault in them.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ class FaultTests(SynchronousTestCase):
 
     def test_twice(self) -> None:
         """
-        However it is spelt.
+        A name or an address is there once, however it is spelt.
         """
         self.assertEqual(
             self.fault(f'{LOCAL}\nmembers = ["a=b:1", "a=c:1"]'),
@@ -202,7 +202,7 @@ class FaultTests(SynchronousTestCase):
 
     def test_no_secret(self) -> None:
         """
-        Whoever can connect from another machine must have a secret.
+        Where other machines can connect, there must be a secret.
         """
         for listen in (
             "tcp:8688",
@@ -231,7 +231,7 @@ class FaultTests(SynchronousTestCase):
     @given(st.lists(st.text(st.characters(codec="ascii"), max_size=12), max_size=3), st.text())
     def test_any_text(self, members: list[str], name: str) -> None:
         """
-        Whatever stands there: settings, or a fault of one line.
+        Any text makes settings, or a fault of one line.
         """
         text = f"{OPEN}\nmembers = {json.dumps(members)}\nadvertise = 'a:1'"
         text += f"\nname = {json.dumps(name)}"

@@ -33,7 +33,7 @@ class SocketTests(SynchronousTestCase):
 
     def fault(self, options: tuple[str, ...] = (), **listen: Any) -> str:
         """
-        What is said of them; empty: nothing.
+        The fault of the addresses; empty: there is none.
         """
         tables = {
             "proxy": ProxySettings(("unix:proxy",)),
@@ -160,7 +160,7 @@ class JoinTests(SynchronousTestCase):
 
     def test_join(self) -> None:
         """
-        Who joins a cluster, can be reached.
+        A node that joins a cluster has to be reached by it.
         """
         require_listen(Settings(), join=None)
         listening = parse("[cluster]\nlisten = ['tcp:8688:interface=127.0.0.1']")

@@ -325,7 +325,7 @@ class ParseTests(SynchronousTestCase):
     @given(st.text() | st.recursive(st.none() | st.integers(), st.lists).map(str))
     def test_any_text(self, text: str) -> None:
         """
-        Whatever the text is, there are settings or there is a fault of one line.
+        Any text makes settings, or a fault of one line.
         """
         for candidate in (text, f"[proxy]\nvia = {text}", f"[limits]\nbody_bytes = {text}"):
             try:
@@ -368,7 +368,7 @@ class LoadTests(SynchronousTestCase):
 
 class OverrideTests(SynchronousTestCase):
     """
-    What options say over the file.
+    Options, which win over the file.
     """
 
     def test_addresses(self) -> None:

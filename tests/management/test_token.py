@@ -34,7 +34,7 @@ class CallTests(SynchronousTestCase):
 
     def test_with_token(self) -> None:
         """
-        Who knows it, may call.
+        A caller with the token may call.
         """
         answer = self.management.call("POST", "/servers", BODY, JSON, token=TOKEN)
         self.assertEqual(answer.status, 201)
@@ -77,7 +77,7 @@ class CallTests(SynchronousTestCase):
 
     def test_wrong_tokens(self) -> None:
         """
-        Something else is no token; nor are two.
+        Other texts are no token; nor are two tokens.
         """
         wrong = 'Bearer realm="alacrity", error="invalid_token"'
         token = TOKEN.decode()

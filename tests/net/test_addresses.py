@@ -62,7 +62,7 @@ class AddressTests(SynchronousTestCase):
     @given(st.text(max_size=30))
     def test_one_spelling(self, text: str) -> None:
         """
-        What is understood, is understood alike when spelt anew.
+        An address that is spelt anew stays the same address.
         """
         try:
             split = split_address(text)
@@ -124,7 +124,7 @@ class AuthorityTests(SynchronousTestCase):
 
     def test_bad(self) -> None:
         """
-        Other texts are none.
+        Other texts are no authorities.
         """
         for text in ("", ".", ":80", "a b", "a/b", "u@a", "a:b", "a:123456", "[a]", "[::1", "ä"):
             self.assertIsNone(split_authority(text), text)

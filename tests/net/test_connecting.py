@@ -1,6 +1,6 @@
 """
-Tests for L{alacrity.net.connecting}. What both kinds of endpoints have in common is in
-L{tests.support.transport_contract}.
+Tests for L{alacrity.net.connecting}; those that hold on each kind of reactor are in
+L{tests.support.transport_kinds}.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class HostTests(SynchronousTestCase):
 
 class _Handle:
     """
-    A timer of L{_Loop}, which fires whenever a test says so.
+    A timer of L{_Loop}, which a test fires.
     """
 
     def __init__(self, call: Any) -> None:
@@ -50,7 +50,7 @@ class _Handle:
 
 class _Loop:
     """
-    A loop that has a test decide what happens first.
+    A loop in which a test decides the order of events.
     """
 
     def create_task(self, _coroutine: object) -> _Future:
@@ -67,7 +67,7 @@ class _Loop:
 
 class _Future:
     """
-    A task: what is called when it is done, a test calls.
+    A task, which a test ends.
     """
 
     transport: Any = None

@@ -22,7 +22,7 @@ class DeadlineTests(SynchronousTestCase):
 
     def test_after_turns(self) -> None:
         """
-        After its end come the turns in which the sockets are looked at, then it is called.
+        After its end come the turns in which the sockets are polled, then the call.
         """
         for _ in range(Deadline.TURNS):
             (call,) = self.clock.calls

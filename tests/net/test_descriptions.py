@@ -85,7 +85,7 @@ class DescriptionTests(SynchronousTestCase):
 
     def test_local(self) -> None:
         """
-        What an endpoint string tells about who reaches it.
+        Endpoints that only this machine can reach are told from others.
         """
         for description, expected in (
             ("tcp:8687:interface=127.0.0.1", True),

@@ -15,7 +15,7 @@ from alacrity.net.shortage import local_shortage
 class ShortageTests(SynchronousTestCase):
     def test_whose_fault(self) -> None:
         """
-        What this machine lacked is told apart from what the other end did.
+        A shortage on this machine is told from a failure at the other end.
         """
         for error, expected in (
             (OSError(errno.EMFILE, "too many files"), errno.EMFILE),

@@ -47,7 +47,7 @@ class FileTests(DirectoryTestCase):
 
     def test_contents(self) -> None:
         """
-        What is no token, is not shown.
+        Content that is no token is not shown.
         """
         for content in (
             b"",
@@ -68,7 +68,7 @@ class FileTests(DirectoryTestCase):
 
     def test_no_file(self) -> None:
         """
-        There is none, or it is none.
+        There is no file, or no regular one.
         """
         os.mkfifo("pipe", 0o600)
         for path, fault in (

@@ -121,7 +121,7 @@ class _Taker(Protocol):
 
 class PacedTests(SynchronousTestCase):
     """
-    Connections of which a protocol is given so much in a turn.
+    Connections whose protocol takes a bounded number of bytes in a turn.
     """
 
     def setUp(self) -> None:
@@ -146,7 +146,7 @@ class PacedTests(SynchronousTestCase):
 
     def test_little(self) -> None:
         """
-        What is little is given at once.
+        A short read is given at once.
         """
         uv, taker = self.connected()
         uv.protocol.data_received(b"abcd")
@@ -156,7 +156,8 @@ class PacedTests(SynchronousTestCase):
 
     def test_much(self) -> None:
         """
-        What is much waits, piece by piece, and others with it, who are not read from.
+        A long read waits, piece by piece, and other connections with it, which are not read
+        from.
         """
         uv, taker = self.connected()
         other, patient = self.connected()
@@ -188,7 +189,7 @@ class PacedTests(SynchronousTestCase):
 
     def test_lost(self) -> None:
         """
-        What waits as the connection is lost is given to nobody.
+        Bytes that wait as the connection is lost are dropped.
         """
         uv, taker = self.connected()
         uv.protocol.data_received(b"abcdefgh")

@@ -122,7 +122,7 @@ class Contract(TestCase):
     @inlineCallbacks
     def test_abort_with_unsent_data(self) -> Any:
         """
-        What could not be sent yet is dropped.
+        Bytes that could not be sent yet are dropped.
         """
         a, b = yield self.pair()
         b.transport.pauseProducing()
@@ -175,7 +175,7 @@ class Contract(TestCase):
     @inlineCallbacks
     def test_half_close(self) -> Any:
         """
-        One that does, can still answer.
+        A protocol that knows half-closed connections can still answer.
         """
         a, b = yield self.pair(HalfPeer, HalfPeer)
         b.transport.write(b"q" * 500000)
@@ -317,14 +317,14 @@ class Contract(TestCase):
     @inlineCallbacks
     def test_addresses(self) -> Any:
         """
-        Both ends agree on who they are.
+        Both ends agree on their addresses.
         """
         a, b = yield self.pair()
         self.assertEqual(b.transport.getPeer(), a.transport.getHost())
         self.checkAddresses(a, b)
 
     def checkAddresses(self, a: Peer, b: Peer) -> None:
-        """What else there is to say of the addresses of a pair."""
+        """Assert what holds for the addresses of this kind of socket alone."""
         self.assertEqual(a.transport.getPeer(), b.transport.getHost())
         self.assertEqual(self.host, a.transport.getHost())
 
@@ -376,7 +376,7 @@ class Contract(TestCase):
     @inlineCallbacks
     def test_interfaces(self) -> Any:
         """
-        The transport provides what it says.
+        The transport provides the interfaces that it declares.
         """
         from twisted.internet.interfaces import IConsumer, ITransport
 

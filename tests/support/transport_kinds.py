@@ -37,7 +37,7 @@ from tests.support.transport_peers import HalfPeer, Peer, Producer
 
 class TCPContract(Contract):
     """
-    What TCP has beyond that.
+    The contract over TCP, and what holds there alone.
     """
 
     interface = "127.0.0.1"

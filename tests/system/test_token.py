@@ -44,7 +44,7 @@ class TokenTests(DirectoryTestCase):
 
     def test_token_goes_bad(self) -> None:
         """
-        A file that others may read by now, keeps the node from starting.
+        A file that others may read since keeps the node from starting.
         """
         from twisted.internet.task import Clock
 
