@@ -41,6 +41,7 @@ def complete_cluster(cluster: ClusterSettings, name: str) -> ClusterSettings:
     advertises, where it follows from the one that it listens at.
 
     @param name: the configuration file's, for faults.
+    @return: the table, completed.
     @raise ConfigurationError: two keys contradict each other, or one is missing.
     """
     if not cluster.listen:

@@ -8,8 +8,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from alacrity.config.proxy import SHORTEST_TIMEOUT
-from alacrity.config.readers import count, duration, duration_or_never, fraction
+from alacrity.config.readers import count, duration, duration_or_never, fraction, time_limit
 
 SHORTEST_INTERVAL: Final = 0.1
 """Seconds of the shortest interval between two checks of a server."""
@@ -32,7 +31,7 @@ class HealthSettings(msgspec.Struct, frozen=True):
     interval: Annotated[float, duration(SHORTEST_INTERVAL)] = 5.0
     fast_interval: Annotated[float, duration(SHORTEST_INTERVAL)] = 1.0
     jitter: Annotated[float, fraction] = 0.1
-    timeout: Annotated[float, duration(SHORTEST_TIMEOUT)] = 2.0
+    timeout: Annotated[float, time_limit] = 2.0
     rise: Annotated[int, count] = 2
     fall: Annotated[int, count] = 3
     deregister_after: Annotated[float, duration_or_never] = 86400.0

@@ -4,7 +4,7 @@ The tables of the data path: C{[proxy]}, C{[timeouts]} and C{[limits]}.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
@@ -14,16 +14,13 @@ from alacrity.config.readers import (
     choice,
     count,
     count_or_zero,
-    duration,
     duration_or_zero,
     endpoints,
     limit,
     network,
     pseudonym,
+    time_limit,
 )
-
-SHORTEST_TIMEOUT: Final = 0.001
-"""Seconds of the shortest time limit, on the data path and for checks."""
 
 Reuse: TypeAlias = Literal["always", "safe", "never"]
 
@@ -59,13 +56,13 @@ class TimeoutSettings(msgspec.Struct, frozen=True):
     @ivar tunnel_idle: for an upgraded connection that carries nothing, until it is closed.
     """
 
-    connect: Annotated[float, duration(SHORTEST_TIMEOUT)] = 3.0
-    server_response: Annotated[float, duration(SHORTEST_TIMEOUT)] = 60.0
-    client_header: Annotated[float, duration(SHORTEST_TIMEOUT)] = 10.0
-    client_idle: Annotated[float, duration(SHORTEST_TIMEOUT)] = 60.0
-    server_idle: Annotated[float, duration(SHORTEST_TIMEOUT)] = 30.0
+    connect: Annotated[float, time_limit] = 3.0
+    server_response: Annotated[float, time_limit] = 60.0
+    client_header: Annotated[float, time_limit] = 10.0
+    client_idle: Annotated[float, time_limit] = 60.0
+    server_idle: Annotated[float, time_limit] = 30.0
     drain: Annotated[float, duration_or_zero] = 30.0
-    tunnel_idle: Annotated[float, duration(SHORTEST_TIMEOUT)] = 3600.0
+    tunnel_idle: Annotated[float, time_limit] = 3600.0
 
 
 class LimitSettings(msgspec.Struct, frozen=True):

@@ -109,6 +109,11 @@ def duration(shortest: float) -> Reader[float]:
     )
 
 
+SHORTEST_TIMEOUT: Final = 0.001
+"""Seconds of the shortest time limit, on the data path and for checks."""
+
+time_limit: Final = duration(SHORTEST_TIMEOUT)
+
 duration_or_zero: Final = _converted(
     float, "a number of seconds, at most 86400", lambda seconds: 0 <= seconds <= _DAY
 )

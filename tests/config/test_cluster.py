@@ -102,6 +102,8 @@ class ClusterTests(SynchronousTestCase):
         for listen in (
             "tcp:8688:interface=127.0.0.1",
             "tcp:8688:interface=127.9.9.9",
+            "tcp:8688:interface=localhost",
+            "tcp:8688:127.0.0.1",
             "tcp6:8688:interface=\\:\\:1",
             "unix:/run/alacrity",
         ):

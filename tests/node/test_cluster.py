@@ -12,7 +12,7 @@ from alacrity.cluster.log.members import Member
 from alacrity.cluster.settings import NodeSettings
 from alacrity.config import ClusterSettings, ConfigurationError, Settings, parse
 from alacrity.config.health import SHORTEST_INTERVAL
-from alacrity.config.proxy import SHORTEST_TIMEOUT
+from alacrity.config.readers import SHORTEST_TIMEOUT
 from alacrity.node.cluster import load_secret, node_settings, require_secret
 from alacrity.pool import model
 
