@@ -15,8 +15,8 @@ from alacrity.config.faults import Key, shown
 from alacrity.config.health import HealthSettings
 from alacrity.config.settings import Settings
 from alacrity.net.addresses import ADDRESS, NodeAddress, is_http_url, join_address
+from alacrity.net.bindings import Socket, UnixSocket, socket_of
 from alacrity.net.descriptions import parse_description
-from alacrity.net.listeners import Socket, UnixSocket, socket_of
 
 
 def check_health(health: HealthSettings, name: str) -> None:

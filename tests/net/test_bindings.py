@@ -1,5 +1,5 @@
 """
-L{alacrity.net.listeners}: sockets that listen, and the addresses that reach them. The faults
+L{alacrity.net.bindings}: sockets that listen, and the addresses that reach them. The faults
 of a configuration that concern them are in L{tests.config.test_config}.
 """
 
@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.net.listeners import (
+from alacrity.net.bindings import (
     ANY,
     ANY_IPV4,
     OtherSocket,

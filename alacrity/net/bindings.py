@@ -1,6 +1,6 @@
 """
-Listening sockets as values: compared with each other and with addresses, without binding
-anything.
+The sockets that endpoint strings bind, as values: compared with each other and with
+addresses, without binding anything.
 """
 
 from __future__ import annotations
