@@ -39,8 +39,6 @@ from alacrity.client import (
     treq_sender,
 )
 from alacrity.client.api import server_path
-
-
 from alacrity.net.addresses import is_http_url
 from alacrity.net.tokens import TokenError, read_token
 

@@ -23,6 +23,7 @@ from alacrity.health import Gatherer, Monitor, standard_checks
 from alacrity.management import Api
 from alacrity.metrics.counters import Counter, Stats
 from alacrity.net.connecting import client_endpoint
+from alacrity.node.cluster import node_settings
 from alacrity.node.leader_checks import LeaderChecks
 from alacrity.node.listeners import address_text
 from alacrity.pool import PoolView, Server
@@ -94,7 +95,7 @@ class Control:
         self._is_open = False
         self.part = Part(
             reactor,
-            settings.cluster,
+            node_settings(settings.cluster),
             directory,
             view,
             secret,
@@ -197,7 +198,7 @@ class Control:
             join(
                 ApiClient(treq_sender(treq, url, timeout=ANSWER_TIMEOUT, token=bearer)),
                 url,
-                self._settings.cluster.me,
+                self.part.me,
                 self.part.transport,
                 lambda: self.part.waiting,
                 self._reactor,

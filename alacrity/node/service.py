@@ -17,19 +17,20 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from alacrity import __version__
-from alacrity.cluster import secret
 from alacrity.cluster.log.errors import StateError
+from alacrity.cluster.secret import SecretError
 from alacrity.config import Settings
 from alacrity.health.monitor import IN_FLIGHT
 from alacrity.http1.fields import find
 from alacrity.http1.parser import MessageLimits
 from alacrity.metrics.counters import Counter, Stats
+from alacrity.net.bindings import listener_at
 from alacrity.net.connecting import client_endpoint
-from alacrity.net.listeners import listener_at
 from alacrity.net.listening import server_endpoint
 from alacrity.net.loops import uvloop_of
 from alacrity.net.tokens import TokenError, read_token
 from alacrity.net.turns import Turns
+from alacrity.node.cluster import load_secret
 from alacrity.node.control import Control, Entry, Traffic
 from alacrity.node.descriptors import Budget, TooFew, allot, wanted_by
 from alacrity.node.failures import CannotStart, cause, state_directory_remedy
@@ -168,9 +169,9 @@ class Alacrity(Service):
         """
         Open the state directory as the user to become.
         """
-        directory, cluster = self._state_directory, self._settings.cluster
+        directory = self._state_directory
         try:
-            password = secret.load(Path(cluster.secret_file)) if cluster.secret_file else b""
+            password = load_secret(self._settings.cluster)
             self._launch.prepare(directory)
             with self._launch.acting():
                 return Control(
@@ -182,7 +183,7 @@ class Alacrity(Service):
                     entry=self._entry,
                     checks=budget.checks,
                 )
-        except (StateError, secret.SecretError) as error:
+        except (StateError, SecretError) as error:
             raise self._cannot_start(f"{error}{state_directory_remedy(error)}") from None
         except OSError as error:
             fault = f"the state directory {directory} cannot be used: {cause(error)}"

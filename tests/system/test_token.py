@@ -48,14 +48,16 @@ class TokenTests(DirectoryTestCase):
         """
         from twisted.internet.task import Clock
 
-        from alacrity.node.service import Alacrity, Entry, Impossible
+        from alacrity.node.control import Entry
+        from alacrity.node.failures import CannotStart
+        from alacrity.node.service import Alacrity
 
         path = token_file(TOKEN)
         settings = parse('[management]\ntoken_file = "token"', "a.toml")
         path.chmod(0o644)
         service = Alacrity(Clock(), settings, Path("state"), Entry())
-        with self.assertRaises(Impossible) as caught:
-            service._token()
+        with self.assertRaises(CannotStart) as caught:
+            service._read_token()
         self.assertIn("management.token_file: ", str(caught.exception))
         self.assertIn("a file of mode 0644", str(caught.exception))
 

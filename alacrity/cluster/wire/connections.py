@@ -23,7 +23,6 @@ from twisted.internet.interfaces import (
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from alacrity.cluster.wire.addresses import split_address
 from alacrity.cluster.wire.credentials import Credentials
 from alacrity.cluster.wire.dialers import Dialers
 from alacrity.cluster.wire.duplicates import copy_refusal, older_stays
@@ -32,6 +31,7 @@ from alacrity.cluster.wire.link import IDLE_TIMEOUT, STABLE_AFTER, Link
 from alacrity.cluster.wire.links import LinkTable
 from alacrity.cluster.wire.listener import LinkFactory, LinkListener
 from alacrity.cluster.wire.peer_warnings import PeerWarnings
+from alacrity.net.addresses import split_address
 
 CONNECT_TIMEOUT: Final = 1.0
 """Seconds that a connection may take to one address."""
