@@ -12,13 +12,13 @@ from typing import Any, Final
 import atheris
 
 with atheris.instrument_imports(include=["alacrity", "json"]):
-    from alacrity.management.documents.registrations import ALLOWED
+    from alacrity.management.documents.registrations import ALLOWED_REGISTRATION
     from tests.support.invariants import check_registration
 
 from fuzz import seeds
 
 CALLERS: Final = ("10.0.0.7", "2001:db8::7", "::ffff:10.0.0.7", "fe80::1%eth0", None)
-NAMES: Final = sorted({place.removeprefix("check.") for place in ALLOWED if place})
+NAMES: Final = sorted({place.removeprefix("check.") for place in ALLOWED_REGISTRATION if place})
 WORDS: Final = ["tcp", "http", "/health", "a:80", "10.0.0.7", "::1", "fe80::1%a", "8080", "65536"]
 OTHERS: Final[list[object]] = [None, True, False, 0, 1 << 64, [200, 299]]
 

@@ -16,7 +16,8 @@ from alacrity.http1.forwarding import Forwarder, chunk, last_chunk, response
 from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead
 from alacrity.http1.parser import MessageLimits, RequestParser, ResponseParser
 from alacrity.management.documents.problems import Problem
-from alacrity.management.documents.registrations import read_registration, server_document
+from alacrity.management.documents.registrations import read_registration
+from alacrity.management.documents.servers import server_document
 from alacrity.pool import Pool, Register, Registered, apply
 
 VIA: Final = b"1.1 fuzz"

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -21,7 +21,7 @@ from alacrity.cluster.log.members import Member
 from alacrity.cluster.replica import ClusterStatus, MemberStatus
 from alacrity.management import Api
 from alacrity.metrics.counters import Counter, Stats
-from alacrity.net.addresses import NodeAddress
+from alacrity.node.descriptors import slack
 from alacrity.pool import Command, Outcome, PoolView, Propose, Server
 from tests.support.pools import apply_to
 
@@ -138,9 +138,9 @@ class Cluster:
         """It is consistent."""
         self._do("barrier")
 
-    async def add_member(self, node: NodeAddress) -> None:
+    async def add_node(self, name: str, address: str) -> None:
         """It is in."""
-        member = Member(node.name, node.address)
+        member = Member(name, address)
         self._do("add", member)
         if member not in self.members:
             self.members.append(member)
@@ -167,6 +167,7 @@ class Management:
         token: bytes | None = None,
         hosts: Collection[str] = (),
         connections: int = 256,
+        reactor: IReactorTime | None = None,
     ) -> None:
         self.clock = Clock()
         self.view = PoolView()
@@ -183,16 +184,18 @@ class Management:
             stats=self.stats,
             counters=self.counters.get,
             draining=lambda: self.draining,
-            results=self.results.get,
+            last_checks=self.results.get,
             unfit=lambda: None if self.serving else "it is stopping",
             wall=lambda: NOW,
             cluster=self.cluster,
-            own=lambda ip, port: self.own.get((ip, port)),
+            add_node=self.cluster.add_node,
+            own_listener=lambda ip, port: self.own.get((ip, port)),
+            clock=self.clock if reactor is None else reactor,
             token=token,
             hosts=hosts,
-            interval=5.0,
+            default_interval=5.0,
         )
-        self.site = self.api.site(self.clock, connections=connections)
+        self.site = self.api.site(connections=connections, surplus=slack(connections))
 
     async def propose(self, command: Command) -> Outcome:
         """Agreed at once."""

@@ -1,19 +1,19 @@
 """
-The calls of the management API about the cluster itself.
+The calls about the cluster itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 from twisted.web.server import Request
 
-from alacrity.cluster.proposals import OutcomeUnknown, Refused
 from alacrity.cluster.replica import ClusterStatus
+from alacrity.management.calls.consistency import Cluster, consistent_status
 from alacrity.management.calls.declaration import Answer, call
+from alacrity.management.calls.health import require_fit
+from alacrity.management.documents.cluster import cluster_document, read_hand_over, read_node
 from alacrity.management.documents.problems import RETRY, Problem, shown
-from alacrity.management.documents.registrations import cluster_document, read_hand_over, read_node
 from alacrity.management.documents.schemas import (
     ClusterDocument,
     HandOverDocument,
@@ -22,46 +22,26 @@ from alacrity.management.documents.schemas import (
     NodeDocument,
     NodeRequestDocument,
 )
-from alacrity.management.web.requests import require_json
-from alacrity.management.web.site import respond_json
-from alacrity.net.addresses import NodeAddress
-
-
-class Cluster(Protocol):
-    """
-    The part of a L{Replica<alacrity.cluster.replica.Replica>} that is used.
-    """
-
-    @property
-    def leading(self) -> bool:
-        """Whether this node leads."""
-
-    def status(self) -> ClusterStatus:
-        """The cluster as this node sees it."""
-
-    def barrier(self) -> Awaitable[None]:
-        """Wait until what is read here is consistent."""
-
-    def add_member(self, node: NodeAddress) -> Awaitable[None]:
-        """Take a node in."""
-
-    def remove_member(self, name: str) -> Awaitable[None]:
-        """Remove one."""
-
-    def hand_over(self, target: str | None = None) -> None:
-        """Have the leader hand over."""
+from alacrity.management.web.requests import read_json
+from alacrity.management.web.responses import respond_empty, respond_json
 
 
 class ClusterCalls:
     """
-    Who is in the cluster, and who leads it.
+    The members of the cluster, and their leader.
     """
 
-    def __init__(self, cluster: Cluster, unfit: Callable[[], str | None]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        add_node: Callable[[str, str], Awaitable[None]],
+        unfit: Callable[[], str | None],
+    ) -> None:
         """
-        @param unfit: why this node should get no requests; L{None}: it should.
+        The arguments are those of L{Api<alacrity.management.api.Api>}.
         """
         self._cluster = cluster
+        self._add_node_named = add_node
         self._unfit = unfit
 
     @call(
@@ -80,25 +60,25 @@ class ClusterCalls:
         takes=NodeRequestDocument,
         answers={201: Answer("It is in, and has caught up.", NodeDocument)},
         problems=[400, 409, 415, 503, 504],
-        names="/cluster/nodes/{name}",
+        resource="/cluster/nodes/{name}",
     )
     async def _add_node(self, request: Request) -> bytes:
-        new = read_node(require_json(request))
-        status = await settled(self._cluster)
+        new = read_node(read_json(request))
+        status = await consistent_status(self._cluster)
         for each in status.members:
             if each.name == status.name and not each.address:
                 raise Problem(
                     409, "this node has no cluster.listen, so that no other could reach it"
                 )
             name, address = each.name == new.name, each.address == new.address
-            # Both: it is in already, and whoever asks again did not hear that.
+            # Both are equal if it is a member already, and its caller did not hear that.
             if name != address:
                 raise Problem(
                     409,
                     f"{shown(each.name)} at {shown(each.address)} is a member already",
                     field="name" if name else "address",
                 )
-        await self._cluster.add_member(new)
+        await self._add_node_named(new.name, new.address)
         return respond_json(request, NodeDocument(new.name, new.address), 201)
 
     @call(
@@ -109,13 +89,12 @@ class ClusterCalls:
         problems=[400, 404, 409, 503, 504],
     )
     async def _remove_node(self, request: Request, name: str) -> bytes:
-        status = await settled(self._cluster)
+        status = await consistent_status(self._cluster)
         _require_member(status, name)
         if len(status.members) == 1:
             raise Problem(409, "the last member cannot be removed")
         await self._cluster.remove_member(name)
-        request.setResponseCode(204)
-        return b""
+        return respond_empty(request)
 
     @call(
         "POST",
@@ -127,16 +106,14 @@ class ClusterCalls:
         problems=[400, 404, 409, 415, 503],
     )
     async def _hand_over(self, request: Request) -> bytes:
-        name = read_hand_over(require_json(request))
-        status = await settled(self._cluster)
+        name = read_hand_over(read_json(request))
+        status = await consistent_status(self._cluster)
         if name is not None:
             _require_member(status, name)
         if len(status.members) == 1:
             raise Problem(409, "there is no other member to hand over to")
         self._cluster.hand_over(name)
         return respond_json(request, HandOverDocument(leader=status.leader, wanted=name), 202)
-
-    # Health of this node
 
     @call(
         "GET",
@@ -151,36 +128,6 @@ class ClusterCalls:
             raise Problem(503, "this node does not lead", headers=RETRY)
         require_fit(self._unfit())
         return respond_json(request, LeaderDocument("leader"))
-
-
-def require_fit(unfit: str | None) -> None:
-    """
-    See that this node should get requests.
-
-    @param unfit: why it should not.
-    @raise Problem: it should not.
-    """
-    if unfit is not None:
-        raise Problem(503, f"this node should get no requests: {unfit}", headers=RETRY)
-
-
-async def settled(cluster: Cluster) -> ClusterStatus:
-    """
-    Wait until this node knows all that was committed before.
-
-    @return: the cluster as it sees it then.
-    @raise Problem: it may not.
-    """
-    try:
-        await cluster.barrier()
-    except Refused as refused:
-        why = str(refused)
-    except OutcomeUnknown:
-        why = "no majority has confirmed it in time"
-    else:
-        return cluster.status()
-    # No 504 either: nothing can have been done.
-    raise Problem(503, f"this node may not be up to date: {why}", headers=RETRY)
 
 
 def _require_member(status: ClusterStatus, name: str) -> None:

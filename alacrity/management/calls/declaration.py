@@ -1,6 +1,5 @@
 """
-What a call of the API says of itself: where it is found, what it takes, what it
-answers. Its route and its part of C{GET /openapi.json} are made from that.
+Declarations of calls: where each is found, what it takes, and what it answers.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ _ATTRIBUTE: Final = "__alacrity_call__"
 
 class Answer(Struct, frozen=True):
     """
-    An answer with which a call succeeds.
+    The answer to a call that succeeds.
 
-    @ivar meaning: in a sentence.
-    @ivar kind: of its document; L{None}: it has no body.
-    @ivar headers: the response fields that come with it.
+    @ivar meaning: its meaning, in a sentence.
+    @ivar document: the type of its document; L{None}: it has no body.
+    @ivar headers: the names of response fields that it always has.
     """
 
     meaning: str
-    kind: Any = None
+    document: Any = None
     headers: Sequence[str] = ()
 
 
@@ -33,16 +32,16 @@ class Call(Struct, frozen=True):
     """
     A call.
 
-    @ivar name: unlike that of any other.
-    @ivar path: with parameters in braces.
+    @ivar name: a name that no other call has.
+    @ivar path: its path, with parameters in braces.
     @ivar summary: what it does, in a sentence or two.
-    @ivar answers: by status.
-    @ivar takes: of what kind the request's document is; L{None}: there is none.
-    @ivar problems: the statuses with which it fails, besides those that all have in
+    @ivar answers: the answers with which it succeeds, by status.
+    @ivar takes: the type of the request's document; L{None}: there is none.
+    @ivar problems: the statuses with which it fails, besides those that all calls have in
         common, see L{alacrity.management.calls.openapi}.
-    @ivar names: the path of what a successful call has made or changed; its
-        parameters are members of the answer.
-    @ivar query: its query parameters; see L{alacrity.management.calls.openapi}.
+    @ivar resource: the path of the resource that it creates or changes; the parameters in
+        it are members of the answer. L{None}: there is none.
+    @ivar query: the names of its query parameters; see L{alacrity.management.calls.openapi}.
     @ivar open: whether it may be made without the token.
     """
 
@@ -53,7 +52,7 @@ class Call(Struct, frozen=True):
     answers: Mapping[int, Answer]
     takes: type[Struct] | None = None
     problems: Sequence[int] = ()
-    names: str | None = None
+    resource: str | None = None
     query: Sequence[str] = ()
     open: bool = False
 
@@ -62,7 +61,7 @@ def call(
     method: str, path: str, summary: str, *, answers: Mapping[int, Answer], **more: Any
 ) -> Callable[[_Method], _Method]:
     """
-    Make a method of the API a L{Call}, named as the method is.
+    Mark a method as a L{Call}, which is named as the method is.
 
     @param more: the other attributes of L{Call}.
     """
@@ -78,7 +77,7 @@ def call(
 
 def calls_of(kind: type) -> list[tuple[Call, str]]:
     """
-    The calls of a class, in its order, each with the name of its method.
+    The calls of a class in the order of its methods, each with the method's name.
     """
     return [
         (getattr(member, _ATTRIBUTE), name)

@@ -1,5 +1,5 @@
 """
-The API's description of itself: an OpenAPI 3.1 document.
+The description of the API: an OpenAPI 3.1 document, made from the declarations of its calls.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ import msgspec
 
 from alacrity import __version__
 from alacrity.management.calls.declaration import Call
+from alacrity.management.documents.checks import ALLOWED_CHECK
+from alacrity.management.documents.cluster import ALLOWED_HAND_OVER, ALLOWED_NODE
 from alacrity.management.documents.problems import MEDIA_TYPE
-from alacrity.management.documents.registrations import ALLOWED, ALLOWED_HAND_OVER, ALLOWED_NODE
+from alacrity.management.documents.registrations import ALLOWED_REGISTRATION
 from alacrity.management.documents.schemas import (
+    CHECK_DOCUMENTS,
     HandOverRequestDocument,
-    HttpCheckDocument,
     NodeRequestDocument,
     ProblemDocument,
     RegistrationDocument,
-    TcpCheckDocument,
 )
 
 INTRODUCTION: Final = (
@@ -29,11 +30,11 @@ INTRODUCTION: Final = (
     "here is 404."
 )
 
-COMMON: Final = (413, 500)
-"""The statuses with which any call may fail, whether a token is asked for or not."""
+COMMON_PROBLEMS: Final = (413, 500)
+"""The statuses with which any call may fail."""
 
-PAGES: Final = (403, 421)
-"""Those where none is; see L{alacrity.management.web.pages}."""
+PAGE_PROBLEMS: Final = (403, 421)
+"""Those of an API that asks for no token; see L{alacrity.management.web.pages}."""
 
 PROBLEMS: Final[Mapping[int, str]] = {
     400: "Something in the request is not as it must be.",
@@ -62,9 +63,9 @@ HEADERS: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
     ),
     "WWW-Authenticate": ("What is needed (RFC 6750).", {"type": "string", "pattern": "^Bearer "}),
 }
-"""The response fields: what they say, and their schemas."""
+"""The meanings and schemas of response fields."""
 
-_WITH: Final[Mapping[int, str]] = {401: "WWW-Authenticate", 503: "Retry-After"}
+_PROBLEM_HEADERS: Final[Mapping[int, str]] = {401: "WWW-Authenticate", 503: "Retry-After"}
 
 _REFERENCE: Final = "#/components/schemas/{name}"
 
@@ -72,7 +73,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "id": "A server's id, as it was answered, percent-encoded or not.",
     "name": "A node's name, as it was answered, percent-encoded or not.",
 }
-"""In the path."""
+"""The meanings of parameters in a path."""
 
 QUERY: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
     "consistent": (
@@ -80,17 +81,19 @@ QUERY: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
         {"enum": ["0", "1"]},
     ),
 }
-"""In the query."""
+"""The meanings and schemas of parameters in a query."""
 
 
 def describe(calls: Sequence[Call], *, secured: bool) -> dict[str, Any]:
     """
-    The document.
+    Describe calls.
 
-    @param secured: whether a token is asked for.
+    @param secured: whether the API asks for a token.
     """
     kinds = [ProblemDocument, *filter(None, (call.takes for call in calls))]
-    kinds += [answer.kind for call in calls for answer in call.answers.values() if answer.kind]
+    kinds += [
+        answer.document for call in calls for answer in call.answers.values() if answer.document
+    ]
     _, schemas = msgspec.json.schema_components(kinds, ref_template=_REFERENCE)
     _explain(schemas)
     paths: dict[str, dict[str, Any]] = {}
@@ -136,24 +139,20 @@ def _operation(call: Call, calls: Sequence[Call], secured: bool) -> dict[str, An
     responses: dict[str, Any] = {}
     for status, answer in call.answers.items():
         response = responses[str(status)] = _response(answer.meaning, answer.headers)
-        if answer.kind is not None:
-            response["content"] = {"application/json": {"schema": _schema(answer.kind)}}
-        if call.names is not None:
-            response["links"] = _links(call.names, calls)
-    problems = {*call.problems, *COMMON, *(_callers(call) if secured else PAGES)}
+        if answer.document is not None:
+            response["content"] = {"application/json": {"schema": _schema(answer.document)}}
+        if call.resource is not None:
+            response["links"] = _links(call.resource, calls)
+    access = () if call.open else (401,)
+    problems = {*call.problems, *COMMON_PROBLEMS, *(access if secured else PAGE_PROBLEMS)}
     for status in sorted(problems):
-        response = _response(PROBLEMS[status], [_WITH[status]] if status in _WITH else [])
+        response = _response(
+            PROBLEMS[status], [_PROBLEM_HEADERS[status]] if status in _PROBLEM_HEADERS else []
+        )
         response["content"] = {MEDIA_TYPE: {"schema": _schema(ProblemDocument)}}
         responses[str(status)] = response
     operation["responses"] = responses
     return operation
-
-
-def _callers(call: Call) -> Sequence[int]:
-    """
-    The statuses for callers who may not call, where a token is asked for.
-    """
-    return () if call.open else (401,)
 
 
 def _response(meaning: str, headers: Sequence[str]) -> dict[str, Any]:
@@ -172,7 +171,7 @@ def _response(meaning: str, headers: Sequence[str]) -> dict[str, Any]:
 
 def _links(path: str, calls: Sequence[Call]) -> dict[str, Any]:
     """
-    The calls that an answer leads to.
+    Links to the calls on the resource that an answer is about.
     """
     return {
         call.name: {
@@ -194,19 +193,18 @@ def _schema(kind: Any) -> dict[str, Any]:
 
 
 _EXPLANATIONS: Final[Sequence[tuple[type, Mapping[str, str], str]]] = (
-    (RegistrationDocument, ALLOWED, ""),
-    (TcpCheckDocument, ALLOWED, "check."),
-    (HttpCheckDocument, ALLOWED, "check."),
+    (RegistrationDocument, ALLOWED_REGISTRATION, ""),
+    *((kind, ALLOWED_CHECK, "check.") for kind in CHECK_DOCUMENTS.values()),
     (NodeRequestDocument, ALLOWED_NODE, ""),
     (HandOverRequestDocument, ALLOWED_HAND_OVER, ""),
 )
-"""Where it is said what is allowed in a document's members, and under what."""
+"""The documents that callers send, each with the descriptions of its members, and the prefix
+of their paths there."""
 
 
 def _explain(schemas: dict[str, Any]) -> None:
     """
-    Say of the members of what is sent what is allowed in them, as the problem documents
-    do.
+    Describe the members of requests' documents as the problem documents do.
     """
     for kind, allowed, place in _EXPLANATIONS:
         for name, schema in schemas[kind.__name__]["properties"].items():

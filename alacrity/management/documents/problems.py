@@ -1,5 +1,5 @@
 """
-What is answered when a call cannot be: problem documents (RFC 9457).
+Problem documents (RFC 9457): the answers to calls that do not succeed.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ TITLES: Final[Mapping[int, str]] = {
     503: "Service Unavailable",
     504: "Gateway Timeout",
 }
-"""The statuses that the API answers with, besides success."""
+"""The statuses with which calls fail, and their reason phrases."""
 
 RETRY: Final[Mapping[str, str]] = {"Retry-After": "1"}
-"""After how many seconds a call that is refused for now may be repeated."""
+"""The response field that tells the caller to repeat the call after a second."""
 
 MEDIA_TYPE: Final = "application/problem+json"
 
 
 class Problem(Exception):
     """
-    Why a call is refused.
+    The reason why a call fails, as the caller is told it.
 
     @ivar status: the HTTP status.
-    @ivar detail: what was found and what is allowed, for people.
+    @ivar detail: for people: what was found and what is allowed.
     @ivar field: the member of the request's document at fault, such as
         C{check.interval}; L{None}: no single one.
-    @ivar headers: response fields to be sent along.
-    @ivar incident: under which id the log has more.
+    @ivar headers: further fields of the response.
+    @ivar incident: an id under which the log has more.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Problem(Exception):
 
     def document(self) -> bytes:
         """
-        The problem as JSON, with an end of line.
+        Encode the problem as JSON, with a line feed at the end.
         """
         return (
             msgspec.json.encode(
@@ -83,7 +83,7 @@ class Problem(Exception):
 
 def shown(value: object, longest: int = 60) -> str:
     """
-    What was found, fit to be put in a L{Problem}'s detail: short, in ASCII.
+    Describe a value in a L{Problem}'s detail: in ASCII, and cut to a length.
     """
     match value:
         case None | bool():

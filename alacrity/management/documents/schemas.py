@@ -1,14 +1,15 @@
 """
-The shapes of the API's documents: what may be sent, and what is answered.
+The shapes of the API's documents, those that callers send and those that they get.
 
-msgspec checks what is sent against these, and makes the schemas of C{GET
-/openapi.json} from them. Where an C{extra_json_schema} says more, msgspec does not
-check it: L{alacrity.management.documents.registrations} does.
+msgspec validates requests against these, and makes the schemas of C{GET /openapi.json}
+from them. It does not enforce an C{extra_json_schema}: the functions that read a document
+do.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, TypeAlias, get_args
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -18,10 +19,10 @@ _PORT: Final = (
     r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 )
 
-# Unspecified, multicast, broadcast.
+# IPv4 addresses that no server can have: unspecified, multicast, broadcast.
 _NO_IPV4: Final = r"(0\.0\.0\.0|(22[4-9]|23[0-9])\.[0-9.]*|255\.255\.255\.255)"
 
-# Unspecified, multicast, IPv4 in IPv6 form, with a zone.
+# Likewise of IPv6: unspecified, multicast, IPv4 in IPv6 form, with a zone.
 _NO_IPV6: Final = (
     r"([0:.]+|[fF]{2}[0-9A-Fa-f]{2}:.*|.*%.*"
     r"|[0:]*:[fF]{4}:(([0-9A-Fa-f]{1,4}:)?[0-9A-Fa-f]{1,4}|[0-9A-Fa-f]{1,4}::|:|[0-9.]+))"
@@ -58,7 +59,8 @@ _NODE_ADDRESS: Final = {
         {"pattern": rf"^\[({_IPV6})\]:{_PORT}$", "not": {"pattern": rf"^\[{_NO_IPV6}\]"}},
     ]
 }
-"""The IPv6 addresses are those in which no part is written as an IPv4 address."""
+"""The schema of C{host:port}. It leaves out IPv6 addresses of which a part is written in the
+IPv4 notation, although they are accepted."""
 
 _HOST: Final = r"^(\[[0-9A-Fa-f:.]+(%25[A-Za-z0-9._~-]+)?\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(:[0-9]*)?$"
 
@@ -78,7 +80,7 @@ Count: TypeAlias = Annotated[int, Meta(ge=0)]
 # Origin form (RFC 9112 3.2.1), less strict than RFC 3986 within it.
 Path: TypeAlias = Annotated[
     str,
-    # What Python calls the end, others write otherwise.
+    # Python writes the end of the text as \\Z, JSON Schema as $.
     Meta(pattern=r'^/[!"$-~]*\Z', max_length=4096, extra_json_schema={"pattern": r'^/[!"$-~]*$'}),
 ]
 Host: TypeAlias = Annotated[
@@ -120,9 +122,14 @@ class HttpCheckDocument(
 
 CheckDocument: TypeAlias = TcpCheckDocument | HttpCheckDocument
 
+CHECK_DOCUMENTS: Final[Mapping[str, type[CheckDocument]]] = {
+    str(kind.__struct_config__.tag): kind for kind in get_args(CheckDocument)
+}
+"""The check documents by their C{type}."""
+
 
 class RegistrationDocument(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A server, as it asks to be registered."""
+    """A server to be registered."""
 
     ip: Address | UnsetType = UNSET
     port: Port
@@ -155,14 +162,14 @@ class ServerDocument(Struct, frozen=True):
 
 
 class CounterDocument(Struct, frozen=True):
-    """How often something went well, and how often it did not."""
+    """Numbers of successes and of failures."""
 
     success: Count
     failed: Count
 
 
 class StatsDocument(Struct, frozen=True):
-    """The requests that clients made of this node, and its attempts on servers."""
+    """This node's counters of client requests and of attempts on servers."""
 
     client: CounterDocument
     server: CounterDocument
@@ -193,7 +200,7 @@ class LeaderDocument(Struct, frozen=True):
 
 
 class NodeRequestDocument(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A node that is to be taken into the cluster. Its name is its address if it has none."""
+    """A node to be added to the cluster. Without a name, it is named by its address."""
 
     address: NodeAddress
     name: NodeName | UnsetType = UNSET
@@ -208,8 +215,9 @@ class NodeDocument(Struct, frozen=True):
 
 class MemberDocument(Struct, frozen=True):
     """
-    A member, as this node sees it: seconds since it was heard; and, where the leader
-    answers, up to where its log is known to equal the leader's, and how far it is behind.
+    A member, as this node sees it: the seconds since its last message; and, where the leader
+    answers, the last index up to which its log equals the leader's, and how many entries it
+    lacks.
     """
 
     name: str
@@ -222,8 +230,8 @@ class MemberDocument(Struct, frozen=True):
 
 class ClusterDocument(Struct, frozen=True):
     """
-    The cluster, as one node sees it. It is stale where no leader with a majority was
-    heard of lately; suspended says why the node takes no part.
+    The cluster, as one node sees it. It is stale if the node has not heard lately of a leader
+    with a majority; suspended is the reason why the node takes no part.
     """
 
     name: str
@@ -239,13 +247,13 @@ class ClusterDocument(Struct, frozen=True):
 
 
 class HandOverRequestDocument(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Who is to lead; left out, the leader chooses."""
+    """The member that is to lead; left out, the leader chooses one."""
 
     name: NodeName | UnsetType = UNSET
 
 
 class HandOverDocument(Struct, frozen=True):
-    """Who leads as far as this node knows, and who is to."""
+    """The leader as far as this node knows, and the one that was asked for."""
 
     leader: str | None
     wanted: str | None
@@ -253,8 +261,8 @@ class HandOverDocument(Struct, frozen=True):
 
 class ProblemDocument(Struct, frozen=True, kw_only=True):
     """
-    Why a call is refused (RFC 9457). The field is the member of the request's document
-    at fault; under the incident, the log has more.
+    The reason why a call failed (RFC 9457). The field is the member of the request's document
+    at fault; the incident is an id under which the log has more.
     """
 
     type: Literal["about:blank"] = "about:blank"

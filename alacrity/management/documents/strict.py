@@ -1,6 +1,6 @@
 """
-Documents, read strictly, with problems that say which member is wrong and what is
-allowed in it.
+Strict reading of JSON documents. A problem names the member that is wrong, and says what
+is allowed there.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Any, Final, NoReturn, TypeVar
 import msgspec
 
 from alacrity.management.documents.problems import Problem, shown
-from alacrity.management.documents.schemas import HttpCheckDocument, TcpCheckDocument
+from alacrity.management.documents.schemas import CHECK_DOCUMENTS
 
 _T = TypeVar("_T")
 
 
 def read(body: bytes, kind: type[_T], allowed: Mapping[str, str]) -> _T:
     """
-    Read a body.
+    Decode and validate the body of a request.
 
-    @param allowed: what may be in it, member by member.
-    @raise Problem: it is not as it must be.
+    @param allowed: a description of what is allowed, for each member by its path.
+    @raise Problem: it is not valid.
     """
     document = _parse(body)
     try:
@@ -36,7 +36,7 @@ def read(body: bytes, kind: type[_T], allowed: Mapping[str, str]) -> _T:
 
 def _parse(body: bytes) -> object:
     """
-    Read JSON, strictly as RFC 8259 has it, and without duplicate names.
+    Decode JSON strictly by RFC 8259, and refuse duplicate names.
     """
     try:
         return json.loads(
@@ -69,7 +69,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _number(text: str) -> int | float:
     """
-    JSON does not tell 80.0 from 80 (RFC 8259 6).
+    Read 80.0 as 80, for JSON does not tell them apart (RFC 8259 6).
     """
     value = float(text)
     return int(value) if value.is_integer() else value
@@ -87,10 +87,10 @@ def _raise_problem(
     message: str, document: object, kind: type, allowed: Mapping[str, str]
 ) -> NoReturn:
     """
-    Say in our words what msgspec found.
+    Turn msgspec's error into a L{Problem} in the API's own words.
     """
     if message.startswith("Object contains unknown field"):
-        # Not read from the text, for there the name is as the caller made it up.
+        # Not read from the message: a name there could itself look like a part of it.
         raise _unknown(document, kind)
     found = _PLACE.search(message)
     place = "" if found is None else found["place"]
@@ -103,14 +103,13 @@ def _raise_problem(
 
 def _unknown(document: Any, kind: Any) -> Problem:
     """
-    The problem that there is a member which is not known.
+    The problem that a document, or its check, has a member that is not known.
     """
     above, members, known = "", document, kind.__struct_fields__
     name = next((name for name in members if name not in known), None)
     if name is None:
         above, members = "check.", document["check"]
-        check = TcpCheckDocument if members["type"] == "tcp" else HttpCheckDocument
-        known = ("type", *check.__struct_fields__)
+        known = ("type", *CHECK_DOCUMENTS[members["type"]].__struct_fields__)
         name = next(name for name in members if name not in known)
     allowed = ", ".join(known)
     if above:
@@ -121,7 +120,7 @@ def _unknown(document: Any, kind: Any) -> Problem:
 
 def _at(document: object, place: str) -> object:
     """
-    The value at a place such as C{check.status[1]}.
+    The value at a path such as C{check.status[1]}.
     """
     value: Any = document
     for step in re.findall(r"[^.\[\]]+", place):
@@ -131,7 +130,7 @@ def _at(document: object, place: str) -> object:
 
 def _shown(name: str) -> str:
     """
-    A name that a caller made up, fit to be shown.
+    A name from a caller's document, in ASCII, and cut to a length.
     """
     return shown(name)[1:-1] if len(name) <= 60 else f"{shown(name[:40])[1:-1]}..."
 
@@ -144,10 +143,11 @@ def fault(
     reason: str | None = None,
 ) -> Problem:
     """
-    The problem that a value is not what is allowed.
+    The problem that a member's value is not allowed.
 
-    @param allowed: what is, member by member.
-    @param reason: what is wrong with it, where that is not obvious.
+    @param field: the member's path; empty: the whole body.
+    @param allowed: see L{read}.
+    @param reason: what is wrong with the value, where that is not obvious.
     """
     place = re.sub(r"\[\d+\]", "", field)
     because = "" if reason is None else f" ({reason})"

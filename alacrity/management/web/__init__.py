@@ -1,3 +1,4 @@
 """
-HTTP for the management API: bounded requests and connections, and who may call.
+HTTP for the management API: requests and connections within bounds, answers, and the
+refusal of callers that may not call. Nothing here knows of a particular call.
 """

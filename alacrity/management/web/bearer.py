@@ -1,5 +1,5 @@
 """
-Who may call: those who know the token (RFC 6750).
+Access by a bearer token (RFC 6750).
 """
 
 from __future__ import annotations
@@ -11,23 +11,24 @@ from twisted.web.http_headers import Headers
 from alacrity.management.documents.problems import Problem
 
 
-def refusal(headers: Headers, token: bytes) -> Problem | None:
+def token_problem(headers: Headers, token: bytes) -> Problem | None:
     """
-    Why a call may not be made; L{None}: it may.
+    Check that a request has the token.
 
     @param headers: of the request.
+    @return: the problem to answer with; L{None}: the request has it.
     """
     fields = headers.getRawHeaders(b"Authorization", [])
-    said = b""
+    given = b""
     if len(fields) == 1:
         scheme, _, credentials = fields[0].partition(b" ")
         if scheme.lower() == b"bearer":
-            said = credentials.strip(b" ")
-    # RFC 6750 3.1: no code where there was no token at all.
+            given = credentials.strip(b" ")
+    # RFC 6750 3.1: no error code where there was no token at all.
     challenge = 'Bearer realm="alacrity"'
-    if said:
+    if given:
         # The time that this takes tells nothing about the token but its length.
-        if compare_digest(said, token):
+        if compare_digest(given, token):
             return None
         challenge += ', error="invalid_token"'
     return Problem(

@@ -1,11 +1,13 @@
 """
-Connections to the management API: how many there may be, and how long a request may take
-to come.
+Connections to the management API: their number, and the time that a request may take to
+arrive.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from enum import Enum, auto
+from typing import Any, Final
+from typing import Protocol as TypingProtocol
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Protocol, connectionDone
@@ -14,110 +16,202 @@ from twisted.web.http import HTTPChannel, Request
 
 from alacrity.management.documents.problems import MEDIA_TYPE, TITLES, Problem
 
-if TYPE_CHECKING:
-    from alacrity.management.web.site import BoundedSite
-
 IDLE_SECONDS: Final = 60
-"""For how long a connection may say nothing between two requests."""
+"""Seconds for which a connection may be silent between two requests."""
 
 REQUEST_SECONDS: Final = 20.0
-"""For how long a request may take to come, from its first byte to its last."""
+"""Seconds that a request may take to arrive, from its first byte to its last."""
+
+
+class OpenConnections:
+    """
+    The open connections of a site, and those of them that are idle: without a request that
+    has arrived whole.
+    """
+
+    def __init__(self) -> None:
+        self._open: set[Protocol] = set()
+        # In the order in which they became idle.
+        self._idle: dict[BoundedChannel, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def opened(self, connection: Protocol) -> None:
+        """
+        Count a new connection.
+        """
+        self._open.add(connection)
+
+    def busy(self, channel: BoundedChannel) -> None:
+        """
+        Note that a request has arrived, and is being answered.
+        """
+        self._idle.pop(channel, None)
+
+    def idle(self, channel: BoundedChannel) -> None:
+        """
+        Note that a connection is new, or that its request is answered.
+        """
+        self._idle[channel] = None
+
+    def closed(self, connection: Protocol) -> None:
+        """
+        Forget a connection that is gone.
+        """
+        self._open.discard(connection)
+        if isinstance(connection, BoundedChannel):
+            self._idle.pop(connection, None)
+
+    def take_longest_idle(self) -> BoundedChannel | None:
+        """
+        Remove the connection that has been idle for longest from the idle ones.
+
+        @return: L{None}: all are busy.
+        """
+        if not self._idle:
+            return None
+        longest = next(iter(self._idle))
+        del self._idle[longest]
+        return longest
+
+
+class CountingSite(TypingProtocol):
+    """
+    The part of a L{BoundedSite<alacrity.management.web.site.BoundedSite>} that its
+    connections use.
+    """
+
+    connections: OpenConnections
+
+
+class ChannelPhase(Enum):
+    """
+    The phases of a connection.
+    """
+
+    IDLE = auto()
+    """No byte of a request has arrived."""
+    RECEIVING = auto()
+    """A part of a request has arrived, and its time limit runs."""
+    ANSWERING = auto()
+    """A request has arrived, and is being answered."""
+    CLOSING = auto()
+    """The last answer was given. What still arrives is thrown away."""
 
 
 class BoundedChannel(HTTPChannel):
     """
-    A connection with a deadline for each request, from its first byte to its last. How
-    long the answer takes, is not limited here.
+    A connection with a time limit for the arrival of each request. The time that an answer
+    takes is not limited here.
+
+    @ivar site: set by L{Site<twisted.web.server.Site>}.
     """
 
-    site: BoundedSite
-    # What comes while a request is being answered waits with the transport, which lets
-    # no more through in a turn of the loop than is right.
+    site: CountingSite
+    # Data that arrives while a request is being answered waits in the transport, which
+    # passes a bounded amount of it on in each turn of the loop.
     _optimisticEagerReadSize = 0
     _deadline: IDelayedCall | None = None
-    _busy = False
+    _phase = ChannelPhase.IDLE
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._phase.name}>"
 
     def connectionMade(self) -> None:
         """
-        A client has connected.
+        Count the connection.
         """
         super().connectionMade()
-        self.site.opened(self)
+        self.site.connections.opened(self)
+        self.site.connections.idle(self)
 
     def dataReceived(self, data: bytes) -> None:
         """
-        It has sent something.
+        Receive a part of a request.
         """
-        if self._deadline is None and not self._busy:
-            self._deadline = self.callLater(REQUEST_SECONDS, self._too_slow)
+        if self._phase is ChannelPhase.IDLE:
+            self._phase = ChannelPhase.RECEIVING
+            self._deadline = self.callLater(REQUEST_SECONDS, self._refuse_late)
         super().dataReceived(data)
 
     def allContentReceived(self) -> None:
         """
-        A request is complete.
+        Have a request answered that has arrived whole.
         """
-        self.settle()
-        self._busy = True
-        self.site.working(self)
+        self._stop_deadline()
+        if self._phase is not ChannelPhase.CLOSING:
+            self._phase = ChannelPhase.ANSWERING
+        self.site.connections.busy(self)
         super().allContentReceived()
 
     def requestDone(self, request: Request) -> None:
         """
-        It is answered. The next one may be here already.
+        Go on to the next request, which may have arrived already.
         """
-        self._busy = False
-        self.site.idling(self)
+        self._phase = ChannelPhase.IDLE
+        self.site.connections.idle(self)
         super().requestDone(request)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        The client is gone.
+        Forget the connection.
         """
-        self.settle()
-        self.site.closed(self)
+        self._end()
+        self.site.connections.closed(self)
         super().connectionLost(reason)
 
-    def settle(self) -> None:
+    def leave_closing_to_request(self) -> None:
         """
-        Nothing more is waited for, or somebody else sees to it.
+        Stop the time limit: a request that is refused before it has arrived whole closes the
+        connection itself.
         """
-        deadline, self._deadline = self._deadline, None
-        if deadline is not None and deadline.active():
-            deadline.cancel()
+        self._end()
 
     def drop(self) -> None:
         """
         Close the connection at once.
         """
-        self.settle()
+        self._end()
         transport: Any = self.transport
         transport.abortConnection()
 
-    def _too_slow(self) -> None:
-        self._deadline = None
+    def _refuse_late(self) -> None:
+        self._end()
         transport: Any = self.transport
         transport.write(
-            final(Problem(408, f"the request took too long; allowed: {REQUEST_SECONDS:.0f} s"))
+            last_answer(
+                Problem(408, f"the request took too long; allowed: {REQUEST_SECONDS:.0f} s")
+            )
         )
         self.loseConnection()
 
+    def _end(self) -> None:
+        self._stop_deadline()
+        self._phase = ChannelPhase.CLOSING
 
-class TooMany(Protocol):
+    def _stop_deadline(self) -> None:
+        deadline, self._deadline = self._deadline, None
+        if deadline is not None and deadline.active():
+            deadline.cancel()
+
+
+class SurplusConnection(Protocol):
     """
-    A connection that is one too many, and is told so.
+    A connection beyond the limit, which gets a 503 and is closed.
     """
 
-    def __init__(self, site: BoundedSite) -> None:
+    def __init__(self, site: CountingSite) -> None:
         self._site = site
 
     def connectionMade(self) -> None:
         """
-        A client has connected.
+        Refuse the client.
         """
-        self._site.opened(self)
+        self._site.connections.opened(self)
         transport: Any = self.transport
         transport.write(
-            final(
+            last_answer(
                 Problem(
                     503,
                     "all connections to this API are busy; allowed: as many as "
@@ -130,14 +224,14 @@ class TooMany(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        The client is gone.
+        Forget the connection.
         """
-        self._site.closed(self)
+        self._site.connections.closed(self)
 
 
-def final(problem: Problem) -> bytes:
+def last_answer(problem: Problem) -> bytes:
     """
-    The last answer on a connection, as it is sent.
+    The bytes of a response after which the connection is closed.
     """
     body = problem.document()
     fields = {

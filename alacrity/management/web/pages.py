@@ -1,10 +1,10 @@
 """
-Calls that a web page has a browser make, told from those of programs. They are refused
-where no token says who calls.
+Requests that another site's web page has a browser send. They are refused where the API
+asks for no token.
 
 A page may have a name of its own resolve to this machine (DNS rebinding): then C{Host} has
-that name. Or it may call this machine by its address: then the browser says which page it
-is, by C{Origin} or C{Sec-Fetch-Site} (W3C Fetch Metadata 2.4).
+that name. Or it may call this machine by its address: then the browser names the page's
+site in C{Origin}, or says in C{Sec-Fetch-Site} that it is another (W3C Fetch Metadata 2.4).
 """
 
 from __future__ import annotations
@@ -22,15 +22,17 @@ from alacrity.net.addresses import is_ip_authority, split_authority
 _ORIGIN: Final = re.compile(r"(https?)://(.+)")
 _ABSOLUTE: Final = re.compile(rb"(?i)https?://([^/?#]*)(.*)", re.DOTALL)
 _PORTS: Final = {"http": 80, "https": 443}
-_OURS: Final = frozenset({"same-origin", "none"})
-"""Values of C{Sec-Fetch-Site}: a page of this very API, or nobody but the user. Another
-port of this machine is C{same-site}, and a stranger."""
+_ALLOWED_SITES: Final = frozenset({"same-origin", "none"})
+"""Values of C{Sec-Fetch-Site} for a page of this very API, and for a user without a page. A
+page on another port of this machine is C{same-site}, and is refused."""
 
 
 def split_target(target: bytes) -> tuple[bytes | None, bytes]:
     """
-    A target in absolute form, as its authority, which counts instead of C{Host}, and the
-    target in origin form (RFC 9112 3.2.2). Others: L{None}, and as they are.
+    Split a target in absolute form into its authority, which replaces C{Host}, and the
+    target in origin form (RFC 9112 3.2.2).
+
+    @return: L{None} and the target itself if it is not in absolute form.
     """
     found = _ABSOLUTE.fullmatch(target)
     if found is None:
@@ -39,22 +41,23 @@ def split_target(target: bytes) -> tuple[bytes | None, bytes]:
     return found[1], rest if rest.startswith(b"/") else b"/" + rest
 
 
-def refusal(
+def page_problem(
     headers: Headers, target: bytes, hosts: Collection[str], *, required: bool
 ) -> Problem | None:
     """
-    Why a call may not be made; L{None}: it may.
+    Check that a request does not come from another site's web page.
 
     @param target: of the request, in origin form.
-    @param hosts: the names by which this node is called, in lower case.
-    @param required: whether C{Host} may not be missing, as in HTTP/1.1.
+    @param hosts: the names of this node, in lower case.
+    @param required: whether C{Host} is required, as it is in HTTP/1.1.
+    @return: the problem to answer with; L{None}: the request is allowed.
     """
     host = None
     fields = headers.getRawHeaders(b"Host", [])
     if len(fields) > 1 or (required and not fields):
         found = "there more than once" if fields else "missing"
         return Problem(400, f"Host is {found}; allowed: one (RFC 9112 3.2)")
-    # Without the field it is no browser.
+    # Browsers always send the field.
     if fields:
         text = fields[0].decode("latin-1")
         host = split_authority(text)
@@ -64,10 +67,10 @@ def refusal(
                 f"Host is {shown(text)}; allowed: an IP address, localhost, or a name in "
                 "management.hosts, as this API asks for no token",
             )
-    return _refuse_page(headers, target, host)
+    return _foreign_page_problem(headers, target, host)
 
 
-def _refuse_page(
+def _foreign_page_problem(
     headers: Headers, target: bytes, host: tuple[str, int | None] | None
 ) -> Problem | None:
     origins = [value.decode("latin-1") for value in headers.getRawHeaders(b"Origin", [])]
@@ -78,14 +81,14 @@ def _refuse_page(
                 403, f"Origin is {shown(origin)}, another site's; allowed: this API's own, or none"
             )
     for site in sites:
-        if len(sites) > 1 or site not in _OURS:
+        if len(sites) > 1 or site not in _ALLOWED_SITES:
             return Problem(
                 403,
                 f"Sec-Fetch-Site is {shown(site)}: another site's page asks; allowed: same-origin, "
                 "none, or no such field",
             )
     if not origins and not sites and _is_browser(headers) and _asks_for_quorum(target):
-        # By an address that is not this machine's, browsers do not say which page asks.
+        # Over plain HTTP, browsers send Sec-Fetch-Site to this machine's own addresses only.
         return Problem(
             403,
             "a browser asks for ?consistent=1, and does not say for which page; allowed: it with "
@@ -95,7 +98,7 @@ def _refuse_page(
 
 
 def _is_browser(headers: Headers) -> bool:
-    # A page cannot change this field where the browser does not ask first, by OPTIONS.
+    # A page can change this field only after a preflight request (OPTIONS).
     return any(value.startswith(b"Mozilla/") for value in headers.getRawHeaders(b"User-Agent", []))
 
 
@@ -106,8 +109,8 @@ def _asks_for_quorum(target: bytes) -> bool:
 
 def _is_same(origin: str, host: tuple[str, int | None] | None) -> bool:
     """
-    Whether an origin is that of what is called. Which of the two schemes it is, what is in
-    front of this API may have changed.
+    Whether an origin is this API's own. The schemes may differ, for there may be a proxy for
+    TLS in front of the API.
     """
     found = _ORIGIN.fullmatch(origin)
     authority = None if found is None else split_authority(found[2])
@@ -115,3 +118,37 @@ def _is_same(origin: str, host: tuple[str, int | None] | None) -> bool:
         return False
     usual = _PORTS[found[1]]
     return authority[0] == host[0] and (authority[1] or usual) == (host[1] or usual)
+
+
+def _authority(text: str) -> tuple[str, int | None] | None:
+    """
+    Split an authority into its host, in the form in which hosts are compared, and its port.
+
+    @return: L{None}: it is no authority.
+    """
+    found = _AUTHORITY.fullmatch(text)
+    if found is None or not text.isascii():
+        return None
+    # A dot at the end stands for the root of the DNS.
+    host = found[1].lower().removesuffix(".")
+    port = int(found[2]) if found[2] else None
+    if not host.startswith("["):
+        return (host, port) if host else None
+    address, percent, zone = host[1:-1].partition("%")
+    try:
+        host = f"[{IPv6Address(address)}]"
+    except ValueError:
+        return None
+    if percent and _ZONE.fullmatch(zone) is None:
+        return None
+    return host, port
+
+
+def _is_address(host: str) -> bool:
+    if host.startswith("["):
+        return True
+    try:
+        IPv4Address(host)
+    except ValueError:
+        return False
+    return True

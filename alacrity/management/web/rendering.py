@@ -1,13 +1,13 @@
 """
-Long documents, rendered a slice at a time, so that requests through the proxy do not
-wait for them.
+Long lists, rendered a slice at a time, so that requests through the proxy do not wait for
+them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 import msgspec
 from twisted.internet.defer import DeferredLock
@@ -15,53 +15,47 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 SLICE: Final = 50
-"""Members of a list that are rendered in one go: some 1 ms."""
+"""Members of a list that are rendered in one turn of the loop: some 1 ms."""
 
 
 class Renderer:
     """
-    Renders JSON lists, one at a time, however many are asked for.
-
-    @ivar clock: by which others go first; L{None}: the global reactor.
+    Renders JSON lists, one list at a time.
     """
 
-    def __init__(self, clock: IReactorTime | None = None) -> None:
-        self.clock = clock
+    def __init__(self, clock: IReactorTime) -> None:
+        """
+        @param clock: lets other events go first between two slices.
+        """
+        self._clock = clock
         self._lock = DeferredLock()
 
     async def render(self, members: Iterable[object]) -> bytes:
         """
-        A list, as L{alacrity.management.web.site.encode_json} renders it.
+        Encode a list as L{alacrity.management.web.responses.encode_json} does.
 
-        @param members: made as they are asked for.
+        @param members: an iterable that makes them one by one.
         """
         remaining = iter(members)
         slices = [_render(remaining)]
         if slices[0].size < SLICE:
-            return _list(slices)
+            return _join(slices)
         await self._lock.acquire()
         try:
             while slices[-1].size == SLICE:
-                await deferLater(self._others(), 0)
+                await deferLater(self._clock, 0)
                 slices.append(_render(remaining))
         finally:
             self._lock.release()
-        return _list(slices)
-
-    def _others(self) -> IReactorTime:
-        if self.clock is not None:
-            return self.clock
-        # Not to be chosen by importing this module.
-        from twisted.internet import reactor
-
-        clock: Any = reactor
-        return cast(IReactorTime, clock)
+        return _join(slices)
 
 
 class _Slice(NamedTuple):
     """
-    @ivar text: the members, without brackets around.
-    @ivar size: how many they are.
+    A part of a list.
+
+    @ivar size: the number of its members.
+    @ivar text: the members in JSON, without brackets around them.
     """
 
     size: int
@@ -70,11 +64,11 @@ class _Slice(NamedTuple):
 
 def _render(members: Iterator[object]) -> _Slice:
     """
-    The next slice of a list.
+    Take the next members, and render them.
     """
     some = list(islice(members, SLICE))
     return _Slice(len(some), msgspec.json.encode(some)[1:-1])
 
 
-def _list(slices: list[_Slice]) -> bytes:
+def _join(slices: list[_Slice]) -> bytes:
     return b"[" + b",".join(each.text for each in slices if each.text) + b"]\n"

@@ -1,5 +1,5 @@
 """
-What a call says besides its document.
+The parts of a request that a call reads: body, query, and the caller's address.
 """
 
 from __future__ import annotations
@@ -13,41 +13,42 @@ from twisted.web.server import Request
 
 from alacrity.management.documents.problems import Problem, shown
 
-CURL: Final = "with curl: -H 'Content-Type: application/json'"
+_CURL: Final = "with curl: -H 'Content-Type: application/json'"
 
 
-def require_json(request: Request) -> bytes:
+def read_json(request: Request) -> bytes:
     """
-    The body of a request.
+    Read the body of a request, which must be declared to be JSON.
 
-    @raise Problem: it is said to be something else than JSON.
+    @raise Problem: it is declared to be something else.
     """
     fields: Sequence[bytes] = request.requestHeaders.getRawHeaders(b"Content-Type", [])
     if request.requestHeaders.hasHeader(b"Content-Encoding"):
         raise Problem(415, "the body has a Content-Encoding; allowed: none")
     if len(fields) != 1:
         found = "missing" if not fields else "there more than once"
-        raise Problem(415, f"Content-Type is {found}; allowed: application/json ({CURL})")
+        raise Problem(415, f"Content-Type is {found}; allowed: application/json ({_CURL})")
     media_type, *parameters = fields[0].lower().split(b";")
     if media_type.strip() != b"application/json":
-        raise Problem(415, f"Content-Type is {text(fields[0])}; allowed: application/json ({CURL})")
+        found = shown_bytes(fields[0])
+        raise Problem(415, f"Content-Type is {found}; allowed: application/json ({_CURL})")
     for parameter in parameters:
         name, _, value = parameter.strip().partition(b"=")
         if name == b"charset" and value.strip(b'"') not in {b"utf-8", b"utf8"}:
-            raise Problem(415, f"the charset is {text(value)}; allowed: utf-8")
+            raise Problem(415, f"the charset is {shown_bytes(value)}; allowed: utf-8")
     content = request.content
     assert content is not None
     body: bytes = content.read()
     return body
 
 
-def flag(request: Request, name: str) -> bool:
+def read_flag(request: Request, name: str) -> bool:
     """
-    A parameter in the query that is 0 or 1; left out, it is 0.
+    Read a query parameter that is 0 or 1; left out, it is 0.
 
-    @raise Problem: it is something else, or there more than once.
+    @raise Problem: it is something else, or given more than once.
     """
-    # Not the request's own reading, which leaves out what has no value.
+    # Request.args leaves out a parameter without a value.
     query = request.uri.partition(b"?")[2].decode("latin-1")
     values = parse_qs(query, keep_blank_values=True).get(name, ["0"])
     if values not in (["0"], ["1"]):
@@ -56,16 +57,16 @@ def flag(request: Request, name: str) -> bool:
     return values == ["1"]
 
 
-def caller(request: Request) -> str | None:
+def caller_ip(request: Request) -> str | None:
     """
-    The IP address of the client; L{None}: it has none.
+    The IP address of the caller; L{None}: it has none.
     """
     address = request.getClientAddress()
     return address.host if isinstance(address, IPv4Address | IPv6Address) else None
 
 
-def text(value: bytes) -> str:
+def shown_bytes(value: bytes) -> str:
     """
-    What a client sent, for people.
+    A part of a request, in ASCII and cut to a length, for a L{Problem}'s detail.
     """
     return shown(value.decode("latin-1"))[1:-1]

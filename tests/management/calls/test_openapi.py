@@ -16,10 +16,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.proposals import OutcomeUnknown, Refused
-from alacrity.management import Api
+from alacrity.management.api import all_calls
 from alacrity.management.calls.openapi import describe
+from alacrity.management.documents.cluster import ALLOWED_HAND_OVER, ALLOWED_NODE
 from alacrity.management.documents.problems import TITLES
-from alacrity.management.documents.registrations import ALLOWED, ALLOWED_HAND_OVER, ALLOWED_NODE
+from alacrity.management.documents.registrations import ALLOWED_REGISTRATION
 from alacrity.management.web.site import BODY_LIMIT
 from alacrity.pool import Command, Outcome, Report, State
 from tests.management.calls.test_cluster import ADDRESSES, BAD_ADDRESSES
@@ -80,7 +81,7 @@ class DescriptionTests(SynchronousTestCase):
         """
         It is what is made of the calls, and says what it is.
         """
-        made = json.loads(json.dumps(describe(Api.calls(), secured=False)))
+        made = json.loads(json.dumps(describe(all_calls(), secured=False)))
         self.assertEqual(self.document, made)
         self.assertEqual(self.document["openapi"], "3.1.0")
 
@@ -109,7 +110,7 @@ class DescriptionTests(SynchronousTestCase):
         schemas = self.document["components"]["schemas"]
         for allowed, kinds in (
             (
-                ALLOWED,
+                ALLOWED_REGISTRATION,
                 {
                     "RegistrationDocument": "",
                     "TcpCheckDocument": "check.",
@@ -207,7 +208,7 @@ class DescriptionTests(SynchronousTestCase):
         statuses = {
             int(status)
             for secured in (True, False)
-            for each in operations(describe(Api.calls(), secured=secured)).values()
+            for each in operations(describe(all_calls(), secured=secured)).values()
             for status in each["responses"]
         }
         self.assertEqual({status for status in statuses if status >= 400} | {405, 408}, set(TITLES))
@@ -311,7 +312,7 @@ class StatusTests(SynchronousTestCase):
         """
         All of them.
         """
-        document = describe(Api.calls(), secured=True)
+        document = describe(all_calls(), secured=True)
         count = 0
         for (method, path), operation in operations(document).items():
             for status, response in operation["responses"].items():

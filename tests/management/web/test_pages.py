@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.test.requesthelper import DummyRequest
 
 from alacrity.management.documents.problems import TITLES
-from alacrity.management.web.site import respond
+from alacrity.management.web.responses import respond
 from tests.support.management_caller import TOKEN, Management, ManagementCase, Response, response
 
 CHROME: Final = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0"

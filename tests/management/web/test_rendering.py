@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.management.web.rendering import SLICE, Renderer
-from alacrity.management.web.site import encode_json
+from alacrity.management.web.responses import encode_json
 from alacrity.pool import Register, TcpCheck
 from tests.support.management_caller import ManagementCase, request, response
 from tests.support.pools import apply_to

@@ -1,0 +1,110 @@
+"""
+The documents about the cluster and its nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Final
+
+from msgspec import UNSET, Struct
+
+from alacrity.cluster.replica import ClusterStatus
+from alacrity.cluster.settings import ADDRESS, NAME, is_name
+from alacrity.cluster.wire.addresses import is_ip, join_address, split_address
+from alacrity.management.documents.addresses import why_unreachable
+from alacrity.management.documents.optional import none_if_unset
+from alacrity.management.documents.schemas import (
+    ClusterDocument,
+    HandOverRequestDocument,
+    MemberDocument,
+    NodeRequestDocument,
+)
+from alacrity.management.documents.strict import fault, read
+
+ALLOWED_NODE: Final[Mapping[str, str]] = {
+    "": "a JSON object with address, name",
+    "address": ADDRESS,
+    "name": NAME,
+}
+"""A description of what is allowed in each member of C{POST /cluster/nodes}."""
+
+ALLOWED_HAND_OVER: Final[Mapping[str, str]] = {"": "a JSON object with name", "name": NAME}
+"""A description of what is allowed in each member of C{POST /cluster/leader}."""
+
+
+class NewNode(Struct, frozen=True):
+    """
+    A node to be added to the cluster.
+
+    @ivar address: where the other nodes reach it: C{host:port}, in canonical form.
+    """
+
+    name: str
+    address: str
+
+
+def read_node(body: bytes) -> NewNode:
+    """
+    Read the body of a C{POST /cluster/nodes}.
+
+    @raise Problem: it is not valid.
+    """
+    asked = read(body, NodeRequestDocument, ALLOWED_NODE)
+    try:
+        host, port = split_address(asked.address)
+    except ValueError as error:
+        raise fault("address", asked.address, ALLOWED_NODE, reason=str(error)) from None
+    reason = why_unreachable(ip_address(host)) if is_ip(host) else None
+    if reason is not None:
+        raise fault("address", asked.address, ALLOWED_NODE, reason=reason)
+    address = join_address(host, port)
+    name = address if asked.name is UNSET else asked.name
+    if not is_name(name):
+        reason = "the address, as there is no name" if asked.name is UNSET else None
+        raise fault("name", name, ALLOWED_NODE, reason=reason)
+    return NewNode(name, address)
+
+
+def read_hand_over(body: bytes) -> str | None:
+    """
+    Read the body of a C{POST /cluster/leader}.
+
+    @return: the name of the node that is to lead; L{None}: any may.
+    @raise Problem: it is not valid.
+    """
+    name = none_if_unset(read(body, HandOverRequestDocument, ALLOWED_HAND_OVER).name)
+    if name is not None and not is_name(name):
+        raise fault("name", name, ALLOWED_HAND_OVER)
+    return name
+
+
+def cluster_document(status: ClusterStatus) -> ClusterDocument:
+    """
+    The cluster, as the API shows it.
+    """
+    return ClusterDocument(
+        name=status.name,
+        role=status.role,  # type: ignore[arg-type] # the same words
+        leader=status.leader,
+        term=status.term,
+        commit_index=status.commit_index,
+        applied_index=status.applied_index,
+        has_quorum=status.has_quorum,
+        suspended=status.suspended,
+        stale=status.stale,
+        members=[
+            MemberDocument(
+                name=each.name,
+                address=each.address,
+                role=each.role,  # type: ignore[arg-type] # likewise
+                last_contact=None
+                if each.last_contact is None
+                else round(max(0.0, each.last_contact), 3),
+                match_index=each.match,
+                lag=each.lag,
+            )
+            for each in status.members
+        ],
+    )
