@@ -84,7 +84,7 @@ def _break(service: object) -> None:
             server = watch.server
             state = State.DOWN if server.state is State.UP else State.UP
             verdict = Verdict(server.id, server.revision, state, "a storm", time.time())
-            monitor._ask(watch, verdict)  # noqa: SLF001
+            monitor._proposer.begin(watch, verdict)  # noqa: SLF001
         del watches[-STARTS:]
         if watches:
             service._reactor.callLater(TICK, some)  # noqa: SLF001

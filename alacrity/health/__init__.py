@@ -1,38 +1,25 @@
 """
-Health: are the servers fit for traffic?
+Health: the leader checks the servers of the pool, and proposes the changes of state that
+follow.
 
-L{alacrity.health.checks} asks one server once; L{alacrity.health.monitor} decides
-which is asked when, and what the answers come to.
+L{alacrity.health.checks} checks one server once, and says how to add a type of check.
+L{alacrity.health.monitor} runs the checks: L{alacrity.health.schedule} has their times,
+L{alacrity.health.watch} counts their outcomes, and L{alacrity.health.proposer} proposes what
+they come to. L{alacrity.health.batching} sends such proposals together.
 """
 
-from alacrity.health.checks import (
-    CannotCheck,
-    Checks,
-    EndpointFactory,
-    HttpCheckFunction,
-    TcpCheckFunction,
-    Verdict,
-    http_check,
-    http_client,
-    standard_checks,
-    tcp_check,
-)
-from alacrity.health.monitor import Monitor, Result, Settings
-from alacrity.health.verdicts import Gatherer
+from alacrity.health.batching import VerdictBatcher
+from alacrity.health.checks import CannotCheck, Checks, Verdict, standard_checks
+from alacrity.health.monitor import Monitor
+from alacrity.health.watch import CheckDefaults, CheckResult
 
 __all__ = [
     "CannotCheck",
+    "CheckDefaults",
+    "CheckResult",
     "Checks",
-    "EndpointFactory",
-    "Gatherer",
-    "HttpCheckFunction",
     "Monitor",
-    "Result",
-    "Settings",
-    "TcpCheckFunction",
     "Verdict",
-    "http_check",
-    "http_client",
+    "VerdictBatcher",
     "standard_checks",
-    "tcp_check",
 ]

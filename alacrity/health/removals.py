@@ -1,6 +1,6 @@
 """
-The removals that were proposed and may still be applied, so that they never empty a pool
-together.
+Removals that were proposed and may still be applied, counted so that together they never
+empty a pool.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from alacrity.pool import Deregister, Pool, Server
 
 
-class Removals:
+class PendingRemovals:
     """
     Counts proposed removals until it is certain whether they were applied.
 
@@ -23,7 +23,7 @@ class Removals:
 
     def would_empty(self, pool: Pool, server: Server) -> bool:
         """
-        Whether the pool would have no server left without this one, once all of them are
+        Whether the pool would be empty without a server, once all pending removals are
         applied.
         """
         servers = pool.servers
@@ -36,9 +36,9 @@ class Removals:
 
     def begin(self, command: object) -> frozenset[Deregister]:
         """
-        A command is proposed.
+        Note that a command is proposed.
 
-        @return: the removals that are decided once it is applied; for L{applied}.
+        @return: the doubtful removals that are decided once it is applied; for L{applied}.
         """
         before = frozenset(self._doubtful)
         if isinstance(command, Deregister):
@@ -47,16 +47,16 @@ class Removals:
 
     def applied(self, command: object, before: frozenset[Deregister]) -> None:
         """
-        A command was applied, whatever it came to.
+        Note that a command was applied, whatever its outcome.
 
-        @param before: what L{begin} gave.
+        @param before: the value that L{begin} returned.
         """
         self._in_flight.discard(command)
         self._doubtful -= before
 
     def failed(self, command: object) -> None:
         """
-        It is not known whether a command is applied.
+        Note that the outcome of a command is unknown.
         """
         if isinstance(command, Deregister):
             self._in_flight.discard(command)
@@ -64,7 +64,7 @@ class Removals:
 
     def restart(self) -> None:
         """
-        This node leads anew. A leader has applied what was proposed before, except for
-        what is still in flight.
+        Begin anew, as this node leads again. A leader has applied all earlier proposals but
+        those that are still in flight.
         """
         self._doubtful.clear()

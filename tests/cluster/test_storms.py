@@ -8,7 +8,7 @@ from typing import Any
 
 from alacrity.cluster.proposals import OutcomeUnknown, Refused
 from alacrity.cluster.state import Replicated, encode_state
-from alacrity.health.verdicts import MOST, Gatherer
+from alacrity.health.batching import BATCH_SIZE, VerdictBatcher
 from alacrity.pool import Change, Pool, Report, Reported, Server, State, TcpCheck
 from tests.cluster.test_membership_changes import ClusterCase, Node, address_of
 from tests.simulation.older import OlderReplica
@@ -53,7 +53,9 @@ class StormTests(ClusterCase):
         @return: where what comes of it is put.
         """
         replica: Any = leader.replica
-        gatherer = Gatherer(replica.propose_as_leader, lambda: replica.format >= 2, self.clock)
+        gatherer = VerdictBatcher(
+            replica.propose_as_leader, lambda: replica.format >= 2, self.clock
+        )
         outcomes: list[Any] = []
         for id, server in leader.view.pool.servers.items():
             verdict = Report(id, server.revision, State.DOWN, "refused", 9.0)
@@ -81,12 +83,12 @@ class StormTests(ClusterCase):
         self.run_for(0.1)
         after = leader.status
         self.assertEqual((after.term, after.leader), (before.term, before.leader))
-        self.assertEqual(after.applied_index - before.applied_index, SERVERS // MOST)
+        self.assertEqual(after.applied_index - before.applied_index, SERVERS // BATCH_SIZE)
         self.assertEqual({type(each) for each in outcomes}, {Reported})
         self.assertEqual(len(outcomes), SERVERS)
-        self.assertLessEqual(max(most), MOST)
+        self.assertLessEqual(max(most), BATCH_SIZE)
         self.assertEqual(len({encode_state(n.replica.state) for n in self.nodes.values()}), 1)
-        self.assertLessEqual(self.nodes["a"].view.pool.index, SERVERS + SERVERS // MOST)
+        self.assertLessEqual(self.nodes["a"].view.pool.index, SERVERS + SERVERS // BATCH_SIZE)
 
     def watch(self, node: Node, most: list[int]) -> None:
         """

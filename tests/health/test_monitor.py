@@ -19,7 +19,7 @@ from twisted.logger import LogLevel, capturedLogs, eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.health.checks import CannotCheck, Checks, Verdict
-from alacrity.health.monitor import IN_FLIGHT, STARTS, TICK, Monitor
+from alacrity.health.monitor import CHECKS_IN_FLIGHT, STARTS, TICK, Monitor
 from alacrity.pool import (
     Check,
     Command,
@@ -250,7 +250,7 @@ class RegistrationTests(SynchronousTestCase):
         self.assertIsNot(self.bench.open[ID], old)
         self.assertIs(self.bench.begun[-1][2], check)
         self.bench.end(FAIL)
-        result = self.bench.monitor.results(ID)
+        result = self.bench.monitor.latest_result(ID)
         assert result is not None
         self.assertFalse(result.passed)
 
@@ -279,7 +279,7 @@ class RegistrationTests(SynchronousTestCase):
         self.assertEqual(len(self.bench.begun), 1)
         self.bench.closing[ID].callback(None)
         self.assertEqual(len(self.bench.begun), 2)
-        self.assertIsNone(self.bench.monitor.results(ID))
+        self.assertIsNone(self.bench.monitor.latest_result(ID))
         self.assertFalse(self.bench.overlapped)
 
     def test_removed_its_check_is_cancelled_and_it_is_forgotten(self) -> None:
@@ -290,12 +290,12 @@ class RegistrationTests(SynchronousTestCase):
         self.assertEqual(self.bench.monitor.checking, {})
         self.bench.advance(20.0)
         self.assertEqual(len(self.bench.begun), 1)
-        self.assertIsNone(self.bench.monitor.results(ID))
+        self.assertIsNone(self.bench.monitor.latest_result(ID))
 
     def test_registrations_leave_nothing_behind(self) -> None:
         for _ in range(1000):
             self.bench.register(check=TcpCheck(interval=3600.0))
-        self.assertLess(len(self.bench.monitor._due), 200)
+        self.assertLess(len(self.bench.monitor._schedule._heap), 200)
 
 
 class StateTests(SynchronousTestCase):
@@ -356,15 +356,15 @@ class StateTests(SynchronousTestCase):
     def test_the_latest_outcome_can_be_seen(self) -> None:
         self.bench.answer = lambda server: None
         self.bench.register()
-        self.assertIsNone(self.bench.monitor.results(ID))
+        self.assertIsNone(self.bench.monitor.latest_result(ID))
         self.bench.advance(0.5)
         self.bench.end(FAIL)
-        result = self.bench.monitor.results(ID)
+        result = self.bench.monitor.latest_result(ID)
         assert result is not None
         self.assertEqual((result.passed, result.reason), (False, "connection refused"))
         self.assertAlmostEqual(result.at, EPOCH + 0.5)
         self.assertAlmostEqual(result.duration, 0.5)
-        self.assertIsNone(self.bench.monitor.results("10.9.9.9:1"))
+        self.assertIsNone(self.bench.monitor.latest_result("10.9.9.9:1"))
 
     def test_each_change_is_logged_once_with_its_reason(self) -> None:
         with capturedLogs() as events:
@@ -409,11 +409,11 @@ class StateTests(SynchronousTestCase):
         self.bench.answer = lambda server: FAIL
         self.bench.advance(12.0)
         self.assertEqual(len(self.bench.commands), 1)
-        (proposal,) = self.bench.monitor.proposing
+        (proposal,) = self.bench.monitor._proposer.in_flight
         deciding.callback(None)
         self.assertIs(self.bench.state(), State.DOWN)
         self.successResultOf(proposal)
-        self.assertEqual(self.bench.monitor.proposing, set())
+        self.assertEqual(self.bench.monitor._proposer.in_flight, set())
 
     def test_a_late_decision_brings_the_next_check_forward(self) -> None:
         self.up()
@@ -517,7 +517,7 @@ class RemovalTests(SynchronousTestCase):
             bench.advance(26.9)
             self.assertIs(bench.state(), State.DOWN)
             self.assertGreater(len(bench.begun), checked + 3)
-            result = bench.monitor.results(ID)
+            result = bench.monitor.latest_result(ID)
             assert result is not None
             self.assertEqual(result.duration, 0.0)
             self.assertLess(abs(result.at - (EPOCH + by + bench.clock.seconds())), 6.0)
@@ -759,11 +759,11 @@ class ScheduleTests(SynchronousTestCase):
         self.assertEqual(bench.times(), [0.0] * 3)
 
     def test_no_more_in_flight_than_allowed_and_each_gets_its_turn(self) -> None:
-        count = IN_FLIGHT + 300
+        count = CHECKS_IN_FLIGHT + 300
         bench = Bench(restored(count, State.PENDING))
         bench.answer = lambda server: None
         bench.monitor.startService()
-        self.assertEqual(len(bench.open), IN_FLIGHT)
+        self.assertEqual(len(bench.open), CHECKS_IN_FLIGHT)
         while len(bench.begun) < count:
             for id in list(bench.open)[:100]:
                 bench.end(PASS, id)
@@ -771,24 +771,24 @@ class ScheduleTests(SynchronousTestCase):
             bench.clock.advance(TICK)
             self.assertLessEqual(len(bench.begun) - before, STARTS)
         self.assertEqual(len({server.id for _, server, *_ in bench.begun}), count)
-        self.assertEqual(bench.greatest, IN_FLIGHT)
+        self.assertEqual(bench.greatest, CHECKS_IN_FLIGHT)
 
     def test_removed_while_it_waits_for_its_turn(self) -> None:
-        bench = Bench(restored(IN_FLIGHT + 1, State.PENDING))
+        bench = Bench(restored(CHECKS_IN_FLIGHT + 1, State.PENDING))
         bench.answer = lambda server: None
         bench.monitor.startService()
         (waiting,) = set(bench.view.pool.servers) - set(bench.open)
         bench.remove(waiting)
         bench.end(PASS, next(iter(bench.open)))
         bench.advance(TICK)
-        self.assertEqual(len(bench.begun), IN_FLIGHT)
+        self.assertEqual(len(bench.begun), CHECKS_IN_FLIGHT)
 
     def test_a_registration_goes_before_routine(self) -> None:
-        bench = Bench(restored(IN_FLIGHT + 200))
+        bench = Bench(restored(CHECKS_IN_FLIGHT + 200))
         bench.answer = lambda server: None
         bench.monitor.startService()
         bench.advance(6.0)
-        self.assertEqual(len(bench.open), IN_FLIGHT)
+        self.assertEqual(len(bench.open), CHECKS_IN_FLIGHT)
         bench.register()
         self.assertNotIn(ID, bench.open)
         bench.end(PASS, next(iter(bench.open)))
@@ -934,7 +934,7 @@ class LifeTests(SynchronousTestCase):
         bench.begun.clear()
         bench.monitor.startService()
         self.assertIs(bench.state(), State.UP)
-        self.assertIsNone(bench.monitor.results(ID))
+        self.assertIsNone(bench.monitor.latest_result(ID))
         while len(bench.begun) < 2:
             bench.advance(0.1)
         self.assertIs(bench.state(), State.UP)

@@ -1,12 +1,11 @@
 """
-L{alacrity.health.checks}: what one check says of a server.
+L{alacrity.health.checks.http}, with its client: is C{GET} answered with the right status?
 """
 
 from __future__ import annotations
 
 import errno
 import gzip
-from collections.abc import Generator
 from typing import Any
 
 from hypothesis import given
@@ -14,182 +13,20 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from treq.testing import StringStubbingResource, StubTreq
 from twisted.internet import error
-from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, inlineCallbacks
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
-from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase, TestCase
-from zope.interface import implementer
+from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.health.checks import (
-    ANSWER_BYTES,
-    BODY_BYTES,
     CannotCheck,
     Verdict,
     http_check,
     http_client,
-    tcp_check,
 )
-from alacrity.pool import Check, HttpCheck, Server, State, TcpCheck
-
-
-def server_at(ip: str, port: int, check: Check) -> Server:
-    return Server(
-        ip=ip,
-        port=port,
-        check=check,
-        weight=1,
-        state=State.PENDING,
-        reason="not checked yet",
-        since=0.0,
-        registered=0.0,
-        revision=1,
-    )
-
-
-def passes(reason: str) -> Verdict:
-    return Verdict(passed=True, reason=reason)
-
-
-def fails(reason: str) -> Verdict:
-    return Verdict(passed=False, reason=reason)
-
-
-class Wire(StringTransport):
-    """
-    One connection to a server, seen from the server.
-    """
-
-    aborted = False
-    closed = False
-    protocol: Any = None
-
-    def abortConnection(self) -> None:
-        self.aborted = True
-
-    def loseConnection(self) -> None:
-        self.closed = True
-
-    def settle(self) -> None:
-        """End the connection, if it was to be ended."""
-        if self.aborted:
-            self.lost(error.ConnectionAborted())
-        elif self.closed:
-            self.lost(error.ConnectionDone())
-
-    def send(self, data: bytes) -> None:
-        """As a connection does, which delivers nothing after its end."""
-        if self.protocol is not None:
-            self.protocol.dataReceived(data)
-        self.settle()
-
-    def lost(self, reason: Exception) -> None:
-        protocol, self.protocol = self.protocol, None
-        if protocol is not None:
-            protocol.connectionLost(Failure(reason))
-
-
-@implementer(IStreamClientEndpoint)
-class Network:
-    """
-    Where all connections go; the latest can be let through or failed.
-    """
-
-    def __init__(self) -> None:
-        self.addresses: list[tuple[str, int, float]] = []
-        self.cancelled = 0
-
-    def __call__(self, host: str, port: int, timeout: float) -> Network:
-        self.addresses.append((host, port, timeout))
-        return self
-
-    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        def cancel(connecting: Deferred[IProtocol]) -> None:
-            self.cancelled += 1
-            # What Twisted's endpoints say when they are cancelled.
-            connecting.errback(error.ConnectingCancelledError(address))
-
-        address = IPv4Address("TCP", *self.addresses[-1][:2])
-        self._factory = factory
-        self._connecting: Deferred[IProtocol] = Deferred(cancel)
-        return self._connecting
-
-    def accept(self) -> Wire:
-        wire = Wire()
-        protocol = self._factory.buildProtocol(IPv4Address("TCP", "10.0.0.7", 80))
-        assert protocol is not None
-        wire.protocol = protocol
-        protocol.makeConnection(wire)
-        self._connecting.callback(protocol)
-        return wire
-
-    def refuse(self, reason: Exception) -> None:
-        self._connecting.errback(reason)
-
-
-FAILURES = [
-    (error.ConnectionRefusedError(), "connection refused"),
-    (error.TimeoutError(), "no answer in 2.0 s"),
-    (error.NoRouteError(), "no route to host"),
-    (error.ConnectError(errno.ENETUNREACH), "network is unreachable"),
-    (error.ConnectError(), "cannot connect"),
-    (OSError(errno.EHOSTDOWN, "x"), "host is down"),
-]
-"""Each way not to connect, and what is said of it."""
-
-
-class TcpTests(SynchronousTestCase):
-    """
-    The check by TCP.
-    """
-
-    def setUp(self) -> None:
-        self.network = Network()
-        self.check = tcp_check(self.network)
-
-    def begin(self, check: TcpCheck | None = None, ip: str = "10.0.0.7") -> Deferred[Verdict]:
-        check = TcpCheck() if check is None else check
-        return self.check(server_at(ip, 8080, check), check, 2.0)
-
-    def test_passes_when_connected_and_leaves_by_a_reset(self) -> None:
-        checking = self.begin()
-        wire = self.network.accept()
-        self.assertEqual(self.successResultOf(checking), passes("connected"))
-        self.assertTrue(wire.aborted)
-        self.assertEqual(wire.value(), b"")
-        self.assertEqual(self.network.addresses, [("10.0.0.7", 8080, 2.0)])
-
-    def test_its_port_comes_before_the_servers(self) -> None:
-        self.begin(TcpCheck(port=9), ip="2001:db8::7")
-        self.assertEqual(self.network.addresses, [("2001:db8::7", 9, 2.0)])
-
-    def test_each_failure_to_connect_has_its_reason(self) -> None:
-        for failure, reason in FAILURES:
-            checking = self.begin()
-            self.network.refuse(failure)
-            self.assertEqual(self.successResultOf(checking), fails(reason))
-
-    def test_want_of_means_here_says_nothing_of_the_server(self) -> None:
-        for code in (errno.EMFILE, errno.EADDRNOTAVAIL):
-            for failure in (error.ConnectError(code), OSError(code, "x")):
-                checking = self.begin()
-                self.network.refuse(failure)
-                self.failureResultOf(checking, CannotCheck)
-
-    def test_an_unexpected_error_is_no_verdict(self) -> None:
-        checking = self.begin()
-        self.network.refuse(ZeroDivisionError())
-        self.failureResultOf(checking, ZeroDivisionError)
-
-    def test_cancelling_it_ends_the_connecting(self) -> None:
-        checking = self.begin()
-        checking.cancel()
-        self.assertEqual(self.network.cancelled, 1)
-        self.failureResultOf(checking)
+from alacrity.health.checks.http import BODY_BYTES
+from alacrity.health.checks.http_client import ANSWER_BYTES
+from alacrity.pool import HttpCheck
+from tests.health.checks.fake_servers import FAILURES, Network, fails, passes, server_at
 
 
 class HttpVerdictTests(SynchronousTestCase):
@@ -428,23 +265,3 @@ class HttpConnectionTests(SynchronousTestCase):
         self.assertLess(len(self.successResultOf(checking).reason), 60)
         self.assertIsNone(wire.protocol)
         self.flushLoggedErrors()
-
-
-class LoopbackTests(TestCase):
-    """
-    The check by TCP, for once with sockets.
-    """
-
-    @inlineCallbacks
-    def test_listening_and_not(self) -> Generator[Deferred[Any], Any, None]:
-        from twisted.internet import reactor
-
-        listening = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
-        port = yield listening.listen(Factory.forProtocol(Protocol))
-        check = tcp_check(lambda *address: TCP4ClientEndpoint(reactor, *address))
-        server = server_at("127.0.0.1", port.getHost().port, TcpCheck())
-        verdict = yield check(server, TcpCheck(), 5.0)
-        self.assertEqual(verdict, passes("connected"))
-        yield port.stopListening()
-        verdict = yield check(server, TcpCheck(), 5.0)
-        self.assertEqual(verdict, fails("connection refused"))

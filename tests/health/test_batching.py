@@ -1,5 +1,5 @@
 """
-L{alacrity.health.verdicts}: what checks have come to, on its way.
+L{alacrity.health.batching}: what checks have come to, on its way.
 """
 
 from __future__ import annotations
@@ -10,7 +10,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.health.verdicts import IN_FLIGHT, MOST, SINGLE, Gatherer, Undecided
+from alacrity.health.batching import (
+    BATCH_SIZE,
+    BATCHES_IN_FLIGHT,
+    SINGLES_IN_FLIGHT,
+    Undecided,
+    VerdictBatcher,
+)
 from alacrity.pool import (
     Command,
     Deregister,
@@ -34,7 +40,7 @@ def report(port: int, revision: int | None = None) -> Report:
     return Report(f"10.0.0.7:{port}", revision or port, State.UP, "connected", 2.0)
 
 
-class GathererTests(SynchronousTestCase):
+class VerdictBatcherTests(SynchronousTestCase):
     """
     With a log that decides when a test says so.
     """
@@ -47,7 +53,7 @@ class GathererTests(SynchronousTestCase):
         self.together = True
         self.proposed: list[Command] = []
         self.deciding: list[Deferred[Outcome]] = []
-        self.gatherer = Gatherer(self.propose, lambda: self.together, self.clock)
+        self.gatherer = VerdictBatcher(self.propose, lambda: self.together, self.clock)
 
     def propose(self, command: Command) -> Deferred[Outcome]:
         self.proposed.append(command)
@@ -102,10 +108,10 @@ class GathererTests(SynchronousTestCase):
         """
         asked = self.ask(*range(1, 2001))
         self.clock.advance(0)
-        self.assertLessEqual(len(self.deciding), IN_FLIGHT)
+        self.assertLessEqual(len(self.deciding), BATCHES_IN_FLIGHT)
         while self.deciding:
             self.decide()
-        self.assertEqual(len(self.proposed), 2000 // MOST)
+        self.assertEqual(len(self.proposed), 2000 // BATCH_SIZE)
         ids: list[str] = []
         for command in self.proposed:
             assert isinstance(command, Verdicts)
@@ -118,7 +124,7 @@ class GathererTests(SynchronousTestCase):
         self.together = False
         asked = self.ask(*range(1, 501))
         self.clock.advance(0)
-        self.assertEqual(len(self.deciding), SINGLE)
+        self.assertEqual(len(self.deciding), SINGLES_IN_FLIGHT)
         while self.deciding:
             self.decide()
         self.assertEqual(self.proposed, [report(port) for port in range(1, 501)])

@@ -1,0 +1,166 @@
+"""
+The check of type C{http}: is C{GET} answered with the right status?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol, TypeAlias
+
+from hyperlink import EncodedURL
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionClosed, ConnectionDone
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone, ResponseFailed
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IResponse
+
+from alacrity.health.checks.verdict import Verdict, no_answer, port_of, unconnected_verdict
+from alacrity.pool import HttpCheck, Server
+from alacrity.runtime.clocks import Deadline
+
+BODY_BYTES: Final = 65536
+"""The bytes of a body that are read, and thrown away, before the connection is closed."""
+
+HttpCheckFunction: TypeAlias = Callable[[Server, HttpCheck, float], Deferred[Verdict]]
+"""Runs a check of a server, with a time limit in seconds."""
+
+
+class HttpClient(Protocol):
+    """
+    The part of treq that the check uses.
+    """
+
+    def get(self, url: EncodedURL, **kwargs: Any) -> Deferred[Any]:
+        """See C{treq.get}."""
+
+
+def http_check(client: HttpClient, clock: IReactorTime) -> HttpCheckFunction:
+    """
+    Build the check that passes when C{GET} is answered with the right status.
+
+    The whole response counts: one that does not end in time fails, but a body longer than
+    L{BODY_BYTES} is not waited for.
+
+    @param client: L{alacrity.health.checks.http_client.http_client}, or treq, or what
+        behaves like it.
+    """
+
+    async def get(server: Server, check: HttpCheck) -> Verdict:
+        port = port_of(server, check)
+        host = f"[{server.ip}]" if ":" in server.ip else server.ip
+        authority = host if port == 80 else f"{host}:{port}"
+        response = await client.get(
+            _VerbatimUrl.from_text(f"http://{host}:{port}{check.path}"),
+            headers=Headers(
+                {
+                    "Host": [authority if check.host is None else check.host],
+                    "User-Agent": ["alacrity-health"],
+                }
+            ),
+            allow_redirects=False,
+            unbuffered=True,
+            # treq would import the global reactor, though it has no use for it here.
+            reactor=clock,
+        )
+        await _BodySink.drain(response)
+        low, high = check.status
+        if low <= response.code <= high:
+            return Verdict(passed=True, reason=f"status {response.code}")
+        wanted = f"{low}" if low == high else f"{low}-{high}"
+        return Verdict(passed=False, reason=f"status {response.code}, expected {wanted}")
+
+    async def limited(server: Server, check: HttpCheck, timeout: float) -> Verdict:
+        late = False
+
+        def give_up() -> None:
+            nonlocal late
+            late = True
+            getting.cancel()
+
+        getting = Deferred.fromCoroutine(get(server, check))
+        limit = Deadline(clock, timeout, give_up)
+        try:
+            return await getting
+        except Exception as error:
+            # The error of a cancelled request depends on how far it had come.
+            if late:
+                return Verdict(passed=False, reason=no_answer(timeout))
+            if isinstance(error, ResponseFailed):
+                return Verdict(passed=False, reason=_broken_response(error))
+            return unconnected_verdict(error, timeout)
+        finally:
+            limit.cancel()
+
+    def check(server: Server, check: HttpCheck, timeout: float) -> Deferred[Verdict]:
+        return Deferred.fromCoroutine(limited(server, check, timeout))
+
+    return check
+
+
+class _VerbatimUrl(EncodedURL):
+    """
+    A URL that treq does not convert. It converts any other to a URI first, which costs time,
+    and fails if the host is an IPv6 address.
+    """
+
+    def to_uri(self) -> EncodedURL:
+        return self
+
+
+def _broken_response(error: ResponseFailed) -> str:
+    """
+    The fault of a response that is incomplete, or is not HTTP.
+    """
+    match error.reasons[0].value:
+        case ResponseFailed() as cause:
+            return _broken_response(cause)
+        case ConnectionDone():
+            return "closed without a complete answer"
+        case ConnectionClosed():
+            return "connection broken off"
+        case _:
+            return "not HTTP"
+
+
+class _BodySink(TwistedProtocol):
+    """
+    The receiver of a body, of which it keeps nothing.
+    """
+
+    def __init__(self) -> None:
+        self._left = BODY_BYTES
+        self.finished: Deferred[None] = Deferred(lambda _: self._close())
+
+    @classmethod
+    def drain(cls, response: IResponse) -> Deferred[None]:
+        """
+        Wait for the end of a body, or for L{BODY_BYTES} of it.
+        """
+        sink = cls()
+        response.deliverBody(sink)
+        return sink.finished
+
+    def _close(self) -> None:
+        if self.transport is not None:
+            self.transport.loseConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._left -= len(data)
+        if self._left < 0 and not self.finished.called:
+            self._close()
+            self.finished.callback(None)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.finished.called:
+            return
+        if reason.check(ResponseDone, PotentialDataLoss):
+            self.finished.callback(None)
+        elif reason.check(ResponseFailed):
+            self.finished.errback(reason)
+        else:
+            self.finished.errback(ResponseFailed([reason]))

@@ -1,0 +1,44 @@
+"""
+The function that runs each type of check.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from alacrity.health.checks.http import HttpCheckFunction, http_check
+from alacrity.health.checks.http_client import http_client
+from alacrity.health.checks.tcp import TcpCheckFunction, tcp_check
+from alacrity.health.checks.verdict import EndpointFactory, Verdict
+from alacrity.pool import HttpCheck, Server, TcpCheck
+
+
+class Checks(msgspec.Struct, frozen=True):
+    """
+    The functions that run checks, by type.
+    """
+
+    tcp: TcpCheckFunction
+    http: HttpCheckFunction
+
+    def check(self, server: Server, timeout: float) -> Deferred[Verdict]:
+        """
+        Run the check that a server asked for.
+
+        @param timeout: in seconds.
+        """
+        check = server.check
+        match check:
+            case TcpCheck():
+                return self.tcp(server, check, timeout)
+            case HttpCheck():
+                return self.http(server, check, timeout)
+
+
+def standard_checks(connect: EndpointFactory, clock: IReactorTime) -> Checks:
+    """
+    Build the checks over real connections.
+    """
+    return Checks(tcp=tcp_check(connect), http=http_check(http_client(connect, clock), clock))

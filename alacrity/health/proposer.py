@@ -1,0 +1,146 @@
+"""
+Proposals of the changes that follow from checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from alacrity.health.checks.verdict import Verdict
+from alacrity.health.faults import FaultLog
+from alacrity.health.removals import PendingRemovals
+from alacrity.health.watch import Watch
+from alacrity.pool import Deregister, Deregistered, PoolView, Propose, Report, State
+
+
+class StateProposer:
+    """
+    Proposes changes of state and removals, one at a time for each registration.
+
+    @ivar in_flight: the proposals that are not decided. They end with L{None}.
+    """
+
+    def __init__(
+        self,
+        view: PoolView,
+        propose: Propose,
+        *,
+        deregister_after: float,
+        wall: Callable[[], float],
+        log: Logger,
+        faults: FaultLog,
+    ) -> None:
+        """
+        @param deregister_after: seconds down after which a server is removed; 0: never.
+        @param wall: gives the seconds since the epoch.
+        """
+        self.in_flight: set[Deferred[None]] = set()
+        self._view = view
+        self._propose = propose
+        self._deregister_after = deregister_after
+        self._wall = wall
+        self._log = log
+        self._faults = faults
+        self._removals = PendingRemovals()
+        self._proposing: set[Watch] = set()
+        self._spared: set[Watch] = set()
+
+    def restart(self) -> None:
+        """
+        Begin anew, as this node leads again.
+        """
+        self._removals.restart()
+
+    def forget_spared(self, watch: Watch) -> None:
+        """
+        Log it again if a server is kept for being the last one: its state has changed, or it
+        is gone.
+        """
+        self._spared.discard(watch)
+
+    def conclude(self, watch: Watch, verdict: Verdict, now: float) -> None:
+        """
+        Propose what follows from the outcomes so far, if anything does.
+
+        @param verdict: the latest outcome.
+        @param now: on the clock of the L{Watch}.
+        """
+        if watch in self._proposing:
+            return
+        server = watch.server
+        wanted = watch.wanted
+        if wanted is not server.state:
+            self.begin(
+                watch,
+                Report(
+                    id=server.id,
+                    revision=server.revision,
+                    state=wanted,
+                    reason=verdict.reason,
+                    time=self._wall(),
+                ),
+            )
+            return
+        limit = self._deregister_after
+        down = now - watch.down_since
+        if server.state is State.DOWN and not verdict.passed and 0 < limit <= down:
+            reason = f"down for {down:.0f} s: {verdict.reason}"
+            if self._removals.would_empty(self._view.pool, server):
+                self._spare(watch, reason)
+                return
+            self.begin(
+                watch,
+                Deregister(
+                    id=server.id, revision=server.revision, reason=reason, time=self._wall()
+                ),
+            )
+
+    def begin(self, watch: Watch, command: Report | Deregister) -> None:
+        """
+        Propose a command about a registration.
+        """
+        self._proposing.add(watch)
+        proposal = Deferred.fromCoroutine(self._decide(watch, command))
+        if not proposal.called:
+            self.in_flight.add(proposal)
+            proposal.addBoth(lambda _: self.in_flight.discard(proposal))
+
+    def _spare(self, watch: Watch, reason: str) -> None:
+        """
+        Keep the last server, and log it once. If it comes back, its check finds it; removed,
+        it would be lost until it registers again.
+        """
+        if watch not in self._spared:
+            self._spared.add(watch)
+            self._log.warn(
+                "server {server} is kept though {reason}: it is the last one",
+                server=watch.server.id,
+                reason=reason,
+            )
+
+    async def _decide(self, watch: Watch, command: Report | Deregister) -> None:
+        """
+        Propose a command, and wait for its outcome. If it fails, the next check leads to the
+        same proposal again.
+        """
+        before = self._removals.begin(command)
+        try:
+            outcome = await self._propose(command)
+        except Exception as error:
+            self._removals.failed(command)
+            self._faults.error(
+                "checks say that {server} should change, but the pool cannot be changed: {error}",
+                server=command.id,
+                error=str(error) or type(error).__name__,
+            )
+        else:
+            self._removals.applied(command, before)
+            if isinstance(outcome, Deregistered):
+                self._log.warn(
+                    "server {server} is removed: {reason}", server=command.id, reason=command.reason
+                )
+        finally:
+            self._proposing.discard(watch)
