@@ -79,12 +79,13 @@ class Schedule(Generic[_Item]):
         """
         if self._new:
             return self._new.popleft()
-        time = self.next_time()
-        if time is None or time > now:
-            return None
-        _, _, item = heappop(self._heap)
-        del self._times[item]
-        return item
+        heap, times = self._heap, self._times
+        while heap and heap[0][0] <= now:
+            time, _, item = heappop(heap)
+            if times.get(item) == time:
+                del times[item]
+                return item
+        return None
 
     def has_new(self) -> bool:
         """
