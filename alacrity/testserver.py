@@ -72,6 +72,12 @@ class TestServer:
         self.port = 0
         self._clock = clock
 
+    def listening(self, port: int) -> None:
+        """
+        Note the port that the server listens on.
+        """
+        self.port = port
+
     @app.route("/", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
     def root(self, request: IRequest) -> bytes:
         """
@@ -357,7 +363,7 @@ async def serve(reactor: Any, options: Namespace) -> None:
         port: Any = await endpoint(reactor, options.port, interface=options.host).listen(site)
     except CannotListenError as error:
         raise SystemExit(f"cannot listen on {options.host}: {error.socketError}") from None
-    server.port = port.getHost().port
+    server.listening(port.getHost().port)
     _say(f"{server.name} listens on {options.host}, port {server.port}")
     if options.register is not None:
         # Without an address, the API takes the one from which the call comes.

@@ -19,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from alacrity.cluster.proposals import OutcomeUnknown, Refused
 from alacrity.pool import Command, Outcome
+from tests.management.example import ID, SERVER
 from tests.support.management_caller import (
     Management,
     ManagementCase,
@@ -30,26 +31,6 @@ from tests.support.places import ROOT
 from tests.support.pools import apply_to
 
 reactor: Any = _reactor
-
-
-ID = "10.0.0.7:8080"
-
-
-SERVER = {"ip": "10.0.0.7", "port": "8080"}
-
-
-SHOWN = {
-    "id": ID,
-    "ip": "10.0.0.7",
-    "port": "8080",
-    "check": {"type": "tcp"},
-    "weight": 1,
-    "state": "pending",
-    "reason": "not checked yet",
-    "since": "2023-11-14T22:13:20.250Z",
-    "registered": "2023-11-14T22:13:20.250Z",
-    "last_check": None,
-}
 
 
 ALLOW = {

@@ -12,7 +12,7 @@ To add a type of check:
   2. Write the function that runs it in a module here, with its tests, and add it to L{Checks}.
   3. Add its document to L{alacrity.management.documents.schemas}, and a case to each function
      of L{alacrity.management.documents.checks}.
-  4. Describe it in C{docs/operations.md}.
+  4. Describe it in C{README.md}.
 
 The type checker then names each place where a case is still missing. Nodes of an earlier
 version do not know the type, so it may be proposed only once all nodes do.

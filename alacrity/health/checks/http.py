@@ -50,31 +50,7 @@ def http_check(client: HttpClient, clock: IReactorTime) -> HttpCheckFunction:
         behaves like it.
     """
 
-    async def get(server: Server, check: HttpCheck) -> Verdict:
-        port = port_of(server, check)
-        host = f"[{server.ip}]" if ":" in server.ip else server.ip
-        authority = host if port == 80 else f"{host}:{port}"
-        response = await client.get(
-            _VerbatimUrl.from_text(f"http://{host}:{port}{check.path}"),
-            headers=Headers(
-                {
-                    "Host": [authority if check.host is None else check.host],
-                    "User-Agent": ["alacrity-health"],
-                }
-            ),
-            allow_redirects=False,
-            unbuffered=True,
-            # treq would import the global reactor, though it has no use for it here.
-            reactor=clock,
-        )
-        await _BodySink.drain(response)
-        low, high = check.status
-        if low <= response.code <= high:
-            return Verdict(passed=True, reason=f"status {response.code}")
-        wanted = f"{low}" if low == high else f"{low}-{high}"
-        return Verdict(passed=False, reason=f"status {response.code}, expected {wanted}")
-
-    async def limited(server: Server, check: HttpCheck, timeout: float) -> Verdict:
+    async def check_in_time(server: Server, check: HttpCheck, timeout: float) -> Verdict:
         late = False
 
         def give_up() -> None:
@@ -82,7 +58,7 @@ def http_check(client: HttpClient, clock: IReactorTime) -> HttpCheckFunction:
             late = True
             getting.cancel()
 
-        getting = Deferred.fromCoroutine(get(server, check))
+        getting = Deferred.fromCoroutine(_get(client, clock, server, check))
         limit = Deadline(clock, timeout, give_up)
         try:
             return await getting
@@ -97,9 +73,39 @@ def http_check(client: HttpClient, clock: IReactorTime) -> HttpCheckFunction:
             limit.cancel()
 
     def check(server: Server, check: HttpCheck, timeout: float) -> Deferred[Verdict]:
-        return Deferred.fromCoroutine(limited(server, check, timeout))
+        return Deferred.fromCoroutine(check_in_time(server, check, timeout))
 
     return check
+
+
+async def _get(
+    client: HttpClient, clock: IReactorTime, server: Server, check: HttpCheck
+) -> Verdict:
+    """
+    Send the request, and judge the answer.
+    """
+    port = port_of(server, check)
+    host = f"[{server.ip}]" if ":" in server.ip else server.ip
+    authority = host if port == 80 else f"{host}:{port}"
+    response = await client.get(
+        _VerbatimUrl.from_text(f"http://{host}:{port}{check.path}"),
+        headers=Headers(
+            {
+                "Host": [authority if check.host is None else check.host],
+                "User-Agent": ["alacrity-health"],
+            }
+        ),
+        allow_redirects=False,
+        unbuffered=True,
+        # treq would import the global reactor, though it has no use for it here.
+        reactor=clock,
+    )
+    await _BodySink.drain(response)
+    low, high = check.status
+    if low <= response.code <= high:
+        return Verdict(passed=True, reason=f"status {response.code}")
+    wanted = f"{low}" if low == high else f"{low}-{high}"
+    return Verdict(passed=False, reason=f"status {response.code}, expected {wanted}")
 
 
 class _VerbatimUrl(EncodedURL):

@@ -12,5 +12,5 @@ To add a call:
   2. Add the method to one of the classes here. A new class is listed in
      L{alacrity.management.api}. What it shows of the node is passed to it as a callable.
   3. Describe new parameters, response fields and statuses in
-     L{alacrity.management.calls.openapi}, and the call in C{docs/operations.md}.
+     L{alacrity.management.calls.openapi}, and the call in C{README.md}.
 """

@@ -24,13 +24,12 @@ from alacrity.management.documents.registrations import ALLOWED_REGISTRATION
 from alacrity.management.web.site import BODY_LIMIT
 from alacrity.pool import Command, Outcome, Report, State
 from tests.management.calls.test_cluster import ADDRESSES, BAD_ADDRESSES
+from tests.management.example import ID, SERVER
 from tests.support.management_caller import NOW, TOKEN, Management, Response, Result
 from tests.support.node import PATIENCE, Node
 from tests.support.places import ROOT
 from tests.support.pools import apply_to
 
-ID = "10.0.0.7:8080"
-SERVER = {"ip": "10.0.0.7", "port": "8080"}
 JSON = {"Content-Type": "application/json"}
 
 OPERATIONS = {

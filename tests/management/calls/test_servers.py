@@ -13,32 +13,13 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
 from alacrity.management import LastCheck
 from alacrity.pool import HttpCheck, Report, State, TcpCheck
+from tests.management.example import ID, SERVER, SHOWN
 from tests.support.management_caller import (
     NOW,
     Management,
     ManagementCase,
     Result,
 )
-
-ID = "10.0.0.7:8080"
-
-
-SERVER = {"ip": "10.0.0.7", "port": "8080"}
-
-
-SHOWN = {
-    "id": ID,
-    "ip": "10.0.0.7",
-    "port": "8080",
-    "check": {"type": "tcp"},
-    "weight": 1,
-    "state": "pending",
-    "reason": "not checked yet",
-    "since": "2023-11-14T22:13:20.250Z",
-    "registered": "2023-11-14T22:13:20.250Z",
-    "last_check": None,
-}
-
 
 FULL_CHECK = {
     "type": "http",

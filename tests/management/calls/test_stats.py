@@ -5,14 +5,10 @@ L{alacrity.management.calls.stats}: the counters.
 from __future__ import annotations
 
 from alacrity.metrics.counters import Counter
+from tests.management.example import ID, SERVER
 from tests.support.management_caller import (
     ManagementCase,
 )
-
-ID = "10.0.0.7:8080"
-
-
-SERVER = {"ip": "10.0.0.7", "port": "8080"}
 
 
 class StatsTests(ManagementCase):

@@ -7,14 +7,12 @@ from __future__ import annotations
 import json
 
 from alacrity.management.web.site import BODY_LIMIT, LINGER_BYTES, LINGER_SECONDS
+from tests.management.example import ID, SERVER
 from tests.support.management_caller import (
     ManagementCase,
     request,
     response,
 )
-
-ID = "10.0.0.7:8080"
-SERVER = {"ip": "10.0.0.7", "port": "8080"}
 
 
 class BodyLimitTests(ManagementCase):

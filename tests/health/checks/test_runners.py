@@ -1,0 +1,50 @@
+"""
+L{alacrity.health.checks.runners}: each type of check has a function that runs it, and a
+document.
+"""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.trial.unittest import SynchronousTestCase
+
+from alacrity.health.checks import Checks, Verdict
+from alacrity.management.documents.checks import check_document, read_check
+from alacrity.management.documents.schemas import CHECK_DOCUMENTS
+from alacrity.pool import Check, Server
+from tests.health.checks.fake_servers import server_at
+
+
+class TypeTests(SynchronousTestCase):
+    """
+    Every type in the union L{Check}.
+    """
+
+    def test_it_is_run(self) -> None:
+        run: list[tuple[str, float]] = []
+
+        def running(name: str) -> Any:
+            def check(server: Server, check: Check, timeout: float) -> Deferred[Verdict]:
+                run.append((name, timeout))
+                return succeed(Verdict(passed=True, reason=name))
+
+            return check
+
+        names = [kind.__struct_config__.tag for kind in get_args(Check)]
+        checks = Checks(**{name: running(name) for name in names})
+        for kind in get_args(Check):
+            self.successResultOf(checks.check(server_at("10.0.0.7", 80, kind()), 1.5))
+        self.assertEqual(run, [(name, 1.5) for name in names])
+
+    def test_it_has_a_document(self) -> None:
+        """
+        What is shown can be read again.
+        """
+        self.assertEqual(
+            set(CHECK_DOCUMENTS), {kind.__struct_config__.tag for kind in get_args(Check)}
+        )
+        for kind in get_args(Check):
+            for check in (kind(), kind(interval=2.0, timeout=1.0, rise=1, fall=2, port=9)):
+                self.assertEqual(read_check(check_document(check), 5.0), check)
