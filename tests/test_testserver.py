@@ -21,7 +21,7 @@ from alacrity.testserver import Registration, TestServer, arguments
 
 class PathTests(SynchronousTestCase):
     """
-    What it serves.
+    The resources.
     """
 
     def setUp(self) -> None:
@@ -39,7 +39,7 @@ class PathTests(SynchronousTestCase):
 
     def test_root(self) -> None:
         """
-        Who it is, and what it got.
+        The name, and the request that was received.
         """
         code, body = self.fetch("POST", "/?a=%20", data=b"12345", headers={"X-A": ["1", "2"]})
         document = json.loads(body)
@@ -102,7 +102,7 @@ class PathTests(SynchronousTestCase):
 
     def test_health(self) -> None:
         """
-        It is well.
+        The server is healthy.
         """
         self.assertEqual(self.fetch("GET", "/health"), (200, b'{"status": "ok"}\n'))
 
@@ -141,7 +141,7 @@ class Management:
 
 class RegistrationTests(SynchronousTestCase):
     """
-    How it comes into the pool, and goes.
+    Registration and deregistration.
     """
 
     def registration(self, *answers: Response | Exception) -> Registration:
@@ -156,7 +156,7 @@ class RegistrationTests(SynchronousTestCase):
 
     def test_registers_and_deregisters(self) -> None:
         """
-        Registered, it knows what to delete when it leaves.
+        A registered server removes itself when it ends, once.
         """
         registration = self.registration(Response(201, {"id": "a:1"}), Response(204))
         self.successResultOf(Deferred.fromCoroutine(registration.register(Clock())))
@@ -201,7 +201,7 @@ class RegistrationTests(SynchronousTestCase):
 
     def test_cannot_deregister(self) -> None:
         """
-        It leaves all the same.
+        A failure to deregister does not stop the server from ending.
         """
         registration = self.registration(Response(201, {"id": "a:1"}), ConnectionRefusedError("no"))
         self.successResultOf(Deferred.fromCoroutine(registration.register(Clock())))

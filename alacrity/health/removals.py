@@ -23,7 +23,7 @@ class PendingRemovals:
 
     def would_empty(self, pool: Pool, server: Server) -> bool:
         """
-        Whether the pool would be empty without a server, once all pending removals are
+        Tell if the pool would be empty without a server, once all pending removals are
         applied.
         """
         servers = pool.servers

@@ -89,7 +89,7 @@ class Schedule(Generic[_Item]):
 
     def has_new(self) -> bool:
         """
-        Whether an item waits for its turn.
+        True if an item waits for its turn.
         """
         return bool(self._new)
 

@@ -71,13 +71,13 @@ class WatchPhase(Enum):
     """
 
     WAITING = auto()
-    """It waits for the time of its next check, or for its turn."""
+    """Waiting for the time of its next check, or for its turn."""
     BEHIND = auto()
-    """It waits for the end of a check of an earlier registration of the same server."""
+    """Waiting for the end of a check of an earlier registration of the same server."""
     CHECKING = auto()
     """A check is in flight, or its outcome is being weighed."""
     GONE = auto()
-    """It is no longer under observation."""
+    """No longer under observation."""
 
 
 class Watch:
@@ -142,12 +142,12 @@ class Watch:
 
     @property
     def is_behind(self) -> bool:
-        """Whether it waits for the end of an earlier registration's check."""
+        """True while it waits for the end of an earlier registration's check."""
         return self._phase is WatchPhase.BEHIND
 
     @property
     def is_gone(self) -> bool:
-        """Whether it is no longer under observation."""
+        """True once it is no longer under observation."""
         return self._phase is WatchPhase.GONE
 
     @property
@@ -165,7 +165,7 @@ class Watch:
     @property
     def is_changing(self) -> bool:
         """
-        Whether the state may be about to change.
+        True if the state may be about to change.
         """
         match self.server.state:
             case State.UP:

@@ -20,7 +20,7 @@ ID = "10.0.0.7:8080"
 
 class RequestTests(SynchronousTestCase):
     """
-    What is sent, and what is made of the answer.
+    Requests that are sent, and the results made of the answers.
     """
 
     def test_server_ids_are_encoded(self) -> None:

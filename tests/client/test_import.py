@@ -15,7 +15,7 @@ from tests.support.places import ROOT
 class ImportTests(SynchronousTestCase):
     def test_alone(self) -> None:
         """
-        It loads neither the reactor nor another part of Alacrity.
+        The import loads neither the reactor nor another part of Alacrity.
         """
         code = (
             "import sys, alacrity.client;"

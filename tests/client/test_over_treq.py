@@ -92,7 +92,7 @@ class NoAnswerTests(SynchronousTestCase):
 
     def test_time_limit(self) -> None:
         """
-        By which treq cancels the request.
+        The time limit, by which treq cancels the request.
         """
         self.http.requested[0].cancel()
         failure = self.failureResultOf(self.sent, CallFailed)

@@ -81,7 +81,7 @@ class _Transport:
 
 class AnswerTests(SynchronousTestCase):
     """
-    What the API answers decides how it goes on.
+    Answers of the API, and what the node does on each.
     """
 
     CLUSTER = ApiResponse(
@@ -102,7 +102,7 @@ class AnswerTests(SynchronousTestCase):
 
     def test_added(self) -> None:
         """
-        It connects to the other members, and is added.
+        The node connects to the other members, and is added.
         """
         with capturedLogs() as logs:
             self.successResultOf(self.join(self.CLUSTER, ApiResponse(201, b"{}")))

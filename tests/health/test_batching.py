@@ -104,7 +104,7 @@ class VerdictBatcherTests(SynchronousTestCase):
 
     def test_a_storm(self) -> None:
         """
-        It is a few commands, none too large, so many at a time, and in order.
+        A storm is a few commands, of bounded size and number in flight, and in order.
         """
         asked = self.ask(*range(1, 2001))
         self.clock.advance(0)

@@ -300,7 +300,7 @@ class RegistrationTests(SynchronousTestCase):
 
 class StateTests(SynchronousTestCase):
     """
-    How outcomes become states.
+    The states that follow from outcomes.
     """
 
     def setUp(self) -> None:
@@ -543,7 +543,7 @@ class RemovalTests(SynchronousTestCase):
 
     def test_down_counts_from_the_start(self) -> None:
         """
-        What was down while nobody checked is not removed for that.
+        A server is not removed for the time that it was down while nobody checked.
         """
         bench = Bench(restored(1, State.DOWN), Health(deregister_after=300.0))
         bench.register(STAYING)
@@ -576,7 +576,7 @@ class LastServerTests(SynchronousTestCase):
 
     def test_alone(self) -> None:
         """
-        It is kept, which is said once, checked on, and up again when it comes back.
+        The last server is kept, which is logged once; it is checked on, and up when it comes back.
         """
         self.bench.register()
         with capturedLogs() as events:
@@ -665,7 +665,7 @@ class LastServerTests(SynchronousTestCase):
 
     def test_restarted_with_a_removal_in_flight(self) -> None:
         """
-        It counts over a restart of the monitor.
+        A removal in flight counts over a restart of the monitor.
         """
         waiting: Deferred[None] = Deferred()
         self.bench.register(80)
@@ -684,7 +684,7 @@ class LastServerTests(SynchronousTestCase):
 
 class ScheduleTests(SynchronousTestCase):
     """
-    When checks are made.
+    The times of checks.
     """
 
     def test_one_at_a_time_for_a_server(self) -> None:
@@ -837,7 +837,7 @@ class FaultTests(SynchronousTestCase):
 
     def test_what_goes_wrong_with_one_server_is_its_own(self) -> None:
         """
-        It is checked again, and the others all the while.
+        The server is checked again, and the others all the while.
         """
         faulty: list[Any] = [None, 5, Verdict(passed=None, reason="")]  # type: ignore[arg-type]
         check, weigh = self.bench.check, self.bench.monitor._weigh

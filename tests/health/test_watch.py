@@ -69,7 +69,7 @@ class WatchTests(SynchronousTestCase):
 
     def test_phases(self) -> None:
         """
-        It shows the one that it is in.
+        The representation shows the phase.
         """
         watch = self.watch(State.UP, "")
         self.assertEqual(repr(watch), "<Watch 10.0.0.7:80 WAITING>")

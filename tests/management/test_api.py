@@ -53,12 +53,12 @@ ALLOW_NO_GET = {
 
 class HttpTests(ManagementCase):
     """
-    What holds for all calls.
+    Behaviour that all calls share.
     """
 
     def test_methods(self) -> None:
         """
-        What is not offered is 405, with what is. C{OPTIONS} asks for that alone.
+        A method that is not offered is 405, with those that are. C{OPTIONS} asks for these alone.
         """
         self.management.post(SERVER)
         pool = self.management.view.pool
@@ -132,7 +132,7 @@ class HttpTests(ManagementCase):
 
     def test_garbage(self) -> None:
         """
-        What is not HTTP is answered with 400 that says nothing of us, and closed.
+        Bytes that are not HTTP are answered with a 400 that tells nothing, and closed.
         """
         for data in (
             b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
@@ -277,12 +277,12 @@ class FaultTests(ManagementCase):
 
 class ImportTests(SynchronousTestCase):
     """
-    What importing the package does.
+    Effects of importing the package.
     """
 
     def test_no_reactor(self) -> None:
         """
-        It leaves the choice of the reactor open.
+        The choice of the reactor stays open.
         """
         code = (
             "import sys, alacrity.management, alacrity.cluster.log.takeover;"
@@ -361,7 +361,7 @@ class SocketTests(TestCase):
     @inlineCallbacks
     def test_register(self) -> Any:
         """
-        Who gives no address is registered with the one it calls from.
+        A caller that gives no address is registered with the one it calls from.
         """
         headers = {"Content-Type": "application/json", "Connection": "close"}
         received = yield self.exchange(request("POST", "/servers", b'{"port": 80}', headers))

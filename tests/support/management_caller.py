@@ -86,7 +86,7 @@ class Connection:
 
     def received(self) -> bytes:
         """
-        What was answered since the last time.
+        Take the answers that came since the last time.
         """
         data: bytes = self.transport.value()
         self.transport.clear()
@@ -110,7 +110,7 @@ class Cluster:
         self.failures: dict[str, Exception] = {}
 
     def status(self) -> ClusterStatus:
-        """What there is of it."""
+        """The status of the cluster."""
         return ClusterStatus(
             name="a",
             members=tuple(
@@ -135,23 +135,23 @@ class Cluster:
         self.told.append((what, argument))
 
     async def barrier(self) -> None:
-        """It is consistent."""
+        """Confirm at once."""
         self._do("barrier")
 
     async def add_node(self, name: str, address: str) -> None:
-        """It is in."""
+        """Add a member at once."""
         member = Member(name, address)
         self._do("add", member)
         if member not in self.members:
             self.members.append(member)
 
     async def remove_member(self, name: str) -> None:
-        """It is out."""
+        """Remove a member at once."""
         self._do("remove", name)
         self.members = [each for each in self.members if each.name != name]
 
     def hand_over(self, target: str | None = None) -> None:
-        """It is asked to."""
+        """Note the call."""
         self._do("hand over", target)
 
 
@@ -271,7 +271,7 @@ def response(data: bytes, method: str = "GET") -> Response:
 
 class ManagementCase(SynchronousTestCase):
     """
-    Has a L{Management}.
+    A case with a L{Management}.
     """
 
     def setUp(self) -> None:

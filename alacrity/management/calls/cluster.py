@@ -48,7 +48,9 @@ class ClusterCalls:
         "GET",
         "/cluster",
         "The cluster as this node sees it now. It answers without a quorum, too.",
-        answers={200: Answer("Members, roles, and how far this node is.", ClusterDocument)},
+        answers={
+            200: Answer("The members, their roles, and the progress of this node.", ClusterDocument)
+        },
     )
     def _show_cluster(self, request: Request) -> bytes:
         return respond_json(request, cluster_document(self._cluster.status()))
@@ -56,9 +58,9 @@ class ClusterCalls:
     @call(
         "POST",
         "/cluster/nodes",
-        "Take a node into the cluster. It must run, and wait to be taken in.",
+        "Add a node to the cluster. It must be running, and waiting to be added.",
         takes=NodeRequestDocument,
-        answers={201: Answer("It is in, and has caught up.", NodeDocument)},
+        answers={201: Answer("It is a member, and has caught up.", NodeDocument)},
         problems=[400, 409, 415, 503, 504],
         resource="/cluster/nodes/{name}",
     )
@@ -85,7 +87,7 @@ class ClusterCalls:
         "DELETE",
         "/cluster/nodes/{name}",
         "Remove a node from the cluster, whether it runs or not. The leader hands over first.",
-        answers={204: Answer("It is out.")},
+        answers={204: Answer("It is no member any more.")},
         problems=[400, 404, 409, 503, 504],
     )
     async def _remove_node(self, request: Request, name: str) -> bytes:
@@ -99,8 +101,8 @@ class ClusterCalls:
     @call(
         "POST",
         "/cluster/leader",
-        "Have the leader hand over, to a certain member or to whom it likes. GET /cluster tells "
-        "whether it did.",
+        "Have the leader hand over, to a certain member or to any. GET /cluster tells whether it "
+        "did.",
         takes=HandOverRequestDocument,
         answers={202: Answer("It was asked to.", HandOverDocument)},
         problems=[400, 404, 409, 415, 503],

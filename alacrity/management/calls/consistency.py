@@ -19,7 +19,7 @@ class Cluster(Protocol):
 
     @property
     def leading(self) -> bool:
-        """Whether this node leads."""
+        """True while this node leads."""
 
     def status(self) -> ClusterStatus:
         """The cluster as this node sees it."""

@@ -25,9 +25,9 @@ from alacrity.management.documents.schemas import (
 )
 
 INTRODUCTION: Final = (
-    "How servers register with Alacrity, and how people look at the pool and the cluster. Wherever GET is answered, "
-    "HEAD is too; OPTIONS is answered with 204 and Allow, every other method with 405. What is not "
-    "here is 404."
+    "Servers register with Alacrity here, and operators look at the pool and the cluster. Wherever "
+    "GET is answered, HEAD is, too; OPTIONS is answered with 204 and Allow, every other method with "
+    "405. Other paths are 404."
 )
 
 COMMON_PROBLEMS: Final = (413, 500)
@@ -37,31 +37,37 @@ PAGE_PROBLEMS: Final = (403, 421)
 """Those of an API that asks for no token; see L{alacrity.management.web.pages}."""
 
 PROBLEMS: Final[Mapping[int, str]] = {
-    400: "Something in the request is not as it must be.",
+    400: "The request is not valid.",
     401: "The call needs the token.",
-    403: "A web page of another site asks for it.",
+    403: "The request comes from another site's web page.",
     404: "There is no such server, or node.",
-    409: "The node or the cluster is not such that it can be done.",
+    409: "The state of the node or of the cluster does not allow it.",
     413: "The body is larger than 64 KiB.",
-    415: "The body is not said to be JSON.",
+    415: "The body is not declared to be JSON.",
     421: "Host is a name that is not in management.hosts.",
-    500: "A fault of Alacrity's; its log has more.",
-    503: "Not now, and nothing was changed. Repeating the call is safe.",
+    500: "An internal error of Alacrity; its log has more.",
+    503: "It is not possible now, and nothing was changed. Repeating the call is safe.",
     504: "It is not known whether it was done. Repeating the call is safe.",
 }
 
 HEADERS: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
-    "Location": ("Where the server is found.", {"type": "string", "pattern": "^/servers/"}),
-    "Retry-After": ("After how many seconds to repeat it.", {"type": "integer", "minimum": 0}),
+    "Location": ("The path of the server.", {"type": "string", "pattern": "^/servers/"}),
+    "Retry-After": (
+        "The seconds after which to repeat the call.",
+        {"type": "integer", "minimum": 0},
+    ),
     "X-Alacrity-Index": (
-        "How many commands made the pool that was read.",
+        "The number of commands applied to the pool that was read.",
         {"type": "integer", "minimum": 0},
     ),
     "X-Alacrity-Stale": (
-        "Whether there was no leader with a majority lately, so that others may know more.",
+        "true: the node has not heard lately of a leader with a majority; others may know more.",
         {"enum": ["true", "false"]},
     ),
-    "WWW-Authenticate": ("What is needed (RFC 6750).", {"type": "string", "pattern": "^Bearer "}),
+    "WWW-Authenticate": (
+        "The credentials that are needed (RFC 6750).",
+        {"type": "string", "pattern": "^Bearer "},
+    ),
 }
 """The meanings and schemas of response fields."""
 

@@ -98,8 +98,8 @@ class ServerCalls:
     @call(
         "DELETE",
         "/servers/{id}",
-        "Take a server out of the pool. Its requests in flight are finished.",
-        answers={204: Answer("It is out.")},
+        "Remove a server from the pool. Its requests in flight are finished.",
+        answers={204: Answer("It is removed.")},
         problems=[400, 404, 503, 504],
     )
     async def _deregister(self, request: Request, id: str) -> bytes:

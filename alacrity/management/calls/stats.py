@@ -45,8 +45,12 @@ class StatsCalls:
     @call(
         "GET",
         "/stats",
-        "What this node has counted since it started.",
-        answers={200: Answer("The counters.", StatsDocument)},
+        "The counters of this node since it started.",
+        answers={
+            200: Answer(
+                "The counters of client requests and of attempts on servers.", StatsDocument
+            )
+        },
     )
     def _show_stats(self, request: Request) -> bytes:
         stats = self._stats

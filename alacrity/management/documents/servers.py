@@ -24,7 +24,7 @@ class LastCheck(Protocol):
 
     @property
     def passed(self) -> bool:
-        """Whether the check passed."""
+        """True if the check passed."""
 
     @property
     def reason(self) -> str:

@@ -109,7 +109,7 @@ def _asks_for_quorum(target: bytes) -> bool:
 
 def _is_same(origin: str, host: tuple[str, int | None] | None) -> bool:
     """
-    Whether an origin is this API's own. The schemes may differ, for there may be a proxy for
+    True if an origin is this API's own. The schemes may differ, for there may be a proxy for
     TLS in front of the API.
     """
     found = _ORIGIN.fullmatch(origin)

@@ -80,7 +80,7 @@ class Wire(StringTransport):
 @implementer(IStreamClientEndpoint)
 class Network:
     """
-    Where all connections go; the latest can be let through or failed.
+    A network whose latest connection can be let through or failed.
     """
 
     def __init__(self) -> None:
@@ -123,4 +123,4 @@ FAILURES = [
     (error.ConnectError(), "cannot connect"),
     (OSError(errno.EHOSTDOWN, "x"), "host is down"),
 ]
-"""Each way not to connect, and what is said of it."""
+"""Failures to connect, and the reason that each gives a verdict."""

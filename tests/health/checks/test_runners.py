@@ -40,7 +40,7 @@ class TypeTests(SynchronousTestCase):
 
     def test_it_has_a_document(self) -> None:
         """
-        What is shown can be read again.
+        A check that is shown can be read again.
         """
         self.assertEqual(
             set(CHECK_DOCUMENTS), {kind.__struct_config__.tag for kind in get_args(Check)}

@@ -36,7 +36,7 @@ ADDRESSES: Final = (
     "[1::3:4:5:6:7:8]:80",
     "[::1]:8688",
 )
-"""Where a node may be."""
+"""Addresses that a node may have."""
 
 BAD_ADDRESSES: Final = (
     "",
@@ -83,7 +83,7 @@ BAD_ADDRESSES: Final = (
     "[::ffff:a00:2]:8688",
     "x" * 64 + ":8688",
 )
-"""Where none may be."""
+"""Addresses that no node may have."""
 
 BAD_NAMES: Final = ("", " b", "b\n", "b/c", "b c", "b%", "\xe9", "x" * 129)
 
@@ -92,7 +92,7 @@ NO_STRINGS: Final[tuple[object, ...]] = (None, 1, True, [], {})
 
 class ClusterCase(ManagementCase):
     """
-    Has a cluster of two.
+    A case with a cluster of two.
     """
 
     def setUp(self) -> None:
@@ -118,7 +118,7 @@ class ShowTests(ClusterCase):
 
     def test_all(self) -> None:
         """
-        All that the node knows.
+        The whole status is shown.
         """
         answer = self.management.call("GET", "/cluster")
         self.assertEqual(answer.status, 200)
@@ -157,7 +157,7 @@ class ShowTests(ClusterCase):
 
     def test_without_quorum(self) -> None:
         """
-        It answers all the same, and asks nobody.
+        A node without a quorum answers all the same, and asks nobody.
         """
         self.cluster.stale = True
         self.cluster.failures["barrier"] = NO_LEADER
@@ -194,7 +194,7 @@ class AddTests(ClusterCase):
 
     def test_addresses(self) -> None:
         """
-        All that may be one.
+        Every form of an address is accepted.
         """
         for address in ADDRESSES:
             answer = Management().post({"address": address}, path=NODES)
@@ -211,7 +211,7 @@ class AddTests(ClusterCase):
 
     def test_bad_documents(self) -> None:
         """
-        What is not as it must be is refused, before anybody is asked.
+        An invalid document is refused before the cluster is asked.
         """
         good = {"name": "c", "address": "10.0.0.3:8688"}
         for document, field in (
@@ -335,7 +335,7 @@ class RemoveTests(ClusterCase):
 
     def test_unknown(self) -> None:
         """
-        Who is no member is not found, also where there is but one.
+        A node that is no member is not found, also in a cluster of one.
         """
         for members in ([A, B], [A]):
             self.cluster.members = members
@@ -379,7 +379,7 @@ class HandOverTests(ClusterCase):
 
     def test_bad_documents(self) -> None:
         """
-        What is not as it must be is refused, before anybody is asked.
+        An invalid document is refused before the cluster is asked.
         """
         for document, field in (
             (b"", None),
@@ -392,7 +392,7 @@ class HandOverTests(ClusterCase):
 
     def test_unknown(self) -> None:
         """
-        Who is no member cannot lead.
+        A node that is no member cannot lead.
         """
         detail = self.assertProblem(self.management.post({"name": "c"}, path=LEADER), 404)
         self.assertEqual(detail, "there is no member 'c'")
@@ -400,7 +400,7 @@ class HandOverTests(ClusterCase):
 
     def test_alone(self) -> None:
         """
-        Where there is one member, it leads.
+        A cluster of one has nobody to hand over to.
         """
         self.cluster.members = [A]
         for document in ({}, {"name": "a"}):
@@ -419,12 +419,12 @@ class HandOverTests(ClusterCase):
 
 class SettledTests(ClusterCase):
     """
-    What a node says or does about members, it does on the newest knowledge.
+    Calls about members wait until the node is up to date.
     """
 
     def test_asked_first(self) -> None:
         """
-        Whether there is such a member is looked at once the node is up to date.
+        The members are looked at once the node is up to date, and not before.
         """
 
         async def barrier() -> None:
@@ -458,7 +458,7 @@ class SettledTests(ClusterCase):
 
 class ReadTests(ClusterCase):
     """
-    How new it is what is read.
+    Reads, and how new they are.
     """
 
     def setUp(self) -> None:
@@ -486,7 +486,7 @@ class ReadTests(ClusterCase):
 
     def test_bad(self) -> None:
         """
-        What is not understood is no weaker read.
+        A parameter that is not understood is refused, never read as a weaker one.
         """
         for path in self.paths:
             for query, found in (
@@ -516,7 +516,7 @@ class ReadTests(ClusterCase):
 
     def test_after_the_barrier(self) -> None:
         """
-        What is said is how it was when the others had confirmed it.
+        The answer shows the state after the others had confirmed it.
         """
 
         async def barrier() -> None:
@@ -560,7 +560,7 @@ class LeaderTests(ClusterCase):
 
 class TokenTests(ManagementCase):
     """
-    Who may ask and change what.
+    The rights of callers with and without the token.
     """
 
     def setUp(self) -> None:

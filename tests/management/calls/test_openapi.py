@@ -78,7 +78,7 @@ class DescriptionTests(SynchronousTestCase):
 
     def test_served(self) -> None:
         """
-        It is what is made of the calls, and says what it is.
+        The document is made of the calls, and names its version.
         """
         made = json.loads(json.dumps(describe(all_calls(), secured=False)))
         self.assertEqual(self.document, made)
@@ -143,7 +143,7 @@ class DescriptionTests(SynchronousTestCase):
 
     def test_links(self) -> None:
         """
-        What makes something, leads to the calls on it.
+        A call that creates a resource links to the calls on it.
         """
         found = {
             (method, path, status): set(response["links"])
@@ -163,7 +163,7 @@ class DescriptionTests(SynchronousTestCase):
 
     def test_answers(self) -> None:
         """
-        What is answered has the members that its schema has.
+        Answers have the members that their schemas have.
         """
         self.management.post({**SERVER, "check": {"type": "http", "host": "a", "interval": 1}})
         self.management.results[ID] = Result(passed=True, reason="200", at=NOW, duration=0.1)
@@ -214,7 +214,7 @@ class DescriptionTests(SynchronousTestCase):
 
     def test_security(self) -> None:
         """
-        It says that a token is asked for, where one is.
+        The document says that a token is required, if one is.
         """
         self.assertNotIn("security", self.document)
         document = Management(token=TOKEN).call("GET", "/openapi.json", token=TOKEN).document
@@ -337,7 +337,7 @@ class SchemathesisTests(SynchronousTestCase):
     """
 
     EXAMPLES: Final = 20
-    """How many per call; C{docs/security.md} has a command for more."""
+    """The number of examples per call; C{docs/security.md} has a command for more."""
 
     def test_node(self) -> None:
         """

@@ -69,7 +69,7 @@ class RegisterTests(ManagementCase):
 
     def test_port_as_number(self) -> None:
         """
-        It may be one; it is answered as a string.
+        A port may be a number; it is answered as a string.
         """
         for port in (8080, 8080.0, 8.08e3):
             answer = Management().post({**SERVER, "port": port})
@@ -133,7 +133,7 @@ class RegisterTests(ManagementCase):
 
     def test_without_ip_and_without_address(self) -> None:
         """
-        Who calls over a Unix socket must say it; so must who has an address that means
+        A caller over a Unix socket must give an address; so must one whose own means
         something on its own link only.
         """
         for peer in (UNIXAddress(None), IPv6Address("TCP", "fe80::1%eth0", 1)):
@@ -168,7 +168,7 @@ class RegisterTests(ManagementCase):
 
     def test_media_type_of_curl(self) -> None:
         """
-        Who uses C{curl -d} is told what to add.
+        A caller that uses C{curl -d} is told what to add.
         """
         for headers in ({"Content-Type": "application/x-www-form-urlencoded"}, {}):
             answer = self.management.call("POST", "/servers", b"{}", headers)
@@ -448,7 +448,7 @@ class BadRegistrationTests(ManagementCase):
     @given(st.binary())
     def test_any_bytes(self, body: bytes) -> None:
         """
-        Likewise for what is no JSON at all. (Some of what is tried are the constants that
+        Bytes that are no JSON are refused, too. (Some of those tried are the constants that
         stand in the code, and one of these may be a good document.)
         """
         assume(not _is_json(body))
@@ -548,7 +548,7 @@ class ServersTests(ManagementCase):
 
     def test_unknown_ids(self) -> None:
         """
-        What is not there is 404, for all calls, and the pool is as it was.
+        An unknown id is 404 for all calls, and the pool is as it was.
         """
         self.management.post(SERVER)
         servers = self.management.view.pool.servers

@@ -13,7 +13,7 @@ from twisted.logger import capturedLogs
 from alacrity.management.web.connections import IDLE_SECONDS, REQUEST_SECONDS
 from alacrity.management.web.site import LINGER_SECONDS
 from alacrity.node.descriptors import slack
-from alacrity.pool import Command, Outcome
+from alacrity.pool import Command, Outcome, Register, TcpCheck
 from tests.support.management_caller import (
     CALLER,
     TOKEN,
@@ -31,7 +31,7 @@ DOCUMENT = b'{"ip": "10.0.0.7", "port": 8080}'
 
 class CountTests(ManagementCase):
     """
-    How many there may be.
+    The number of connections.
     """
 
     def setUp(self) -> None:
@@ -45,12 +45,12 @@ class CountTests(ManagementCase):
         return apply_to(self.management.view, command)
 
     def dropped(self, connection: Connection) -> bool:
-        """Whether a connection is being closed."""
+        """True if a connection is being closed."""
         return connection.transport.disconnecting
 
     def test_idle_ones_make_room(self) -> None:
         """
-        The one goes that has been without a request for longest, whether or not it ever
+        The connection is closed that has been idle for longest, whether or not it ever
         had one; who comes last is served.
         """
         with capturedLogs() as events:
@@ -79,7 +79,7 @@ class CountTests(ManagementCase):
 
     def test_busy_ones_stay(self) -> None:
         """
-        Who waits for an answer gets it; one more is told that there are too many.
+        Clients that wait for an answer get it; one more is told that there are too many.
         """
         connections = [self.management.connect() for _ in range(8)]
         for each in connections:
@@ -120,7 +120,7 @@ class CountTests(ManagementCase):
 
 class DeadlineTests(ManagementCase):
     """
-    How long a request may take.
+    The time that a request may take.
     """
 
     def trickle(self, connection: Connection, data: bytes, seconds: float) -> float:
@@ -195,7 +195,7 @@ class DeadlineTests(ManagementCase):
 
     def test_refused_body(self) -> None:
         """
-        What is refused already is answered once, and thrown away for a shorter time.
+        A refused request is answered once, and thrown away for a shorter time.
         """
         connection = self.management.connect()
         connection.send(HEAD + b"Content-Length: 1000000\r\n\r\n")
@@ -214,4 +214,41 @@ class DeadlineTests(ManagementCase):
             if data:
                 connection.send(data)
             connection.lose()
+        self.assertEqual(self.management.clock.getDelayedCalls(), [])
+
+
+class PhaseTests(ManagementCase):
+    """
+    The phases of a connection, as its representation shows them.
+    """
+
+    def test_phases(self) -> None:
+        waiting: Deferred[Outcome] = Deferred()
+
+        async def propose(command: Command) -> Outcome:
+            return await waiting
+
+        self.management = Management(propose)
+        connection = self.management.connect()
+        channel = connection._protocol
+        body = DOCUMENT + b"\r\n"
+        for data, phase in (
+            (b"", "IDLE"),
+            (HEAD, "RECEIVING"),
+            (b"Content-Length: %d\r\n\r\n" % len(body), "RECEIVING"),
+            (body, "ANSWERING"),
+        ):
+            if data:
+                connection.send(data)
+            self.assertEqual(repr(channel), f"<BoundedChannel {phase}>")
+        waiting.callback(self.management.view.apply(Register("10.0.0.7", 80, TcpCheck(), 1, 0.0)))
+        self.assertEqual(response(connection.received()).status, 201)
+        self.assertEqual(repr(channel), "<BoundedChannel IDLE>")
+        connection.send(HEAD + b"Content-Length: 100000\r\n\r\n")
+        self.assertEqual(response(connection.received()).status, 413)
+        self.assertEqual(repr(channel), "<BoundedChannel CLOSING>")
+        connection.send(b"x" * 1000)
+        self.assertEqual(repr(channel), "<BoundedChannel CLOSING>")
+        connection.lose()
+        self.assertEqual(len(self.management.site.connections), 0)
         self.assertEqual(self.management.clock.getDelayedCalls(), [])

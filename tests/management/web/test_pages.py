@@ -118,7 +118,7 @@ class HostTests(ManagementCase):
 
     def test_several(self) -> None:
         """
-        Which of them counts is not guessed.
+        Nothing is guessed about two fields.
         """
         for one, other in (("localhost", "localhost"), ("localhost", "evil.example")):
             answer = self.raw(f"GET /servers HTTP/1.1|Host: {one}|Host: {other}")
@@ -252,7 +252,7 @@ class ExemptTests(ManagementCase):
 
     def test_token(self) -> None:
         """
-        Who has the token is no foreign page; the node's health is told to all then.
+        A caller with the token is no foreign page; the node's health is told to all then.
         """
         management = Management(token=TOKEN)
         answer = management.call("GET", "/servers", headers=self.FIELDS, token=TOKEN)

@@ -73,7 +73,7 @@ class BodyLimitTests(ManagementCase):
 
     def test_lingering_is_bounded(self) -> None:
         """
-        What is thrown away is bounded in bytes and in time.
+        The part that is thrown away is bounded in bytes and in time.
         """
         head = f"{self.HEAD}Content-Length: {10**12}\r\n\r\n".encode()
         connection = self.management.connect()
