@@ -1,0 +1,7 @@
+"""
+See L{alacrity.testserver}.
+"""
+
+from alacrity.testserver.command import main
+
+main()
