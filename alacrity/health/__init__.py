@@ -8,7 +8,7 @@ L{alacrity.health.watch} counts their outcomes, and L{alacrity.health.proposer} 
 they come to. L{alacrity.health.batching} sends such proposals together.
 """
 
-from alacrity.health.batching import VerdictBatcher
+from alacrity.health.batching import ProposalBatcher
 from alacrity.health.checks import CannotCheck, Checks, Verdict, standard_checks
 from alacrity.health.monitor import Monitor
 from alacrity.health.watch import CheckDefaults, CheckResult
@@ -19,7 +19,7 @@ __all__ = [
     "CheckResult",
     "Checks",
     "Monitor",
+    "ProposalBatcher",
     "Verdict",
-    "VerdictBatcher",
     "standard_checks",
 ]

@@ -1,9 +1,9 @@
 """
 Proposals of the monitor, sent together where there are many.
 
-When a rack fails, thousands of verdicts come in a second or two. Each on its own would be
-an entry of the cluster's log, with all that an entry costs on each node; in batches, they
-are a few dozen.
+When a rack fails, thousands of servers change their state in a second or two. Each change on
+its own would be an entry of the cluster's log, with all that an entry costs on each node; in
+batches, they are a few dozen.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from twisted.python.failure import Failure
 from alacrity.pool import Command, Deregister, Judged, Outcome, Propose, Report, Verdicts
 
 BATCH_SIZE: Final = 100
-"""The most verdicts in a command: each node applies it, and tells its subscribers, in one turn
+"""The most changes in a command: each node applies it, and tells its subscribers, in one turn
 of the loop, while requests wait."""
 
 BATCHES_IN_FLIGHT: Final = 8
 """The most commands in flight."""
 
 SINGLES_IN_FLIGHT: Final = 128
-"""Likewise, while each command has one verdict."""
+"""Likewise, while each command has one change."""
 
 
 _Waiting: TypeAlias = tuple[Report | Deregister, Deferred[Outcome]]
-"""A verdict that waits to be proposed, and its outcome."""
+"""A change that waits to be proposed, and its outcome."""
 
 
 class Undecided(Exception):
     """
-    A verdict whose outcome is not known.
+    A change whose outcome is not known.
     """
 
 
-class VerdictBatcher:
+class ProposalBatcher:
     """
-    Proposes verdicts in batches, one command each, if all nodes of the cluster understand
+    Proposes changes in batches, one command each, if all nodes of the cluster understand
     that; else one by one.
 
-    A batch closes when the command before it is decided. So a verdict that comes alone does
+    A batch closes when the command before it is decided. So a change that comes alone does
     not wait, and the more come, the larger the batches are.
     """
 
@@ -63,9 +63,9 @@ class VerdictBatcher:
 
     def propose(self, command: Command) -> Deferred[Outcome]:
         """
-        Propose a verdict with the next batch.
+        Propose a change with the next batch.
 
-        @return: its outcome. If it is cancelled, the verdict is proposed all the same.
+        @return: its outcome. If it is cancelled, the change is proposed all the same.
         """
         assert isinstance(command, Report | Deregister)
         outcome: Deferred[Outcome] = Deferred()
@@ -82,7 +82,7 @@ class VerdictBatcher:
 
     def _send(self) -> None:
         """
-        Propose waiting verdicts, as long as there are not too many commands in flight.
+        Propose waiting changes, as long as there are not too many commands in flight.
         """
         together = self._understood()
         size, most = (BATCH_SIZE, BATCHES_IN_FLIGHT) if together else (1, SINGLES_IN_FLIGHT)

@@ -8,7 +8,7 @@ from typing import Any
 
 from alacrity.cluster.proposals import OutcomeUnknown, Refused
 from alacrity.cluster.state import Replicated, encode_state
-from alacrity.health.batching import BATCH_SIZE, VerdictBatcher
+from alacrity.health.batching import BATCH_SIZE, ProposalBatcher
 from alacrity.pool import Change, Pool, Report, Reported, Server, State, TcpCheck
 from tests.cluster.test_membership_changes import ClusterCase, Node, address_of
 from tests.simulation.older import OlderReplica
@@ -53,13 +53,13 @@ class StormTests(ClusterCase):
         @return: where what comes of it is put.
         """
         replica: Any = leader.replica
-        gatherer = VerdictBatcher(
+        batcher = ProposalBatcher(
             replica.propose_as_leader, lambda: replica.format >= 2, self.clock
         )
         outcomes: list[Any] = []
         for id, server in leader.view.pool.servers.items():
             verdict = Report(id, server.revision, State.DOWN, "refused", 9.0)
-            gatherer.propose(verdict).addBoth(outcomes.append)
+            batcher.propose(verdict).addBoth(outcomes.append)
         return outcomes
 
     def agreed(self) -> bool:

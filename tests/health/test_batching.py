@@ -1,5 +1,5 @@
 """
-L{alacrity.health.batching}: what checks have come to, on its way.
+L{alacrity.health.batching}: changes of state, sent together.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from alacrity.health.batching import (
     BATCH_SIZE,
     BATCHES_IN_FLIGHT,
     SINGLES_IN_FLIGHT,
+    ProposalBatcher,
     Undecided,
-    VerdictBatcher,
 )
 from alacrity.pool import (
     Command,
@@ -40,7 +40,7 @@ def report(port: int, revision: int | None = None) -> Report:
     return Report(f"10.0.0.7:{port}", revision or port, State.UP, "connected", 2.0)
 
 
-class VerdictBatcherTests(SynchronousTestCase):
+class ProposalBatcherTests(SynchronousTestCase):
     """
     With a log that decides when a test says so.
     """
@@ -53,7 +53,7 @@ class VerdictBatcherTests(SynchronousTestCase):
         self.together = True
         self.proposed: list[Command] = []
         self.deciding: list[Deferred[Outcome]] = []
-        self.gatherer = VerdictBatcher(self.propose, lambda: self.together, self.clock)
+        self.batcher = ProposalBatcher(self.propose, lambda: self.together, self.clock)
 
     def propose(self, command: Command) -> Deferred[Outcome]:
         self.proposed.append(command)
@@ -70,7 +70,7 @@ class VerdictBatcherTests(SynchronousTestCase):
             waiting.callback(outcome)
 
     def ask(self, *ports: int) -> list[Deferred[Outcome]]:
-        return [self.gatherer.propose(report(port)) for port in ports]
+        return [self.batcher.propose(report(port)) for port in ports]
 
     def test_one_alone_goes_as_it_is_and_at_once(self) -> None:
         [asked] = self.ask(7)
@@ -84,9 +84,9 @@ class VerdictBatcherTests(SynchronousTestCase):
         Of one turn of the loop, or while the ones before are decided; each hears its own.
         """
         asked = self.ask(1, 2)
-        asked.append(self.gatherer.propose(report(3, revision=99)))
-        asked.append(self.gatherer.propose(report(9000)))
-        asked.append(self.gatherer.propose(Deregister("10.0.0.7:4", 2.0, "down", 4)))
+        asked.append(self.batcher.propose(report(3, revision=99)))
+        asked.append(self.batcher.propose(report(9000)))
+        asked.append(self.batcher.propose(Deregister("10.0.0.7:4", 2.0, "down", 4)))
         self.clock.advance(0)
         [command] = self.proposed
         assert isinstance(command, Verdicts)

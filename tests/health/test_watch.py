@@ -6,26 +6,12 @@ from __future__ import annotations
 
 from random import Random
 
-import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.health.checks import Verdict
 from alacrity.health.watch import Watch
 from alacrity.pool import Server, State, TcpCheck
-
-
-class Defaults(msgspec.Struct, frozen=True):
-    """
-    As they are configured, but without jitter.
-    """
-
-    interval: float = 5.0
-    fast_interval: float = 1.0
-    jitter: float = 0.0
-    timeout: float = 2.0
-    rise: int = 2
-    fall: int = 3
-    deregister_after: float = 86400.0
+from tests.health.bench import Health
 
 
 def server(state: State) -> Server:
@@ -37,7 +23,7 @@ class WatchTests(SynchronousTestCase):
         """
         A registration with some outcomes: + is a pass, - a failure.
         """
-        watch = Watch(server(state), Defaults(), 7.0)
+        watch = Watch(server(state), Health(), 7.0)
         for outcome in outcomes:
             watch.begin(8.0)
             watch.count(Verdict(outcome == "+", "why"), at=1.7e9, duration=0.25)

@@ -28,7 +28,6 @@ from tests.support.management_caller import (
     response,
 )
 from tests.support.places import ROOT
-from tests.support.pools import apply_to
 
 reactor: Any = _reactor
 
