@@ -19,11 +19,13 @@ from alacrity.client import ApiClient, treq_sender
 from alacrity.cluster.assembly import Part
 from alacrity.cluster.joining import ANSWER_TIMEOUT, join
 from alacrity.config import Settings
-from alacrity.health import Gatherer, Monitor, standard_checks
+from alacrity.health import Monitor, ProposalBatcher, standard_checks
 from alacrity.management import Api
 from alacrity.metrics.counters import Counter, Stats
+from alacrity.net.addresses import NodeAddress
 from alacrity.net.connecting import client_endpoint
 from alacrity.node.cluster import node_settings
+from alacrity.node.descriptors import slack
 from alacrity.node.leader_checks import LeaderChecks
 from alacrity.node.listeners import address_text
 from alacrity.pool import PoolView, Server
@@ -106,7 +108,9 @@ class Control:
         self.monitor = Monitor(
             view,
             # A verdict of a former leader is dropped: the next one checks for itself.
-            Gatherer(replica.propose_as_leader, lambda: replica.format >= 2, reactor).propose,
+            ProposalBatcher(
+                replica.propose_as_leader, lambda: replica.format >= 2, reactor
+            ).propose,
             settings.health,
             standard_checks(
                 lambda host, port, timeout: client_endpoint(reactor, host, port, timeout), reactor
@@ -145,16 +149,18 @@ class Control:
             stats=traffic.stats,
             counters=traffic.counter,
             draining=traffic.draining,
-            results=self.monitor.results,
+            last_checks=self.monitor.latest_result,
             unfit=unfit,
             wall=time.time,
             cluster=self.replica,
-            own=own,
+            add_node=lambda name, address: self.replica.add_member(NodeAddress(name, address)),
+            own_listener=own,
+            clock=self._reactor,
             token=token,
             hosts=settings.management.hosts,
-            interval=settings.health.interval,
+            default_interval=settings.health.interval,
         )
-        return api.site(connections=connections)
+        return api.site(connections=connections, surplus=slack(connections))
 
     def open(self) -> None:
         """

@@ -20,7 +20,7 @@ from alacrity import __version__
 from alacrity.cluster.log.errors import StateError
 from alacrity.cluster.secret import SecretError
 from alacrity.config import Settings
-from alacrity.health.monitor import IN_FLIGHT
+from alacrity.health.monitor import CHECKS_IN_FLIGHT
 from alacrity.http1.fields import find
 from alacrity.http1.parser import MessageLimits
 from alacrity.metrics.counters import Counter, Stats
@@ -158,7 +158,7 @@ class Alacrity(Service):
         Share out the file descriptors, and log a warning if they do not suffice.
         """
         try:
-            budget, warning = allot(wanted_by(self._settings, checks=IN_FLIGHT))
+            budget, warning = allot(wanted_by(self._settings, checks=CHECKS_IN_FLIGHT))
         except TooFew as error:
             raise self._cannot_start(str(error)) from None
         if warning is not None:

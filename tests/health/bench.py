@@ -26,6 +26,7 @@ from alacrity.pool import (
     State,
     TcpCheck,
 )
+from tests.support.pools import apply_to
 
 EPOCH: Final = 1_700_000_000.0
 
@@ -114,7 +115,7 @@ class Bench:
     async def propose(self, command: Command) -> Outcome:
         self.commands.append(command)
         await self.decide()
-        return self.view.apply(command)
+        return apply_to(self.view, command)
 
     def check(self, server: Server, check: Check, timeout: float) -> Deferred[Verdict]:
         self.begun.append((self.clock.seconds(), server, check, timeout))
@@ -146,13 +147,14 @@ class Bench:
         self.open.pop(id).callback(verdict)
 
     def register(self, port: int = 8080, check: Check | None = None) -> Server:
-        self.view.apply(
-            Register("10.0.0.7", port, check or TcpCheck(), 1, EPOCH + self.clock.seconds())
+        apply_to(
+            self.view,
+            Register("10.0.0.7", port, check or TcpCheck(), 1, EPOCH + self.clock.seconds()),
         )
         return self.view.pool.servers[f"10.0.0.7:{port}"]
 
     def remove(self, id: str = ID) -> None:
-        self.view.apply(Deregister(id, EPOCH, "asked to"))
+        apply_to(self.view, Deregister(id, EPOCH, "asked to"))
 
     def state(self, id: str = ID) -> State:
         return self.view.pool.servers[id].state

@@ -18,6 +18,7 @@ from alacrity.pool import (
     State,
 )
 from tests.health.bench import EPOCH, FAIL, ID, PASS, STAYING, Bench, Health, failing, restored
+from tests.support.pools import apply_to
 
 
 class StateTests(SynchronousTestCase):
@@ -153,7 +154,7 @@ class StateTests(SynchronousTestCase):
         while not self.bench.begun:
             self.bench.advance(0.1)
         server = self.bench.view.pool.servers[ID]
-        self.bench.view.apply(Report(ID, server.revision, State.DOWN, "seen elsewhere", EPOCH))
+        apply_to(self.bench.view, Report(ID, server.revision, State.DOWN, "seen elsewhere", EPOCH))
         self.bench.advance(1.1)
         # Its passes in a row are facts, whoever said that it was down.
         self.assertIs(self.bench.state(), State.UP)

@@ -20,8 +20,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
 from alacrity.health.checks.verdict import Verdict, no_answer, port_of, unconnected_verdict
+from alacrity.net.deadline import Deadline
 from alacrity.pool import HttpCheck, Server
-from alacrity.runtime.clocks import Deadline
 
 BODY_BYTES: Final = 65536
 """The bytes of a body that are read, and thrown away, before the connection is closed."""

@@ -17,7 +17,7 @@ from twisted.internet.error import (
 )
 from twisted.internet.interfaces import IStreamClientEndpoint
 
-from alacrity.net.transports import local_shortage
+from alacrity.net.shortage import local_shortage
 from alacrity.pool import Check, Server
 
 EndpointFactory: TypeAlias = Callable[[str, int, float], IStreamClientEndpoint]

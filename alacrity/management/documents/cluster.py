@@ -8,11 +8,9 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Final
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET
 
 from alacrity.cluster.replica import ClusterStatus
-from alacrity.cluster.settings import ADDRESS, NAME, is_name
-from alacrity.cluster.wire.addresses import is_ip, join_address, split_address
 from alacrity.management.documents.addresses import why_unreachable
 from alacrity.management.documents.optional import none_if_unset
 from alacrity.management.documents.schemas import (
@@ -22,30 +20,28 @@ from alacrity.management.documents.schemas import (
     NodeRequestDocument,
 )
 from alacrity.management.documents.strict import fault, read
+from alacrity.net.addresses import (
+    ADDRESS,
+    NODE_NAME,
+    NodeAddress,
+    is_ip,
+    is_node_name,
+    join_address,
+    split_address,
+)
 
 ALLOWED_NODE: Final[Mapping[str, str]] = {
     "": "a JSON object with address, name",
     "address": ADDRESS,
-    "name": NAME,
+    "name": NODE_NAME,
 }
 """A description of what is allowed in each member of C{POST /cluster/nodes}."""
 
-ALLOWED_HAND_OVER: Final[Mapping[str, str]] = {"": "a JSON object with name", "name": NAME}
+ALLOWED_HAND_OVER: Final[Mapping[str, str]] = {"": "a JSON object with name", "name": NODE_NAME}
 """A description of what is allowed in each member of C{POST /cluster/leader}."""
 
 
-class NewNode(Struct, frozen=True):
-    """
-    A node to be added to the cluster.
-
-    @ivar address: where the other nodes reach it: C{host:port}, in canonical form.
-    """
-
-    name: str
-    address: str
-
-
-def read_node(body: bytes) -> NewNode:
+def read_node(body: bytes) -> NodeAddress:
     """
     Read the body of a C{POST /cluster/nodes}.
 
@@ -61,10 +57,10 @@ def read_node(body: bytes) -> NewNode:
         raise fault("address", asked.address, ALLOWED_NODE, reason=reason)
     address = join_address(host, port)
     name = address if asked.name is UNSET else asked.name
-    if not is_name(name):
+    if not is_node_name(name):
         reason = "the address, as there is no name" if asked.name is UNSET else None
         raise fault("name", name, ALLOWED_NODE, reason=reason)
-    return NewNode(name, address)
+    return NodeAddress(name, address)
 
 
 def read_hand_over(body: bytes) -> str | None:
@@ -75,7 +71,7 @@ def read_hand_over(body: bytes) -> str | None:
     @raise Problem: it is not valid.
     """
     name = none_if_unset(read(body, HandOverRequestDocument, ALLOWED_HAND_OVER).name)
-    if name is not None and not is_name(name):
+    if name is not None and not is_node_name(name):
         raise fault("name", name, ALLOWED_HAND_OVER)
     return name
 

@@ -118,37 +118,3 @@ def _is_same(origin: str, host: tuple[str, int | None] | None) -> bool:
         return False
     usual = _PORTS[found[1]]
     return authority[0] == host[0] and (authority[1] or usual) == (host[1] or usual)
-
-
-def _authority(text: str) -> tuple[str, int | None] | None:
-    """
-    Split an authority into its host, in the form in which hosts are compared, and its port.
-
-    @return: L{None}: it is no authority.
-    """
-    found = _AUTHORITY.fullmatch(text)
-    if found is None or not text.isascii():
-        return None
-    # A dot at the end stands for the root of the DNS.
-    host = found[1].lower().removesuffix(".")
-    port = int(found[2]) if found[2] else None
-    if not host.startswith("["):
-        return (host, port) if host else None
-    address, percent, zone = host[1:-1].partition("%")
-    try:
-        host = f"[{IPv6Address(address)}]"
-    except ValueError:
-        return None
-    if percent and _ZONE.fullmatch(zone) is None:
-        return None
-    return host, port
-
-
-def _is_address(host: str) -> bool:
-    if host.startswith("["):
-        return True
-    try:
-        IPv4Address(host)
-    except ValueError:
-        return False
-    return True

@@ -20,6 +20,7 @@ from tests.support.management_caller import (
     ManagementCase,
     Result,
 )
+from tests.support.pools import apply_to
 
 FULL_CHECK = {
     "type": "http",
@@ -495,7 +496,9 @@ class ServersTests(ManagementCase):
         result: LastCheck = Result(
             passed=False, reason="connection refused", at=NOW + 60, duration=0.0123456789
         )
-        self.management.view.apply(Report(ID, 1, State.DOWN, "connection refused", time=NOW + 30.5))
+        apply_to(
+            self.management.view, Report(ID, 1, State.DOWN, "connection refused", time=NOW + 30.5)
+        )
         self.management.results[ID] = Result(
             result.passed, result.reason, result.at, result.duration
         )

@@ -241,7 +241,9 @@ class PhaseTests(ManagementCase):
             if data:
                 connection.send(data)
             self.assertEqual(repr(channel), f"<BoundedChannel {phase}>")
-        waiting.callback(self.management.view.apply(Register("10.0.0.7", 80, TcpCheck(), 1, 0.0)))
+        waiting.callback(
+            apply_to(self.management.view, Register("10.0.0.7", 80, TcpCheck(), 1, 0.0))
+        )
         self.assertEqual(response(connection.received()).status, 201)
         self.assertEqual(repr(channel), "<BoundedChannel IDLE>")
         connection.send(HEAD + b"Content-Length: 100000\r\n\r\n")
