@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
+from alacrity.cluster.log.entries import REGULAR
 from alacrity.cluster.log.records import Snapshot
 from alacrity.cluster.log.storage import Storage
 from alacrity.cluster.raft.engine import Engine
-from alacrity.cluster.raft.entries import REGULAR
+from alacrity.cluster.raft.environment import Environment, Peer, RaftLimits, RaftTiming
 from alacrity.cluster.raft.membership import Members, bootstrap, encode_members
 from alacrity.cluster.raft.messages import (
     AppendEntries,
@@ -26,7 +27,6 @@ from alacrity.cluster.raft.messages import (
     plain,
 )
 from alacrity.cluster.raft.raft import LEADER
-from alacrity.cluster.raft.surroundings import Limits, Peer, Surroundings, Timing
 from tests.cluster.raft.test_engine import Notes, Sent
 from tests.simulation.clock import patched, use
 from tests.simulation.nodes import member, peer
@@ -72,9 +72,9 @@ class _Disk:
         self.replica: Any = SimpleNamespace(
             _engine=self.engine,
             _proposals=SimpleNamespace(_waiting={}),
-            _settings=SimpleNamespace(proposals=2, limits=Limits(log=1, backlog=1)),
+            _settings=SimpleNamespace(proposals=2, limits=RaftLimits(log=1, backlog=1)),
             _storage=self.storage,
-            leading=False,
+            is_leader=False,
         )
         ledger.watch(self)
         ledger.disk(name)
@@ -376,7 +376,7 @@ class LedgerTests(SynchronousTestCase):
     def test_leads_before_it_has_applied(self) -> None:
         self.committed()
         self.b.engine.term = 2
-        self.b.replica.leading = True
+        self.b.replica.is_leader = True
         self.ledger.told_leading("n2")
         self.finds("leads once applied")
 
@@ -471,8 +471,14 @@ class WatchingTests(SynchronousTestCase):
         self.sent = Sent()
         self.sent._sent = []
         engine: Any = watching(kind)(
-            Surroundings(
-                member("n1"), storage, self.sent, Notes(), Random(1), Timing(), Limits(**limits)
+            Environment(
+                member("n1"),
+                storage,
+                self.sent,
+                Notes(),
+                Random(1),
+                RaftTiming(),
+                RaftLimits(**limits),
             )
         )
         engine.ledger = self.ledger

@@ -15,10 +15,11 @@ import msgspec
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
+from alacrity.cluster.log.entries import MEMBERSHIP
 from alacrity.cluster.log.files import DirectoryFiles, Files
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import NAME, DamagedLog, First, Storage
-from alacrity.cluster.raft.entries import MEMBERSHIP
+from alacrity.cluster.raft.environment import CannotApply
 from alacrity.cluster.raft.membership import (
     Members,
     bootstrap,
@@ -26,7 +27,6 @@ from alacrity.cluster.raft.membership import (
     make_alone,
     members_of,
 )
-from alacrity.cluster.raft.surroundings import CannotApply
 from alacrity.cluster.replica import Replica
 from alacrity.cluster.state import Replicated, encode_state
 from alacrity.cluster.wire.addresses import peer_endpoint
@@ -50,7 +50,7 @@ TURN: Final = 65536
 """Bytes that are taken of one node's connection in one turn of the loop."""
 
 
-class Settings(Protocol):
+class ReplicaSettings(Protocol):
     """
     See L{alacrity.config.Cluster}.
     """
@@ -65,7 +65,7 @@ class Settings(Protocol):
     def me(self) -> Member: ...
 
 
-class Part:
+class ClusterNode:
     """
     What this node has of the cluster.
 
@@ -77,7 +77,7 @@ class Part:
     def __init__(
         self,
         reactor: Any,
-        settings: Settings,
+        settings: ReplicaSettings,
         directory: Path,
         view: PoolView,
         secret: bytes,

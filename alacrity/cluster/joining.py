@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.web.client import ResponseNeverReceived
 
 from alacrity.cluster.log.members import Member
-from alacrity.cluster.raft.surroundings import Peer
+from alacrity.cluster.raft.environment import Peer
 
 AGAIN: Final = 1.0
 """Seconds until it asks once more."""
@@ -27,7 +27,7 @@ leader gives it 15, and there may be no leader for 5."""
 _log: Final = Logger()
 
 
-class Refused(Exception):
+class JoinRefused(Exception):
     """
     The cluster will not have the node.
     """
@@ -66,7 +66,7 @@ async def join(
             await _until_cancelled(_ask(http, url.rstrip("/"), me, transport, headers))
             # It is in, though it may not know yet. Whoever removes it now, means it.
             break
-        except Refused as refusal:
+        except JoinRefused as refusal:
             _log.critical(
                 "{url} does not take this node into the cluster: {why}", url=url, why=str(refusal)
             )
@@ -130,7 +130,7 @@ async def _body(response: Any) -> bytes:
     if response.code >= 400:
         text = body.decode(errors="replace").strip()
         if response.code < 500:
-            raise Refused(f"{response.code} {text}")
+            raise JoinRefused(f"{response.code} {text}")
         raise RuntimeError(f"{response.code} {text}")
     return body
 

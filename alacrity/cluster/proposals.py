@@ -15,7 +15,7 @@ Route: TypeAlias = tuple[str, int, int]
 """A leader, its term, and the connection to it."""
 
 
-class Refused(Exception):
+class ProposalRefused(Exception):
     """
     Nothing happened. The message says why, in one line.
     """
@@ -76,13 +76,13 @@ class Proposals:
         @param timeout: seconds, after which it fails.
         @param only_by: fail rather than send it anywhere else; L{None}: send it to
             whoever leads.
-        @return: fires with the outcome; fails with L{OutcomeUnknown} or L{Refused}.
-        @raise Refused: it was not begun.
+        @return: fires with the outcome; fails with L{OutcomeUnknown} or L{ProposalRefused}.
+        @raise ProposalRefused: it was not begun.
         """
         if len(self._waiting) >= self._limit:
-            raise Refused("too many proposals wait on this node")
+            raise ProposalRefused("too many proposals wait on this node")
         if request_id in self._waiting:
-            raise Refused("the same request waits on this node already")
+            raise ProposalRefused("the same request waits on this node already")
         deferred: Deferred[Any] = Deferred()
         waiting = _Waiting(command, deferred, only_by)
         self._waiting[request_id] = waiting
@@ -195,7 +195,7 @@ class Proposals:
                 OutcomeUnknown("no outcome was heard of in time; proposing it again is safe")
             )
         else:
-            waiting.deferred.errback(Refused(waiting.fault))
+            waiting.deferred.errback(ProposalRefused(waiting.fault))
 
     def _forget(self, request_id: str) -> None:
         del self._waiting[request_id]

@@ -23,19 +23,19 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
+from alacrity.cluster.log.entries import MEMBERSHIP, REGULAR
+from alacrity.cluster.log.formats import NEWEST_FORMAT
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.records import Snapshot
 from alacrity.cluster.log.storage import Storage
-from alacrity.cluster.proposals import OutcomeUnknown, Proposals, Refused, Route
+from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused, Proposals, Route
 from alacrity.cluster.raft.engine import Engine
-from alacrity.cluster.raft.entries import MEMBERSHIP, REGULAR
+from alacrity.cluster.raft.environment import CannotApply, Environment, Peer, RaftLimits, RaftTiming
 from alacrity.cluster.raft.membership import FIRST_INDEX, MemberChange
 from alacrity.cluster.raft.outbox import Outbox
 from alacrity.cluster.raft.pulse import Pulse
 from alacrity.cluster.raft.raft import LEADER
-from alacrity.cluster.raft.surroundings import CannotApply, Limits, Peer, Surroundings, Timing
 from alacrity.cluster.state import (
-    VERSION,
     Applied,
     Draft,
     Envelope,
@@ -59,9 +59,9 @@ __all__ = [
     "MemberStatus",
     "OutcomeUnknown",
     "PeerTransport",
-    "Refused",
+    "ProposalRefused",
     "Replica",
-    "Settings",
+    "ReplicaSettings",
 ]
 
 RunInThread: TypeAlias = Callable[[Callable[[], object]], Deferred[Any]]
@@ -92,7 +92,7 @@ class PeerTransport(Protocol):
         """How long ago a peer was heard, in seconds; L{None}: it never was."""
 
 
-class Settings(msgspec.Struct, frozen=True):
+class ReplicaSettings(msgspec.Struct, frozen=True):
     """
     How a replica behaves. Seconds.
 
@@ -106,8 +106,8 @@ class Settings(msgspec.Struct, frozen=True):
     @ivar proposals: how many may wait at a time.
     """
 
-    timing: Timing = Timing()
-    limits: Limits = Limits()
+    timing: RaftTiming = RaftTiming()
+    limits: RaftLimits = RaftLimits()
     tick: float = 0.05
     timeout: float = 5.0
     member_timeout: float = 15.0
@@ -165,13 +165,13 @@ class Replica:
     """
     One node's copy of the pool, and its part in the cluster.
 
-    @ivar leading: whether this node is the leader, and has applied all that was
+    @ivar is_leader: whether this node is the leader, and has applied all that was
         committed before it was.
     """
 
     _log = Logger()
 
-    version = VERSION
+    version = NEWEST_FORMAT
 
     def __init__(
         self,
@@ -182,7 +182,7 @@ class Replica:
         clock: IReactorTime,
         run_in_thread: RunInThread,
         rng: Random,
-        settings: Settings | None = None,
+        settings: ReplicaSettings | None = None,
         engine: type[Engine] = Engine,
     ) -> None:
         """
@@ -194,7 +194,7 @@ class Replica:
         @param rng: of request ids and election timeouts.
         @raise CannotApply: the storage's snapshot is of a newer version.
         """
-        self.leading = False
+        self.is_leader = False
         self._draft = Draft(Replicated())
         self._member = member
         self._storage = storage
@@ -203,7 +203,7 @@ class Replica:
         self._clock = clock
         self._run_in_thread = run_in_thread
         self._rng = rng
-        self._settings = settings = settings or Settings()
+        self._settings = settings = settings or ReplicaSettings()
         self._proposals = Proposals(clock, settings.retry, settings.proposals, self._wake)
         self._events: deque[tuple[str, Peer, Any]] = deque()
         # What is applied and not seen yet: outcomes, or, if there is another pool
@@ -229,7 +229,7 @@ class Replica:
         self._done: list[Deferred[None]] = []
         self._outbox = Outbox(transport, storage.forget_peer)
         self._engine = engine(
-            Surroundings(member, storage, self._outbox, self, rng, settings.timing, settings.limits)
+            Environment(member, storage, self._outbox, self, rng, settings.timing, settings.limits)
         )
         if self._engine.halted is None:
             # Those that were about to be members when the node stopped.
@@ -299,13 +299,13 @@ class Replica:
         no more when it is proposed, the next leader is not asked.
 
         @return: see L{propose}.
-        @raise Refused: nothing happened.
+        @raise ProposalRefused: nothing happened.
         @raise OutcomeUnknown: it may have.
         """
         route = self._route()
         # A step may have deposed it that is not on disk yet.
-        if not self.leading or self._engine.role != LEADER or route is None:
-            raise Refused("this node does not lead")
+        if not self.is_leader or self._engine.role != LEADER or route is None:
+            raise ProposalRefused("this node does not lead")
         outcome = await self._propose(command, None, None, route)
         assert outcome is not None
         return outcome
@@ -320,7 +320,7 @@ class Replica:
         @param request_id: the same when the same is proposed again, on whatever node,
             within the next 2048 commands; it is applied once then. L{None}: a new one.
         @return: its outcome, once it is committed, and applied on this node.
-        @raise Refused: nothing happened.
+        @raise ProposalRefused: nothing happened.
         @raise OutcomeUnknown: it may have.
         """
         outcome = await self._propose(command, timeout, request_id)
@@ -332,7 +332,7 @@ class Replica:
         Wait until this node has applied all that was committed before the call, by any
         node. What is read then is consistent.
 
-        @raise Refused: there is no majority.
+        @raise ProposalRefused: there is no majority.
         @raise OutcomeUnknown: there may be none.
         """
         await self._propose(None, timeout, None)
@@ -356,7 +356,7 @@ class Replica:
         Take a node into the cluster. It must run, and wait to be taken in. It counts
         once it has caught up.
 
-        @raise Refused: it was not taken in.
+        @raise ProposalRefused: it was not taken in.
         @raise OutcomeUnknown: it may have been, or may be yet.
         """
         await self._change(member, None, timeout)
@@ -366,7 +366,7 @@ class Replica:
         Remove a node from the cluster, whether it runs or not. The leader hands over
         before it is removed. If there is no such member, nothing happens.
 
-        @raise Refused: it was not removed.
+        @raise ProposalRefused: it was not removed.
         @raise OutcomeUnknown: it may have been, or may be yet.
         """
         await self._change(None, name, timeout)
@@ -384,18 +384,18 @@ class Replica:
         Have the leader hand over, to a member or to whom it likes. Whether it did,
         L{status} says after a while.
 
-        @raise Refused: there is no such member, or no leader is known.
+        @raise ProposalRefused: there is no such member, or no leader is known.
         """
         if target is not None and all(each.name != target for each in self._engine.configuration):
-            raise Refused(f"there is no member {target}")
+            raise ProposalRefused(f"there is no member {target}")
         if self._refusal() is not None or self._engine.leader is None:
-            raise Refused(self._refusal() or "there is no leader")
+            raise ProposalRefused(self._refusal() or "there is no leader")
         self._engine.hand_over(target)
         self._wake()
 
-    def subscribe(self, subscriber: Callable[[bool], object]) -> Callable[[], None]:
+    def on_leadership_change(self, subscriber: Callable[[bool], object]) -> Callable[[], None]:
         """
-        Have C{subscriber} called with L{leading} whenever it changes.
+        Have C{subscriber} called with L{is_leader} whenever it changes.
 
         @return: ends the subscription.
         """
@@ -512,7 +512,7 @@ class Replica:
         if refusal is None and self._unled > self._settings.timeout:
             refusal = "there has been no leader with a majority for a while"
         if refusal is not None:
-            raise Refused(refusal)
+            raise ProposalRefused(refusal)
         return await self._proposals.add(request_id, data, timeout, only_by)
 
     def _route(self) -> Route | None:
@@ -638,7 +638,7 @@ class Replica:
         self._pulse.signs = self._engine.signs_of_life()
         self._publish()
         self._look_whether_caught_up()
-        self._tell_leading(self._engine.leading and not self._stopped)
+        self._tell_leading(self._engine.is_leader and not self._stopped)
         self._raise_format()
 
     def _look_whether_caught_up(self) -> None:
@@ -653,7 +653,7 @@ class Replica:
             if self._goal is None and engine.leader is not None:
                 self._goal = engine.told_commit_index
             reached = self._goal is not None and engine.applied_index >= self._goal
-            self._caught_up = engine.leading or (reached and engine.applied_term == engine.term)
+            self._caught_up = engine.is_leader or (reached and engine.applied_term == engine.term)
 
     def _raise_format(self) -> None:
         """
@@ -661,18 +661,22 @@ class Replica:
         log say so: from then on it need not be known of each, and whoever does not is kept
         out (see L{alacrity.cluster.wire.transport.Acquaintances}).
         """
-        wanted = self.leading and self.format < VERSION <= self._engine.all_speak
+        wanted = self.is_leader and self.format < NEWEST_FORMAT <= self._engine.all_speak
         if wanted and not self._raising_format:
             self._raising_format = True
             Deferred.fromCoroutine(self._propose_format()).addErrback(self._broken)
 
     async def _propose_format(self) -> None:
         try:
-            await self._propose(RaiseFormat(VERSION), None, f"format {VERSION}", self._route())
-        except (Refused, OutcomeUnknown):
+            await self._propose(
+                RaiseFormat(NEWEST_FORMAT), None, f"format {NEWEST_FORMAT}", self._route()
+            )
+        except (ProposalRefused, OutcomeUnknown):
             pass  # It is proposed again when it is still wanted.
         else:
-            self._log.info("all nodes understand commands of version {version}", version=VERSION)
+            self._log.info(
+                "all nodes understand commands of version {version}", version=NEWEST_FORMAT
+            )
         finally:
             self._raising_format = False
 
@@ -688,9 +692,9 @@ class Replica:
             publication()
 
     def _tell_leading(self, leading: bool) -> None:
-        if leading == self.leading:
+        if leading == self.is_leader:
             return
-        self.leading = leading
+        self.is_leader = leading
         for subscriber in list(self._subscribers):
             try:
                 subscriber(leading)
@@ -765,7 +769,7 @@ class Replica:
     # The engine's machine
 
     def apply(self, command: bytes) -> None:
-        """See L{Machine <alacrity.cluster.raft.surroundings.Machine>}."""
+        """See L{Machine <alacrity.cluster.raft.environment.Machine>}."""
         match self._draft.apply(command):
             case Unreadable(reason):
                 raise CannotApply(reason)
@@ -777,11 +781,11 @@ class Replica:
                 self._publications.append(partial(self._proposals.resolve, request_id, outcome))
 
     def encode(self) -> bytes:
-        """See L{Machine <alacrity.cluster.raft.surroundings.Machine>}."""
+        """See L{Machine <alacrity.cluster.raft.environment.Machine>}."""
         return encode_state(self.state)
 
     def restore(self, state: bytes) -> None:
-        """See L{Machine <alacrity.cluster.raft.surroundings.Machine>}."""
+        """See L{Machine <alacrity.cluster.raft.environment.Machine>}."""
         try:
             restored = decode_state(state)
         except NotReadable as error:
@@ -803,20 +807,20 @@ class Replica:
         self._proposals.send_again()
 
     def readable(self, command: bytes, version: int) -> bool:
-        """See L{Machine <alacrity.cluster.raft.surroundings.Machine>}."""
+        """See L{Machine <alacrity.cluster.raft.environment.Machine>}."""
         own = envelope_version(command)
         return own is not None and 1 <= own <= min(max(version, self.format), self.version)
 
     def members_changed(self, request_id: str) -> None:
-        """See L{Machine <alacrity.cluster.raft.surroundings.Machine>}."""
+        """See L{Machine <alacrity.cluster.raft.environment.Machine>}."""
         self._publications.append(partial(self._proposals.resolve, request_id, None))
 
     def denied(self, request_id: str, reason: str, *, final: bool) -> None:
-        """See L{Machine <alacrity.cluster.raft.surroundings.Machine>}."""
+        """See L{Machine <alacrity.cluster.raft.environment.Machine>}."""
         self._publications.append(partial(self._proposals.denied, request_id, reason, final=final))
 
     def compact(self, snapshot: Snapshot) -> None:
-        """See L{Machine <alacrity.cluster.raft.surroundings.Machine>}."""
+        """See L{Machine <alacrity.cluster.raft.environment.Machine>}."""
         if not self._compacting:
             self._compacting = True
             Deferred.fromCoroutine(self._compact(snapshot)).addErrback(self._broken)

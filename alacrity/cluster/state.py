@@ -20,11 +20,9 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from alacrity.cluster.log.formats import NEWEST_FORMAT
 from alacrity.pool import Command, Judged, Outcome, Pool, Verdicts
 from alacrity.pool import Draft as PoolDraft
-
-VERSION: Final = 2
-"""The newest version of an L{Envelope} that is understood, and the newest format."""
 
 GENERATION: Final = 2048
 """How many of the latest requests are certainly remembered."""
@@ -172,8 +170,10 @@ def decode_envelope(data: bytes) -> Envelope:
     """
     try:
         version = _headers.decode(data).version
-        if not 1 <= version <= VERSION:
-            raise NotReadable(f"the command has version {version}; known here: up to {VERSION}")
+        if not 1 <= version <= NEWEST_FORMAT:
+            raise NotReadable(
+                f"the command has version {version}; known here: up to {NEWEST_FORMAT}"
+            )
         envelope = _envelopes.decode(data)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise NotReadable(f"the command is damaged: {error}") from error
@@ -211,8 +211,10 @@ def decode_state(data: bytes) -> Replicated:
     """
     try:
         format = _kept_headers.decode(data).format
-        if not 1 <= format <= VERSION:
-            raise NotReadable(f"the snapshot has format {format}; known here: up to {VERSION}")
+        if not 1 <= format <= NEWEST_FORMAT:
+            raise NotReadable(
+                f"the snapshot has format {format}; known here: up to {NEWEST_FORMAT}"
+            )
         state = _states.decode(_kept.decode(data).state)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise NotReadable(f"the snapshot is damaged: {error}") from error

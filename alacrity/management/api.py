@@ -17,7 +17,7 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
-from alacrity.cluster.proposals import OutcomeUnknown, Refused
+from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused
 from alacrity.management import pages, token
 from alacrity.management.calls import Answer, Call, call, calls_of
 from alacrity.management.cluster import Cluster, ClusterCalls, require_fit, settled
@@ -327,7 +327,7 @@ class Api:
         match failure.value:
             case Problem() as problem:
                 pass
-            case Refused() as refused:
+            case ProposalRefused() as refused:
                 detail = f"nothing was changed, and repeating the call is safe: {refused}"
                 problem = Problem(503, detail, headers=RETRY)
             case OutcomeUnknown():

@@ -10,7 +10,7 @@ from typing import Protocol
 from twisted.web.server import Request
 
 from alacrity.cluster.log.members import Member
-from alacrity.cluster.proposals import OutcomeUnknown, Refused
+from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused
 from alacrity.cluster.replica import ClusterStatus
 from alacrity.management.calls import Answer, call
 from alacrity.management.documents import cluster_document, read_hand_over, read_node
@@ -33,7 +33,7 @@ class Cluster(Protocol):
     """
 
     @property
-    def leading(self) -> bool:
+    def is_leader(self) -> bool:
         """Whether this node leads."""
 
     def status(self) -> ClusterStatus:
@@ -147,7 +147,7 @@ class ClusterCalls:
         open=True,
     )
     def _show_leader(self, request: Request) -> bytes:
-        if not self._cluster.leading:
+        if not self._cluster.is_leader:
             raise Problem(503, "this node does not lead", headers=RETRY)
         require_fit(self._unfit())
         return respond_json(request, LeaderDocument("leader"))
@@ -173,7 +173,7 @@ async def settled(cluster: Cluster) -> ClusterStatus:
     """
     try:
         await cluster.barrier()
-    except Refused as refused:
+    except ProposalRefused as refused:
         why = str(refused)
     except OutcomeUnknown:
         why = "no majority has confirmed it in time"

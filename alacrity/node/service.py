@@ -29,7 +29,7 @@ from twisted.python.failure import Failure
 
 from alacrity import __version__
 from alacrity.cluster import secret
-from alacrity.cluster.assembly import Part
+from alacrity.cluster.assembly import ClusterNode
 from alacrity.cluster.joining import join
 from alacrity.config import Settings
 from alacrity.health import Gatherer, Monitor, standard_checks
@@ -173,7 +173,7 @@ class Alacrity(Service):
             password = secret.load(Path(cluster.secret_file)) if cluster.secret_file else b""
             self._launch.prepare(self._state_directory)
             with self._launch.acting():
-                self.part = Part(
+                self.part = ClusterNode(
                     self._reactor,
                     cluster,
                     self._state_directory,
@@ -281,7 +281,7 @@ class Alacrity(Service):
             failure=self._failure or self.replica.halted,
             listening=bool(self._proxy_ports),
             status=self.replica.status(),
-            leading=self.replica.leading,
+            leading=self.replica.is_leader,
             only_leader=self._settings.cluster.serve == "leader",
         )
 
@@ -318,7 +318,7 @@ class Alacrity(Service):
         """
         Begin to check, or cease: after the one before is done.
         """
-        leading = self.replica.leading and self.serving
+        leading = self.replica.is_leader and self.serving
         if leading and not self.monitor.running:
             self._log.info(
                 "this node leads, and checks {count} servers", count=len(self.view.pool.servers)
@@ -382,7 +382,7 @@ class Alacrity(Service):
         self._collector.start()
         self.serving = True
         self.balancer.serve(settings.cluster.serve == "all")
-        self.replica.subscribe(self._led)
+        self.replica.on_leadership_change(self._led)
         Deferred.fromCoroutine(self._take_part()).addErrback(self._fail)
         self._log.info(
             "Alacrity {version} on {transports}, state in {state}",

@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import Storage
 from alacrity.cluster.raft.membership import bootstrap
-from alacrity.cluster.replica import ClusterStatus, OutcomeUnknown, Refused, Replica
+from alacrity.cluster.replica import ClusterStatus, OutcomeUnknown, ProposalRefused, Replica
 from alacrity.cluster.state import Replicated, encode_state
 from alacrity.cluster.wire.transport import Acquaintances, PeerTransport
 from alacrity.pool import PoolView, Register, TcpCheck
@@ -176,7 +176,7 @@ class ClusterCase(SynchronousTestCase):
         taking_part = [n for n in running if n.status.role in {"leader", "follower", "candidate"}]
         leaders = {node.status.leader for node in taking_part}
         name = leaders.pop() if len(leaders) == 1 else None
-        return name if name is not None and self.nodes[name].replica.leading else None
+        return name if name is not None and self.nodes[name].replica.is_leader else None
 
     def cluster(self, names: str, leader: str) -> None:
         """
@@ -268,7 +268,7 @@ class JoiningTests(ClusterCase):
         self.cluster("bcd", "c")
         adding = self.nodes["b"].replica.add_member(member("a"))
         # Whether the last attempt was denied by then, is luck.
-        self.failureResultOf(self.settled(adding), Refused, OutcomeUnknown)
+        self.failureResultOf(self.settled(adding), ProposalRefused, OutcomeUnknown)
         self.run_for(15)
         self.add("a")
         self.run_for(5)
@@ -292,7 +292,7 @@ class JoiningTests(ClusterCase):
             for _ in range(2):
                 self.run_for(20)
                 self.assertEqual(removed.status.role, "removed")
-                self.assertFalse(removed.replica.leading)
+                self.assertFalse(removed.replica.is_leader)
                 self.assert_whole(rest)
                 self.stop(leader)
                 removed.start()
@@ -324,7 +324,7 @@ class JoiningTests(ClusterCase):
             adding = Deferred.fromCoroutine(self.nodes["c"].replica.add_member(member(name)))
             self.until(partial(self.nodes["c"].transport.connected, name))
             self.stop(name)
-            self.failureResultOf(self.settled(adding), Refused)
+            self.failureResultOf(self.settled(adding), ProposalRefused)
             self.run_for(5)
             self.add(name)
             self.done(self.nodes["c"].replica.add_member(member(name)))
@@ -342,7 +342,7 @@ class JoiningTests(ClusterCase):
             self.until(partial(self.nodes["c"].transport.connected, name))
             self.stop(name)
             self.stop("c")
-            self.failureResultOf(adding, Refused, OutcomeUnknown)
+            self.failureResultOf(adding, ProposalRefused, OutcomeUnknown)
             self.nodes["c"].start()
             self.let_lead("c")
             self.add(name)

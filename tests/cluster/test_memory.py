@@ -19,9 +19,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from alacrity.cluster.log.files import DirectoryFiles
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import Storage
+from alacrity.cluster.raft.environment import RaftLimits
 from alacrity.cluster.raft.membership import bootstrap
 from alacrity.cluster.raft.messages import AppendEntries, InstallSnapshot, plain
-from alacrity.cluster.raft.surroundings import Limits
 from alacrity.cluster.replica import Replica
 from alacrity.cluster.state import (
     Draft,
@@ -182,7 +182,7 @@ class MemoryTests(SynchronousTestCase):
         """
         As many as there can be while a follower takes a snapshot.
         """
-        self.replays(4 * Limits().log, "/")
+        self.replays(4 * RaftLimits().log, "/")
 
     def test_start_with_the_most_bytes(self) -> None:
         """
@@ -190,14 +190,14 @@ class MemoryTests(SynchronousTestCase):
         """
         path = "/" + 2000 * "x"
         size = len(next(_entries(1, path)))
-        self.replays(2 * max(Limits().log_bytes, len(self.state) // 2) // size, path)
+        self.replays(2 * max(RaftLimits().log_bytes, len(self.state) // 2) // size, path)
 
     def test_catching_up_by_entries(self) -> None:
         """
         A follower that was away is given all at once.
         """
         replica = self.start(self.begin())
-        commands = list(_entries(Limits().log, "/health"))
+        commands = list(_entries(RaftLimits().log, "/health"))
         messages = [
             AppendEntries(
                 1,
@@ -224,18 +224,18 @@ class MemoryTests(SynchronousTestCase):
         """
         replica = self.start(self.begin())
         draft = Draft(decode_state(self.state))
-        for command in _entries(Limits().log, "/health"):
+        for command in _entries(RaftLimits().log, "/health"):
             draft.apply(command[1:])
         final = encode_state(draft.state())
         del draft
         members = list(MEMBERS)
-        slices = range(0, len(final), Limits().slice)
+        slices = range(0, len(final), RaftLimits().slice)
         self.measured(final)
         for at in slices:
-            data = final[at : at + Limits().slice]
+            data = final[at : at + RaftLimits().slice]
             message = InstallSnapshot(1, 9000, 1, members, len(final), at, data, 1)
             self.transport._onMessageReceived(Node("b"), plain(message))
             self.clock.advance(0)
         self.assert_bounded()
         self.assertEqual(replica.status().applied_index, 9000)
-        self.assertEqual(self.view.pool.index, SERVERS + Limits().log)
+        self.assertEqual(self.view.pool.index, SERVERS + RaftLimits().log)

@@ -20,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import Storage
 from alacrity.cluster.proposals import Proposals
+from alacrity.cluster.raft.environment import RaftLimits
 from alacrity.cluster.raft.membership import Members, bootstrap, encode_members
 from alacrity.cluster.raft.messages import (
     AppendEntries,
@@ -34,8 +35,7 @@ from alacrity.cluster.raft.messages import (
     ResponseVote,
     plain,
 )
-from alacrity.cluster.raft.surroundings import Limits
-from alacrity.cluster.replica import OutcomeUnknown, Refused, Replica, Settings
+from alacrity.cluster.replica import OutcomeUnknown, ProposalRefused, Replica, ReplicaSettings
 from alacrity.cluster.state import (
     Envelope,
     RaiseFormat,
@@ -111,7 +111,7 @@ class ReplicaTests(SynchronousTestCase):
         for what, waiting in held:
             waiting.callback(what())
 
-    def make(self, *members: Member, settings: Settings | None = None) -> Replica:
+    def make(self, *members: Member, settings: ReplicaSettings | None = None) -> Replica:
         self.files = FakeFiles()
         self.storage = Storage.open(self.files)
         if members:
@@ -159,7 +159,7 @@ class ReplicaTests(SynchronousTestCase):
         self.give("b", PreVoteReply(ask.term, ask.term - 1, granted=True))
         self.give("b", ResponseVote(ask.term))
         self.confirm("b", replica)
-        self.assertTrue(replica.leading)
+        self.assertTrue(replica.is_leader)
         return replica.status().term
 
     def confirm(self, name: str, replica: Replica) -> None:
@@ -184,8 +184,8 @@ class AloneTests(ReplicaTests):
     def test_it_leads(self) -> None:
         told: list[bool] = []
         replica = self.make(A)
-        replica.subscribe(told.append)
-        self.assertTrue(replica.leading)
+        replica.on_leadership_change(told.append)
+        self.assertTrue(replica.is_leader)
         self.successResultOf(Deferred.fromCoroutine(replica.stop()))
         self.assertEqual(told, [False])
         self.assertFalse(self.transport.running)
@@ -243,7 +243,7 @@ class AloneTests(ReplicaTests):
         self.assertEqual(replica.status().applied_index + 1, again.status().applied_index)
 
     def test_the_log_is_compacted(self) -> None:
-        replica = self.make(A, settings=Settings(limits=Limits(log=10)))
+        replica = self.make(A, settings=ReplicaSettings(limits=RaftLimits(log=10)))
         for _ in range(40):
             self.successResultOf(self.propose(replica))
             self.clock.advance(0)
@@ -259,15 +259,17 @@ class AloneTests(ReplicaTests):
 
     def test_the_last_member_stays(self) -> None:
         replica = self.make(A)
-        self.failureResultOf(Deferred.fromCoroutine(replica.remove_member("a")), Refused)
-        self.failureResultOf(Deferred.fromCoroutine(self.make().remove_member("a")), Refused)
+        self.failureResultOf(Deferred.fromCoroutine(replica.remove_member("a")), ProposalRefused)
+        self.failureResultOf(
+            Deferred.fromCoroutine(self.make().remove_member("a")), ProposalRefused
+        )
 
     def test_nothing_is_pickled(self) -> None:
         with (
             mock.patch.object(pysyncobj.pickle, "loads", side_effect=AssertionError),
             mock.patch.object(pysyncobj.pickle, "dumps", side_effect=AssertionError),
         ):
-            replica = self.make(A, settings=Settings(limits=Limits(log=4)))
+            replica = self.make(A, settings=ReplicaSettings(limits=RaftLimits(log=4)))
             for _ in range(12):
                 self.successResultOf(self.propose(replica))
                 self.clock.advance(0)
@@ -355,7 +357,7 @@ class FollowerTests(ReplicaTests):
         self.pass_time(1.9)
         self.assertNoResult(waiting)
         self.pass_time(0.2)
-        error = self.failureResultOf(waiting, Refused)
+        error = self.failureResultOf(waiting, ProposalRefused)
         self.assertEqual(str(error.value), "there is no leader")
 
     def test_without_a_leader_for_long_it_is_refused_at_once(self) -> None:
@@ -364,7 +366,7 @@ class FollowerTests(ReplicaTests):
         waiting = self.propose(replica, timeout=5.0)
         self.assertNoResult(waiting)
         self.pass_time(0.2)
-        at_once = self.failureResultOf(self.propose(replica), Refused)
+        at_once = self.failureResultOf(self.propose(replica), ProposalRefused)
         self.assertIn("no leader with a majority", str(at_once.value))
         # Whoever waits already, waits for the leader that may come.
         self.follow(commit=2)
@@ -377,7 +379,9 @@ class FollowerTests(ReplicaTests):
         The next leader is not asked, whether this one has sent it to others or not.
         """
         replica = self.make(A, B, C)
-        self.failureResultOf(Deferred.fromCoroutine(replica.propose_as_leader(REGISTER)), Refused)
+        self.failureResultOf(
+            Deferred.fromCoroutine(replica.propose_as_leader(REGISTER)), ProposalRefused
+        )
         term = self.lead(replica)
         waiting = Deferred.fromCoroutine(replica.propose_as_leader(REGISTER))
         self.confirm("b", replica)
@@ -400,9 +404,9 @@ class FollowerTests(ReplicaTests):
                 self.lead(replica)
                 self.held = []
                 self.give("b", message)
-                self.assertTrue(replica.leading)
+                self.assertTrue(replica.is_leader)
                 asked = Deferred.fromCoroutine(replica.propose_as_leader(REGISTER))
-                self.failureResultOf(asked, Refused)
+                self.failureResultOf(asked, ProposalRefused)
                 self.let_go()
                 self.held = None
 
@@ -423,7 +427,7 @@ class FollowerTests(ReplicaTests):
                 self.give("b", Denial("x", "it is full", final=False))
             self.follow(commit=2)
             self.pass_time(0.05)
-        error = self.failureResultOf(waiting, Refused)
+        error = self.failureResultOf(waiting, ProposalRefused)
         self.assertEqual(str(error.value), "it is full")
 
     def test_what_was_committed_is_there_after_a_restart_without_a_leader(self) -> None:
@@ -455,7 +459,7 @@ class FollowerTests(ReplicaTests):
         self.assertIsNone(replica.status().leader)
         waiting = self.propose(replica, timeout=1.0)
         self.pass_time(1.1)
-        self.failureResultOf(waiting, Refused)
+        self.failureResultOf(waiting, ProposalRefused)
         self.assertEqual(self.sent(Propose), [])
 
     def test_a_denial_after_an_attempt_that_is_in_doubt_leaves_it_unknown(self) -> None:
@@ -489,10 +493,10 @@ class FollowerTests(ReplicaTests):
         self.assertEqual([each.after for each in changes], list(state.pool.servers.values()))
 
     def test_too_many_proposals_are_refused(self) -> None:
-        replica = self.make(A, B, C, settings=Settings(proposals=2))
+        replica = self.make(A, B, C, settings=ReplicaSettings(proposals=2))
         for _ in range(2):
             self.propose(replica).addErrback(lambda _: None)
-        self.failureResultOf(self.propose(replica), Refused)
+        self.failureResultOf(self.propose(replica), ProposalRefused)
 
     def test_an_impatient_caller_is_forgotten(self) -> None:
         replica = self.make(A, B, C)
@@ -519,7 +523,7 @@ class FollowerTests(ReplicaTests):
         )
         self.assertEqual((status.stale, self.transport.running), (True, False))
         self.assertEqual(len(self.view.pool.servers), 1)
-        self.failureResultOf(self.propose(replica), Refused)
+        self.failureResultOf(self.propose(replica), ProposalRefused)
 
     def test_who_is_known(self) -> None:
         replica = self.make(A, B, C)
@@ -533,7 +537,7 @@ class FollowerTests(ReplicaTests):
         replica = self.make()
         self.assertEqual(replica.status().role, "joining")
         self.assertEqual(replica.known("b"), Member("b", ""))
-        self.failureResultOf(self.propose(replica), Refused)
+        self.failureResultOf(self.propose(replica), ProposalRefused)
         self.transport._onNodeConnected(PlainNode("b"))
         data = encode_state(Replicated())
         self.give("b", InstallSnapshot(3, 9, 2, [A, B], len(data), 0, data, 1))
@@ -621,7 +625,7 @@ class SlowDiskTests(ReplicaTests):
         self.transport.messages.clear()
         self.pass_time(0.3)
         self.assertEqual(self.transport.messages, [])
-        self.assertFalse(replica.leading)
+        self.assertFalse(replica.is_leader)
 
 
 class FormatTests(ReplicaTests):
@@ -674,7 +678,7 @@ class FormatTests(ReplicaTests):
             self.reply(name, replica, version)
         self.pass_time(0.5)
         self.assertEqual(replica.format, 1)
-        self.failureResultOf(self.propose_verdicts(replica), Refused)
+        self.failureResultOf(self.propose_verdicts(replica), ProposalRefused)
 
     def test_no_hearing_is_needed_later(self) -> None:
         """
@@ -702,7 +706,7 @@ class DiskTests(ReplicaTests):
         status = replica.status()
         self.assertEqual(status.suspended, "this node cannot write its log: Input/output error")
         self.assertFalse(self.transport.running)
-        self.failureResultOf(self.propose(replica), Refused)
+        self.failureResultOf(self.propose(replica), ProposalRefused)
         self.pass_time(1.2)
         self.assertIsNone(replica.status().suspended)
         self.assertTrue(self.transport.running)
@@ -715,11 +719,11 @@ class DiskTests(ReplicaTests):
         self.fail_next()
         waiting = self.propose(replica)
         self.failureResultOf(waiting, OutcomeUnknown)
-        self.assertFalse(replica.leading)
+        self.assertFalse(replica.is_leader)
         self.assertEqual(self.view.pool.servers, {})
         self.pass_time(1.2)
         self.assertEqual(len(self.view.pool.servers), 1)
-        self.assertTrue(replica.leading)
+        self.assertTrue(replica.is_leader)
 
     def test_a_stop_while_it_is_suspended(self) -> None:
         replica = self.make(A)

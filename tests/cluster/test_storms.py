@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from alacrity.cluster.proposals import OutcomeUnknown, Refused
+from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused
 from alacrity.cluster.state import Replicated, encode_state
 from alacrity.health.verdicts import MOST, Gatherer
 from alacrity.pool import Change, Pool, Report, Reported, Server, State, TcpCheck
@@ -137,7 +137,7 @@ class StormTests(ClusterCase):
         self.assertEqual({node.replica.format for node in self.nodes.values()}, {2})
         self.add("d", program=OlderReplica)
         adding = self.settled(leader.replica.add_member(member("d")))
-        self.failureResultOf(adding, Refused, OutcomeUnknown)
+        self.failureResultOf(adding, ProposalRefused, OutcomeUnknown)
         self.assertFalse(leader.transport.connected("d"))
         self.stop("b")
         self.nodes["b"].program = OlderReplica

@@ -14,8 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import NAME, Storage
+from alacrity.cluster.raft.environment import CannotApply
 from alacrity.cluster.raft.membership import Members, decode_members, encode_members
-from alacrity.cluster.raft.surroundings import CannotApply
 from alacrity.cluster.replica import Replica
 from alacrity.cluster.state import Replicated, apply, decode_state, envelope_version
 from alacrity.pool import Pool, PoolView
@@ -133,7 +133,7 @@ class VersionsTests(SynchronousTestCase):
                 for _ in range(60):
                     self.world.now += 0.05
                     self.clock.advance(0.05)
-                self.assertTrue(replica.leading)
+                self.assertTrue(replica.is_leader)
                 self.assertEqual(self.view.pool, self.pool())
                 self.assertEqual(replica.format, min(version.version, 2))
                 self.successResultOf(Deferred.fromCoroutine(replica.stop()))

@@ -1397,7 +1397,7 @@ _MUTANTS: Final = (
             Edit(
                 "alacrity.cluster.replica",
                 "        await self._propose(None, timeout, None)",
-                "        if not self._engine.leading:\n            await self._propose(None, timeout, None)",
+                "        if not self._engine.is_leader:\n            await self._propose(None, timeout, None)",
             ),
         ),
         seed=9,

@@ -107,7 +107,7 @@ class CatchingUpTests(ClusterCase):
             failure=None,
             listening=True,
             status=self.nodes[name].status,
-            leading=self.nodes[name].replica.leading,
+            leading=self.nodes[name].replica.is_leader,
             only_leader=False,
         )
 

@@ -52,7 +52,7 @@ class LeadingTests(SynchronousTestCase):
         service.serving = True
 
     def lead(self, leading: bool) -> None:
-        self.service.replica = SimpleNamespace(leading=leading)
+        self.service.replica = SimpleNamespace(is_leader=leading)
         self.service._led(leading)
 
     def test_who_leads_checks(self) -> None:

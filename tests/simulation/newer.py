@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
+from alacrity.cluster.log.entries import REGULAR
 from alacrity.cluster.proposals import Route
-from alacrity.cluster.raft.entries import REGULAR
-from alacrity.cluster.raft.surroundings import CannotApply
+from alacrity.cluster.raft.environment import CannotApply
 from alacrity.cluster.replica import Replica
 from alacrity.cluster.state import Envelope, RaiseFormat, encode_envelope, envelope_version
 from alacrity.pool import (

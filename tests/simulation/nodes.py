@@ -19,10 +19,10 @@ from twisted.python.failure import Failure
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import Storage
 from alacrity.cluster.raft.engine import Engine
+from alacrity.cluster.raft.environment import Peer
 from alacrity.cluster.raft.membership import bootstrap
 from alacrity.cluster.raft.raft import LEADER
-from alacrity.cluster.raft.surroundings import Peer
-from alacrity.cluster.replica import OutcomeUnknown, Refused, Replica, Settings
+from alacrity.cluster.replica import OutcomeUnknown, ProposalRefused, Replica, ReplicaSettings
 from alacrity.cluster.state import Replicated, encode_state
 from alacrity.cluster.wire.handshake import Accept, Identity
 from alacrity.cluster.wire.transport import Acquaintances
@@ -114,7 +114,7 @@ class Node:
         ledger: RaftLedger,
         name: str,
         founders: tuple[str, ...],
-        settings: Settings,
+        settings: ReplicaSettings,
         engine: type[Engine] = Engine,
         storage: type[Storage] = Storage,
     ) -> None:
@@ -249,7 +249,7 @@ class Node:
 
     @property
     def leads(self) -> bool:
-        return self.replica is not None and self.replica.leading
+        return self.replica is not None and self.replica.is_leader
 
     @property
     def halted(self) -> str | None:
@@ -338,7 +338,7 @@ class StockNode:
         ledger: RaftLedger,
         name: str,
         founders: tuple[str, ...],
-        settings: Settings,
+        settings: ReplicaSettings,
         engine: object = None,
         storage: object = None,
     ) -> None:
@@ -416,7 +416,7 @@ class StockNode:
                 FAIL_REASON.MISSING_LEADER,
                 FAIL_REASON.REQUEST_DENIED,
             }:
-                result.errback(Refused(str(error)))
+                result.errback(ProposalRefused(str(error)))
             else:
                 result.errback(OutcomeUnknown(str(error)))
 
@@ -425,7 +425,7 @@ class StockNode:
         return result
 
     def barrier(self) -> Deferred[None]:
-        return fail(Refused("it has none"))
+        return fail(ProposalRefused("it has none"))
 
     def describe(self) -> str:
         status = self.engine.getStatus()

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from alacrity.cluster.raft.surroundings import CannotApply
+from alacrity.cluster.raft.environment import CannotApply
 from alacrity.cluster.replica import Replica
 from alacrity.cluster.state import envelope_version
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from alacrity.cluster.raft.entries import MEMBERSHIP
+from alacrity.cluster.log.entries import MEMBERSHIP
 from alacrity.cluster.raft.raft import LEADER
 from tests.simulation.disk_ledger import DiskLedger, Observed
 from tests.simulation.durable import Durable, Names
@@ -185,7 +185,7 @@ class RaftLedger(DiskLedger):
         A step is over, and a node has said whether it leads.
         """
         replica = self.nodes[name].replica
-        if replica is None or not replica.leading:
+        if replica is None or not replica.is_leader:
             return
         engine = replica._engine
         index = self._committed_before(engine.term)

@@ -15,9 +15,9 @@ from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.records import frame, header
 from alacrity.cluster.log.storage import NAME, DamagedLog, Storage
 from alacrity.cluster.raft.engine import Engine
+from alacrity.cluster.raft.environment import CannotApply, Peer
 from alacrity.cluster.raft.messages import AppendEntries, InstallSnapshot
 from alacrity.cluster.raft.raft import LEADER
-from alacrity.cluster.raft.surroundings import CannotApply, Peer
 from alacrity.cluster.wire.handshake import Accept, Identity
 from alacrity.cluster.wire.transport import Acquaintances
 from tests.simulation.nodes import Node, StockNode

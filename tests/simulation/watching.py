@@ -8,11 +8,11 @@ from collections import Counter
 from functools import cache
 from typing import Any
 
+from alacrity.cluster.log.entries import REGULAR
 from alacrity.cluster.raft.engine import Engine
-from alacrity.cluster.raft.entries import REGULAR
+from alacrity.cluster.raft.environment import Environment, Peer
 from alacrity.cluster.raft.messages import AppendEntries, Message, PreVote, TimeoutNow
 from alacrity.cluster.raft.raft import LEADER
-from alacrity.cluster.raft.surroundings import Peer, Surroundings
 from tests.simulation.raft_ledger import RaftLedger, kinds
 
 _FROM_LEADER = {"append_entries", "install_snapshot"}
@@ -26,7 +26,7 @@ class Watching(Engine):
 
     ledger: RaftLedger | None = None
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: Environment) -> None:
         self._leader_heard: tuple[Peer | None, float] = (None, float("-inf"))
         self._answered: dict[str, float] = {}
         self._answered_in = 0

@@ -101,7 +101,7 @@ class Cluster:
     """
 
     def __init__(self) -> None:
-        self.leading = True
+        self.is_leader = True
         self.stale = False
         self.members = [Member("a", "10.0.0.1:8688")]
         self.told: list[tuple[str, object]] = []

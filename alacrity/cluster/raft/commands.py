@@ -11,13 +11,13 @@ from math import inf
 
 import msgspec
 
+from alacrity.cluster.log.entries import MEMBERSHIP, REGULAR
 from alacrity.cluster.log.records import Snapshot
-from alacrity.cluster.raft.entries import MEMBERSHIP, REGULAR
+from alacrity.cluster.raft.environment import Environment, Peer
 from alacrity.cluster.raft.membership import MemberChange, members_at
 from alacrity.cluster.raft.messages import Denial, Propose
 from alacrity.cluster.raft.raft import LEADER
 from alacrity.cluster.raft.reconfiguration import Reconfiguration
-from alacrity.cluster.raft.surroundings import Peer, Surroundings
 
 
 class Commands(Reconfiguration):
@@ -27,7 +27,7 @@ class Commands(Reconfiguration):
     @ivar allowance: bytes of commands that may be applied in this step.
     """
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: Environment) -> None:
         self.allowance: float = inf
         self._submitted: deque[tuple[Peer | None, str, bytes]] = deque()
         snapshot = around.storage.snapshot

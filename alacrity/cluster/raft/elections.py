@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from alacrity.cluster.raft.environment import Environment, Peer
 from alacrity.cluster.raft.messages import HandOver, PreVote, PreVoteReply, ResponseVote, TimeoutNow
 from alacrity.cluster.raft.raft import FOLLOWER, LEADER, Raft
-from alacrity.cluster.raft.surroundings import Peer, Surroundings
 
 
 class Elections(Raft):
@@ -19,7 +19,7 @@ class Elections(Raft):
     A node's part in elections.
     """
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: Environment) -> None:
         self._votes: set[Peer] = set()
         self._canvass: set[Peer] = set()
         self._canvass_term = 0

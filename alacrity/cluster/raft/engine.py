@@ -36,9 +36,10 @@ from typing import Any
 
 import msgspec
 
+from alacrity.cluster.log.entries import MEMBERSHIP, NO_OP, REGULAR
 from alacrity.cluster.log.records import Snapshot
 from alacrity.cluster.raft.commands import Commands
-from alacrity.cluster.raft.entries import MEMBERSHIP, NO_OP, REGULAR
+from alacrity.cluster.raft.environment import CannotApply, Environment, Peer, by_name
 from alacrity.cluster.raft.following import Following
 from alacrity.cluster.raft.membership import decode_members
 from alacrity.cluster.raft.messages import (
@@ -58,7 +59,6 @@ from alacrity.cluster.raft.messages import (
     parse,
 )
 from alacrity.cluster.raft.raft import LEADER
-from alacrity.cluster.raft.surroundings import CannotApply, Peer, Surroundings, name_of
 
 
 class Engine(Following, Commands):
@@ -68,7 +68,7 @@ class Engine(Following, Commands):
     Names with C{_SyncObj__} are PySyncObj's private ones.
     """
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: Environment) -> None:
         """
         @raise CannotApply: the storage's snapshot is not understood.
         """
@@ -283,6 +283,6 @@ class Engine(Following, Commands):
         while its snapshot is not ready.
         """
         self._SyncObj__newAppendEntriesTime = self._now() + self._timing.heartbeat
-        for peer in sorted(self._peers, key=name_of):
+        for peer in sorted(self._peers, key=by_name):
             if peer in self._SyncObj__connectedNodes:
                 self._replicate(peer)

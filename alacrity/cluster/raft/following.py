@@ -8,10 +8,10 @@ from abc import abstractmethod
 
 import msgspec
 
+from alacrity.cluster.raft.environment import Environment, Peer
 from alacrity.cluster.raft.messages import AppendEntries, InstallSnapshot, Reply, SnapshotReply
 from alacrity.cluster.raft.raft import FOLLOWER, LEADER
 from alacrity.cluster.raft.reconfiguration import Reconfiguration
-from alacrity.cluster.raft.surroundings import Peer, Surroundings
 
 
 class _Arrival(msgspec.Struct):
@@ -28,7 +28,7 @@ class Following(Reconfiguration):
     What a follower does with what its leader sends.
     """
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: Environment) -> None:
         self._arrival: _Arrival | None = None
         super().__init__(around)
 

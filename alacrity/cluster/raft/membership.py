@@ -9,10 +9,10 @@ from typing import Final
 
 import msgspec
 
+from alacrity.cluster.log.entries import MEMBERSHIP, NO_OP
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.records import Snapshot
 from alacrity.cluster.log.storage import Storage
-from alacrity.cluster.raft.entries import MEMBERSHIP, NO_OP
 from alacrity.cluster.raft.messages import Entry
 
 FIRST_INDEX: Final = 2

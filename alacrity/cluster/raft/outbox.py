@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from pysyncobj.transport import Transport
 
-from alacrity.cluster.raft.surroundings import Peer
+from alacrity.cluster.raft.environment import Peer
 
 _Sent: TypeAlias = tuple[str, Peer, dict[str, Any] | None, int]
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from math import inf
 
+from alacrity.cluster.raft.environment import Peer, RaftTiming
 from alacrity.cluster.raft.messages import AppendEntries, plain
 from alacrity.cluster.raft.outbox import Outbox
-from alacrity.cluster.raft.surroundings import Peer, Timing
 
 
 class Pulse:
@@ -23,9 +23,9 @@ class Pulse:
         leads.
     """
 
-    def __init__(self, outbox: Outbox, timing: Timing) -> None:
+    def __init__(self, outbox: Outbox, timing: RaftTiming) -> None:
         """
-        @param timing: for how long a disk may be slow: longer than L{Timing.fallback}, and
+        @param timing: for how long a disk may be slow: longer than L{RaftTiming.fallback}, and
             the others are to find another leader.
         """
         self.signs: list[tuple[Peer, AppendEntries]] = []

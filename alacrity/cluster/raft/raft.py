@@ -13,11 +13,11 @@ from typing import Final
 from pysyncobj import SyncObj, SyncObjConf, syncobj
 from twisted.logger import Logger
 
+from alacrity.cluster.log.entries import NO_OP
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import Storage
-from alacrity.cluster.raft.entries import NO_OP
+from alacrity.cluster.raft.environment import Environment, Peer, by_name
 from alacrity.cluster.raft.messages import Denial, Message, plain
-from alacrity.cluster.raft.surroundings import Peer, Surroundings, name_of
 
 FOLLOWER: Final = 0
 CANDIDATE: Final = 1
@@ -67,7 +67,7 @@ class Raft(SyncObj, metaclass=ABCMeta):  # type: ignore[misc] # it is not annota
     _SyncObj__newAppendEntriesTime: float
     _SyncObj__noopIDx: int | None
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: Environment) -> None:
         """
         @raise CannotApply: the storage's snapshot is not understood.
         """
@@ -170,10 +170,10 @@ class Raft(SyncObj, metaclass=ABCMeta):  # type: ignore[misc] # it is not annota
         Whom to be connected with: the members, who is about to be one, and who was one
         until that is certain.
         """
-        return sorted(self._peers, key=name_of)
+        return sorted(self._peers, key=by_name)
 
     @property
-    def leading(self) -> bool:
+    def is_leader(self) -> bool:
         """
         Whether it is the leader, and has applied all that was committed before.
         """
@@ -239,7 +239,7 @@ class Raft(SyncObj, metaclass=ABCMeta):  # type: ignore[misc] # it is not annota
         return now
 
     def _others(self) -> list[Peer]:
-        return sorted(self._SyncObj__otherNodes, key=name_of)
+        return sorted(self._SyncObj__otherNodes, key=by_name)
 
     def _send(self, peer: Peer, message: Message) -> None:
         self._transport.send(peer, plain(message))

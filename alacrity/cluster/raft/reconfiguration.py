@@ -11,11 +11,11 @@ import msgspec
 
 from alacrity.cluster.log.members import Member, Seat
 from alacrity.cluster.raft.elections import Elections
+from alacrity.cluster.raft.environment import Environment, Peer, by_name
 from alacrity.cluster.raft.membership import MemberChange, Members, encode_members, members_at
 from alacrity.cluster.raft.messages import Denial
 from alacrity.cluster.raft.raft import LEADER
 from alacrity.cluster.raft.replication import Replication
-from alacrity.cluster.raft.surroundings import Peer, Surroundings, name_of
 
 
 class Reconfiguration(Elections, Replication):
@@ -23,7 +23,7 @@ class Reconfiguration(Elections, Replication):
     The members, as the log changes, and how a leader changes them.
     """
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: Environment) -> None:
         self._learners: dict[Peer, float] = {}
         self._seats: dict[Peer, Seat] = {}
         self._change_index = 0
@@ -62,18 +62,18 @@ class Reconfiguration(Elections, Replication):
         # Taken in by another entry than before: who is connected may be the former one.
         others = {peer for peer, seat in self._seats.items() if seats.get(peer, seat) != seat}
         self._seats = seats
-        for peer in sorted(self._peers - wanted, key=name_of):
+        for peer in sorted(self._peers - wanted, key=by_name):
             if self.role == LEADER and peer in self._SyncObj__connectedNodes:
                 # So that it learns that it was removed.
                 self._replicate(peer)
             self._transport.dropNode(peer)
             self._SyncObj__connectedNodes.discard(peer)
             self._end_with(peer)
-        for peer in sorted(wanted & self._peers & others, key=name_of):
+        for peer in sorted(wanted & self._peers & others, key=by_name):
             self._SyncObj__raftLog.forget_peer(peer.id)
             self._end_with(peer)
             self._peers.discard(peer)
-        for peer in sorted(wanted - self._peers, key=name_of):
+        for peer in sorted(wanted - self._peers, key=by_name):
             self._transport.addNode(peer)
             self._begin_with(peer)
         self._peers = wanted

@@ -10,6 +10,7 @@ from abc import abstractmethod
 import msgspec
 
 from alacrity.cluster.log.records import Snapshot
+from alacrity.cluster.raft.environment import Environment, Peer
 from alacrity.cluster.raft.messages import (
     AppendEntries,
     Entry,
@@ -18,7 +19,6 @@ from alacrity.cluster.raft.messages import (
     SnapshotReply,
 )
 from alacrity.cluster.raft.raft import LEADER, Raft
-from alacrity.cluster.raft.surroundings import Peer, Surroundings
 
 
 class _Transfer(msgspec.Struct):
@@ -36,7 +36,7 @@ class Replication(Raft):
     What a leader knows of its followers, and sends them.
     """
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: Environment) -> None:
         self._probes: dict[Peer, int] = {}
         self._probing: set[Peer] = set()
         self._transfers: dict[Peer, _Transfer] = {}

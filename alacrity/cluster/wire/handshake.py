@@ -33,8 +33,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from alacrity.cluster.log.formats import NEWEST_FORMAT
 from alacrity.cluster.log.members import Seat
-from alacrity.cluster.state import VERSION
 from alacrity.cluster.wire.frames import MAC_SIZE
 
 NONCE_SIZE: Final = 32
@@ -79,7 +79,7 @@ class Identity(msgspec.Struct, frozen=True):
     name: str
     incarnation: str
     seat: Seat = (0, 0)
-    format: int = VERSION
+    format: int = NEWEST_FORMAT
 
 
 class Session(msgspec.Struct, frozen=True):

@@ -13,11 +13,12 @@ from pysyncobj import SyncObj
 from pysyncobj.transport import Transport
 from twisted.trial.unittest import SynchronousTestCase
 
+from alacrity.cluster.log.entries import MEMBERSHIP, NO_OP, REGULAR
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.records import Snapshot
 from alacrity.cluster.log.storage import Storage
 from alacrity.cluster.raft.engine import Engine
-from alacrity.cluster.raft.entries import MEMBERSHIP, NO_OP, REGULAR
+from alacrity.cluster.raft.environment import CannotApply, Environment, Peer, RaftLimits, RaftTiming
 from alacrity.cluster.raft.membership import (
     MemberChange,
     Members,
@@ -43,7 +44,6 @@ from alacrity.cluster.raft.messages import (
     plain,
 )
 from alacrity.cluster.raft.raft import FOLLOWER, LEADER
-from alacrity.cluster.raft.surroundings import CannotApply, Limits, Peer, Surroundings, Timing
 from tests.simulation.clock import patched, use
 from tests.simulation.variants import (
     WithoutG1,
@@ -150,8 +150,8 @@ class EngineTests(SynchronousTestCase):
         self.notes = Notes()
         self.storage = storage
         made = engine(
-            Surroundings(
-                me, storage, self.sent, self.notes, Random(1), Timing(), limits or Limits()
+            Environment(
+                me, storage, self.sent, self.notes, Random(1), RaftTiming(), limits or RaftLimits()
             )
         )
         for name in self.sent.nodes:
@@ -564,7 +564,7 @@ class G5Tests(EngineTests):
         self.assertEqual(answers, [Reply(2, 5, False, 7), Reply(2, 6, False, 7)])
 
     def test_the_leader_looks_one_message_at_a_time(self) -> None:
-        engine = self.lead(A, B, C, limits=Limits(batch=10))
+        engine = self.lead(A, B, C, limits=RaftLimits(batch=10))
         for number in range(20):
             engine.submit("x", REGULAR + b"%08d" % number)
         engine.doTick(0)
@@ -632,7 +632,7 @@ class G6Tests(EngineTests):
         self.assertEqual(engine.configuration, (A, B, C, D))
 
     def test_a_snapshot_has_the_members_as_they_were_applied(self) -> None:
-        engine = self.lead(A, B, C, limits=Limits(log=4))
+        engine = self.lead(A, B, C, limits=RaftLimits(log=4))
         for number in range(5):
             engine.submit("x", REGULAR + b"%d" % number)
         engine.doTick(0)
@@ -739,7 +739,7 @@ class G8Tests(EngineTests):
     """Nothing is sent without end."""
 
     def test_a_snapshot_goes_in_slices_each_when_the_one_before_has_arrived(self) -> None:
-        engine = self.lead(A, B, C, limits=Limits(slice=3))
+        engine = self.lead(A, B, C, limits=RaftLimits(slice=3))
         state = msgspec.msgpack.encode([b"0123456789"])
         self.storage.replace(Snapshot(state, 3, 1, (A, B, C)), [(NO_OP, 3, 1)])
         sent = self.give("b", Reply(1, 3, False, engine._probes[PEERS["b"]]))
@@ -759,7 +759,7 @@ class G8Tests(EngineTests):
         self.assertEqual([each.data for each in pieces if isinstance(each, InstallSnapshot)], [b""])
 
     def test_a_follower_is_sent_so_much_ahead(self) -> None:
-        engine = self.lead(A, B, C, limits=Limits(ahead=4, batch=1))
+        engine = self.lead(A, B, C, limits=RaftLimits(ahead=4, batch=1))
         self.confirm(engine, "b", "c")
         probe = engine._probes[PEERS["b"]]
         self.give("b", Reply(1, engine.last_index + 1, True, probe))
@@ -774,7 +774,7 @@ class G8Tests(EngineTests):
         self.assertLessEqual(len(entries), 5)
 
     def test_too_many_commands_are_denied(self) -> None:
-        engine = self.lead(A, B, C, limits=Limits(backlog=3))
+        engine = self.lead(A, B, C, limits=RaftLimits(backlog=3))
         for number in range(9):
             engine.submit("x", REGULAR + b"%d" % number)
         engine.doTick(0)
@@ -910,7 +910,7 @@ class ElectionTests(EngineTests):
         engine = self.make(A)
         engine.doTick(0)
         engine.doTick(0)
-        self.assertTrue(engine.leading)
+        self.assertTrue(engine.is_leader)
 
     def test_a_node_that_waits_to_be_taken_in_does_not_stand(self) -> None:
         engine = self.make()
@@ -945,7 +945,7 @@ class ElectionTests(EngineTests):
         engine = self.run_on(self.storage, Member("new", "new:1"))
         for _ in range(3):
             engine.doTick(0)
-        self.assertTrue(engine.leading)
+        self.assertTrue(engine.is_leader)
         self.assertEqual(self.notes.applied, [b"3@3"])
 
 
@@ -958,7 +958,7 @@ class BoundedTests(EngineTests):
         """
         At least one entry, and then as many as fit: what else is due is not held up.
         """
-        engine = self.make(A, limits=Limits(applied_bytes=100))
+        engine = self.make(A, limits=RaftLimits(applied_bytes=100))
         engine.doTick(0)
         for number, size in enumerate((90, 9, 90, 500, 10, 10, 10)):
             engine.submit(str(number), b"\0" + size * b"x")
@@ -985,7 +985,7 @@ class BoundedTests(EngineTests):
         self.assertTrue(self.storage.adopt(rewrite))
 
     def test_a_log_of_long_entries_is_compacted(self) -> None:
-        engine = self.make(A, limits=Limits(log_bytes=10_000))
+        engine = self.make(A, limits=RaftLimits(log_bytes=10_000))
         self.fill(engine, 10, 900)
         self.assertEqual(self.notes.snapshots, [])
         self.fill(engine, 2, 900)
@@ -1008,7 +1008,7 @@ class BoundedTests(EngineTests):
         """
         It is told after all that happens to it.
         """
-        engine = self.make(A, limits=Limits(log=20))
+        engine = self.make(A, limits=RaftLimits(log=20))
         self.fill(engine, 30, 50)
         self.adopt()
         self.storage.deleteEntriesFrom(len(self.storage) - 3)

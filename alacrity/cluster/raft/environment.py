@@ -18,7 +18,7 @@ from alacrity.cluster.log.records import Snapshot
 from alacrity.cluster.log.storage import Storage
 
 
-class Timing(msgspec.Struct, frozen=True):
+class RaftTiming(msgspec.Struct, frozen=True):
     """
     How long the engine waits, in seconds.
 
@@ -38,7 +38,7 @@ class Timing(msgspec.Struct, frozen=True):
     catch_up: float = 10.0
 
 
-class Limits(msgspec.Struct, frozen=True):
+class RaftLimits(msgspec.Struct, frozen=True):
     """
     How much the engine takes on.
 
@@ -131,14 +131,14 @@ class Peer(Node):  # type: ignore[misc] # it is not annotated
         return isinstance(other, Peer) and self.id == other.id
 
 
-def name_of(peer: Peer) -> str:
+def by_name(peer: Peer) -> str:
     """
     By which peers are sorted, so that all is done in the same order each time.
     """
     return peer.id
 
 
-class Surroundings(msgspec.Struct, frozen=True):
+class Environment(msgspec.Struct, frozen=True):
     """
     All that an engine is given.
 
@@ -154,5 +154,5 @@ class Surroundings(msgspec.Struct, frozen=True):
     transport: Transport
     machine: Machine
     rng: Random
-    timing: Timing
-    limits: Limits
+    timing: RaftTiming
+    limits: RaftLimits
