@@ -56,7 +56,7 @@ class CatalogueTests(SynchronousTestCase):
 
     def test_an_anchor_that_is_gone(self) -> None:
         for old, times in (("no such text", 0), ("self", None)):
-            edit = Edit("alacrity.cluster.raft.raft", old, "")
+            edit = Edit("alacrity.cluster.raft.adapter", old, "")
             error = self.assertRaises(AnchorLost, mutated, Mutant("m", "a", "f", (edit,)))
             self.assertIn("and must have it once: change tests/mutations/catalogue.py", str(error))
             if times is not None:

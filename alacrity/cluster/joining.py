@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.web.client import ResponseNeverReceived
 
 from alacrity.cluster.log.members import Member
-from alacrity.cluster.raft.environment import Peer
+from alacrity.cluster.raft.peer import Peer
 
 AGAIN: Final = 1.0
 """Seconds until it asks once more."""

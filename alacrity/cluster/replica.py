@@ -29,12 +29,13 @@ from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.records import Snapshot
 from alacrity.cluster.log.storage import Storage
 from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused, Proposals, Route
+from alacrity.cluster.raft.adapter import LEADER
 from alacrity.cluster.raft.engine import Engine
-from alacrity.cluster.raft.environment import CannotApply, Environment, Peer, RaftLimits, RaftTiming
+from alacrity.cluster.raft.environment import CannotApply, Environment, RaftLimits, RaftTiming
 from alacrity.cluster.raft.membership import FIRST_INDEX, MemberChange
 from alacrity.cluster.raft.outbox import Outbox
+from alacrity.cluster.raft.peer import Peer
 from alacrity.cluster.raft.pulse import Pulse
-from alacrity.cluster.raft.raft import LEADER
 from alacrity.cluster.state import (
     Applied,
     Draft,
@@ -610,18 +611,19 @@ class Replica:
             each.callback(None)
 
     def _step(self) -> None:
-        outbox = self._outbox
+        outbox, engine = self._outbox, self._engine
         for _ in range(min(_EVENTS, len(self._events))):
             kind, node, message = self._events.popleft()
             if kind == "message":
-                outbox.deliver(node, message)
+                engine.receive(node, message)
             elif kind == "connected":
-                outbox.deliver_connected(node)
+                outbox.handle_change(node)
+                engine.connected(node)
             elif kind == "adopt":
                 self._storage.adopt(message)
             else:
-                outbox.deliver_disconnected(node)
-        engine = self._engine
+                outbox.handle_change(node)
+                engine.disconnected(node)
         engine.begin_step()
         for request_id, data in self._proposals.due(self._route()):
             engine.submit(request_id, data)
@@ -630,12 +632,12 @@ class Replica:
         now = engine.progress
         while engine.halted is None and before != now:
             before = now
-            engine.doTick(0)
+            engine.tick()
             now = engine.progress
 
     def _release(self) -> None:
         self._outbox.release()
-        self._pulse.signs = self._engine.signs_of_life()
+        self._pulse.signs = self._engine.replication.heartbeats()
         self._publish()
         self._look_whether_caught_up()
         self._tell_leading(self._engine.is_leader and not self._stopped)
@@ -651,9 +653,11 @@ class Replica:
             self._caught_up, self._goal = False, None
         elif not self._caught_up:
             if self._goal is None and engine.leader is not None:
-                self._goal = engine.told_commit_index
+                self._goal = engine.raft.told_commit_index
             reached = self._goal is not None and engine.applied_index >= self._goal
-            self._caught_up = engine.is_leader or (reached and engine.applied_term == engine.term)
+            self._caught_up = engine.is_leader or (
+                reached and engine.raft.applied_term == engine.term
+            )
 
     def _raise_format(self) -> None:
         """
@@ -661,7 +665,7 @@ class Replica:
         log say so: from then on it need not be known of each, and whoever does not is kept
         out (see L{alacrity.cluster.wire.transport.Acquaintances}).
         """
-        wanted = self.is_leader and self.format < NEWEST_FORMAT <= self._engine.all_speak
+        wanted = self.is_leader and self.format < NEWEST_FORMAT <= self._engine.version_of_all
         if wanted and not self._raising_format:
             self._raising_format = True
             Deferred.fromCoroutine(self._propose_format()).addErrback(self._broken)
@@ -769,7 +773,7 @@ class Replica:
     # The engine's machine
 
     def apply(self, command: bytes) -> None:
-        """See L{Machine <alacrity.cluster.raft.environment.Machine>}."""
+        """See L{StateMachine <alacrity.cluster.raft.environment.StateMachine>}."""
         match self._draft.apply(command):
             case Unreadable(reason):
                 raise CannotApply(reason)
@@ -781,11 +785,11 @@ class Replica:
                 self._publications.append(partial(self._proposals.resolve, request_id, outcome))
 
     def encode(self) -> bytes:
-        """See L{Machine <alacrity.cluster.raft.environment.Machine>}."""
+        """See L{StateMachine <alacrity.cluster.raft.environment.StateMachine>}."""
         return encode_state(self.state)
 
     def restore(self, state: bytes) -> None:
-        """See L{Machine <alacrity.cluster.raft.environment.Machine>}."""
+        """See L{StateMachine <alacrity.cluster.raft.environment.StateMachine>}."""
         try:
             restored = decode_state(state)
         except NotReadable as error:
@@ -807,20 +811,20 @@ class Replica:
         self._proposals.send_again()
 
     def readable(self, command: bytes, version: int) -> bool:
-        """See L{Machine <alacrity.cluster.raft.environment.Machine>}."""
+        """See L{StateMachine <alacrity.cluster.raft.environment.StateMachine>}."""
         own = envelope_version(command)
         return own is not None and 1 <= own <= min(max(version, self.format), self.version)
 
     def members_changed(self, request_id: str) -> None:
-        """See L{Machine <alacrity.cluster.raft.environment.Machine>}."""
+        """See L{StateMachine <alacrity.cluster.raft.environment.StateMachine>}."""
         self._publications.append(partial(self._proposals.resolve, request_id, None))
 
     def denied(self, request_id: str, reason: str, *, final: bool) -> None:
-        """See L{Machine <alacrity.cluster.raft.environment.Machine>}."""
+        """See L{StateMachine <alacrity.cluster.raft.environment.StateMachine>}."""
         self._publications.append(partial(self._proposals.denied, request_id, reason, final=final))
 
     def compact(self, snapshot: Snapshot) -> None:
-        """See L{Machine <alacrity.cluster.raft.environment.Machine>}."""
+        """See L{StateMachine <alacrity.cluster.raft.environment.StateMachine>}."""
         if not self._compacting:
             self._compacting = True
             Deferred.fromCoroutine(self._compact(snapshot)).addErrback(self._broken)

@@ -13,7 +13,7 @@ _MUTANTS: Final = (
         "vote-forgotten",
         "elections",
         "A node forgets at restart whom it voted for",
-        (Edit("alacrity.cluster.raft.raft", "storage.getVotedForNodeId()", "None"),),
+        (Edit("alacrity.cluster.raft.adapter", "storage.getVotedForNodeId()", "None"),),
         seed=2,
     ),
     Mutant(
@@ -22,7 +22,7 @@ _MUTANTS: Final = (
         "A node forgets its term at restart",
         (
             Edit(
-                "alacrity.cluster.raft.raft",
+                "alacrity.cluster.raft.adapter",
                 "max(storage.getCurrentTerm(), storage[-1][2])",
                 "storage[-1][2]",
             ),
@@ -71,7 +71,7 @@ _MUTANTS: Final = (
         "duplicate-votes",
         "elections",
         "A vote that comes twice counts twice",
-        (Edit("alacrity.cluster.raft.elections", "self._votes.add(peer)", "pass"),),
+        (Edit("alacrity.cluster.raft.elections", "self._voters.add(peer)", "pass"),),
         seed=9,
     ),
     Mutant(
@@ -81,8 +81,8 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.elections",
-                "in self._SyncObj__otherNodes - self._votes",
-                "not in self._votes",
+                "in raft.others - self._voters",
+                "not in self._voters",
             ),
         ),
         seed=21,
@@ -94,8 +94,8 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.elections",
-                "if vote.term == self.term and peer",
-                'message = {**message, "term": self.term}\n        if peer',
+                "if vote.term == raft.term and peer",
+                "vote = ResponseVote(raft.term)\n        if peer",
             ),
         ),
         seed=7,
@@ -114,8 +114,8 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.elections",
-                "            self._votes = set()\n            self._canvass = set()",
-                "            self._canvass = set()",
+                "        self._voters = set()\n        self._pre_voters = set()",
+                "        self._pre_voters = set()",
             ),
         ),
         seed=0,
@@ -127,7 +127,7 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.elections",
-                "if len(self._canvass) + 1 > (len(self._SyncObj__otherNodes) + 1) / 2:",
+                "if len(self._pre_voters) + 1 > (len(self._raft.others) + 1) / 2:",
                 "if True:",
             ),
         ),
@@ -140,8 +140,8 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.elections",
-                "if len(self._canvass) + 1 > (",
-                "if len(self._canvass) + 1 >= (",
+                "if len(self._pre_voters) + 1 > (",
+                "if len(self._pre_voters) + 1 >= (",
             ),
         ),
         seed=4,
@@ -153,8 +153,8 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.elections",
-                "            and self.role != LEADER\n            and peer in self._SyncObj__otherNodes",
-                "            and self.role != LEADER",
+                "            and raft.role != LEADER\n            and peer in raft.others",
+                "            and raft.role != LEADER",
             ),
         ),
         seed=21,
@@ -180,7 +180,7 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.elections",
-                "message.term == self._canvass_term == self.term + 1",
+                "message.term == self._pre_vote_term == raft.term + 1",
                 "True",
             ),
         ),
@@ -192,7 +192,9 @@ _MUTANTS: Final = (
         "A node that waits to be taken in votes",
         (
             Edit(
-                "alacrity.cluster.raft.elections", "return self.configuration != ()", "return True"
+                "alacrity.cluster.raft.elections",
+                "return self._reconfiguration.configuration != ()",
+                "return True",
             ),
         ),
         seed=96,
@@ -217,8 +219,8 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.engine",
-                "            self._see_term(term)\n        return term ==",
-                "            pass\n        return term ==",
+                "            self.elections.see_term(term)",
+                "            pass",
             ),
         ),
         seed=1,
@@ -227,7 +229,7 @@ _MUTANTS: Final = (
         "later-pre-vote-ignored",
         "elections",
         "A reply of a later term to a pre-vote is passed over",
-        (Edit("alacrity.cluster.raft.elections", "self._see_term(message.current)", "pass"),),
+        (Edit("alacrity.cluster.raft.elections", "self.see_term(message.current)", "pass"),),
         seed=2,
     ),
     Mutant(
@@ -236,8 +238,8 @@ _MUTANTS: Final = (
         "A leader hands over to who has not the whole log",
         (
             Edit(
-                "alacrity.cluster.raft.elections",
-                "            and self._SyncObj__raftMatchIndex[peer] == self.last_index\n",
+                "alacrity.cluster.raft.transfer",
+                "            and raft.match_index[peer] == raft.last_index\n",
                 "",
             ),
         ),
@@ -249,8 +251,8 @@ _MUTANTS: Final = (
         "A leader that is asked to hand over does not",
         (
             Edit(
-                "alacrity.cluster.raft.elections",
-                "self._send(able[0], TimeoutNow(self.term))",
+                "alacrity.cluster.raft.transfer",
+                "raft.send(able[0], TimeoutNow(raft.term))",
                 "pass",
             ),
         ),
@@ -260,7 +262,7 @@ _MUTANTS: Final = (
         "hand-over-unforwarded",
         "elections",
         "A follower does not pass on that the leader shall hand over",
-        (Edit("alacrity.cluster.raft.elections", "self._send(leader, HandOver(target))", "pass"),),
+        (Edit("alacrity.cluster.raft.transfer", "raft.send(leader, HandOver(target))", "pass"),),
         seed=0,
     ),
     Mutant(
@@ -270,8 +272,8 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.elections",
-                "        if not self.is_member:\n            return\n        self._canvass = set()",
-                "        self._canvass = set()",
+                "        if not self._reconfiguration.is_member:\n            return\n        self._pre_voters = set()",
+                "        self._pre_voters = set()",
             ),
         ),
         seed=4,
@@ -302,9 +304,9 @@ _MUTANTS: Final = (
         "A reply to an earlier leadership counts",
         (
             Edit(
-                "alacrity.cluster.raft.engine",
-                "return term == self.term and self.role == LEADER",
-                "return self.role == LEADER",
+                "alacrity.cluster.raft.replication",
+                "return term == raft.term and raft.role == LEADER",
+                "return raft.role == LEADER",
             ),
         ),
         seed=9,
@@ -315,9 +317,9 @@ _MUTANTS: Final = (
         "A reply of a stranger is taken",
         (
             Edit(
-                "alacrity.cluster.raft.engine",
-                " and self.role == LEADER and peer in self._peers",
-                " and self.role == LEADER",
+                "alacrity.cluster.raft.replication",
+                " and raft.role == LEADER and peer in self.peers",
+                " and raft.role == LEADER",
             ),
         ),
         seed=4,
@@ -355,8 +357,8 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.replication",
-                "            self._SyncObj__raftMatchIndex[peer] = 0\n            self._probe(peer, self.last_index + 1)\n        self._transfers",
-                "            self._probe(peer, self.last_index + 1)\n        self._transfers",
+                "            self._raft.match_index[peer] = 0\n            self.probe(peer, self._raft.last_index + 1)\n        self.transfers",
+                "            self.probe(peer, self._raft.last_index + 1)\n        self.transfers",
             ),
             Edit(
                 "pysyncobj.syncobj",
@@ -373,7 +375,7 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.replication",
-                "current = message.probe == self._probes[peer]",
+                "current = message.probe == self.probes[peer]",
                 "current = True",
             ),
         ),
@@ -383,7 +385,7 @@ _MUTANTS: Final = (
         "prev-term-wrong",
         "replication",
         "Messages tell the leader's term as that of the entry before",
-        (Edit("alacrity.cluster.raft.replication", "log[upcoming - 1 - first][2]", "self.term"),),
+        (Edit("alacrity.cluster.raft.replication", "log[upcoming - 1 - first][2]", "raft.term"),),
         seed=0,
     ),
     Mutant(
@@ -393,8 +395,8 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.replication",
-                "                    self.term,\n                    self.commit_index,",
-                "                    self.term,\n                    self.last_index,",
+                "                    raft.term,\n                    raft.commit_index,",
+                "                    raft.term,\n                    raft.last_index,",
             ),
         ),
         seed=0,
@@ -433,8 +435,8 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.replication",
-                "self._SyncObj__getEntries(upcoming, None, self._limits.batch)",
-                "self._SyncObj__getEntries(upcoming, None, 1 << 40)",
+                "raft.entries_from(upcoming, self._limits.batch)",
+                "raft.entries_from(upcoming, 1 << 40)",
             ),
         ),
         seed=6,
@@ -456,7 +458,7 @@ _MUTANTS: Final = (
         "versions-outlive-leadership",
         "replication",
         "A new leader goes by versions that it was told before",
-        (Edit("alacrity.cluster.raft.replication", "self._versions.clear()", "pass"),),
+        (Edit("alacrity.cluster.raft.replication", "self.versions.clear()", "pass"),),
         seed=0,
     ),
     Mutant(
@@ -466,7 +468,7 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.replication",
-                "        # It may have been restarted as another version.\n        self._versions.pop(node, None)",
+                "        # It may have been restarted as another version.\n        self.versions.pop(peer, None)",
                 "",
             ),
         ),
@@ -479,7 +481,7 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.replication",
-                "        self._transfers.pop(node, None)\n        # It may",
+                "        self.transfers.pop(peer, None)\n        # It may",
                 "        # It may",
             ),
         ),
@@ -491,9 +493,9 @@ _MUTANTS: Final = (
         "Any message proves the whole log",
         (
             Edit(
-                "alacrity.cluster.raft.engine",
-                "        return index\n\n    def _take",
-                "        return self.last_index\n\n    def _take",
+                "alacrity.cluster.raft.following",
+                "        return index\n\n    def take",
+                "        return self._raft.last_index\n\n    def take",
             ),
         ),
         seed=1,
@@ -502,14 +504,18 @@ _MUTANTS: Final = (
         "truncate-always",
         "following",
         "Each message truncates",
-        (Edit("alacrity.cluster.raft.engine", "if log[index - first][2] == term:", "if False:"),),
+        (
+            Edit(
+                "alacrity.cluster.raft.following", "if log[index - first][2] == term:", "if False:"
+            ),
+        ),
         seed=0,
     ),
     Mutant(
         "truncate-never",
         "following",
         "Entries that contradict the leader's stay",
-        (Edit("alacrity.cluster.raft.engine", "if log[index - first][2] == term:", "if True:"),),
+        (Edit("alacrity.cluster.raft.following", "if log[index - first][2] == term:", "if True:"),),
         seed=0,
     ),
     Mutant(
@@ -519,8 +525,8 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.following",
-                "self._commit(min(message.commit_index, verified))",
-                "self._commit(min(message.commit_index, self.last_index))",
+                "raft.commit(min(message.commit_index, verified))",
+                "raft.commit(min(message.commit_index, raft.last_index))",
             ),
         ),
         seed=7,
@@ -545,8 +551,8 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.following",
-                "max(verified, self.commit_index) + 1",
-                "self.last_index + 1",
+                "max(verified, raft.commit_index) + 1",
+                "raft.last_index + 1",
             ),
         ),
         seed=1,
@@ -555,7 +561,7 @@ _MUTANTS: Final = (
         "old-leader-followed",
         "following",
         "A leader of an earlier term is followed",
-        (Edit("alacrity.cluster.raft.following", "if term < self.term:", "if False:"),),
+        (Edit("alacrity.cluster.raft.following", "if term < raft.term:", "if False:"),),
         seed=0,
     ),
     Mutant(
@@ -565,8 +571,8 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.following",
-                "            self._SyncObj__setCurrentTerm(term, None)",
-                "            self._SyncObj__raftCurrentTerm = term",
+                "            raft.set_term(term)",
+                "            raft._SyncObj__raftCurrentTerm = term",
             ),
         ),
         seed=0,
@@ -577,8 +583,8 @@ _MUTANTS: Final = (
         "A follower stands though it hears the leader",
         (
             Edit(
-                "alacrity.cluster.raft.following",
-                "        if not self._SyncObj__transferInProgress:\n            self._postpone()",
+                "alacrity.cluster.raft.elections",
+                "        if not self._raft.is_asked_to_lead:\n            self.postpone()",
                 "",
             ),
         ),
@@ -588,7 +594,13 @@ _MUTANTS: Final = (
         "leader-unheard",
         "following",
         "A follower does not note when it heard the leader",
-        (Edit("alacrity.cluster.raft.following", "self._heard = self._now()", "pass"),),
+        (
+            Edit(
+                "alacrity.cluster.raft.elections",
+                "self._leader_heard_at = self._raft.now()",
+                "pass",
+            ),
+        ),
         seed=0,
     ),
     Mutant(
@@ -597,7 +609,7 @@ _MUTANTS: Final = (
         "Members by an entry that was truncated go on to count",
         (
             Edit(
-                "alacrity.cluster.raft.engine",
+                "alacrity.cluster.raft.following",
                 "log.deleteEntriesFrom(index - first)\n                changed = True",
                 "log.deleteEntriesFrom(index - first)",
             ),
@@ -610,7 +622,7 @@ _MUTANTS: Final = (
         "On a follower, members count once they are applied",
         (
             Edit(
-                "alacrity.cluster.raft.engine",
+                "alacrity.cluster.raft.following",
                 "changed = changed or command[:1] == MEMBERSHIP",
                 "changed = bool(changed)",
             ),
@@ -623,7 +635,7 @@ _MUTANTS: Final = (
         "A snapshot throws away what the log has beyond",
         (
             Edit(
-                "alacrity.cluster.raft.engine",
+                "alacrity.cluster.raft.following",
                 "if at < len(log) and log[at][2] == term:",
                 "if False:",
             ),
@@ -636,7 +648,7 @@ _MUTANTS: Final = (
         "A snapshot keeps what contradicts the leader's log",
         (
             Edit(
-                "alacrity.cluster.raft.engine",
+                "alacrity.cluster.raft.following",
                 "if at < len(log) and log[at][2] == term:\n            entries = log[at:]",
                 "if at < len(log):\n            entries = [(log[at][0], index, term), *log[at + 1 :]]",
             ),
@@ -650,7 +662,7 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.following",
-                "if message.last_index <= self.commit_index:",
+                "if message.last_index <= raft.commit_index:",
                 "if False:",
             ),
         ),
@@ -689,8 +701,8 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.following",
-                "if len(data) < message.size:\n            self._send",
-                "if len(data) < message.size:\n            self._reply(peer, message.last_index + 1, message.probe, success=True)\n            self._send",
+                "if len(data) < message.size:\n            raft.send",
+                "if len(data) < message.size:\n            self.reply(peer, message.last_index + 1, message.probe, success=True)\n            raft.send",
             ),
         ),
         seed=1,
@@ -937,7 +949,7 @@ _MUTANTS: Final = (
         "Two changes of the members are under way at once",
         (
             Edit(
-                "alacrity.cluster.raft.engine",
+                "alacrity.cluster.raft.reconfiguration",
                 "and applied >= first and applied >= self._change_index",
                 "and applied >= first",
             ),
@@ -950,7 +962,7 @@ _MUTANTS: Final = (
         "The members change before the leader has committed in its term",
         (
             Edit(
-                "alacrity.cluster.raft.engine",
+                "alacrity.cluster.raft.reconfiguration",
                 "and applied >= first and applied >= self._change_index",
                 "and applied >= self._change_index",
             ),
@@ -964,8 +976,8 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.reconfiguration",
-                "{Peer(each) for each in self.configuration} - {own}\n",
-                "({Peer(each) for each in self.configuration} | set(self._learners)) - {own}\n",
+                "raft.set_others({Peer(each) for each in self.configuration} - {own})",
+                "raft.set_others(({Peer(each) for each in self.configuration} | set(self._learners)) - {own})",
             ),
         ),
         seed=8,
@@ -977,8 +989,8 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.reconfiguration",
-                "members_at(self._SyncObj__raftLog, self.last_index)",
-                "members_at(self._SyncObj__raftLog, self.applied_index)",
+                "members_at(raft.log, raft.last_index)",
+                "members_at(raft.log, raft.applied_index)",
             ),
         ),
         seed=4,
@@ -990,8 +1002,8 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.reconfiguration",
-                "self._change_index = self.last_index\n            self._configure()",
-                "self._change_index = self.last_index",
+                "self._change_index = self._raft.last_index\n        self.configure()",
+                "self._change_index = self._raft.last_index",
             ),
         ),
         seed=4,
@@ -1042,7 +1054,7 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.reconfiguration",
-                "if self._learners.pop(node, None) is not None:",
+                "if self._learners.pop(peer, None) is not None:",
                 "if False:",
             ),
         ),
@@ -1079,9 +1091,9 @@ _MUTANTS: Final = (
         "A snapshot has members that are not committed",
         (
             Edit(
-                "alacrity.cluster.raft.commands",
-                "members_at(self._SyncObj__raftLog, applied)",
-                "self.configuration",
+                "alacrity.cluster.raft.compaction",
+                "members_at(log, applied)",
+                "members_at(log, raft.last_index)",
             ),
         ),
         seed=8,
@@ -1093,7 +1105,7 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.reconfiguration",
-                "                # So that it learns that it was removed.\n                self._replicate(peer)",
+                "                # So that it learns that it was removed.\n                replication.send_to(peer)",
                 "                pass",
             ),
         ),
@@ -1292,8 +1304,8 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.commands",
-                "            self._append(command)",
-                '            self._append(command)\n            self._deny(origin, Denial(request_id, "no", final=True))',
+                "            self._raft.append(command)",
+                '            self._raft.append(command)\n            self._deny(origin, Denial(request_id, "no", final=True))',
             ),
         ),
         seed=0,
@@ -1330,7 +1342,7 @@ _MUTANTS: Final = (
         "The log grows for ever",
         (
             Edit(
-                "alacrity.cluster.raft.commands",
+                "alacrity.cluster.raft.compaction",
                 "if not many and not self._is_large(patience):",
                 "if True:",
             ),
@@ -1447,9 +1459,9 @@ _MUTANTS: Final = (
         "A node applies again what its snapshot contains",
         (
             Edit(
-                "alacrity.cluster.raft.raft",
-                "            self._SyncObj__raftLastApplied = snapshot.last_index\n",
-                "",
+                "alacrity.cluster.raft.adapter",
+                "self._SyncObj__raftLastApplied = snapshot.last_index",
+                "pass",
             ),
         ),
         seed=2,
@@ -1479,7 +1491,7 @@ _MUTANTS: Final = (
         "A node says that it leads before it has applied what was committed before",
         (
             Edit(
-                "alacrity.cluster.raft.raft",
+                "alacrity.cluster.raft.engine",
                 "return self.role == LEADER and first is not None and self.applied_index >= first",
                 "return self.role == LEADER",
             ),

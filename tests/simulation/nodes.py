@@ -18,10 +18,10 @@ from twisted.python.failure import Failure
 
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import Storage
+from alacrity.cluster.raft.adapter import LEADER
 from alacrity.cluster.raft.engine import Engine
-from alacrity.cluster.raft.environment import Peer
 from alacrity.cluster.raft.membership import bootstrap
-from alacrity.cluster.raft.raft import LEADER
+from alacrity.cluster.raft.peer import Peer
 from alacrity.cluster.replica import OutcomeUnknown, ProposalRefused, Replica, ReplicaSettings
 from alacrity.cluster.state import Replicated, encode_state
 from alacrity.cluster.wire.handshake import Accept, Identity
@@ -280,7 +280,7 @@ class Node:
             f"commit {engine.commit_index} applied {engine.applied_index} "
             f"pool {self.view.pool.index} leader {engine.leader} "
             f"members {[each.name for each in engine.configuration]} "
-            f"connected {sorted(each.id for each in engine._SyncObj__connectedNodes)} "
+            f"connected {sorted(each.id for each in engine.raft.connected)} "
             f"halted {engine.halted} suspended {self.replica._suspended}"
         )
 

@@ -11,9 +11,8 @@ import msgspec
 
 from alacrity.cluster.log.entries import MEMBERSHIP, NO_OP
 from alacrity.cluster.log.members import Member
-from alacrity.cluster.log.records import Snapshot
+from alacrity.cluster.log.records import Entry, Snapshot
 from alacrity.cluster.log.storage import Storage
-from alacrity.cluster.raft.messages import Entry
 
 FIRST_INDEX: Final = 2
 """

@@ -12,9 +12,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from alacrity.cluster.log.members import Member
-
-Entry: TypeAlias = tuple[bytes, int, int]
-"""A command, its index, its term."""
+from alacrity.cluster.log.records import Entry
 
 
 class AppendEntries(msgspec.Struct, frozen=True, tag_field="type", tag="append_entries"):

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from pysyncobj.transport import Transport
 
-from alacrity.cluster.raft.environment import Peer
+from alacrity.cluster.raft.peer import Peer
 
 _Sent: TypeAlias = tuple[str, Peer, dict[str, Any] | None, int]
 
@@ -74,19 +74,9 @@ class Outbox(Transport):  # type: ignore[misc] # it is not annotated
         """
         return self._handled.get(node.id, 0)
 
-    def deliver_connected(self, node: Peer) -> None:
-        """Tell the engine of a connection."""
+    def handle_change(self, node: Peer) -> None:
+        """The engine hears that a connection has come or gone."""
         self._handled[node.id] = self._handled.get(node.id, 0) + 1
-        self._onNodeConnected(node)
-
-    def deliver_disconnected(self, node: Peer) -> None:
-        """Tell the engine of the loss of a connection."""
-        self._handled[node.id] = self._handled.get(node.id, 0) + 1
-        self._onNodeDisconnected(node)
-
-    def deliver(self, node: Peer, message: dict[str, Any]) -> None:
-        """Give the engine a message."""
-        self._onMessageReceived(node, message)
 
     def discard(self) -> None:
         """

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from math import inf
 
-from alacrity.cluster.raft.environment import Peer, RaftTiming
+from alacrity.cluster.raft.environment import RaftTiming
 from alacrity.cluster.raft.messages import AppendEntries, plain
 from alacrity.cluster.raft.outbox import Outbox
+from alacrity.cluster.raft.peer import Peer
 
 
 class Pulse:
