@@ -32,6 +32,7 @@ from alacrity.cluster.raft.messages import (
 )
 from alacrity.cluster.raft.peer import Peer
 from alacrity.cluster.raft.replication import Replication
+from alacrity.cluster.raft.step import Send
 from tests.cluster.raft.test_engine import Notes, Sent
 from tests.simulation.clock import patched, use
 from tests.simulation.nodes import member, peer
@@ -495,20 +496,21 @@ class WatchingTests(SynchronousTestCase):
         storage = Storage.open(files)
         bootstrap(storage, tuple(map(member, NAMES)), msgspec.msgpack.encode([]))
         self.sent = Sent()
-        self.sent._sent = []
+        notes = Notes()
         engine: Any = watching(kind)(
             Environment(
                 member("n1"),
                 storage,
                 self.sent,
-                Notes(),
+                notes,
+                notes,
                 Random(1),
                 RaftTiming(),
                 RaftLimits(**limits),
             )
         )
         engine.ledger = self.ledger
-        engine._transport._sent = []
+        engine._transport.traffic = []
         for name in self.sent.nodes:
             engine.connected(peer(name))
         for name in NAMES:
@@ -517,7 +519,7 @@ class WatchingTests(SynchronousTestCase):
 
     def give(self, engine: Any, name: str, message: Any) -> None:
         def send(node: Peer, said: dict[str, Any]) -> bool:
-            engine._transport._sent.append(("send", node, said, 0))
+            engine._transport.traffic.append(Send(node, said, 0))
             return True
 
         engine._transport.send = send

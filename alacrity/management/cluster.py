@@ -11,7 +11,7 @@ from twisted.web.server import Request
 
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused
-from alacrity.cluster.replica import ClusterStatus
+from alacrity.cluster.status import ClusterStatus
 from alacrity.management.calls import Answer, call
 from alacrity.management.documents import cluster_document, read_hand_over, read_node
 from alacrity.management.problems import RETRY, Problem, shown

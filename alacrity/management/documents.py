@@ -17,8 +17,8 @@ from typing import Final, Protocol, TypeVar
 from msgspec import UNSET, Struct, UnsetType
 
 from alacrity.cluster.log.members import Member
-from alacrity.cluster.replica import ClusterStatus
 from alacrity.cluster.settings import ADDRESS, NAME, is_name
+from alacrity.cluster.status import ClusterStatus
 from alacrity.cluster.wire.addresses import is_ip, join_address, split_address
 from alacrity.http1.fields import valid_host
 from alacrity.management.problems import Problem, shown

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from alacrity.cluster.replica import ClusterStatus
+from alacrity.cluster.status import ClusterStatus
 
 Phase: TypeAlias = Literal["starting", "serving", "stopping"]
 

@@ -17,9 +17,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import Storage
+from alacrity.cluster.machine import PoolMachine
+from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused
 from alacrity.cluster.raft.membership import bootstrap
-from alacrity.cluster.replica import ClusterStatus, OutcomeUnknown, ProposalRefused, Replica
+from alacrity.cluster.replica import Replica
 from alacrity.cluster.state import Replicated, encode_state
+from alacrity.cluster.status import ClusterStatus
 from alacrity.cluster.wire.transport import Acquaintances, PeerTransport
 from alacrity.pool import PoolView, Register, TcpCheck
 from tests.simulation.clock import patched, use
@@ -39,7 +42,7 @@ class Node:
     One that is started, and can be stopped and started again.
     """
 
-    program: type[Replica] | None = None
+    program: type[PoolMachine] | None = None
 
     def __init__(
         self,
@@ -47,12 +50,12 @@ class Node:
         name: str,
         founders: str = "",
         state: bytes = encode_state(Replicated()),
-        program: type[Replica] | None = None,
+        program: type[PoolMachine] | None = None,
     ) -> None:
         """
         @param founders: with whom it begins a cluster; none: it waits to be taken in.
         @param state: with which the cluster begins.
-        @param program: that runs; L{None}: the one that is shipped.
+        @param program: its state machine; L{None}: the one that is shipped.
         """
         self.program = program
         self.state = state
@@ -82,7 +85,7 @@ class Node:
             rng.randbytes,
         )
         self.view = PoolView()
-        self.replica = (self.program or Replica)(
+        self.replica = Replica(
             member(name),
             storage,
             self.transport,
@@ -90,6 +93,7 @@ class Node:
             clock,
             lambda what: deferLater(clock, 0.002, what),
             rng,
+            machine=(self.program or PoolMachine)(),
         )
         Deferred.fromCoroutine(self.replica.start())
 

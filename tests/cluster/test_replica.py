@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import Storage
-from alacrity.cluster.proposals import Proposals
+from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused, Proposals
 from alacrity.cluster.raft.environment import RaftLimits
 from alacrity.cluster.raft.membership import Members, bootstrap, encode_members
 from alacrity.cluster.raft.messages import (
@@ -35,7 +35,8 @@ from alacrity.cluster.raft.messages import (
     ResponseVote,
     plain,
 )
-from alacrity.cluster.replica import OutcomeUnknown, ProposalRefused, Replica, ReplicaSettings
+from alacrity.cluster.replica import Replica
+from alacrity.cluster.replica_settings import ReplicaSettings
 from alacrity.cluster.state import (
     Envelope,
     RaiseFormat,
@@ -657,7 +658,7 @@ class FormatTests(ReplicaTests):
         # It is said once, and known after a restart.
         said = sum(b"format 2" in command for command, _, _ in self.storage[:])
         self.assertEqual(said, 1)
-        self.assertEqual(decode_state(replica.encode()), replica.state)
+        self.assertEqual(decode_state(replica.machine.encode()), replica.state)
 
     def test_one_is_not_heard(self) -> None:
         replica = self.make(A, B, C)

@@ -1355,9 +1355,9 @@ _MUTANTS: Final = (
         "Messages and outcomes are out before the sync",
         (
             Edit(
-                "alacrity.cluster.replica",
-                "                if self._storage.dirty:\n",
-                "                self._release()\n                if self._storage.dirty:\n",
+                "alacrity.cluster.steps",
+                "                if effects.persist and not await self._persist(effects):\n                    break\n                self._release(effects)\n",
+                "                self._release(effects)\n                if effects.persist and not await self._persist(effects):\n                    break\n",
             ),
         ),
         seed=0,
@@ -1368,9 +1368,9 @@ _MUTANTS: Final = (
         "Outcomes are out before the sync",
         (
             Edit(
-                "alacrity.cluster.replica",
-                "                if self._storage.dirty:\n",
-                "                self._publish()\n                if self._storage.dirty:\n",
+                "alacrity.cluster.steps",
+                "                if effects.persist and",
+                "                effects = StepEffects(\n                    effects.persist,\n                    effects.traffic,\n                    self._client.show(effects.results) or (),\n                    effects.heartbeats,\n                )\n                if effects.persist and",
             ),
         ),
         seed=0,
@@ -1381,9 +1381,9 @@ _MUTANTS: Final = (
         "An acknowledgement comes before the view has it",
         (
             Edit(
-                "alacrity.cluster.replica",
-                "self._view.advance(self.state.pool, *outcomes)",
-                "self._clock.callLater(0.01, self._view.advance, self.state.pool, *outcomes)",
+                "alacrity.cluster.publisher",
+                "self._view.advance(self._machine.state.pool, *outcomes)",
+                "self._proposals._clock.callLater(0.01, self._view.advance, self._machine.state.pool, *outcomes)",
             ),
         ),
         seed=0,
@@ -1420,9 +1420,9 @@ _MUTANTS: Final = (
         "What was sent on one connection leaves on a later one",
         (
             Edit(
-                "alacrity.cluster.raft.outbox",
-                "            elif connection == self._happened.get(node.id, 0):",
-                "            else:",
+                "alacrity.cluster.outbox",
+                "if connection == self._connections.current(peer.id):",
+                "if True:",
             ),
         ),
         seed=0,
@@ -1433,9 +1433,9 @@ _MUTANTS: Final = (
         "A node goes on though its disk does not take what it writes",
         (
             Edit(
-                "alacrity.cluster.replica",
-                "                        self._suspend(error)\n                        break",
-                "                        pass",
+                "alacrity.cluster.steps",
+                "            self._suspend(error, effects)\n            return False",
+                "            pass",
             ),
         ),
         seed=3,
@@ -1446,7 +1446,7 @@ _MUTANTS: Final = (
         "A node comes back from a failed write without having written",
         (
             Edit(
-                "alacrity.cluster.replica",
+                "alacrity.cluster.steps",
                 "await self._run_in_thread(self._storage.rewrite)",
                 "pass",
             ),
@@ -1470,7 +1470,11 @@ _MUTANTS: Final = (
         "snapshot-unseen",
         "replica",
         "A snapshot's pool is not seen",
-        (Edit("alacrity.cluster.replica", "self._view.replace(self.state.pool)", "pass"),),
+        (
+            Edit(
+                "alacrity.cluster.publisher", "self._view.replace(self._machine.state.pool)", "pass"
+            ),
+        ),
         seed=7,
     ),
     Mutant(
@@ -1479,7 +1483,7 @@ _MUTANTS: Final = (
         "Outcomes that come in a snapshot are not told",
         (
             Edit(
-                "alacrity.cluster.replica",
+                "alacrity.cluster.publisher",
                 "            if outcome is not None:\n                self._proposals.resolve",
                 "            if False:\n                self._proposals.resolve",
             ),
@@ -1502,13 +1506,7 @@ _MUTANTS: Final = (
         "adopts-never",
         "replica",
         "A compacted log is not taken",
-        (
-            Edit(
-                "alacrity.cluster.replica",
-                'self._events.append(("adopt", Peer(self._member), rewrite))',
-                "pass",
-            ),
-        ),
+        (Edit("alacrity.cluster.steps", "self.inbox.put(LogCompacted(rewrite))", "pass"),),
         seed=1,
     ),
 )

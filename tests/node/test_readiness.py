@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.raft.membership import FIRST_INDEX
-from alacrity.cluster.replica import ClusterStatus
+from alacrity.cluster.status import ClusterStatus
 from alacrity.node.readiness import why_unfit
 from alacrity.pool import Register, TcpCheck
 from tests.cluster.test_membership_changes import ClusterCase, member

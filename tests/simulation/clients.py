@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from twisted.python.failure import Failure
 
-from alacrity.cluster.replica import OutcomeUnknown, ProposalRefused
+from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused
 from alacrity.pool import Command, Deregister, HttpCheck, Register, Report, State, server_id
 from tests.simulation.newer import Touch, new_command
 from tests.simulation.raft_ledger import RaftLedger

@@ -10,7 +10,7 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from alacrity.cluster.replica import ProposalRefused
+from alacrity.cluster.proposals import ProposalRefused
 from alacrity.pool import HttpCheck, Register
 from tests.simulation.nodes import Node
 from tests.simulation.raft_ledger import RaftLedger

@@ -5,9 +5,9 @@ L{StockNode}, which runs PySyncObj as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
-from typing import Any
+from typing import Any, Final, TypeAlias
 from zlib import crc32
 
 import msgspec
@@ -18,18 +18,22 @@ from twisted.python.failure import Failure
 
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import Storage
+from alacrity.cluster.machine import PoolMachine
+from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused
 from alacrity.cluster.raft.adapter import LEADER
 from alacrity.cluster.raft.engine import Engine
 from alacrity.cluster.raft.membership import bootstrap
 from alacrity.cluster.raft.peer import Peer
-from alacrity.cluster.replica import OutcomeUnknown, ProposalRefused, Replica, ReplicaSettings
+from alacrity.cluster.raft.step import StepEffects, StepResult
+from alacrity.cluster.replica import Replica
+from alacrity.cluster.replica_settings import ReplicaSettings
 from alacrity.cluster.state import Replicated, encode_state
 from alacrity.cluster.wire.handshake import Accept, Identity
 from alacrity.cluster.wire.transport import Acquaintances
 from alacrity.pool import Command, Outcome, Pool, PoolView
 from tests.simulation.network import Network, SimulatedTransport
-from tests.simulation.newer import NewerReplica, request_id_of
-from tests.simulation.older import OlderReplica
+from tests.simulation.newer import NewerMachine, request_id_of
+from tests.simulation.older import OlderMachine
 from tests.simulation.raft_ledger import RaftLedger
 from tests.simulation.watching import Watching, watching
 from tests.simulation.world import Time, World
@@ -48,6 +52,60 @@ def peer(name: str) -> Peer:
     return Peer(member(name))
 
 
+Seen: TypeAlias = tuple[int, str | None, int]
+"""An index of the pool, the request that led there, and a digest of the pool; L{None}: it
+came in a snapshot."""
+
+
+class _Noting:
+    """
+    A state machine that notes how the pool changes.
+    """
+
+    def __init__(self) -> None:
+        self.seen: list[Seen] = []
+        super().__init__()
+
+    def apply(self, command: bytes) -> Any:
+        machine: Any = super()
+        before = self.pool
+        result = machine.apply(command)
+        pool = self.pool
+        if pool is not before:
+            self.seen.append((pool.index, request_id_of(command), digest(pool)))
+        return result
+
+    def restore(self, state: bytes) -> None:
+        machine: Any = super()
+        machine.restore(state)
+        self.seen.append((self.pool.index, None, digest(self.pool)))
+
+    @property
+    def pool(self) -> Pool:
+        machine: Any = self
+        pool: Pool = machine.state.pool
+        return pool
+
+
+class _NotingMachine(_Noting, PoolMachine):
+    pass
+
+
+class _NotingNewer(_Noting, NewerMachine):
+    pass
+
+
+class _NotingOlder(_Noting, OlderMachine):
+    pass
+
+
+_MACHINES: Final[dict[int, Callable[[], Any]]] = {
+    1: _NotingOlder,
+    2: _NotingMachine,
+    3: _NotingNewer,
+}
+
+
 class _Recording(Replica):
     """
     Tells the ledger what this node lets others see.
@@ -55,44 +113,33 @@ class _Recording(Replica):
 
     node: Node
 
-    def apply(self, command: bytes) -> None:
-        before = self.state
-        super().apply(command)
-        state = self.state
-        if state.pool is not before.pool:
-            request_id = request_id_of(command)
-            self._publications.insert(
-                len(self._publications) - 1,
-                lambda: self.node.ledger.applied(
-                    self.node.name, state.pool.index, request_id, digest(state.pool)
-                ),
-            )
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        machine: Any = self.machine
+        self._seen: list[Seen] = machine.seen
+        # What the disk has is no news.
+        self._seen.clear()
+        # The ledger is told before anything leaves the node.
+        steps: Any = self._steps
+        self._let_go = steps._release
+        steps._release = self._released
 
-    def restore(self, state: bytes) -> None:
-        super().restore(state)
-        pool = self.state.pool
-        if hasattr(self, "node"):
-            self._publications.append(
-                lambda: self.node.ledger.restored(self.node.name, pool.index, digest(pool))
-            )
+    def show(self, results: Iterable[StepResult]) -> None:
+        node = self.node
+        for index, request_id, seen in self._seen:
+            if request_id is None:
+                node.ledger.restored(node.name, index, seen)
+            else:
+                node.ledger.applied(node.name, index, request_id, seen)
+        self._seen.clear()
+        super().show(results)
 
-    def _release(self) -> None:
+    def _released(self, effects: StepEffects) -> None:
         if self._engine.role == LEADER:
             self.node.ledger.leads(self.node.name, self._engine.term)
         self.node.ledger.released(self.node.name)
-        super()._release()
+        self._let_go(effects)
         self.node.ledger.told_leading(self.node.name)
-
-
-class _RecordingNewer(_Recording, NewerReplica):
-    pass
-
-
-class _RecordingOlder(_Recording, OlderReplica):
-    pass
-
-
-_PROGRAMS = {1: _RecordingOlder, 2: _Recording, 3: _RecordingNewer}
 
 
 class Node:
@@ -157,7 +204,7 @@ class Node:
                 bootstrap(storage, members, encode_state(Replicated()))
                 storage.sync()
             view = PoolView()
-            self.replica = replica = _PROGRAMS[self.version](
+            self.replica = replica = _Recording(
                 member(self.name),
                 storage,
                 self.transport,
@@ -167,6 +214,7 @@ class Node:
                 rng,
                 self.settings,
                 watching(self.engine),
+                _MACHINES[self.version](),
             )
         except Crashed:
             self.kill()
@@ -281,7 +329,7 @@ class Node:
             f"pool {self.view.pool.index} leader {engine.leader} "
             f"members {[each.name for each in engine.configuration]} "
             f"connected {sorted(each.id for each in engine.raft.connected)} "
-            f"halted {engine.halted} suspended {self.replica._suspended}"
+            f"halted {engine.halted} suspended {self.replica._steps.suspension}"
         )
 
 

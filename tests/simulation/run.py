@@ -14,9 +14,10 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from alacrity.cluster.log.storage import Storage
+from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused
 from alacrity.cluster.raft.engine import Engine
 from alacrity.cluster.raft.environment import RaftLimits, RaftTiming
-from alacrity.cluster.replica import OutcomeUnknown, ProposalRefused, ReplicaSettings
+from alacrity.cluster.replica_settings import ReplicaSettings
 from tests.simulation.aims import Aims
 from tests.simulation.clients import Client
 from tests.simulation.clock import use

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from alacrity.cluster.replica import ProposalRefused
+from alacrity.cluster.proposals import ProposalRefused
 from alacrity.pool import HttpCheck, Register
 from tests.simulation.ledger import Ledger
 from tests.simulation.newer import new_command

@@ -13,6 +13,7 @@ from alacrity.cluster.raft.engine import Engine
 from alacrity.cluster.raft.environment import Environment
 from alacrity.cluster.raft.messages import AppendEntries, Message, PreVote, TimeoutNow
 from alacrity.cluster.raft.peer import Peer
+from alacrity.cluster.raft.step import Send
 from tests.simulation.raft_ledger import RaftLedger, kinds
 
 _FROM_LEADER = {"append_entries", "install_snapshot"}
@@ -86,7 +87,7 @@ class Watching(Engine):
         # An answer to an attempt that was given up.
         stale = kind == "next_node_idx" and message["probe"] != self.replication.probes.get(peer)
         upcoming = self.raft.next_index.get(peer)
-        sent = len(self._transport._sent)
+        sent = len(self._transport.traffic)
         super().receive(peer, message)
         self._mark(sent)
         self._compare(before)
@@ -117,9 +118,9 @@ class Watching(Engine):
                     "confirmed what came",
                     f"commits {self.commit_index} by {peer.id}, {proved} is proved",
                 )
-        for what, to, reply, _ in self._transport._sent[sent:]:
-            if what == "send" and to == peer:
-                self._check_reply(peer, message, reply, before, last)
+        for each in self._transport.traffic[sent:]:
+            if isinstance(each, Send) and each.peer == peer:
+                self._check_reply(peer, message, each.message, before, last)
 
     def _compare(self, before: tuple[int, str | None, int, int, int, int]) -> None:
         term, vote, commit, applied, role, last_index = before
@@ -179,7 +180,7 @@ class Watching(Engine):
         gone = before - self.replication.peers
         if self.ledger is None or self.role != LEADER or not gone:
             return
-        told = {to for what, to, message, _ in self._transport._sent if what == "send"}
+        told = {each.peer for each in self._transport.traffic if isinstance(each, Send)}
         if gone - told:
             self._broken("removed are told", f"drops {sorted(each.id for each in gone - told)}")
 
@@ -244,9 +245,9 @@ class Watching(Engine):
     def _mark(self, start: int) -> None:
         if not start:
             self.made.clear()
-        for what, to, message, _ in self._transport._sent[start:]:
-            if what == "send":
-                self.made[id(message)] = message, self._changes[to.id]
+        for each in self._transport.traffic[start:]:
+            if isinstance(each, Send):
+                self.made[id(each.message)] = each.message, self._changes[each.peer.id]
 
     def connected(self, peer: Peer) -> None:
         self._changes[peer.id] += 1
@@ -274,7 +275,7 @@ class Watching(Engine):
         before = self._facts()
         # The members may change in the same tick, once it has looked who has answered.
         others = self.raft.others
-        sent = len(self._transport._sent)
+        sent = len(self._transport.traffic)
         super().tick()
         self._mark(sent)
         self._compare(before)

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.log.members import Member
-from alacrity.cluster.replica import ClusterStatus, MemberStatus
+from alacrity.cluster.status import ClusterStatus, MemberStatus
 from alacrity.management import Api
 from alacrity.metrics.counters import Counter, Stats
 from alacrity.pool import Command, Outcome, PoolView, Propose, Server

@@ -8,7 +8,7 @@ from math import inf
 
 from alacrity.cluster.log.entries import MEMBERSHIP, NO_OP, REGULAR
 from alacrity.cluster.raft.adapter import LEADER, RaftAdapter
-from alacrity.cluster.raft.environment import CannotApply, RaftLimits, StateMachine
+from alacrity.cluster.raft.environment import CannotApply, RaftLimits, Results, StateMachine
 from alacrity.cluster.raft.membership import decode_members
 from alacrity.cluster.raft.reconfiguration import Reconfiguration
 
@@ -22,11 +22,13 @@ class Applying:
         self,
         raft: RaftAdapter,
         machine: StateMachine,
+        results: Results,
         limits: RaftLimits,
         reconfiguration: Reconfiguration,
     ) -> None:
         self._raft = raft
         self._machine = machine
+        self._results = results
         self._limits = limits
         self._reconfiguration = reconfiguration
         # Bytes of commands that may still be applied in this step.
@@ -65,7 +67,7 @@ class Applying:
             kind = command[:1]
             try:
                 if kind == REGULAR:
-                    self._machine.apply(command[1:])
+                    self._results.command_applied(self._machine.apply(command[1:]))
                 elif kind not in {NO_OP, MEMBERSHIP}:
                     raise CannotApply(f"it is of kind {command[:1]!r}")
             except CannotApply as error:
@@ -74,7 +76,7 @@ class Applying:
             raft.mark_applied(index)
             if kind == MEMBERSHIP:
                 self._reconfiguration.configure()
-                self._machine.members_changed(decode_members(command).request_id)
+                self._results.members_changed(decode_members(command).request_id)
         self._allowance = max(0, self._allowance - size)
         return raft.role == LEADER and raft.applied_index > before
 

@@ -11,7 +11,7 @@ import msgspec
 
 from alacrity.cluster.log.entries import MEMBERSHIP, REGULAR
 from alacrity.cluster.raft.adapter import LEADER, RaftAdapter
-from alacrity.cluster.raft.environment import RaftLimits, StateMachine
+from alacrity.cluster.raft.environment import RaftLimits, Results, StateMachine
 from alacrity.cluster.raft.membership import MemberChange
 from alacrity.cluster.raft.messages import Denial, Propose
 from alacrity.cluster.raft.peer import Peer
@@ -28,12 +28,14 @@ class Commands:
         self,
         raft: RaftAdapter,
         machine: StateMachine,
+        results: Results,
         limits: RaftLimits,
         replication: Replication,
         reconfiguration: Reconfiguration,
     ) -> None:
         self._raft = raft
         self._machine = machine
+        self._results = results
         self._limits = limits
         self._replication = replication
         self._reconfiguration = reconfiguration
@@ -43,7 +45,7 @@ class Commands:
     def submit(self, origin: Peer | None, request_id: str, command: bytes) -> None:
         """
         Have a command appended by the leader, if there is one, in the next tick. That it was,
-        its application says; that it was not, may be told by L{StateMachine.denied}.
+        its application says; that it was not, may be told by L{Results.command_denied}.
 
         @param origin: the peer that has proposed it; L{None}: this node.
         """
@@ -103,7 +105,7 @@ class Commands:
         """
         Tell that a command of this node was not appended.
         """
-        self._machine.denied(denial.request_id, denial.reason, final=denial.final)
+        self._results.command_denied(denial.request_id, denial.reason, final=denial.final)
 
     def _common_version(self) -> int:
         """

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from alacrity.cluster.log.records import Snapshot
 from alacrity.cluster.raft.adapter import RaftAdapter
-from alacrity.cluster.raft.environment import RaftLimits, StateMachine
+from alacrity.cluster.raft.environment import RaftLimits, Results, StateMachine
 from alacrity.cluster.raft.membership import members_at
 from alacrity.cluster.raft.replication import Replication
 
@@ -20,11 +20,13 @@ class Compaction:
         self,
         raft: RaftAdapter,
         machine: StateMachine,
+        results: Results,
         limits: RaftLimits,
         replication: Replication,
     ) -> None:
         self._raft = raft
         self._machine = machine
+        self._results = results
         self._limits = limits
         self._replication = replication
         snapshot = raft.log.snapshot
@@ -54,7 +56,7 @@ class Compaction:
         self._compacted = applied
         self._compacted_size = log.size
         term = log[applied - log[0][1]][2]
-        self._machine.compact(
+        self._results.snapshot_taken(
             Snapshot(self._machine.encode(), applied, term, members_at(log, applied))
         )
 

@@ -91,7 +91,8 @@ class Engine:
         @raise CannotApply: the storage's snapshot is not understood.
         """
         rooms = rooms or Rooms()
-        machine, limits, timing = environment.machine, environment.limits, environment.timing
+        limits, timing = environment.limits, environment.timing
+        machine, results = environment.machine, environment.results
         if environment.storage.snapshot is not None:
             machine.restore(environment.storage.snapshot.state)
         self.raft = raft = rooms.adapter(environment, self)
@@ -101,13 +102,13 @@ class Engine:
             raft, environment, self.replication, self.transfer.hand_over
         )
         self.elections = rooms.elections(raft, timing, self.reconfiguration)
-        self.compaction = Compaction(raft, machine, limits, self.replication)
+        self.compaction = Compaction(raft, machine, results, limits, self.replication)
         self.following = rooms.following(
-            raft, machine, self.elections, self.reconfiguration, self.compaction
+            raft, machine, results, self.elections, self.reconfiguration, self.compaction
         )
-        self.applying = rooms.applying(raft, machine, limits, self.reconfiguration)
+        self.applying = rooms.applying(raft, machine, results, limits, self.reconfiguration)
         self.commands = rooms.commands(
-            raft, machine, limits, self.replication, self.reconfiguration
+            raft, machine, results, limits, self.replication, self.reconfiguration
         )
         self.reconfiguration.configure()
         if len(self.configuration) == 1 and self.is_member:

@@ -78,10 +78,11 @@ class StateMachine(Protocol):
 
     version: int
 
-    def apply(self, command: bytes) -> None:
+    def apply(self, command: bytes) -> object:
         """
         Change the state as a command says.
 
+        @return: what came of it.
         @raise CannotApply: nothing was changed.
         """
 
@@ -98,14 +99,26 @@ class StateMachine(Protocol):
     def readable(self, command: bytes, version: int) -> bool:
         """Whether a command can be applied by machines up to a version."""
 
+
+class Results(Protocol):
+    """
+    The place where an engine notes what became of commands.
+    """
+
+    def command_applied(self, result: object) -> None:
+        """A command is applied, with a result of L{StateMachine.apply}."""
+
+    def state_restored(self) -> None:
+        """The state was replaced by that of the leader's snapshot."""
+
     def members_changed(self, request_id: str) -> None:
         """A change of the members is committed."""
 
-    def denied(self, request_id: str, reason: str, *, final: bool) -> None:
+    def command_denied(self, request_id: str, reason: str, *, final: bool) -> None:
         """A command of this node was not appended, by this attempt."""
 
-    def compact(self, snapshot: Snapshot) -> None:
-        """Put a snapshot in the place of the entries up to it, some time."""
+    def snapshot_taken(self, snapshot: Snapshot) -> None:
+        """A snapshot is to take the place of the entries up to it, some time."""
 
 
 class Environment(msgspec.Struct, frozen=True):
@@ -116,6 +129,7 @@ class Environment(msgspec.Struct, frozen=True):
     @ivar storage: its log; if it is empty, the node waits until a cluster takes it in.
     @ivar transport: takes messages for the other members.
     @ivar machine: the state machine that committed commands are applied to.
+    @ivar results: is told what became of commands.
     @ivar rng: the chance in election timeouts.
     """
 
@@ -123,6 +137,7 @@ class Environment(msgspec.Struct, frozen=True):
     storage: Storage
     transport: Transport
     machine: StateMachine
+    results: Results
     rng: Random
     timing: RaftTiming
     limits: RaftLimits

@@ -12,7 +12,7 @@ from alacrity.cluster.log.records import Entry, Snapshot
 from alacrity.cluster.raft.adapter import LEADER, RaftAdapter
 from alacrity.cluster.raft.compaction import Compaction
 from alacrity.cluster.raft.elections import Elections
-from alacrity.cluster.raft.environment import CannotApply, StateMachine
+from alacrity.cluster.raft.environment import CannotApply, Results, StateMachine
 from alacrity.cluster.raft.messages import AppendEntries, InstallSnapshot, Reply, SnapshotReply
 from alacrity.cluster.raft.peer import Peer
 from alacrity.cluster.raft.reconfiguration import Reconfiguration
@@ -38,12 +38,14 @@ class Following:
         self,
         raft: RaftAdapter,
         machine: StateMachine,
+        results: Results,
         elections: Elections,
         reconfiguration: Reconfiguration,
         compaction: Compaction,
     ) -> None:
         self._raft = raft
         self._machine = machine
+        self._results = results
         self._elections = elections
         self._reconfiguration = reconfiguration
         self._compaction = compaction
@@ -196,6 +198,7 @@ class Following:
         except CannotApply as error:
             raft.halt(f"the leader's snapshot: {error}")
             return False
+        self._results.state_restored()
         index, term = message.last_index, message.last_term
         at = index - log[0][1]
         entries: list[Entry] = [(NO_OP, index, term)]

@@ -102,6 +102,7 @@ class Reconfiguration:
             if raft.role == LEADER and peer in raft.connected:
                 # So that it learns that it was removed.
                 replication.send_to(peer)
+            raft.log.forget_peer(peer.id)
             self._transport.dropNode(peer)
             raft.connected.discard(peer)
             replication.end_with(peer)

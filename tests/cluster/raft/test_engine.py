@@ -90,7 +90,7 @@ class Sent(Transport):  # type: ignore[misc] # it is not annotated
 
 class Notes:
     """
-    A machine that writes down what it is given.
+    A state machine, and a place for results, that writes down what it is given.
     """
 
     version = 1
@@ -117,13 +117,19 @@ class Notes:
     def readable(self, command: bytes, version: int) -> bool:
         return version >= 2 or not command.startswith(b"v2")
 
+    def command_applied(self, result: object) -> None:
+        """It has noted it."""
+
+    def state_restored(self) -> None:
+        """It knows."""
+
     def members_changed(self, request_id: str) -> None:
         self.changes.append(request_id)
 
-    def denied(self, request_id: str, reason: str, *, final: bool) -> None:
+    def command_denied(self, request_id: str, reason: str, *, final: bool) -> None:
         self.denials.append((reason, final))
 
-    def compact(self, snapshot: Snapshot) -> None:
+    def snapshot_taken(self, snapshot: Snapshot) -> None:
         self.snapshots.append(snapshot)
 
 
@@ -156,7 +162,14 @@ class EngineTests(SynchronousTestCase):
         self.storage = storage
         made = engine(
             Environment(
-                me, storage, self.sent, self.notes, Random(1), RaftTiming(), limits or RaftLimits()
+                me,
+                storage,
+                self.sent,
+                self.notes,
+                self.notes,
+                Random(1),
+                RaftTiming(),
+                limits or RaftLimits(),
             )
         )
         self.sent.setOnMessageReceivedCallback(made.receive)

@@ -8,20 +8,18 @@ dead whose disk takes half a second, and the next one has the same load to bear.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import inf
 
+from alacrity.cluster.outbox import Outbox
 from alacrity.cluster.raft.environment import RaftTiming
-from alacrity.cluster.raft.messages import AppendEntries, plain
-from alacrity.cluster.raft.outbox import Outbox
+from alacrity.cluster.raft.messages import AppendEntries
 from alacrity.cluster.raft.peer import Peer
 
 
-class Pulse:
+class Heartbeats:
     """
-    Heartbeats beside the steps.
-
-    @ivar signs: the heartbeats that the last step on disk allows; none, unless the node
-        leads.
+    The heartbeats that the last step on disk allows, sent while the next one is written.
     """
 
     def __init__(self, outbox: Outbox, timing: RaftTiming) -> None:
@@ -29,11 +27,17 @@ class Pulse:
         @param timing: for how long a disk may be slow: longer than L{RaftTiming.fallback}, and
             the others are to find another leader.
         """
-        self.signs: list[tuple[Peer, AppendEntries]] = []
         self._outbox = outbox
         self._timing = timing
+        self._allowed: tuple[tuple[Peer, AppendEntries], ...] = ()
         self._due = inf
         self._until = -inf
+
+    def allow(self, heartbeats: Iterable[tuple[Peer, AppendEntries]]) -> None:
+        """
+        Send these from now on; none, unless the node leads.
+        """
+        self._allowed = tuple(heartbeats)
 
     def begin(self, now: float) -> None:
         """
@@ -44,15 +48,15 @@ class Pulse:
 
     def end(self) -> None:
         """
-        It is there, or has failed.
+        The step is on disk, or has failed.
         """
         self._due = inf
 
-    def beat(self, now: float) -> None:
+    def send_due(self, now: float) -> None:
         """
-        Send what is due.
+        Send the heartbeats, if it is time.
         """
         if self._due <= now < self._until:
             self._due = now + self._timing.heartbeat
-            for peer, sign in self.signs:
-                self._outbox.send_at_once(peer, plain(sign))
+            for peer, heartbeat in self._allowed:
+                self._outbox.send_at_once(peer, heartbeat)

@@ -1,0 +1,353 @@
+"""
+Steps of the engine: mail and proposals in, effects out, as values.
+
+The order in which effects take place is the heart of it. What a step has changed is
+persisted first; then what it has sent leaves the node, and what it has applied is seen.
+So nothing that a crash could take back is ever seen by anybody.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Any, TypeAlias
+
+import msgspec
+from pysyncobj.transport import Transport
+
+from alacrity.cluster.log.members import Member
+from alacrity.cluster.log.records import Snapshot
+from alacrity.cluster.log.rewrite import Rewrite
+from alacrity.cluster.log.storage import Storage
+from alacrity.cluster.raft.engine import Engine
+from alacrity.cluster.raft.environment import Environment, RaftLimits, RaftTiming, StateMachine
+from alacrity.cluster.raft.messages import AppendEntries
+from alacrity.cluster.raft.peer import Peer
+
+
+class Received(msgspec.Struct, frozen=True):
+    """A message of a peer has come in."""
+
+    peer: Peer
+    message: dict[str, Any]
+
+
+class Connected(msgspec.Struct, frozen=True):
+    """There is a connection with a peer, another one than before."""
+
+    peer: Peer
+
+
+class Disconnected(msgspec.Struct, frozen=True):
+    """The connection with a peer is lost."""
+
+    peer: Peer
+
+
+class LogCompacted(msgspec.Struct, frozen=True):
+    """A file with the compacted log is written, and may take the old one's place."""
+
+    rewrite: Rewrite
+
+
+class HandOverAsked(msgspec.Struct, frozen=True):
+    """
+    The leader shall hand over.
+
+    @ivar target: to a member of this name; L{None}: to whom it likes.
+    """
+
+    target: str | None
+
+
+Mail: TypeAlias = Received | Connected | Disconnected | LogCompacted | HandOverAsked
+
+
+class Send(msgspec.Struct, frozen=True):
+    """
+    Send a message.
+
+    @ivar connection: the number of the connection that it is for, see L{Connections}.
+    """
+
+    peer: Peer
+    message: dict[str, Any]
+    connection: int
+
+
+class AddPeer(msgspec.Struct, frozen=True):
+    """Keep a connection with a peer from now on."""
+
+    peer: Peer
+
+
+class DropPeer(msgspec.Struct, frozen=True):
+    """Keep no connection with a peer any more."""
+
+    peer: Peer
+
+
+Traffic: TypeAlias = Send | AddPeer | DropPeer
+
+
+class CommandApplied(msgspec.Struct, frozen=True):
+    """
+    A command is applied.
+
+    @ivar result: the state machine's.
+    """
+
+    result: object
+
+
+class StateRestored(msgspec.Struct, frozen=True):
+    """The state was replaced by that of the leader's snapshot."""
+
+
+class MembersChanged(msgspec.Struct, frozen=True):
+    """A change of the members is committed."""
+
+    request_id: str
+
+
+class CommandDenied(msgspec.Struct, frozen=True):
+    """
+    A command of this node was not appended, by one attempt.
+
+    @ivar final: asking again is of no use.
+    """
+
+    request_id: str
+    reason: str
+    final: bool
+
+
+StepResult: TypeAlias = CommandApplied | StateRestored | MembersChanged | CommandDenied
+
+
+class StepEffects(msgspec.Struct, frozen=True):
+    """
+    All that a step asks of its node. The entries, the term and the vote to persist are in the
+    storage already.
+
+    @ivar persist: whether the storage is to be synced before anything else below.
+    @ivar traffic: messages, and changes of the peers, in the order in which they were made.
+    @ivar results: what became of commands, in the order in which it did.
+    @ivar heartbeats: heartbeats that may be sent from then on, until the next step is
+        persisted.
+    @ivar snapshot: a snapshot to put in the place of the log's beginning, some time.
+    """
+
+    persist: bool
+    traffic: tuple[Traffic, ...] = ()
+    results: tuple[StepResult, ...] = ()
+    heartbeats: tuple[tuple[Peer, AppendEntries], ...] = ()
+    snapshot: Snapshot | None = None
+
+    def without_messages(self) -> StepEffects:
+        """
+        The same, and nothing is sent: the step could not be persisted in time.
+        """
+        kept = tuple(each for each in self.traffic if not isinstance(each, Send))
+        return msgspec.structs.replace(self, traffic=kept)
+
+
+class Connections:
+    """
+    Numbers of connections: how often those with each peer have changed, and how many of
+    these changes the engine has heard of.
+
+    What was sent on one connection is not delivered on a later one: the engine relies
+    on the order that a connection keeps.
+    """
+
+    def __init__(self) -> None:
+        self._changes: Counter[str] = Counter()
+        self._heard: Counter[str] = Counter()
+
+    def note_change(self, name: str) -> None:
+        """
+        A connection has come or gone. The engine does not know yet.
+        """
+        self._changes[name] += 1
+
+    def note_heard(self, name: str) -> None:
+        """
+        The engine hears of the next change.
+        """
+        self._heard[name] += 1
+
+    def current(self, name: str) -> int:
+        """
+        The number of the connection that there is, or was last.
+        """
+        return self._changes[name]
+
+    def heard(self, name: str) -> int:
+        """
+        The number of the connection that the engine knows of.
+        """
+        return self._heard[name]
+
+
+class Recorder(Transport):  # type: ignore[misc] # it is not annotated
+    """
+    The engine's way out: notes what the engine does, until it is taken.
+
+    @ivar traffic: what is not taken yet, of messages and peers.
+    """
+
+    def __init__(self, connections: Connections) -> None:
+        super().__init__(None, None, [])
+        self.traffic: list[Traffic] = []
+        self._connections = connections
+        self._results: list[StepResult] = []
+        self._snapshot: Snapshot | None = None
+
+    # PySyncObj's transport
+
+    @property
+    def ready(self) -> bool:
+        """Always: the real one is started and stopped elsewhere."""
+        return True
+
+    def addNode(self, node: Peer) -> None:
+        self.traffic.append(AddPeer(node))
+
+    def dropNode(self, node: Peer) -> None:
+        self.traffic.append(DropPeer(node))
+
+    def send(self, node: Peer, message: dict[str, Any]) -> bool:
+        self.traffic.append(Send(node, message, self._connections.heard(node.id)))
+        return True
+
+    def destroy(self) -> None:
+        """The real one is stopped elsewhere."""
+
+    # Results, see L{Results <alacrity.cluster.raft.environment.Results>}
+
+    def command_applied(self, result: object) -> None:
+        self._results.append(CommandApplied(result))
+
+    def state_restored(self) -> None:
+        self._results.append(StateRestored())
+
+    def members_changed(self, request_id: str) -> None:
+        self._results.append(MembersChanged(request_id))
+
+    def command_denied(self, request_id: str, reason: str, *, final: bool) -> None:
+        self._results.append(CommandDenied(request_id, reason, final))
+
+    def snapshot_taken(self, snapshot: Snapshot) -> None:
+        # One at a time: the first is on its way already when the next one is due.
+        self._snapshot = self._snapshot or snapshot
+
+    def take_results(self) -> tuple[StepResult, ...]:
+        """
+        The results so far, and none of them again.
+        """
+        results, self._results = tuple(self._results), []
+        return results
+
+    def take(
+        self, *, persist: bool, heartbeats: Iterable[tuple[Peer, AppendEntries]]
+    ) -> StepEffects:
+        """
+        All that was noted, and nothing of it again.
+        """
+        traffic, self.traffic = tuple(self.traffic), []
+        snapshot, self._snapshot = self._snapshot, None
+        return StepEffects(persist, traffic, self.take_results(), tuple(heartbeats), snapshot)
+
+
+class Stepper:
+    """
+    Runs an engine step by step.
+
+    @ivar engine: the engine; to be looked at between the steps.
+    """
+
+    def __init__(
+        self,
+        make_engine: Callable[[Environment], Engine],
+        member: Member,
+        storage: Storage,
+        machine: StateMachine,
+        connections: Connections,
+        rng: Random,
+        timing: RaftTiming,
+        limits: RaftLimits,
+    ) -> None:
+        """
+        @raise CannotApply: the storage's snapshot is not understood.
+        """
+        self._storage = storage
+        self._connections = connections
+        self._recorder = Recorder(connections)
+        self.engine = make_engine(
+            Environment(
+                member,
+                storage,
+                self._recorder,
+                machine,
+                self._recorder,
+                rng,
+                timing,
+                limits,
+            )
+        )
+
+    def step(
+        self, mail: Iterable[Mail], proposals: Callable[[], Iterable[tuple[str, bytes]]]
+    ) -> StepEffects:
+        """
+        Deliver mail, propose, and let the engine tick until there is no more to do.
+
+        @param proposals: called once the mail is delivered, for what to propose then.
+        """
+        engine = self.engine
+        for each in mail:
+            self._deliver(each)
+        engine.begin_step()
+        for request_id, command in proposals():
+            engine.submit(request_id, command)
+        # An engine that is alone commits in the tick after the one that appends.
+        before = None
+        now = engine.progress
+        while engine.halted is None and before != now:
+            before = now
+            engine.tick()
+            now = engine.progress
+        return self.take_effects()
+
+    def _deliver(self, mail: Mail) -> None:
+        match mail:
+            case Received(peer, message):
+                self.engine.receive(peer, message)
+            case Connected(peer):
+                self._connections.note_heard(peer.id)
+                self.engine.connected(peer)
+            case Disconnected(peer):
+                self._connections.note_heard(peer.id)
+                self.engine.disconnected(peer)
+            case LogCompacted(rewrite):
+                self._storage.adopt(rewrite)
+            case HandOverAsked(target):
+                self.engine.hand_over(target)
+
+    def apply_kept(self, between: Callable[[tuple[StepResult, ...]], object]) -> None:
+        """
+        Apply what is known to be committed, without a step.
+
+        @param between: given the results of each part of it.
+        """
+        self.engine.apply_kept(lambda: between(self._recorder.take_results()))
+
+    def take_effects(self) -> StepEffects:
+        """
+        The effects of what has happened since they were taken last.
+        """
+        return self._recorder.take(
+            persist=self._storage.dirty, heartbeats=self.engine.replication.heartbeats()
+        )
