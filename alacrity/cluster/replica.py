@@ -8,15 +8,15 @@ forth.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
 import msgspec
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
 from alacrity.cluster.format_raise import FormatRaise
-from alacrity.cluster.leadership import Leadership
 from alacrity.cluster.log.entries import MEMBERSHIP, REGULAR
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import Storage
@@ -26,11 +26,11 @@ from alacrity.cluster.publisher import Publisher
 from alacrity.cluster.raft.adapter import LEADER
 from alacrity.cluster.raft.engine import Engine
 from alacrity.cluster.raft.environment import Environment
-from alacrity.cluster.raft.membership import FIRST_INDEX, MemberChange
-from alacrity.cluster.raft.step import Connections, HandOverAsked, StepEffects, Stepper, StepResult
+from alacrity.cluster.raft.membership import MemberChange
+from alacrity.cluster.raft.step import Connections, Stepper
 from alacrity.cluster.replica_settings import ReplicaSettings
 from alacrity.cluster.state import RaiseFormat, Replicated
-from alacrity.cluster.status import CatchUp, ClusterStatus, LeaderlessTime, describe
+from alacrity.cluster.status import ClusterStatus, describe
 from alacrity.cluster.steps import RunInThread, StepPhase, Steps
 from alacrity.cluster.wire.handshake import Identity
 from alacrity.pool import Command, Outcome, PoolView
@@ -68,44 +68,32 @@ class Replica:
         self._member = member
         self._storage = storage
         self._transport = transport
-        self._clock = clock
         self._rng = rng
         self._settings = settings = settings or ReplicaSettings()
         self._proposals = Proposals(clock, settings.retry, settings.proposals, self._wake)
-        self._leadership = Leadership()
-        self._catch_up = CatchUp()
-        self._leaderless = LeaderlessTime()
-        self._connections = Connections()
-        self._remembers = False
-        self._publisher = Publisher(self.machine, view, self._proposals)
-        stepper = Stepper(
-            engine,
-            member,
-            storage,
-            self.machine,
-            self._connections,
-            rng,
-            settings.timing,
-            settings.limits,
+        connections = Connections()
+        self._stepper = stepper = Stepper(
+            engine, member, storage, self.machine, connections, rng, settings
         )
         self._engine = stepper.engine
         if self._engine.halted is None:
             # Those that were about to be members when the node stopped.
             for name in set(storage.peers) - {peer.id for peer in self._engine.peers}:
                 storage.forget_peer(name)
+        raising = FormatRaise(self.machine, self._propose_format, self._fail)
+        self._publisher = Publisher(self.machine, view, self._proposals, stepper, raising, clock)
         if storage.snapshot is not None:
             self._publisher.replace()
         self._steps = Steps(
             stepper,
             storage,
             transport,
-            self._connections,
-            self,
+            connections,
+            self._publisher,
             clock,
             run_in_thread,
             settings,
         )
-        self._format_raise = FormatRaise(self.machine, self._propose_format, self._steps.fail)
 
     def __repr__(self) -> str:
         return f"<Replica {self._member.name} {self._steps}>"
@@ -149,7 +137,7 @@ class Replica:
         @raise ProposalRefused: nothing happened.
         @raise OutcomeUnknown: it may have.
         """
-        route = self._route()
+        route = self._stepper.route
         # A step may have deposed it that is not on disk yet.
         if not self.is_leader or self._engine.role != LEADER or route is None:
             raise ProposalRefused("this node does not lead")
@@ -198,7 +186,7 @@ class Replica:
         return outcome
 
     async def _propose_format(self, command: RaiseFormat, request_id: str) -> None:
-        await self._propose(command, None, request_id, self._route())
+        await self._propose(command, None, request_id, self._stepper.route)
 
     # The members
 
@@ -242,7 +230,8 @@ class Replica:
         refusal = self._refusal()
         if refusal is not None or self._engine.leader is None:
             raise ProposalRefused(refusal or "there is no leader")
-        self._steps.inbox.put(HandOverAsked(target))
+        self._engine.hand_over(target)
+        self._wake()
 
     @property
     def is_leader(self) -> bool:
@@ -250,7 +239,7 @@ class Replica:
         Whether this node is the leader, and has applied all that was committed before it
         was.
         """
-        return self._leadership.is_leader
+        return self._publisher.leadership.is_leader
 
     def on_leadership_change(self, subscriber: Callable[[bool], object]) -> Callable[[], None]:
         """
@@ -258,7 +247,7 @@ class Replica:
 
         @return: ends the subscription.
         """
-        return self._leadership.subscribe(subscriber)
+        return self._publisher.leadership.subscribe(subscriber)
 
     def known(self, name: str) -> Member | None:
         """
@@ -297,8 +286,8 @@ class Replica:
             self._engine,
             self._steps.suspension or self._engine.halted,
             self._transport.last_contact,
-            caught_up=self._catch_up.is_done,
-            remembers=self._remembers,
+            caught_up=self._publisher.catch_up.is_done,
+            remembers=self._publisher.remembers,
         )
 
     @property
@@ -332,54 +321,14 @@ class Replica:
         self, request_id: str, data: bytes, timeout: float, only_by: Route | None = None
     ) -> Any:
         refusal = self._refusal()
-        if refusal is None and self._leaderless.seconds > self._settings.timeout:
+        if refusal is None and self._publisher.leaderless.seconds > self._settings.timeout:
             refusal = "there has been no leader with a majority for a while"
         if refusal is not None:
             raise ProposalRefused(refusal)
         return await self._proposals.add(request_id, data, timeout, only_by)
 
-    def _route(self) -> Route | None:
-        leader = self._engine.leader
-        if leader is None:
-            return None
-        return leader.id, self._engine.term, self._connections.heard(leader.id)
-
     def _wake(self) -> None:
         self._steps.wake()
 
-    # Steps, see L{StepClient <alacrity.cluster.steps.StepClient>}
-
-    def begin(self) -> None:
-        """What was kept is applied; now the connections are made."""
-        self._remembers = self._engine.applied_index > FIRST_INDEX
-        self._leaderless.begin(self._clock.seconds())
-
-    def show(self, results: Iterable[StepResult]) -> None:
-        """Show what was applied, and tell what became of commands."""
-        self._publisher.show(results)
-
-    def due(self) -> Iterable[tuple[str, bytes]]:
-        """Take the proposals that are to be made in this step."""
-        return self._proposals.due(self._route())
-
-    def release(self, effects: StepEffects) -> None:
-        """Let a step take effect: it is on disk."""
-        self.show(effects.results)
-        self._catch_up.look(self._engine)
-        running = self._steps.phase is not StepPhase.STOPPED
-        self._leadership.tell(self._engine.is_leader and running)
-        if self.is_leader:
-            self._format_raise.maybe_propose(self._engine.version_of_all)
-
-    def step_over(self) -> None:
-        """A step is over, on disk and released."""
-        self._leaderless.look(self._clock.seconds(), has_quorum=self._engine.has_quorum)
-
-    def out_of_service(self, reason: str) -> None:
-        """This node takes no part in the cluster any more, or for a while."""
-        self._proposals.fail_all(reason)
-        self._leadership.tell(False)
-
-    def back_in_service(self) -> None:
-        """It takes part again."""
-        self._proposals.send_again()
+    def _fail(self, failure: Failure) -> None:
+        self._steps.fail(failure)

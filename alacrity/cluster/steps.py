@@ -243,6 +243,7 @@ class Steps:
         return True
 
     def _release(self, effects: StepEffects) -> None:
+        effects = self._stepper.complete(effects)
         self._outbox.release(effects.traffic)
         self._heartbeats.allow(effects.heartbeats)
         self._client.release(effects)
@@ -290,7 +291,7 @@ class Steps:
         self._log.error("{reason}; it takes no part in the cluster", reason=reason)
         self._client.out_of_service(reason)
         self._recovering = True
-        held = effects.without_messages()
+        held = self._stepper.complete(effects).without_messages()
         Deferred.fromCoroutine(self._recover(held)).addErrback(self.fail)
 
     async def _recover(self, held: StepEffects) -> None:
@@ -305,8 +306,8 @@ class Steps:
         self.suspension = None
         self.phase = StepPhase.RUNNING
         self._log.info("this node can write its log again, and takes part in the cluster")
-        self._release(held)
         self._client.back_in_service()
+        self._release(held)
         await maybeDeferred(self._transport.start)
         self.wake()
 

@@ -100,7 +100,7 @@ class StormTests(ClusterCase):
 
         node.view.subscribe(changed)
         replica: Any = node.replica
-        show = replica.show
+        show = replica._publisher.show
 
         def shown(results: Any) -> None:
             nonlocal count
@@ -108,7 +108,7 @@ class StormTests(ClusterCase):
             show(results)
             most.append(count)
 
-        replica.show = shown
+        replica._publisher.show = shown
 
     def test_while_one_node_is_older(self) -> None:
         """

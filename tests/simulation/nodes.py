@@ -123,8 +123,11 @@ class _Recording(Replica):
         steps: Any = self._steps
         self._let_go = steps._release
         steps._release = self._released
+        publisher: Any = self._publisher
+        self._show = publisher.show
+        publisher.show = self._shows
 
-    def show(self, results: Iterable[StepResult]) -> None:
+    def _shows(self, results: Iterable[StepResult]) -> None:
         node = self.node
         for index, request_id, seen in self._seen:
             if request_id is None:
@@ -132,7 +135,7 @@ class _Recording(Replica):
             else:
                 node.ledger.applied(node.name, index, request_id, seen)
         self._seen.clear()
-        super().show(results)
+        self._show(results)
 
     def _released(self, effects: StepEffects) -> None:
         if self._engine.role == LEADER:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from random import Random
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 from pysyncobj.transport import Transport
@@ -51,17 +51,7 @@ class LogCompacted(msgspec.Struct, frozen=True):
     rewrite: Rewrite
 
 
-class HandOverAsked(msgspec.Struct, frozen=True):
-    """
-    The leader shall hand over.
-
-    @ivar target: to a member of this name; L{None}: to whom it likes.
-    """
-
-    target: str | None
-
-
-Mail: TypeAlias = Received | Connected | Disconnected | LogCompacted | HandOverAsked
+Mail: TypeAlias = Received | Connected | Disconnected | LogCompacted
 
 
 class Send(msgspec.Struct, frozen=True):
@@ -250,15 +240,34 @@ class Recorder(Transport):  # type: ignore[misc] # it is not annotated
         results, self._results = tuple(self._results), []
         return results
 
+    def take_traffic(self) -> tuple[Traffic, ...]:
+        """
+        The traffic so far, and nothing of it again.
+        """
+        traffic, self.traffic = tuple(self.traffic), []
+        return traffic
+
     def take(
         self, *, persist: bool, heartbeats: Iterable[tuple[Peer, AppendEntries]]
     ) -> StepEffects:
         """
         All that was noted, and nothing of it again.
         """
-        traffic, self.traffic = tuple(self.traffic), []
         snapshot, self._snapshot = self._snapshot, None
-        return StepEffects(persist, traffic, self.take_results(), tuple(heartbeats), snapshot)
+        return StepEffects(
+            persist, self.take_traffic(), self.take_results(), tuple(heartbeats), snapshot
+        )
+
+
+class StepperSettings(Protocol):
+    """
+    The engine's part of L{alacrity.cluster.replica_settings.ReplicaSettings}.
+    """
+
+    @property
+    def timing(self) -> RaftTiming: ...
+    @property
+    def limits(self) -> RaftLimits: ...
 
 
 class Stepper:
@@ -276,10 +285,10 @@ class Stepper:
         machine: StateMachine,
         connections: Connections,
         rng: Random,
-        timing: RaftTiming,
-        limits: RaftLimits,
+        settings: StepperSettings,
     ) -> None:
         """
+        @param settings: the engine's times and bounds.
         @raise CannotApply: the storage's snapshot is not understood.
         """
         self._storage = storage
@@ -293,10 +302,21 @@ class Stepper:
                 machine,
                 self._recorder,
                 rng,
-                timing,
-                limits,
+                settings.timing,
+                settings.limits,
             )
         )
+
+    @property
+    def route(self) -> tuple[str, int, int] | None:
+        """
+        The leader's name, its term, and the number of the connection with it; L{None}: there
+        is no leader.
+        """
+        leader = self.engine.leader
+        if leader is None:
+            return None
+        return leader.id, self.engine.term, self._connections.heard(leader.id)
 
     def step(
         self, mail: Iterable[Mail], proposals: Callable[[], Iterable[tuple[str, bytes]]]
@@ -333,8 +353,6 @@ class Stepper:
                 self.engine.disconnected(peer)
             case LogCompacted(rewrite):
                 self._storage.adopt(rewrite)
-            case HandOverAsked(target):
-                self.engine.hand_over(target)
 
     def apply_kept(self, between: Callable[[tuple[StepResult, ...]], object]) -> None:
         """
@@ -350,4 +368,13 @@ class Stepper:
         """
         return self._recorder.take(
             persist=self._storage.dirty, heartbeats=self.engine.replication.heartbeats()
+        )
+
+    def complete(self, effects: StepEffects) -> StepEffects:
+        """
+        A step's effects with what was asked of the engine since the step, while it was
+        persisted: a hand-over, which depends on nothing that is not persisted with it.
+        """
+        return msgspec.structs.replace(
+            effects, traffic=effects.traffic + self._recorder.take_traffic()
         )
