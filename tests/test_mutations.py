@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.mutations.catalogue import CATALOGUE, SAMPLE
 from tests.mutations.patching import AnchorLost, Edit, Mutant, mutated
+from tests.simulation.scenarios import SCENARIOS
 from tests.support.places import ROOT
 
 _ROOT = ROOT
@@ -53,6 +54,11 @@ class CatalogueTests(SynchronousTestCase):
         self.assertEqual(len(SAMPLE), 8)
         for name in SAMPLE:
             self.assertGreaterEqual(CATALOGUE[name].seed, 0, name)
+
+    def test_a_known_seed_has_its_scenario(self) -> None:
+        for mutant in CATALOGUE.values():
+            with self.subTest(mutant.name):
+                self.assertEqual(mutant.scenario in SCENARIOS, mutant.seed >= 0)
 
     def test_an_anchor_that_is_gone(self) -> None:
         for old, times in (("no such text", 0), ("self", None)):

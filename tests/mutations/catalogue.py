@@ -15,6 +15,7 @@ _MUTANTS: Final = (
         "A node forgets at restart whom it voted for",
         (Edit("alacrity.cluster.raft.adapter", "storage.getVotedForNodeId()", "None"),),
         seed=2,
+        scenario="crashes",
     ),
     Mutant(
         "term-forgotten",
@@ -28,6 +29,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=2,
+        scenario="crashes",
     ),
     Mutant(
         "vote-twice",
@@ -35,6 +37,7 @@ _MUTANTS: Final = (
         "A node votes for whoever asks",
         (Edit("pysyncobj.syncobj", "if self.__votedForNodeId is not None:", "if False:"),),
         seed=5,
+        scenario="five",
     ),
     Mutant(
         "vote-for-old-log",
@@ -42,6 +45,7 @@ _MUTANTS: Final = (
         "A vote goes to whose last entry is of an earlier term",
         (Edit("pysyncobj.syncobj", "if lastLogTerm < self.__getCurrentLogTerm():", "if False:"),),
         seed=21,
+        scenario="forged",
     ),
     Mutant(
         "vote-for-short-log",
@@ -53,6 +57,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "vote-unsaved",
@@ -66,6 +71,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "duplicate-votes",
@@ -73,6 +79,7 @@ _MUTANTS: Final = (
         "A vote that comes twice counts twice",
         (Edit("alacrity.cluster.raft.elections", "self._voters.add(peer)", "pass"),),
         seed=9,
+        scenario="late",
     ),
     Mutant(
         "strangers-votes",
@@ -86,6 +93,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=21,
+        scenario="forged",
     ),
     Mutant(
         "votes-of-earlier-terms",
@@ -99,6 +107,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=7,
+        scenario="disorder",
     ),
     Mutant(
         "half-elects",
@@ -106,6 +115,7 @@ _MUTANTS: Final = (
         "A vote counts for two",
         (Edit("pysyncobj.syncobj", "self.__votesCount += 1", "self.__votesCount += 2"),),
         seed=5,
+        scenario="five",
     ),
     Mutant(
         "votes-kept",
@@ -119,6 +129,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "no-pre-vote",
@@ -132,6 +143,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "half-encourages",
@@ -145,6 +157,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "strangers-pre-votes",
@@ -158,6 +171,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=21,
+        scenario="forged",
     ),
     Mutant(
         "pre-vote-despite-leader",
@@ -165,6 +179,7 @@ _MUTANTS: Final = (
         "A pre-vote is granted while a leader is heard",
         (Edit("alacrity.cluster.raft.elections", "            and not followed\n", ""),),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "pre-vote-for-short-log",
@@ -172,6 +187,7 @@ _MUTANTS: Final = (
         "A pre-vote is granted to whose log is behind",
         (Edit("alacrity.cluster.raft.elections", ">= (log[-1][2], log[-1][1])", ">= (0, 0)"),),
         seed=2,
+        scenario="crashes",
     ),
     Mutant(
         "pre-vote-of-earlier-term",
@@ -185,6 +201,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "waiting-node-votes",
@@ -198,6 +215,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=96,
+        scenario="forged",
     ),
     Mutant(
         "leads-for-ever",
@@ -211,6 +229,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "later-term-ignored",
@@ -224,6 +243,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "later-pre-vote-ignored",
@@ -231,6 +251,7 @@ _MUTANTS: Final = (
         "A reply of a later term to a pre-vote is passed over",
         (Edit("alacrity.cluster.raft.elections", "self.see_term(message.current)", "pass"),),
         seed=2,
+        scenario="crashes",
     ),
     Mutant(
         "hand-over-too-early",
@@ -244,6 +265,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "hand-over-never",
@@ -257,6 +279,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "hand-over-unforwarded",
@@ -264,6 +287,7 @@ _MUTANTS: Final = (
         "A follower does not pass on that the leader shall hand over",
         (Edit("alacrity.cluster.raft.transfer", "raft.send(leader, HandOver(target))", "pass"),),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "member-stands-not",
@@ -277,6 +301,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "figure-8",
@@ -284,6 +309,7 @@ _MUTANTS: Final = (
         "Entries of earlier terms are committed by counting",
         (Edit("pysyncobj.syncobj", "if commitTerm != self.__raftCurrentTerm:", "if False:"),),
         seed=7,
+        scenario="disorder",
     ),
     Mutant(
         "half-commits",
@@ -297,6 +323,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "late-reply",
@@ -310,6 +337,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=9,
+        scenario="late",
     ),
     Mutant(
         "strangers-reply",
@@ -323,6 +351,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "match-too-high",
@@ -336,6 +365,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "denial-confirms",
@@ -349,6 +379,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=8,
+        scenario="hasty",
     ),
     Mutant(
         "match-kept",
@@ -367,6 +398,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "old-probe",
@@ -380,6 +412,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=7,
+        scenario="disorder",
     ),
     Mutant(
         "prev-term-wrong",
@@ -387,6 +420,7 @@ _MUTANTS: Final = (
         "Messages tell the leader's term as that of the entry before",
         (Edit("alacrity.cluster.raft.replication", "log[upcoming - 1 - first][2]", "raft.term"),),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "commit-told-too-far",
@@ -400,6 +434,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "first-slice-only",
@@ -413,6 +448,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "snapshot-without-members",
@@ -420,6 +456,7 @@ _MUTANTS: Final = (
         "A snapshot goes to a follower without the members",
         (Edit("alacrity.cluster.raft.replication", "list(snapshot.members)", "[]"),),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "ahead-unbounded",
@@ -427,6 +464,7 @@ _MUTANTS: Final = (
         "A follower is sent any number of entries ahead",
         (Edit("alacrity.cluster.raft.replication", "+ self._limits.ahead", "+ (1 << 40)"),),
         seed=6,
+        scenario="small_batches",
     ),
     Mutant(
         "batch-unbounded",
@@ -440,6 +478,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=6,
+        scenario="small_batches",
     ),
     Mutant(
         "no-op-missing",
@@ -453,6 +492,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "versions-outlive-leadership",
@@ -460,6 +500,7 @@ _MUTANTS: Final = (
         "A new leader goes by versions that it was told before",
         (Edit("alacrity.cluster.raft.replication", "self.versions.clear()", "pass"),),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "versions-outlive-connection",
@@ -473,6 +514,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "transfer-outlives-connection",
@@ -499,6 +541,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "truncate-always",
@@ -510,6 +553,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "truncate-never",
@@ -517,6 +561,7 @@ _MUTANTS: Final = (
         "Entries that contradict the leader's stay",
         (Edit("alacrity.cluster.raft.following", "if log[index - first][2] == term:", "if True:"),),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "commit-unverified",
@@ -530,6 +575,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=7,
+        scenario="disorder",
     ),
     Mutant(
         "prev-unchecked",
@@ -543,6 +589,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=46,
+        scenario="forged",
     ),
     Mutant(
         "confirm-all",
@@ -556,6 +603,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "old-leader-followed",
@@ -563,6 +611,7 @@ _MUTANTS: Final = (
         "A leader of an earlier term is followed",
         (Edit("alacrity.cluster.raft.following", "if term < raft.term:", "if False:"),),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "term-not-taken",
@@ -576,6 +625,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "deadline-not-put-off",
@@ -589,6 +639,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "leader-unheard",
@@ -602,6 +653,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "members-after-truncation",
@@ -615,6 +667,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=8,
+        scenario="hasty",
     ),
     Mutant(
         "members-once-applied-here",
@@ -628,6 +681,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "install-drops-tail",
@@ -641,6 +695,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=84,
+        scenario="late",
     ),
     Mutant(
         "install-keeps-other-tail",
@@ -654,6 +709,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=9,
+        scenario="late",
     ),
     Mutant(
         "old-snapshot-installed",
@@ -667,6 +723,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=9,
+        scenario="late",
     ),
     Mutant(
         "slices-mixed",
@@ -680,6 +737,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=7,
+        scenario="disorder",
     ),
     Mutant(
         "slice-anywhere",
@@ -693,6 +751,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=7,
+        scenario="disorder",
     ),
     Mutant(
         "confirm-before-install",
@@ -706,6 +765,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "no-fsync",
@@ -719,6 +779,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "entries-unsaved",
@@ -732,6 +793,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "nothing-urgent",
@@ -745,6 +807,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "vote-lost-by-compaction",
@@ -758,6 +821,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "term-lost-by-compaction",
@@ -771,6 +835,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "compaction-loses-since",
@@ -784,6 +849,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "adopted-loses-since",
@@ -797,6 +863,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "since-unsynced",
@@ -810,6 +877,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "name-unsynced",
@@ -817,6 +885,7 @@ _MUTANTS: Final = (
         "A new file's name is not synced",
         (Edit("alacrity.cluster.log.rewrite", "    files.sync_names()\n", ""),),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "whole-file-unsynced",
@@ -830,6 +899,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "snapshot-of-truncated",
@@ -890,6 +960,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "replay-without-truncation",
@@ -903,6 +974,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "snapshot-not-kept",
@@ -916,6 +988,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "commit-beyond-log",
@@ -955,6 +1028,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "change-before-commit",
@@ -968,6 +1042,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "learners-count",
@@ -981,6 +1056,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=8,
+        scenario="hasty",
     ),
     Mutant(
         "members-once-applied",
@@ -994,6 +1070,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "leader-counts-old-members",
@@ -1007,6 +1084,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "taken-in-behind",
@@ -1020,6 +1098,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=8,
+        scenario="hasty",
     ),
     Mutant(
         "leader-removes-itself",
@@ -1033,6 +1112,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "last-member-removed",
@@ -1046,6 +1126,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "learner-outlives-connection",
@@ -1059,6 +1140,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=21,
+        scenario="forged",
     ),
     Mutant(
         "seat-passed-over",
@@ -1084,6 +1166,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "snapshot-of-pending-members",
@@ -1097,6 +1180,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=8,
+        scenario="hasty",
     ),
     Mutant(
         "removed-untold",
@@ -1110,6 +1194,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "empty-disk-let-in",
@@ -1123,6 +1208,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=45,
+        scenario="storms",
     ),
     Mutant(
         "peer-not-remembered",
@@ -1136,6 +1222,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "strangers-refused",
@@ -1161,6 +1248,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=22,
+        scenario="busy",
     ),
     Mutant(
         "repeats-count",
@@ -1174,6 +1262,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "generation-lost",
@@ -1187,6 +1276,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=22,
+        scenario="busy",
     ),
     Mutant(
         "late-repeats-count",
@@ -1200,6 +1290,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=47,
+        scenario="busy",
     ),
     Mutant(
         "refused-in-doubt",
@@ -1211,6 +1302,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "attempts-uncounted",
@@ -1224,6 +1316,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=3,
+        scenario="everything",
     ),
     Mutant(
         "denial-ends-all",
@@ -1231,6 +1324,7 @@ _MUTANTS: Final = (
         "One denial is taken for that of all attempts",
         (Edit("alacrity.cluster.proposals", "waiting.attempts -= 1", "waiting.attempts = 0"),),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "sent-once",
@@ -1244,6 +1338,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "denied-not-again",
@@ -1257,6 +1352,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=14,
+        scenario="replaced",
     ),
     Mutant(
         "no-deadline",
@@ -1270,6 +1366,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=10,
+        scenario="long_cuts",
     ),
     Mutant(
         "expired-refused",
@@ -1289,6 +1386,7 @@ _MUTANTS: Final = (
         "Any number of proposals wait",
         (Edit("alacrity.cluster.proposals", "if len(self._waiting) >= self._limit:", "if False:"),),
         seed=19,
+        scenario="tails",
     ),
     Mutant(
         "backlog-unbounded",
@@ -1296,6 +1394,7 @@ _MUTANTS: Final = (
         "Any number of entries is open",
         (Edit("alacrity.cluster.raft.commands", "> self._limits.backlog", "> (1 << 40)"),),
         seed=19,
+        scenario="tails",
     ),
     Mutant(
         "denied-and-appended",
@@ -1309,6 +1408,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "newer-let-in",
@@ -1322,6 +1422,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=15,
+        scenario="mixed",
     ),
     Mutant(
         "unheard-counted",
@@ -1335,6 +1436,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=65,
+        scenario="mixed",
     ),
     Mutant(
         "log-not-compacted",
@@ -1348,6 +1450,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "out-before-sync",
@@ -1361,6 +1464,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "seen-before-sync",
@@ -1374,6 +1478,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "acknowledged-before-seen",
@@ -1387,6 +1492,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "barrier-local",
@@ -1400,6 +1506,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "barrier-of-leader",
@@ -1413,6 +1520,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=9,
+        scenario="late",
     ),
     Mutant(
         "message-of-old-connection",
@@ -1426,6 +1534,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "failed-write-passed-over",
@@ -1439,6 +1548,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=3,
+        scenario="everything",
     ),
     Mutant(
         "recovery-without-rewrite",
@@ -1452,6 +1562,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=3,
+        scenario="everything",
     ),
     Mutant(
         "applied-again",
@@ -1465,6 +1576,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=2,
+        scenario="crashes",
     ),
     Mutant(
         "snapshot-unseen",
@@ -1476,6 +1588,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=7,
+        scenario="disorder",
     ),
     Mutant(
         "snapshot-tells-nothing",
@@ -1501,6 +1614,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=2,
+        scenario="crashes",
     ),
     Mutant(
         "adopts-never",
@@ -1508,6 +1622,7 @@ _MUTANTS: Final = (
         "A compacted log is not taken",
         (Edit("alacrity.cluster.steps", "self.inbox.put(LogCompacted(rewrite))", "pass"),),
         seed=1,
+        scenario="compaction",
     ),
 )
 
