@@ -47,7 +47,7 @@ _WAS_ALONE: Final = (
 
 
 TURN: Final = 65536
-"""Bytes that are taken of one node's connection in one turn of the loop."""
+"""Bytes that are read from one node's connection in one turn of the loop."""
 
 
 class ReplicaSettings(Protocol):
@@ -67,7 +67,7 @@ class ReplicaSettings(Protocol):
 
 class ClusterNode:
     """
-    What this node has of the cluster.
+    This node's part in the cluster: its connections and its copy of the pool.
 
     @ivar me: this node.
     @ivar transport: its connections with the others.
@@ -86,11 +86,11 @@ class ClusterNode:
         force: bool = False,
     ) -> None:
         """
-        Read what is kept, or begin with nothing.
+        Read the state directory, or begin with nothing.
 
         @param directory: the state directory.
         @param view: is given the pool.
-        @param secret: what all nodes have; empty: none is needed.
+        @param secret: the secret that all nodes have; empty: none is needed.
         @param join: begin with nothing, and wait to be taken in by a cluster.
         @param force: go on as the only member, whoever the others were.
         @raise StateError: the directory, or what is in it, cannot be used.
@@ -105,7 +105,7 @@ class ClusterNode:
                 self._files,
                 fsync=settings.fsync,
                 first=partial(_first, me) if alone else None,
-                # Who has nobody to vote for, breaks no promise by starting anew.
+                # A node that has nobody to vote for breaks no promise by starting anew.
                 set_aside=not settings.listen,
             )
             _settle(storage, me, settings.members, join=join, force=force)
@@ -142,8 +142,8 @@ class ClusterNode:
     @property
     def waiting(self) -> bool:
         """
-        Whether this node is to be taken in, and is not yet. One that got the log, and
-        was not taken in then, still is; one that was removed is not.
+        Whether this node is to be taken in, and is not yet: also when it has got the log
+        already, but not when it was removed.
         """
         role = self.replica.status().role
         return role == "joining" or (role == "removed" and not self._belonged)
@@ -158,7 +158,7 @@ class ClusterNode:
 
 def _open(files: Files, *, fsync: bool, first: First | None, set_aside: bool) -> Storage:
     """
-    Read what is kept.
+    Open the log.
 
     @param set_aside: if that is damaged, put it aside and begin with nothing.
     @raise StateError: it cannot be used.
@@ -199,7 +199,7 @@ def _refuse_pool_of_one(files: DirectoryFiles) -> None:
 
 def _ever_members(storage: Storage) -> set[str]:
     """
-    The names of all who were members at some time that the log knows of.
+    The names of all members at any time that the log knows of.
     """
     kept = [] if storage.snapshot is None else list(storage.snapshot.members)
     for command, _, _ in storage[:]:
@@ -216,10 +216,10 @@ def _settle(
     storage: Storage, me: Member, members: tuple[Member, ...], *, join: bool, force: bool
 ) -> None:
     """
-    See who is in the cluster: what is kept says so, and the configuration if nothing is.
+    Settle the members: by the log, or if it is empty, by the configuration.
 
-    @param members: with whom a new cluster begins; empty: with this node alone.
-    @raise StateError: what is kept is another node's.
+    @param members: those that a new cluster begins with; empty: this node alone.
+    @raise StateError: the log is another node's.
     """
     kept = members_of(storage)
     if not len(storage):

@@ -9,12 +9,12 @@ from alacrity.cluster.log.formats import NEWEST_FORMAT
 from alacrity.cluster.raft.environment import CannotApply
 from alacrity.cluster.state import (
     Applied,
-    Draft,
     Envelope,
     Expired,
     NotReadable,
     RaiseFormat,
     Replicated,
+    StateDraft,
     Unreadable,
     decode_state,
     encode_envelope,
@@ -38,7 +38,7 @@ class PoolMachine:
     raised_format = NEWEST_FORMAT
 
     def __init__(self) -> None:
-        self._draft = Draft(Replicated())
+        self._draft = StateDraft(Replicated())
 
     @property
     def state(self) -> Replicated:
@@ -88,7 +88,7 @@ class PoolMachine:
             restored = decode_state(state)
         except NotReadable as error:
             raise CannotApply(str(error)) from error
-        self._draft = Draft(restored)
+        self._draft = StateDraft(restored)
 
     def readable(self, command: bytes, version: int) -> bool:
         """

@@ -88,11 +88,11 @@ class Publisher:
 
     # Steps
 
-    def due(self) -> list[tuple[str, bytes]]:
+    def take_proposals(self) -> list[tuple[str, bytes]]:
         """
         Take the proposals that are to be made in this step.
         """
-        return self._proposals.due(self._stepper.route)
+        return self._proposals.take_due(self._stepper.route)
 
     def release(self, effects: StepEffects) -> None:
         """

@@ -74,7 +74,7 @@ class StepClient(Protocol):
     def begin(self) -> None:
         """What was kept is applied; now the connections are made."""
 
-    def due(self) -> Iterable[tuple[str, bytes]]:
+    def take_proposals(self) -> Iterable[tuple[str, bytes]]:
         """Take the proposals that are to be made in this step."""
 
     def show(self, results: Iterable[StepResult]) -> None:
@@ -208,7 +208,9 @@ class Steps:
         try:
             while self._due and self.phase is StepPhase.RUNNING:
                 self._due = False
-                effects = self._stepper.step(self.inbox.take(_MOST_MAIL), self._client.due)
+                effects = self._stepper.step(
+                    self.inbox.take(_MOST_MAIL), self._client.take_proposals
+                )
                 if effects.snapshot is not None:
                     self._compact(effects.snapshot)
                 if engine.halted is not None:

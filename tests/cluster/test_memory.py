@@ -24,9 +24,9 @@ from alacrity.cluster.raft.membership import bootstrap
 from alacrity.cluster.raft.messages import AppendEntries, InstallSnapshot, plain
 from alacrity.cluster.replica import Replica
 from alacrity.cluster.state import (
-    Draft,
     Envelope,
     Replicated,
+    StateDraft,
     decode_state,
     encode_envelope,
     encode_state,
@@ -149,7 +149,7 @@ class MemoryTests(SynchronousTestCase):
         """
         The state after a log.
         """
-        draft = Draft(decode_state(self.state))
+        draft = StateDraft(decode_state(self.state))
         for command, _, _ in storage[:]:
             if command[:1] == b"\0":
                 draft.apply(command[1:])
@@ -223,7 +223,7 @@ class MemoryTests(SynchronousTestCase):
         A follower that was away for long.
         """
         replica = self.start(self.begin())
-        draft = Draft(decode_state(self.state))
+        draft = StateDraft(decode_state(self.state))
         for command in _entries(RaftLimits().log, "/health"):
             draft.apply(command[1:])
         final = encode_state(draft.state())
