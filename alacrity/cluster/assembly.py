@@ -50,9 +50,9 @@ TURN: Final = 65536
 """Bytes that are read from one node's connection in one turn of the loop."""
 
 
-class ReplicaSettings(Protocol):
+class ClusterSettings(Protocol):
     """
-    See L{alacrity.config.Cluster}.
+    The part of the table C{[cluster]} that is used here.
     """
 
     @property
@@ -77,7 +77,7 @@ class ClusterNode:
     def __init__(
         self,
         reactor: Any,
-        settings: ReplicaSettings,
+        settings: ClusterSettings,
         directory: Path,
         view: PoolView,
         secret: bytes,
