@@ -33,7 +33,7 @@ from alacrity.cluster.raft.messages import (
 from alacrity.cluster.raft.peer import Peer
 from alacrity.cluster.raft.replication import Replication
 from alacrity.cluster.raft.step import Send
-from tests.cluster.raft.test_engine import Notes, Sent
+from tests.cluster.raft.engines import Notes, Sent
 from tests.simulation.clock import patched, use
 from tests.simulation.nodes import member, peer
 from tests.simulation.promises import INVARIANTS

@@ -32,7 +32,7 @@ from alacrity.cluster.state import (
     encode_state,
 )
 from alacrity.pool import Change, HttpCheck, Pool, PoolView, Register, Server, State, TcpCheck
-from tests.cluster.raft.test_engine import Sent
+from tests.cluster.raft.engines import Sent
 from tests.simulation.clock import patched, use
 from tests.simulation.world import World
 

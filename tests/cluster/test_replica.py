@@ -60,7 +60,7 @@ from alacrity.pool import (
     TcpCheck,
     Verdicts,
 )
-from tests.cluster.raft.test_engine import Sent
+from tests.cluster.raft.engines import Sent
 from tests.simulation.clock import patched, use
 from tests.simulation.world import World
 from tests.support.fake_files import FakeFiles

@@ -20,7 +20,7 @@ from alacrity.cluster.raft.membership import Members, decode_members, encode_mem
 from alacrity.cluster.replica import Replica
 from alacrity.cluster.state import Replicated, apply, decode_state, envelope_version
 from alacrity.pool import Pool, PoolView
-from tests.cluster.raft.test_engine import Sent
+from tests.cluster.raft.engines import Sent
 from tests.simulation.clock import patched, use
 from tests.simulation.newer import NewEnvelope, NewerMachine, Touch
 from tests.simulation.older import OlderMachine
