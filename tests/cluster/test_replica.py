@@ -744,3 +744,48 @@ class DiskTests(ReplicaTests):
         self.let_go()
         self.let_go()
         self.successResultOf(stopping)
+
+
+class PhaseTests(ReplicaTests):
+    """
+    The phases of a node's part in the cluster.
+    """
+
+    def phase(self, replica: Replica) -> str:
+        phase: str = replica._steps.phase.value
+        self.assertIn(f"<Steps {phase}", repr(replica))
+        return phase
+
+    def test_a_disk_that_fails_for_a_while(self) -> None:
+        replica = self.make(A, B, C)
+        self.assertEqual(self.phase(replica), "running")
+        self.assertIn("<RaftAdapter follower of term 0 at 2/2>", repr(replica))
+        self.files.fail_at = {self.files.operations}
+        self.give("b", RequestVote(1, 2, 0))
+        self.assertEqual(self.phase(replica), "suspended")
+        self.pass_time(1.2)
+        self.assertEqual(self.phase(replica), "running")
+        self.successResultOf(Deferred.fromCoroutine(replica.stop()))
+        self.assertEqual(self.phase(replica), "stopped")
+
+    def test_a_fault_of_the_program(self) -> None:
+        """
+        Better no part than a wrong one.
+        """
+        replica = self.make(A, B, C)
+        with mock.patch.object(replica._engine, "receive", side_effect=ZeroDivisionError("oh")):
+            self.give("b", RequestVote(1, 2, 0))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.phase(replica), "halted")
+        self.assertEqual(replica.halted, "it has failed: oh")
+        self.assertFalse(self.transport.running)
+        self.failureResultOf(self.propose(replica), ProposalRefused)
+
+    def test_before_it_is_started(self) -> None:
+        storage = Storage.open(FakeFiles())
+        replica = Replica(
+            A, storage, _Transport(), PoolView(), self.clock, self._run_in_thread, Random(1)
+        )
+        self.assertEqual(self.phase(replica), "new")
+        error = self.failureResultOf(self.propose(replica), ProposalRefused)
+        self.assertEqual(str(error.value), "this node is stopped")
