@@ -19,6 +19,7 @@ from alacrity.cluster.raft.elections import Elections
 from alacrity.cluster.raft.engine import Engine, Rooms
 from alacrity.cluster.raft.environment import Environment, RaftLimits, RaftTiming
 from alacrity.cluster.raft.following import Following
+from alacrity.cluster.raft.mail import Send
 from alacrity.cluster.raft.membership import Members, bootstrap, encode_members
 from alacrity.cluster.raft.messages import (
     AppendEntries,
@@ -32,7 +33,6 @@ from alacrity.cluster.raft.messages import (
 )
 from alacrity.cluster.raft.peer import Peer
 from alacrity.cluster.raft.replication import Replication
-from alacrity.cluster.raft.step import Send
 from tests.cluster.raft.engines import Notes, Sent
 from tests.simulation.clock import patched, use
 from tests.simulation.nodes import member, peer

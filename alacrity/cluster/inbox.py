@@ -11,8 +11,8 @@ from typing import Any
 from pysyncobj.node import Node
 
 from alacrity.cluster.log.members import Member
+from alacrity.cluster.raft.mail import Connected, Connections, Disconnected, Mail, Received
 from alacrity.cluster.raft.peer import Peer
-from alacrity.cluster.raft.step import Connected, Connections, Disconnected, Mail, Received
 
 
 class Inbox:

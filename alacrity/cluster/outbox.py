@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from alacrity.cluster.raft.mail import AddPeer, Connections, DropPeer, Send, Traffic
 from alacrity.cluster.raft.messages import Message, plain
 from alacrity.cluster.raft.peer import Peer
-from alacrity.cluster.raft.step import AddPeer, Connections, DropPeer, Send, Traffic
 
 
 class Outbox:

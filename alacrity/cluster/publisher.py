@@ -13,16 +13,16 @@ from alacrity.cluster.format_raise import FormatRaise
 from alacrity.cluster.leadership import Leadership
 from alacrity.cluster.machine import PoolMachine
 from alacrity.cluster.proposals import Proposals
-from alacrity.cluster.raft.membership import FIRST_INDEX
-from alacrity.cluster.raft.step import (
+from alacrity.cluster.raft.effects import (
     CommandApplied,
     CommandDenied,
     MembersChanged,
     StateRestored,
     StepEffects,
-    Stepper,
     StepResult,
 )
+from alacrity.cluster.raft.membership import FIRST_INDEX
+from alacrity.cluster.raft.step import Stepper
 from alacrity.cluster.state import Applied, Expired, outcome_of
 from alacrity.cluster.status import CatchUp, LeaderlessTime
 from alacrity.pool import Outcome, PoolView

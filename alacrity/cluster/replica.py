@@ -26,8 +26,9 @@ from alacrity.cluster.publisher import Publisher
 from alacrity.cluster.raft.adapter import LEADER
 from alacrity.cluster.raft.engine import Engine
 from alacrity.cluster.raft.environment import Environment
+from alacrity.cluster.raft.mail import Connections
 from alacrity.cluster.raft.membership import MemberChange
-from alacrity.cluster.raft.step import Connections, Stepper
+from alacrity.cluster.raft.step import Stepper
 from alacrity.cluster.replica_settings import ReplicaSettings
 from alacrity.cluster.state import RaiseFormat, Replicated
 from alacrity.cluster.status import ClusterStatus, describe
@@ -58,7 +59,7 @@ class Replica:
         @param member: this node.
         @param storage: of this node. If it is empty, the node waits to be taken in by
             a cluster.
-        @param transport: a L{PeerTransport <alacrity.cluster.steps.PeerTransport>} that is a
+        @param transport: a L{NodeTransport <alacrity.cluster.steps.NodeTransport>} that is a
             L{Transport} of PySyncObj's.
         @param view: is given the pool.
         @param rng: of request ids and election timeouts.

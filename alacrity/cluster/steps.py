@@ -24,7 +24,9 @@ from alacrity.cluster.inbox import Inbox
 from alacrity.cluster.log.records import Snapshot
 from alacrity.cluster.log.storage import Storage
 from alacrity.cluster.outbox import Outbox
-from alacrity.cluster.raft.step import Connections, LogCompacted, StepEffects, Stepper, StepResult
+from alacrity.cluster.raft.effects import StepEffects, StepResult
+from alacrity.cluster.raft.mail import Connections, LogCompacted
+from alacrity.cluster.raft.step import Stepper
 from alacrity.cluster.replica_settings import ReplicaSettings
 
 RunInThread: TypeAlias = Callable[[Callable[[], object]], Deferred[Any]]
@@ -37,7 +39,7 @@ _MOST_MAIL: Final = 64
 """The pieces of mail that one step takes, so that one sync does not wait for endless many."""
 
 
-class PeerTransport(Protocol):
+class NodeTransport(Protocol):
     """
     The connections with the peers, beside what PySyncObj asks of them.
     """
@@ -116,7 +118,7 @@ class Steps:
         settings: ReplicaSettings,
     ) -> None:
         """
-        @param transport: a L{PeerTransport} that is a L{Transport} of PySyncObj's.
+        @param transport: a L{NodeTransport} that is a L{Transport} of PySyncObj's.
         """
         self.phase = StepPhase.NEW
         self.suspension: str | None = None

@@ -11,8 +11,7 @@ from alacrity.cluster.heartbeats import Heartbeats
 from alacrity.cluster.inbox import Inbox
 from alacrity.cluster.outbox import Outbox
 from alacrity.cluster.raft.environment import RaftTiming
-from alacrity.cluster.raft.messages import AppendEntries, ResponseVote, plain
-from alacrity.cluster.raft.step import (
+from alacrity.cluster.raft.mail import (
     AddPeer,
     Connected,
     Connections,
@@ -21,6 +20,7 @@ from alacrity.cluster.raft.step import (
     Received,
     Send,
 )
+from alacrity.cluster.raft.messages import AppendEntries, ResponseVote, plain
 from tests.cluster.raft.engines import PEERS, Sent
 
 B, C = PEERS["b"], PEERS["c"]

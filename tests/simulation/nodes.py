@@ -21,10 +21,10 @@ from alacrity.cluster.log.storage import Storage
 from alacrity.cluster.machine import PoolMachine
 from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused
 from alacrity.cluster.raft.adapter import LEADER
+from alacrity.cluster.raft.effects import StepEffects, StepResult
 from alacrity.cluster.raft.engine import Engine
 from alacrity.cluster.raft.membership import bootstrap
 from alacrity.cluster.raft.peer import Peer
-from alacrity.cluster.raft.step import StepEffects, StepResult
 from alacrity.cluster.replica import Replica
 from alacrity.cluster.replica_settings import ReplicaSettings
 from alacrity.cluster.state import Replicated, encode_state

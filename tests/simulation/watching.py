@@ -11,9 +11,9 @@ from alacrity.cluster.log.entries import REGULAR
 from alacrity.cluster.raft.adapter import LEADER
 from alacrity.cluster.raft.engine import Engine
 from alacrity.cluster.raft.environment import Environment
+from alacrity.cluster.raft.mail import Send
 from alacrity.cluster.raft.messages import AppendEntries, Message, PreVote, TimeoutNow
 from alacrity.cluster.raft.peer import Peer
-from alacrity.cluster.raft.step import Send
 from tests.simulation.raft_ledger import RaftLedger, kinds
 
 _FROM_LEADER = {"append_entries", "install_snapshot"}

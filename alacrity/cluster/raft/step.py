@@ -8,177 +8,40 @@ So nothing that a crash could take back is ever seen by anybody.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from random import Random
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import msgspec
 from pysyncobj.transport import Transport
 
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.records import Snapshot
-from alacrity.cluster.log.rewrite import Rewrite
 from alacrity.cluster.log.storage import Storage
+from alacrity.cluster.raft.effects import (
+    CommandApplied,
+    CommandDenied,
+    MembersChanged,
+    StateRestored,
+    StepEffects,
+    StepResult,
+)
 from alacrity.cluster.raft.engine import Engine
 from alacrity.cluster.raft.environment import Environment, RaftLimits, RaftTiming, StateMachine
+from alacrity.cluster.raft.mail import (
+    AddPeer,
+    Connected,
+    Connections,
+    Disconnected,
+    DropPeer,
+    LogCompacted,
+    Mail,
+    Received,
+    Send,
+    Traffic,
+)
 from alacrity.cluster.raft.messages import AppendEntries
 from alacrity.cluster.raft.peer import Peer
-
-
-class Received(msgspec.Struct, frozen=True):
-    """A message of a peer has come in."""
-
-    peer: Peer
-    message: dict[str, Any]
-
-
-class Connected(msgspec.Struct, frozen=True):
-    """There is a connection with a peer, another one than before."""
-
-    peer: Peer
-
-
-class Disconnected(msgspec.Struct, frozen=True):
-    """The connection with a peer is lost."""
-
-    peer: Peer
-
-
-class LogCompacted(msgspec.Struct, frozen=True):
-    """A file with the compacted log is written, and may take the old one's place."""
-
-    rewrite: Rewrite
-
-
-Mail: TypeAlias = Received | Connected | Disconnected | LogCompacted
-
-
-class Send(msgspec.Struct, frozen=True):
-    """
-    Send a message.
-
-    @ivar connection: the number of the connection that it is for, see L{Connections}.
-    """
-
-    peer: Peer
-    message: dict[str, Any]
-    connection: int
-
-
-class AddPeer(msgspec.Struct, frozen=True):
-    """Keep a connection with a peer from now on."""
-
-    peer: Peer
-
-
-class DropPeer(msgspec.Struct, frozen=True):
-    """Keep no connection with a peer any more."""
-
-    peer: Peer
-
-
-Traffic: TypeAlias = Send | AddPeer | DropPeer
-
-
-class CommandApplied(msgspec.Struct, frozen=True):
-    """
-    A command is applied.
-
-    @ivar result: the state machine's.
-    """
-
-    result: object
-
-
-class StateRestored(msgspec.Struct, frozen=True):
-    """The state was replaced by that of the leader's snapshot."""
-
-
-class MembersChanged(msgspec.Struct, frozen=True):
-    """A change of the members is committed."""
-
-    request_id: str
-
-
-class CommandDenied(msgspec.Struct, frozen=True):
-    """
-    A command of this node was not appended, by one attempt.
-
-    @ivar final: asking again is of no use.
-    """
-
-    request_id: str
-    reason: str
-    final: bool
-
-
-StepResult: TypeAlias = CommandApplied | StateRestored | MembersChanged | CommandDenied
-
-
-class StepEffects(msgspec.Struct, frozen=True):
-    """
-    All that a step asks of its node. The entries, the term and the vote to persist are in the
-    storage already.
-
-    @ivar persist: whether the storage is to be synced before anything else below.
-    @ivar traffic: messages, and changes of the peers, in the order in which they were made.
-    @ivar results: what became of commands, in the order in which it did.
-    @ivar heartbeats: heartbeats that may be sent from then on, until the next step is
-        persisted.
-    @ivar snapshot: a snapshot to put in the place of the log's beginning, some time.
-    """
-
-    persist: bool
-    traffic: tuple[Traffic, ...] = ()
-    results: tuple[StepResult, ...] = ()
-    heartbeats: tuple[tuple[Peer, AppendEntries], ...] = ()
-    snapshot: Snapshot | None = None
-
-    def without_messages(self) -> StepEffects:
-        """
-        The same, and nothing is sent: the step could not be persisted in time.
-        """
-        kept = tuple(each for each in self.traffic if not isinstance(each, Send))
-        return msgspec.structs.replace(self, traffic=kept)
-
-
-class Connections:
-    """
-    Numbers of connections: how often those with each peer have changed, and how many of
-    these changes the engine has heard of.
-
-    What was sent on one connection is not delivered on a later one: the engine relies
-    on the order that a connection keeps.
-    """
-
-    def __init__(self) -> None:
-        self._changes: Counter[str] = Counter()
-        self._heard: Counter[str] = Counter()
-
-    def note_change(self, name: str) -> None:
-        """
-        A connection has come or gone. The engine does not know yet.
-        """
-        self._changes[name] += 1
-
-    def note_heard(self, name: str) -> None:
-        """
-        The engine hears of the next change.
-        """
-        self._heard[name] += 1
-
-    def current(self, name: str) -> int:
-        """
-        The number of the connection that there is, or was last.
-        """
-        return self._changes[name]
-
-    def heard(self, name: str) -> int:
-        """
-        The number of the connection that the engine knows of.
-        """
-        return self._heard[name]
 
 
 class Recorder(Transport):  # type: ignore[misc] # it is not annotated

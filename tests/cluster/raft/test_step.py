@@ -13,28 +13,29 @@ from twisted.trial.unittest import SynchronousTestCase
 from alacrity.cluster.log.entries import REGULAR
 from alacrity.cluster.log.records import Snapshot
 from alacrity.cluster.log.storage import Storage
-from alacrity.cluster.raft.engine import Engine
-from alacrity.cluster.raft.environment import RaftLimits
-from alacrity.cluster.raft.membership import bootstrap
-from alacrity.cluster.raft.messages import AppendEntries, RequestVote, ResponseVote, plain
-from alacrity.cluster.raft.step import (
-    AddPeer,
+from alacrity.cluster.raft.effects import (
     CommandApplied,
     CommandDenied,
+    MembersChanged,
+    StateRestored,
+    StepEffects,
+)
+from alacrity.cluster.raft.engine import Engine
+from alacrity.cluster.raft.environment import RaftLimits
+from alacrity.cluster.raft.mail import (
+    AddPeer,
     Connected,
     Connections,
     Disconnected,
     DropPeer,
     LogCompacted,
     Mail,
-    MembersChanged,
     Received,
-    Recorder,
     Send,
-    StateRestored,
-    StepEffects,
-    Stepper,
 )
+from alacrity.cluster.raft.membership import bootstrap
+from alacrity.cluster.raft.messages import AppendEntries, RequestVote, ResponseVote, plain
+from alacrity.cluster.raft.step import Recorder, Stepper
 from alacrity.cluster.replica_settings import ReplicaSettings
 from tests.cluster.raft.engines import PEERS, A, B, C, Notes
 from tests.simulation.clock import patched, use
