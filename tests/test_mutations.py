@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.mutations.catalogue import CATALOGUE, SAMPLE
 from tests.mutations.patching import AnchorLost, Edit, Mutant, mutated
+from tests.simulation.scenarios import SCENARIOS
 from tests.support.places import ROOT
 
 _ROOT = ROOT
@@ -54,9 +55,14 @@ class CatalogueTests(SynchronousTestCase):
         for name in SAMPLE:
             self.assertGreaterEqual(CATALOGUE[name].seed, 0, name)
 
+    def test_a_known_seed_has_its_scenario(self) -> None:
+        for mutant in CATALOGUE.values():
+            with self.subTest(mutant.name):
+                self.assertEqual(mutant.scenario in SCENARIOS, mutant.seed >= 0)
+
     def test_an_anchor_that_is_gone(self) -> None:
         for old, times in (("no such text", 0), ("self", None)):
-            edit = Edit("alacrity.cluster.raft.raft", old, "")
+            edit = Edit("alacrity.cluster.raft.adapter", old, "")
             error = self.assertRaises(AnchorLost, mutated, Mutant("m", "a", "f", (edit,)))
             self.assertIn("and must have it once: change tests/mutations/catalogue.py", str(error))
             if times is not None:

@@ -11,23 +11,29 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
+from alacrity.cluster.log.entries import REGULAR
 from alacrity.cluster.log.records import Snapshot
 from alacrity.cluster.log.storage import Storage
-from alacrity.cluster.raft.engine import Engine
-from alacrity.cluster.raft.entries import REGULAR
+from alacrity.cluster.raft.adapter import LEADER, RaftAdapter
+from alacrity.cluster.raft.elections import Elections
+from alacrity.cluster.raft.engine import Engine, Rooms
+from alacrity.cluster.raft.environment import Environment, RaftLimits, RaftTiming
+from alacrity.cluster.raft.following import Following
+from alacrity.cluster.raft.mail import Send
 from alacrity.cluster.raft.membership import Members, bootstrap, encode_members
 from alacrity.cluster.raft.messages import (
     AppendEntries,
     PreVote,
+    PreVoteReply,
     Reply,
     RequestVote,
     ResponseVote,
     TimeoutNow,
     plain,
 )
-from alacrity.cluster.raft.raft import LEADER
-from alacrity.cluster.raft.surroundings import Limits, Peer, Surroundings, Timing
-from tests.cluster.raft.test_engine import Notes, Sent
+from alacrity.cluster.raft.peer import Peer
+from alacrity.cluster.raft.replication import Replication
+from tests.cluster.raft.engines import Notes, Sent
 from tests.simulation.clock import patched, use
 from tests.simulation.nodes import member, peer
 from tests.simulation.promises import INVARIANTS
@@ -64,17 +70,19 @@ class _Disk:
             last_index=2,
             configuration=tuple(map(member, NAMES)),
             halted=None,
-            _SyncObj__votedForNodeId=None,
-            _SyncObj__otherNodes={peer(each) for each in NAMES if each != name},
-            _SyncObj__raftMatchIndex={},
+            raft=SimpleNamespace(
+                vote=None,
+                others={peer(each) for each in NAMES if each != name},
+                match_index={},
+            ),
         )
         self.transport: Any = None
         self.replica: Any = SimpleNamespace(
             _engine=self.engine,
             _proposals=SimpleNamespace(_waiting={}),
-            _settings=SimpleNamespace(proposals=2, limits=Limits(log=1, backlog=1)),
+            _settings=SimpleNamespace(proposals=2, limits=RaftLimits(log=1, backlog=1)),
             _storage=self.storage,
-            leading=False,
+            is_leader=False,
         )
         ledger.watch(self)
         ledger.disk(name)
@@ -172,7 +180,7 @@ class LedgerTests(SynchronousTestCase):
     def test_match_of_another_entry(self) -> None:
         self.committed()
         self.c.append(entry(3, 0))
-        self.a.engine._SyncObj__raftMatchIndex = {peer("n3"): 3}
+        self.a.engine.raft.match_index = {peer("n3"): 3}
         self.ledger.released("n1")
         self.finds("match on disk")
 
@@ -361,7 +369,7 @@ class LedgerTests(SynchronousTestCase):
         self.finds("incarnations told")
 
     def test_a_learner_that_counts(self) -> None:
-        self.a.engine._SyncObj__otherNodes = {peer(each) for each in ("n2", "n3", "n4")}
+        self.a.engine.raft.others = {peer(each) for each in ("n2", "n3", "n4")}
         self.ledger.released("n1")
         self.finds("members by the log")
 
@@ -376,7 +384,7 @@ class LedgerTests(SynchronousTestCase):
     def test_leads_before_it_has_applied(self) -> None:
         self.committed()
         self.b.engine.term = 2
-        self.b.replica.leading = True
+        self.b.replica.is_leader = True
         self.ledger.told_leading("n2")
         self.finds("leads once applied")
 
@@ -396,29 +404,43 @@ class LedgerTests(SynchronousTestCase):
         self.assertIn("acknowledged before it was shown", self.ledger.violations[0])
 
 
+class _LooseElections(Elections):
+    def on_request_vote(self, peer: Peer, message: RequestVote) -> None:
+        self._raft.set_term(message.term, peer.id)
+
+    def on_pre_vote(self, peer: Peer, message: PreVote) -> None:
+        self._raft.send(peer, PreVoteReply(message.term, self._raft.term, granted=True))
+
+
+class _LooseFollowing(Following):
+    def follow(self, peer: Peer, term: int, probe: int) -> bool:
+        self._raft.set_leader(peer)
+        return True
+
+
+class _LooseReplication(Replication):
+    def counts(self, peer: Peer, term: int) -> bool:
+        return False
+
+
 class _Loose(Engine):
     """
     It votes for anybody, encourages anybody, and follows anybody.
     """
 
-    def _on_request_vote(self, peer: Peer, message: dict[str, Any]) -> None:
-        self._SyncObj__setCurrentTerm(message["term"], peer.id)
+    def __init__(self, environment: Environment) -> None:
+        rooms = Rooms(
+            elections=_LooseElections, following=_LooseFollowing, replication=_LooseReplication
+        )
+        super().__init__(environment, rooms)
 
-    def _on_pre_vote(self, peer: Peer, message: PreVote) -> None:
-        self._send(peer, plain_pre_vote_reply(message, self.term))
-
-    def _follow(self, peer: Peer, term: int, probe: int) -> bool:
-        self._SyncObj__raftLeader = peer
-        return True
-
-    def _counts(self, peer: Peer, term: int) -> bool:
-        return False
+    def _see_later_term(self, term: int) -> None:
+        """It does not look."""
 
 
-def plain_pre_vote_reply(message: PreVote, term: int) -> Any:
-    from alacrity.cluster.raft.messages import PreVoteReply
-
-    return PreVoteReply(message.term, term, granted=True)
+class _MisledReplication(Replication):
+    def on_reply(self, peer: Peer, message: Reply) -> None:
+        self.probe(peer, message.next_node_idx)
 
 
 class _Misled(Engine):
@@ -426,8 +448,14 @@ class _Misled(Engine):
     It takes any answer for one to its latest attempt.
     """
 
-    def _on_reply(self, peer: Peer, message: Reply) -> None:
-        self._probe(peer, message.next_node_idx)
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment, Rooms(replication=_MisledReplication))
+
+
+class _PresumingAdapter(RaftAdapter):
+    def _SyncObj__onBecomeLeader(self) -> None:
+        super()._SyncObj__onBecomeLeader()
+        self.match_index[peer("n2")] = 3
 
 
 class _Presuming(Engine):
@@ -435,9 +463,8 @@ class _Presuming(Engine):
     It begins to lead with what it would like to be confirmed.
     """
 
-    def _SyncObj__onBecomeLeader(self) -> None:
-        super()._SyncObj__onBecomeLeader()
-        self._SyncObj__raftMatchIndex[peer("n2")] = 3
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment, Rooms(adapter=_PresumingAdapter))
 
 
 class _Truncating(Engine):
@@ -445,8 +472,8 @@ class _Truncating(Engine):
     It forgets the end of its log with each tick, and its vote with each message.
     """
 
-    def _checkCommandsToApply(self) -> None:
-        log = self._SyncObj__raftLog
+    def take_commands(self) -> None:
+        log = self.raft.log
         if len(log) > 1:
             log.deleteEntriesFrom(len(log) - 1)
 
@@ -469,32 +496,39 @@ class WatchingTests(SynchronousTestCase):
         storage = Storage.open(files)
         bootstrap(storage, tuple(map(member, NAMES)), msgspec.msgpack.encode([]))
         self.sent = Sent()
-        self.sent._sent = []
+        notes = Notes()
         engine: Any = watching(kind)(
-            Surroundings(
-                member("n1"), storage, self.sent, Notes(), Random(1), Timing(), Limits(**limits)
+            Environment(
+                member("n1"),
+                storage,
+                self.sent,
+                notes,
+                notes,
+                Random(1),
+                RaftTiming(),
+                RaftLimits(**limits),
             )
         )
         engine.ledger = self.ledger
-        engine._transport._sent = []
+        engine._transport.traffic = []
         for name in self.sent.nodes:
-            self.sent._onNodeConnected(peer(name))
+            engine.connected(peer(name))
         for name in NAMES:
             self.ledger.watch(_Watched(name, FakeFiles()))
         return engine
 
     def give(self, engine: Any, name: str, message: Any) -> None:
         def send(node: Peer, said: dict[str, Any]) -> bool:
-            engine._transport._sent.append(("send", node, said, 0))
+            engine._transport.traffic.append(Send(node, said, 0))
             return True
 
         engine._transport.send = send
-        self.sent._onMessageReceived(peer(name), plain(message))
+        engine.receive(peer(name), plain(message))
 
     def lead(self, engine: Any) -> None:
-        log = engine._SyncObj__raftLog
-        engine._SyncObj__setCurrentTerm(1, "n1")
-        engine._SyncObj__onBecomeLeader()
+        log = engine.raft.log
+        engine.raft.set_term(1, "n1")
+        engine.raft._SyncObj__onBecomeLeader()
         log.sync()
 
     def finds(self, invariant: str) -> None:
@@ -530,7 +564,7 @@ class WatchingTests(SynchronousTestCase):
     def test_a_question_for_pre_votes_beside_a_leader(self) -> None:
         engine = self.make()
         self.give(engine, "n2", self.append(1))
-        engine._send(peer("n3"), PreVote(2, 2, 0))
+        engine.raft.send(peer("n3"), PreVote(2, 2, 0))
         self.finds("pre-vote in silence")
 
     def test_a_commit_of_what_did_not_come(self) -> None:
@@ -546,7 +580,7 @@ class WatchingTests(SynchronousTestCase):
 
     def test_an_earlier_leader_that_is_followed(self) -> None:
         engine = self.make(_Loose)
-        engine._SyncObj__setCurrentTerm(4, None)
+        engine.raft.set_term(4, None)
         self.give(engine, "n2", self.append(1))
         self.finds("message of this term")
 
@@ -565,8 +599,8 @@ class WatchingTests(SynchronousTestCase):
     def test_a_version_that_was_told_before(self) -> None:
         engine = self.make()
         self.lead(engine)
-        engine._versions[peer("n2")] = 1
-        engine.doTick(0)
+        engine.replication.versions[peer("n2")] = 1
+        engine.tick()
         self.finds("version told")
 
     def test_a_confirmation_of_what_did_not_come(self) -> None:
@@ -578,87 +612,85 @@ class WatchingTests(SynchronousTestCase):
     def test_a_leader_that_truncates(self) -> None:
         engine = self.make(_Truncating)
         self.lead(engine)
-        engine.doTick(0)
+        engine.tick()
         self.finds("leader appends")
 
     def test_a_commit_that_is_taken_back(self) -> None:
         engine = self.make(WithoutG2)
         self.give(engine, "n2", self.append(1, entry(3, 1)))
-        engine._commit(3)
+        engine.raft.commit(3)
         self.give(engine, "n2", self.append(1))
         self.finds("nothing back")
 
     def test_a_leader_that_nobody_answers(self) -> None:
         engine = self.make()
         self.lead(engine)
-        engine.doTick(0)
+        engine.tick()
         self.world.now += 5
-        for peer_ in engine._others():
+        for peer_ in engine.raft.sorted_others:
             # It takes itself for heard.
-            engine._SyncObj__lastResponseTime[peer_] = self.world.now
-        engine.doTick(0)
+            engine.raft.last_response[peer_] = self.world.now
+        engine.tick()
         self.finds("leader heard")
 
     def test_a_stall_is_nobodys_silence(self) -> None:
         engine = self.make()
         self.lead(engine)
-        engine.doTick(0)
+        engine.tick()
         self.world.now += 1.4
         self.ledger.nodes["n1"].time.rested = 1.3
         engine.excuse(1.3)
-        engine.doTick(0)
+        engine.tick()
         self.assertEqual(self.ledger.violations, [])
         self.world.now += 1.0
-        engine.doTick(0)
+        engine.tick()
         self.assertEqual(self.ledger.violations, [])
         self.assertEqual(engine.role, LEADER)
 
     def test_a_stall_that_was_none(self) -> None:
         engine = self.make()
         self.lead(engine)
-        engine.doTick(0)
+        engine.tick()
         self.world.now += 1.4
         engine.excuse(1.3)
         self.finds("leader heard")
 
     def test_a_new_leader_that_knows_what_it_cannot(self) -> None:
         engine = self.make(_Presuming)
-        engine._votes.clear()
-        engine._SyncObj__setCurrentTerm(1, "n1")
-        engine._SyncObj__raftState = 1
-        engine._SyncObj__votesCount = 1
+        engine.elections.forget_votes()
+        engine.raft.set_term(1, "n1")
+        engine.raft._SyncObj__raftState = 1
+        engine.raft._SyncObj__votesCount = 1
         self.give(engine, "n2", ResponseVote(1))
         self.finds("nothing known")
 
     def test_a_removed_node_that_is_told_nothing(self) -> None:
         engine = self.make()
         self.lead(engine)
-        engine._SyncObj__raftLog.add(
-            encode_members(Members("x", (member("n1"), member("n2")))), 4, 1
-        )
-        engine._SyncObj__raftLastApplied = 4
-        engine._replicate = lambda peer: None
-        engine._configure()
+        engine.raft.log.add(encode_members(Members("x", (member("n1"), member("n2")))), 4, 1)
+        engine.raft.mark_applied(4)
+        engine.replication.send_to = lambda peer: None
+        engine.reconfiguration.configure()
         self.finds("removed are told")
 
     def test_a_leadership_for_who_is_behind(self) -> None:
         engine = self.make()
         self.lead(engine)
-        engine._send(peer("n2"), TimeoutNow(1))
+        engine.raft.send(peer("n2"), TimeoutNow(1))
         self.finds("whole log handed over")
 
     def test_entries_too_far_ahead(self) -> None:
         engine = self.make(ahead=1)
         self.lead(engine)
-        engine._probing.clear()
-        engine._send(peer("n2"), self.append(1, entry(3, 1)))
+        engine.replication.probing.clear()
+        engine.raft.send(peer("n2"), self.append(1, entry(3, 1)))
         self.finds("bounded")
 
     def test_too_many_open_entries(self) -> None:
         engine = self.make(backlog=1)
         self.lead(engine)
         for index in range(4, 8):
-            engine._SyncObj__raftLog.add(*entry(index, 1))
+            engine.raft.log.add(*entry(index, 1))
         engine._check_appended((1, None, 2, 2, LEADER, 3))
         self.finds("bounded")
 

@@ -15,12 +15,13 @@ import msgspec
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
+from alacrity.cluster.log.entries import MEMBERSHIP
 from alacrity.cluster.log.errors import StateError
 from alacrity.cluster.log.files import DirectoryFiles, Files
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import NAME, DamagedLog, FirstLog, Storage
 from alacrity.cluster.log.takeover import FORMER_POOL_FILE
-from alacrity.cluster.raft.entries import MEMBERSHIP
+from alacrity.cluster.raft.environment import CannotApply
 from alacrity.cluster.raft.membership import (
     Members,
     bootstrap,
@@ -28,7 +29,6 @@ from alacrity.cluster.raft.membership import (
     make_alone,
     members_of,
 )
-from alacrity.cluster.raft.surroundings import CannotApply
 from alacrity.cluster.replica import Replica
 from alacrity.cluster.settings import NodeSettings
 from alacrity.cluster.state import Replicated, encode_state
@@ -49,12 +49,12 @@ _WAS_ALONE: Final = (
 
 
 TURN: Final = 65536
-"""Bytes that are taken of one node's connection in one turn of the loop."""
+"""Bytes that are read from one node's connection in one turn of the loop."""
 
 
-class Part:
+class ClusterNode:
     """
-    What this node has of the cluster.
+    This node's part in the cluster: its connections and its copy of the pool.
 
     @ivar me: this node.
     @ivar transport: its connections with the others.
@@ -73,11 +73,11 @@ class Part:
         force: bool = False,
     ) -> None:
         """
-        Read what is kept, or begin with nothing.
+        Read the state directory, or begin with nothing.
 
         @param directory: the state directory.
         @param view: is given the pool.
-        @param secret: what all nodes have; empty: none is needed.
+        @param secret: the secret that all nodes have; empty: none is needed.
         @param join: begin with nothing, and wait to be taken in by a cluster.
         @param force: go on as the only member, whoever the others were.
         @raise StateError: the directory, or what is in it, cannot be used.
@@ -92,7 +92,7 @@ class Part:
                 self._files,
                 fsync=settings.fsync,
                 first=partial(_first, me) if alone else None,
-                # Who has nobody to vote for, breaks no promise by starting anew.
+                # A node that has nobody to vote for breaks no promise by starting anew.
                 set_aside=not settings.listen,
             )
             _settle(storage, me, settings.members, join=join, force=force)
@@ -129,8 +129,8 @@ class Part:
     @property
     def waiting(self) -> bool:
         """
-        Whether this node is to be taken in, and is not yet. One that got the log, and
-        was not taken in then, still is; one that was removed is not.
+        Whether this node is to be taken in, and is not yet: also when it has got the log
+        already, but not when it was removed.
         """
         role = self.replica.status().role
         return role == "joining" or (role == "removed" and not self._belonged)
@@ -145,7 +145,7 @@ class Part:
 
 def _open(files: Files, *, fsync: bool, first: FirstLog | None, set_aside: bool) -> Storage:
     """
-    Read what is kept.
+    Open the log.
 
     @param set_aside: if that is damaged, put it aside and begin with nothing.
     @raise StateError: it cannot be used.
@@ -186,7 +186,7 @@ def _refuse_pool_of_one(files: DirectoryFiles) -> None:
 
 def _ever_members(storage: Storage) -> set[str]:
     """
-    The names of all who were members at some time that the log knows of.
+    The names of all members at any time that the log knows of.
     """
     kept = [] if storage.snapshot is None else list(storage.snapshot.members)
     for command, _, _ in storage[:]:
@@ -203,10 +203,10 @@ def _settle(
     storage: Storage, me: Member, members: tuple[Member, ...], *, join: bool, force: bool
 ) -> None:
     """
-    See who is in the cluster: what is kept says so, and the configuration if nothing is.
+    Settle the members: by the log, or if it is empty, by the configuration.
 
-    @param members: with whom a new cluster begins; empty: with this node alone.
-    @raise StateError: what is kept is another node's.
+    @param members: those that a new cluster begins with; empty: this node alone.
+    @raise StateError: the log is another node's.
     """
     kept = members_of(storage)
     if not len(storage):

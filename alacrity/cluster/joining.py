@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from alacrity.client import ApiClient, CallFailed, CallRefused, persist
 from alacrity.client.documents import NodeContact
 from alacrity.cluster.log.members import Member
-from alacrity.cluster.raft.surroundings import Peer
+from alacrity.cluster.raft.peer import Peer
 
 ATTEMPT_INTERVAL: Final = 1.0
 """Seconds between a failed attempt to join and the next."""

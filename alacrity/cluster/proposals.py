@@ -1,5 +1,5 @@
 """
-The proposals of one node that wait for their outcome.
+Proposals of one node that wait for their outcome.
 """
 
 from __future__ import annotations
@@ -12,24 +12,26 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 Route: TypeAlias = tuple[str, int, int]
-"""A leader, its term, and the connection to it."""
+"""A leader's name, its term, and the number of the connection with it."""
 
 
-class Refused(Exception):
+class ProposalRefused(Exception):
     """
-    Nothing happened. The message says why, in one line.
+    A proposal that was not made: nothing happened. The message says why, in one line.
     """
 
 
 class OutcomeUnknown(Exception):
     """
-    It may have happened, or may happen yet. Proposing it again is safe.
+    A proposal that may have been applied, or may be yet. Proposing it again is safe.
     """
 
 
 class _Waiting(msgspec.Struct):
     """
-    @ivar only_by: the one way that it may go; L{None}: any.
+    A proposal that waits.
+
+    @ivar only_by: the one route that it may take; L{None}: any.
     @ivar attempts: how many of its copies may be, or come, in a log.
     @ivar fault: why the last attempt was denied.
     """
@@ -47,16 +49,16 @@ class Proposals:
     applied on this node or its time is over.
 
     Sending it again is harmless, as the state knows its request id. It is refused
-    only when each attempt was denied by a node that has not appended it.
+    only when every attempt was denied by a node that has not appended it.
     """
 
     def __init__(
         self, clock: IReactorTime, retry: float, limit: int, wake: Callable[[], None]
     ) -> None:
         """
-        @param wake: called when L{due} has something new.
+        @param wake: called when L{take_due} has something new.
         @param retry: seconds after which a denied proposal is sent again.
-        @param limit: how many may wait.
+        @param limit: how many may wait at a time.
         """
         self._clock = clock
         self._retry = retry
@@ -76,13 +78,13 @@ class Proposals:
         @param timeout: seconds, after which it fails.
         @param only_by: fail rather than send it anywhere else; L{None}: send it to
             whoever leads.
-        @return: fires with the outcome; fails with L{OutcomeUnknown} or L{Refused}.
-        @raise Refused: it was not begun.
+        @return: fires with the outcome; fails with L{OutcomeUnknown} or L{ProposalRefused}.
+        @raise ProposalRefused: it was not begun.
         """
         if len(self._waiting) >= self._limit:
-            raise Refused("too many proposals wait on this node")
+            raise ProposalRefused("too many proposals wait on this node")
         if request_id in self._waiting:
-            raise Refused("the same request waits on this node already")
+            raise ProposalRefused("the same request waits on this node already")
         deferred: Deferred[Any] = Deferred()
         waiting = _Waiting(command, deferred, only_by)
         self._waiting[request_id] = waiting
@@ -92,7 +94,7 @@ class Proposals:
         def over(result: Any) -> Any:
             if deadline.active():
                 deadline.cancel()
-            # Somebody may have lost patience.
+            # The caller may have cancelled it.
             if self._waiting.get(request_id) is waiting:
                 self._forget(request_id)
             return result
@@ -101,11 +103,11 @@ class Proposals:
         self._wake()
         return deferred
 
-    def due(self, route: Route | None) -> list[tuple[str, bytes]]:
+    def take_due(self, route: Route | None) -> list[tuple[str, bytes]]:
         """
-        What to send, with its request id. Each is taken for sent then.
+        Take the proposals to send: request ids and commands. Each counts as sent from then on.
 
-        @param route: where to; L{None}: there is no leader, nothing is due.
+        @param route: the route to the leader; L{None}: there is none, nothing is due.
         """
         if route is None:
             return []
@@ -129,13 +131,15 @@ class Proposals:
 
     def send_again(self) -> None:
         """
-        What was sent may be lost.
+        Send all that wait again: what was sent may be lost.
         """
         self._route = None
 
     def denied(self, request_id: str, reason: str, *, final: bool) -> None:
         """
-        One attempt has come to nothing.
+        Note that one attempt was denied: it is not in the log.
+
+        @param final: asking again is of no use.
         """
         waiting = self._waiting.get(request_id)
         if waiting is None:
@@ -149,7 +153,7 @@ class Proposals:
 
     def resolve(self, request_id: str, outcome: object) -> None:
         """
-        A proposal, of whatever node, is applied on this one.
+        End a proposal with its outcome, if it is one of this node: it is applied.
         """
         waiting = self._waiting.get(request_id)
         if waiting is not None:
@@ -158,7 +162,7 @@ class Proposals:
 
     def expire(self, request_id: str) -> None:
         """
-        A proposal came too late to be applied; an earlier copy may have been.
+        End a proposal that came too late to be applied; an earlier copy may have been.
         """
         waiting = self._waiting.get(request_id)
         if waiting is not None:
@@ -167,7 +171,7 @@ class Proposals:
 
     def fail_all(self, reason: str) -> None:
         """
-        This node gives up.
+        End all proposals: this node gives up.
         """
         for request_id in list(self._waiting):
             self._waiting[request_id].fault = reason
@@ -175,7 +179,7 @@ class Proposals:
 
     @property
     def ids(self) -> list[str]:
-        """The request ids of those that wait."""
+        """The request ids of the proposals that wait."""
         return list(self._waiting)
 
     def _again(self, request_id: str) -> None:
@@ -195,7 +199,7 @@ class Proposals:
                 OutcomeUnknown("no outcome was heard of in time; proposing it again is safe")
             )
         else:
-            waiting.deferred.errback(Refused(waiting.fault))
+            waiting.deferred.errback(ProposalRefused(waiting.fault))
 
     def _forget(self, request_id: str) -> None:
         del self._waiting[request_id]

@@ -1,16 +1,16 @@
 """
-What the cluster agrees on: a pool, and the requests that lately changed it.
+The replicated state: a pool, and the requests that lately changed it.
 
 Three rules hold:
 
-  1. L{apply} is pure: all it knows is the state and the bytes of an entry.
-  2. L{apply} is total: any bytes give a result, never an exception. A raise would stop
-     every node at the same place.
+  1. L{apply} is pure: it depends on the state and the bytes of an entry alone.
+  2. L{apply} is total: any bytes give a result, never an exception. An exception would stop
+     every node at the same entry.
   3. A request changes the pool once, however often it is in the log.
 
 For the third, the requests that were applied are remembered, the latest
 L{GENERATION} of them at least. A repeat that comes so late that its request may be
-forgotten is told by what its proposer had applied when it first made it, and is
+forgotten is recognised by the pool's index on its proposer when it was first made, and is
 refused, so it cannot count twice either.
 """
 
@@ -20,20 +20,20 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from alacrity.cluster.log.versions import NEWEST_FORMAT
+from alacrity.cluster.log.formats import NEWEST_FORMAT
 from alacrity.pool import Command, Judged, Outcome, Pool, PoolDraft, Verdicts
 
 VERSION: Final = NEWEST_FORMAT
 """The newest version of an L{Envelope} that is understood, and the newest format."""
 
 GENERATION: Final = 2048
-"""How many of the latest requests are certainly remembered."""
+"""The number of latest requests that are certainly remembered."""
 
 
 class RaiseFormat(msgspec.Struct, frozen=True, tag="format"):
     """
-    All members understand commands of a version, and whoever does not is no member from
-    now on. The pool does not change by it.
+    The command that raises the format: all members understand commands of a version, and a
+    node that does not is no member from now on. The pool does not change by it.
     """
 
     format: int
@@ -47,7 +47,7 @@ class Envelope(msgspec.Struct, frozen=True):
     @ivar request_id: the same for each repeat of a request; at most a few dozen
         characters, random.
     @ivar since: the pool's index on the proposing node when the request was made.
-    @ivar command: L{None}: change nothing. That it is applied proves that the node has
+    @ivar command: L{None}: change nothing. Once such an envelope is applied, the node has
         applied all that was committed when it was proposed.
     """
 
@@ -75,6 +75,8 @@ class Replicated(msgspec.Struct, frozen=True):
 
 class Applied(msgspec.Struct, frozen=True):
     """
+    The result of an entry that was applied, now or before.
+
     @ivar outcome: L{None}: there was no command.
     @ivar repeated: the request was applied before, this is its outcome then, and
         nothing has changed.
@@ -87,7 +89,8 @@ class Applied(msgspec.Struct, frozen=True):
 
 class Expired(msgspec.Struct, frozen=True):
     """
-    Nothing changed: the entry comes too late to tell whether it is a repeat.
+    The result of an entry that comes too late to tell whether it is a repeat: nothing has
+    changed.
     """
 
     request_id: str
@@ -95,14 +98,14 @@ class Expired(msgspec.Struct, frozen=True):
 
 class Unreadable(msgspec.Struct, frozen=True):
     """
-    Nothing changed: the entry is of a newer version, or is none. A node that goes on
-    from here is not like the others any more.
+    The result of an entry of a newer version, or of damaged bytes: nothing has changed. A
+    node that goes on from here has another state than the others.
     """
 
     reason: str
 
 
-Result: TypeAlias = Applied | Expired | Unreadable
+ApplyResult: TypeAlias = Applied | Expired | Unreadable
 
 
 class _Header(msgspec.Struct, frozen=True):
@@ -111,7 +114,7 @@ class _Header(msgspec.Struct, frozen=True):
 
 class _Format1(msgspec.Struct, frozen=True):
     """
-    The state as it is encoded until the format is raised.
+    The fields of a state of format 1.
     """
 
     pool: Pool
@@ -119,38 +122,38 @@ class _Format1(msgspec.Struct, frozen=True):
     older: dict[str, Outcome]
 
 
-class _Keeping(msgspec.Struct, frozen=True):
+class _StateToEncode(msgspec.Struct, frozen=True):
     format: int
     state: Replicated | _Format1
 
 
-class _Kept(msgspec.Struct, frozen=True):
+class _EncodedState(msgspec.Struct, frozen=True):
     format: int
     state: msgspec.Raw
 
 
-class _KeptHeader(msgspec.Struct, frozen=True):
+class _EncodedFormat(msgspec.Struct, frozen=True):
     format: int
 
 
 _headers: Final = msgspec.msgpack.Decoder(_Header)
 _envelopes: Final = msgspec.msgpack.Decoder(Envelope)
-_kept_headers: Final = msgspec.msgpack.Decoder(_KeptHeader)
-_kept: Final = msgspec.msgpack.Decoder(_Kept)
+_encoded_formats: Final = msgspec.msgpack.Decoder(_EncodedFormat)
+_encoded_states: Final = msgspec.msgpack.Decoder(_EncodedState)
 _states: Final = msgspec.msgpack.Decoder(Replicated)
 _encoder: Final = msgspec.msgpack.Encoder()
 
 
 class NotReadable(Exception):
     """
-    The bytes are of a newer version, or damaged. The message is one line.
+    Bytes of a newer version, or damaged ones, were to be decoded. The message is one line.
     """
 
 
 def version_of(command: Command | RaiseFormat | None) -> int:
     """
-    The lowest version of an envelope that can carry a command. So nodes of a newer
-    version can be understood by older ones as long as they say nothing new.
+    The lowest version of an envelope that can carry a command. So nodes of an older version
+    understand newer ones as long as these say nothing new.
     """
     if isinstance(command, RaiseFormat):
         return command.format
@@ -159,33 +162,35 @@ def version_of(command: Command | RaiseFormat | None) -> int:
 
 def encode_envelope(envelope: Envelope) -> bytes:
     """
-    An envelope as it stands in an entry of the log.
+    Encode an envelope for an entry of the log.
     """
     return _encoder.encode(envelope)
 
 
 def decode_envelope(data: bytes) -> Envelope:
     """
-    The envelope in an entry of the log.
+    Decode the envelope in an entry of the log.
 
     @raise NotReadable: there is none of a version known here.
     """
     try:
         version = _headers.decode(data).version
-        if not 1 <= version <= VERSION:
-            raise NotReadable(f"the command has version {version}; known here: up to {VERSION}")
+        if not 1 <= version <= NEWEST_FORMAT:
+            raise NotReadable(
+                f"the command has version {version}; known here: up to {NEWEST_FORMAT}"
+            )
         envelope = _envelopes.decode(data)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise NotReadable(f"the command is damaged: {error}") from error
     if version < version_of(envelope.command):
-        # Who knows that version only, does not read it.
+        # A node that knows that version only does not read it.
         raise NotReadable(f"the command is not one of version {version}")
     return envelope
 
 
 def envelope_version(data: bytes) -> int | None:
     """
-    The version that an envelope says it has; L{None}: it is none.
+    The version that an envelope claims; L{None}: the bytes are no envelope.
     """
     try:
         return _headers.decode(data).version
@@ -195,25 +200,27 @@ def envelope_version(data: bytes) -> int | None:
 
 def encode_state(state: Replicated) -> bytes:
     """
-    A state as it stands in a snapshot.
+    Encode a state for a snapshot.
     """
-    kept: Replicated | _Format1 = state
+    encoded: Replicated | _Format1 = state
     if state.format == 1:
-        kept = _Format1(state.pool, state.recent, state.older)
-    return _encoder.encode(_Keeping(state.format, kept))
+        encoded = _Format1(state.pool, state.recent, state.older)
+    return _encoder.encode(_StateToEncode(state.format, encoded))
 
 
 def decode_state(data: bytes) -> Replicated:
     """
-    The state in a snapshot.
+    Decode the state in a snapshot.
 
     @raise NotReadable: there is none of a format known here.
     """
     try:
-        format = _kept_headers.decode(data).format
-        if not 1 <= format <= VERSION:
-            raise NotReadable(f"the snapshot has format {format}; known here: up to {VERSION}")
-        state = _states.decode(_kept.decode(data).state)
+        format = _encoded_formats.decode(data).format
+        if not 1 <= format <= NEWEST_FORMAT:
+            raise NotReadable(
+                f"the snapshot has format {format}; known here: up to {NEWEST_FORMAT}"
+            )
+        state = _states.decode(_encoded_states.decode(data).state)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise NotReadable(f"the snapshot is damaged: {error}") from error
     if state.format != format:
@@ -224,19 +231,19 @@ def decode_state(data: bytes) -> Replicated:
     return state
 
 
-def apply(state: Replicated, data: bytes) -> tuple[Replicated, Result]:
+def apply(state: Replicated, data: bytes) -> tuple[Replicated, ApplyResult]:
     """
-    The state after an entry, and what the entry came to.
+    The state after an entry, and the entry's result.
     """
-    draft = Draft(state)
+    draft = StateDraft(state)
     result = draft.apply(data)
     return draft.state(), result
 
 
-class Draft:
+class StateDraft:
     """
-    A state to which entries are applied. For any number of entries, what there may be
-    much of is copied once.
+    A state to which entries are applied. The pool and the remembered requests are copied once
+    for any number of entries.
 
     @ivar format: the state's.
     """
@@ -254,7 +261,7 @@ class Draft:
     @property
     def index(self) -> int:
         """
-        The pool's.
+        The pool's index.
         """
         return self._pool.index
 
@@ -268,18 +275,18 @@ class Draft:
             self._owned = False
         return self._state
 
-    def apply(self, data: bytes) -> Result:
+    def apply(self, data: bytes) -> ApplyResult:
         """
         Apply an entry, as L{apply} does.
 
-        @return: what the entry came to.
+        @return: the entry's result.
         """
         try:
             envelope = decode_envelope(data)
         except NotReadable as error:
             return Unreadable(str(error))
         request_id, command = envelope.request_id, envelope.command
-        # It was appended by a leader that knew that all members understand it.
+        # The leader that appended it knew that all members understand it.
         self.format = max(self.format, envelope.version)
         if command is None or isinstance(command, RaiseFormat):
             return Applied(request_id, None)
@@ -294,7 +301,7 @@ class Draft:
 
     def _remember(self, request_id: str, outcome: Outcome) -> None:
         if isinstance(outcome, Judged):
-            # Those of thousands of servers would outweigh the pool.
+            # The verdicts on thousands of servers would outweigh the pool.
             outcome = Judged(())
         if len(self._recent) >= GENERATION:
             self._older, self._recent = self._recent, {}
@@ -307,6 +314,6 @@ class Draft:
 
 def outcome_of(state: Replicated, request_id: str) -> Outcome | None:
     """
-    What a request came to; L{None}: it was not applied, or too long ago.
+    A request's outcome; L{None}: it was not applied, or too long ago.
     """
     return state.recent.get(request_id) or state.older.get(request_id)

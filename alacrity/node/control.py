@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IProtocolFactory
 from twisted.logger import Logger
 
 from alacrity.client import ApiClient, treq_sender
-from alacrity.cluster.assembly import Part
+from alacrity.cluster.assembly import ClusterNode
 from alacrity.cluster.joining import ANSWER_TIMEOUT, join
 from alacrity.config import Settings
 from alacrity.health import Monitor, ProposalBatcher, standard_checks
@@ -95,7 +95,7 @@ class Control:
         self._view = view
         self._joining: Deferred[None] = succeed(None)
         self._is_open = False
-        self.part = Part(
+        self.part = ClusterNode(
             reactor,
             node_settings(settings.cluster),
             directory,
@@ -121,7 +121,7 @@ class Control:
         )
         self._checks = LeaderChecks(
             self.monitor,
-            lambda: self._is_open and replica.leading,
+            lambda: self._is_open and replica.is_leader,
             lambda: len(view.pool.servers),
         )
 
@@ -167,7 +167,7 @@ class Control:
         Begin to check whenever this node leads.
         """
         self._is_open = True
-        self.replica.subscribe(lambda _: self._checks.update())
+        self.replica.on_leadership_change(lambda _: self._checks.update())
 
     async def take_part(self) -> None:
         """

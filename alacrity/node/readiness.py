@@ -4,7 +4,7 @@ Fitness of a node for traffic, as C{GET /health} reports it to load balancers.
 
 from __future__ import annotations
 
-from alacrity.cluster.replica import ClusterStatus
+from alacrity.cluster.status import ClusterStatus
 from alacrity.node.phase import NodePhase
 
 

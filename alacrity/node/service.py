@@ -258,7 +258,7 @@ class Alacrity(Service):
         serves_always = self._settings.cluster.serve == "all"
         self.balancer.serve(serves_always)
         if not serves_always:
-            self.control.replica.subscribe(self.balancer.serve)
+            self.control.replica.on_leadership_change(self.balancer.serve)
         self.control.open()
         Deferred.fromCoroutine(self._take_part()).addErrback(self._fail)
         self._log.info(
@@ -344,7 +344,7 @@ class Alacrity(Service):
             failure=self._failure or replica.halted,
             listening=bool(self._listeners.ports[PROXY]),
             status=replica.status(),
-            leading=replica.leading,
+            leading=replica.is_leader,
             only_leader=self._settings.cluster.serve == "leader",
         )
 

@@ -17,9 +17,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import Storage
+from alacrity.cluster.machine import PoolMachine
+from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused
 from alacrity.cluster.raft.membership import bootstrap
-from alacrity.cluster.replica import ClusterStatus, OutcomeUnknown, Refused, Replica
+from alacrity.cluster.replica import Replica
 from alacrity.cluster.state import Replicated, encode_state
+from alacrity.cluster.status import ClusterStatus
 from alacrity.cluster.wire.admission import PeerAdmission
 from alacrity.cluster.wire.transport import PeerTransport
 from alacrity.net.addresses import NodeAddress
@@ -45,7 +48,7 @@ class Node:
     One that is started, and can be stopped and started again.
     """
 
-    program: type[Replica] | None = None
+    program: type[PoolMachine] | None = None
 
     def __init__(
         self,
@@ -53,12 +56,12 @@ class Node:
         name: str,
         founders: str = "",
         state: bytes = encode_state(Replicated()),
-        program: type[Replica] | None = None,
+        program: type[PoolMachine] | None = None,
     ) -> None:
         """
         @param founders: with whom it begins a cluster; none: it waits to be taken in.
         @param state: with which the cluster begins.
-        @param program: that runs; L{None}: the one that is shipped.
+        @param program: its state machine; L{None}: the one that is shipped.
         """
         self.program = program
         self.state = state
@@ -88,7 +91,7 @@ class Node:
             rng.randbytes,
         )
         self.view = PoolView()
-        self.replica = (self.program or Replica)(
+        self.replica = Replica(
             member(name),
             storage,
             self.transport,
@@ -96,6 +99,7 @@ class Node:
             clock,
             lambda what: deferLater(clock, 0.002, what),
             rng,
+            machine=(self.program or PoolMachine)(),
         )
         Deferred.fromCoroutine(self.replica.start())
 
@@ -182,7 +186,7 @@ class ClusterCase(SynchronousTestCase):
         taking_part = [n for n in running if n.status.role in {"leader", "follower", "candidate"}]
         leaders = {node.status.leader for node in taking_part}
         name = leaders.pop() if len(leaders) == 1 else None
-        return name if name is not None and self.nodes[name].replica.leading else None
+        return name if name is not None and self.nodes[name].replica.is_leader else None
 
     def cluster(self, names: str, leader: str) -> None:
         """
@@ -274,7 +278,7 @@ class JoiningTests(ClusterCase):
         self.cluster("bcd", "c")
         adding = self.nodes["b"].replica.add_member(address_of("a"))
         # Whether the last attempt was denied by then, is luck.
-        self.failureResultOf(self.settled(adding), Refused, OutcomeUnknown)
+        self.failureResultOf(self.settled(adding), ProposalRefused, OutcomeUnknown)
         self.run_for(15)
         self.add("a")
         self.run_for(5)
@@ -298,7 +302,7 @@ class JoiningTests(ClusterCase):
             for _ in range(2):
                 self.run_for(20)
                 self.assertEqual(removed.status.role, "removed")
-                self.assertFalse(removed.replica.leading)
+                self.assertFalse(removed.replica.is_leader)
                 self.assert_whole(rest)
                 self.stop(leader)
                 removed.start()
@@ -330,7 +334,7 @@ class JoiningTests(ClusterCase):
             adding = Deferred.fromCoroutine(self.nodes["c"].replica.add_member(address_of(name)))
             self.until(partial(self.nodes["c"].transport.connected, name))
             self.stop(name)
-            self.failureResultOf(self.settled(adding), Refused)
+            self.failureResultOf(self.settled(adding), ProposalRefused)
             self.run_for(5)
             self.add(name)
             self.done(self.nodes["c"].replica.add_member(address_of(name)))
@@ -348,7 +352,7 @@ class JoiningTests(ClusterCase):
             self.until(partial(self.nodes["c"].transport.connected, name))
             self.stop(name)
             self.stop("c")
-            self.failureResultOf(adding, Refused, OutcomeUnknown)
+            self.failureResultOf(adding, ProposalRefused, OutcomeUnknown)
             self.nodes["c"].start()
             self.let_lead("c")
             self.add(name)

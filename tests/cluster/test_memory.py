@@ -19,20 +19,20 @@ from twisted.trial.unittest import SynchronousTestCase
 from alacrity.cluster.log.files import DirectoryFiles
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import Storage
+from alacrity.cluster.raft.environment import RaftLimits
 from alacrity.cluster.raft.membership import bootstrap
 from alacrity.cluster.raft.messages import AppendEntries, InstallSnapshot, plain
-from alacrity.cluster.raft.surroundings import Limits
 from alacrity.cluster.replica import Replica
 from alacrity.cluster.state import (
-    Draft,
     Envelope,
     Replicated,
+    StateDraft,
     decode_state,
     encode_envelope,
     encode_state,
 )
 from alacrity.pool import Change, HttpCheck, Pool, PoolView, Register, Server, State, TcpCheck
-from tests.cluster.raft.test_engine import Sent
+from tests.cluster.raft.engines import Sent
 from tests.simulation.clock import patched, use
 from tests.simulation.world import World
 
@@ -149,7 +149,7 @@ class MemoryTests(SynchronousTestCase):
         """
         The state after a log.
         """
-        draft = Draft(decode_state(self.state))
+        draft = StateDraft(decode_state(self.state))
         for command, _, _ in storage[:]:
             if command[:1] == b"\0":
                 draft.apply(command[1:])
@@ -182,7 +182,7 @@ class MemoryTests(SynchronousTestCase):
         """
         As many as there can be while a follower takes a snapshot.
         """
-        self.replays(4 * Limits().log, "/")
+        self.replays(4 * RaftLimits().log, "/")
 
     def test_start_with_the_most_bytes(self) -> None:
         """
@@ -190,14 +190,14 @@ class MemoryTests(SynchronousTestCase):
         """
         path = "/" + 2000 * "x"
         size = len(next(_entries(1, path)))
-        self.replays(2 * max(Limits().log_bytes, len(self.state) // 2) // size, path)
+        self.replays(2 * max(RaftLimits().log_bytes, len(self.state) // 2) // size, path)
 
     def test_catching_up_by_entries(self) -> None:
         """
         A follower that was away is given all at once.
         """
         replica = self.start(self.begin())
-        commands = list(_entries(Limits().log, "/health"))
+        commands = list(_entries(RaftLimits().log, "/health"))
         messages = [
             AppendEntries(
                 1,
@@ -223,19 +223,19 @@ class MemoryTests(SynchronousTestCase):
         A follower that was away for long.
         """
         replica = self.start(self.begin())
-        draft = Draft(decode_state(self.state))
-        for command in _entries(Limits().log, "/health"):
+        draft = StateDraft(decode_state(self.state))
+        for command in _entries(RaftLimits().log, "/health"):
             draft.apply(command[1:])
         final = encode_state(draft.state())
         del draft
         members = list(MEMBERS)
-        slices = range(0, len(final), Limits().slice)
+        slices = range(0, len(final), RaftLimits().slice)
         self.measured(final)
         for at in slices:
-            data = final[at : at + Limits().slice]
+            data = final[at : at + RaftLimits().slice]
             message = InstallSnapshot(1, 9000, 1, members, len(final), at, data, 1)
             self.transport._onMessageReceived(Node("b"), plain(message))
             self.clock.advance(0)
         self.assert_bounded()
         self.assertEqual(replica.status().applied_index, 9000)
-        self.assertEqual(self.view.pool.index, SERVERS + Limits().log)
+        self.assertEqual(self.view.pool.index, SERVERS + RaftLimits().log)

@@ -19,7 +19,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import Storage
-from alacrity.cluster.proposals import Proposals
+from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused, Proposals
+from alacrity.cluster.raft.environment import RaftLimits
 from alacrity.cluster.raft.membership import Members, bootstrap, encode_members
 from alacrity.cluster.raft.messages import (
     AppendEntries,
@@ -34,8 +35,8 @@ from alacrity.cluster.raft.messages import (
     ResponseVote,
     plain,
 )
-from alacrity.cluster.raft.surroundings import Limits
-from alacrity.cluster.replica import OutcomeUnknown, Refused, Replica, Settings
+from alacrity.cluster.replica import Replica
+from alacrity.cluster.replica_settings import ReplicaSettings
 from alacrity.cluster.state import (
     Envelope,
     RaiseFormat,
@@ -59,7 +60,7 @@ from alacrity.pool import (
     TcpCheck,
     Verdicts,
 )
-from tests.cluster.raft.test_engine import Sent
+from tests.cluster.raft.engines import Sent
 from tests.simulation.clock import patched, use
 from tests.simulation.world import World
 from tests.support.fake_files import FakeFiles
@@ -111,7 +112,7 @@ class ReplicaTests(SynchronousTestCase):
         for what, waiting in held:
             waiting.callback(what())
 
-    def make(self, *members: Member, settings: Settings | None = None) -> Replica:
+    def make(self, *members: Member, settings: ReplicaSettings | None = None) -> Replica:
         self.files = FakeFiles()
         self.storage = Storage.open(self.files)
         if members:
@@ -159,7 +160,7 @@ class ReplicaTests(SynchronousTestCase):
         self.give("b", PreVoteReply(ask.term, ask.term - 1, granted=True))
         self.give("b", ResponseVote(ask.term))
         self.confirm("b", replica)
-        self.assertTrue(replica.leading)
+        self.assertTrue(replica.is_leader)
         return replica.status().term
 
     def confirm(self, name: str, replica: Replica) -> None:
@@ -184,8 +185,8 @@ class AloneTests(ReplicaTests):
     def test_it_leads(self) -> None:
         told: list[bool] = []
         replica = self.make(A)
-        replica.subscribe(told.append)
-        self.assertTrue(replica.leading)
+        replica.on_leadership_change(told.append)
+        self.assertTrue(replica.is_leader)
         self.successResultOf(Deferred.fromCoroutine(replica.stop()))
         self.assertEqual(told, [False])
         self.assertFalse(self.transport.running)
@@ -243,7 +244,7 @@ class AloneTests(ReplicaTests):
         self.assertEqual(replica.status().applied_index + 1, again.status().applied_index)
 
     def test_the_log_is_compacted(self) -> None:
-        replica = self.make(A, settings=Settings(limits=Limits(log=10)))
+        replica = self.make(A, settings=ReplicaSettings(limits=RaftLimits(log=10)))
         for _ in range(40):
             self.successResultOf(self.propose(replica))
             self.clock.advance(0)
@@ -259,15 +260,17 @@ class AloneTests(ReplicaTests):
 
     def test_the_last_member_stays(self) -> None:
         replica = self.make(A)
-        self.failureResultOf(Deferred.fromCoroutine(replica.remove_member("a")), Refused)
-        self.failureResultOf(Deferred.fromCoroutine(self.make().remove_member("a")), Refused)
+        self.failureResultOf(Deferred.fromCoroutine(replica.remove_member("a")), ProposalRefused)
+        self.failureResultOf(
+            Deferred.fromCoroutine(self.make().remove_member("a")), ProposalRefused
+        )
 
     def test_nothing_is_pickled(self) -> None:
         with (
             mock.patch.object(pysyncobj.pickle, "loads", side_effect=AssertionError),
             mock.patch.object(pysyncobj.pickle, "dumps", side_effect=AssertionError),
         ):
-            replica = self.make(A, settings=Settings(limits=Limits(log=4)))
+            replica = self.make(A, settings=ReplicaSettings(limits=RaftLimits(log=4)))
             for _ in range(12):
                 self.successResultOf(self.propose(replica))
                 self.clock.advance(0)
@@ -355,7 +358,7 @@ class FollowerTests(ReplicaTests):
         self.pass_time(1.9)
         self.assertNoResult(waiting)
         self.pass_time(0.2)
-        error = self.failureResultOf(waiting, Refused)
+        error = self.failureResultOf(waiting, ProposalRefused)
         self.assertEqual(str(error.value), "there is no leader")
 
     def test_without_a_leader_for_long_it_is_refused_at_once(self) -> None:
@@ -364,7 +367,7 @@ class FollowerTests(ReplicaTests):
         waiting = self.propose(replica, timeout=5.0)
         self.assertNoResult(waiting)
         self.pass_time(0.2)
-        at_once = self.failureResultOf(self.propose(replica), Refused)
+        at_once = self.failureResultOf(self.propose(replica), ProposalRefused)
         self.assertIn("no leader with a majority", str(at_once.value))
         # Whoever waits already, waits for the leader that may come.
         self.follow(commit=2)
@@ -377,7 +380,9 @@ class FollowerTests(ReplicaTests):
         The next leader is not asked, whether this one has sent it to others or not.
         """
         replica = self.make(A, B, C)
-        self.failureResultOf(Deferred.fromCoroutine(replica.propose_as_leader(REGISTER)), Refused)
+        self.failureResultOf(
+            Deferred.fromCoroutine(replica.propose_as_leader(REGISTER)), ProposalRefused
+        )
         term = self.lead(replica)
         waiting = Deferred.fromCoroutine(replica.propose_as_leader(REGISTER))
         self.confirm("b", replica)
@@ -400,9 +405,9 @@ class FollowerTests(ReplicaTests):
                 self.lead(replica)
                 self.held = []
                 self.give("b", message)
-                self.assertTrue(replica.leading)
+                self.assertTrue(replica.is_leader)
                 asked = Deferred.fromCoroutine(replica.propose_as_leader(REGISTER))
-                self.failureResultOf(asked, Refused)
+                self.failureResultOf(asked, ProposalRefused)
                 self.let_go()
                 self.held = None
 
@@ -423,7 +428,7 @@ class FollowerTests(ReplicaTests):
                 self.give("b", Denial("x", "it is full", final=False))
             self.follow(commit=2)
             self.pass_time(0.05)
-        error = self.failureResultOf(waiting, Refused)
+        error = self.failureResultOf(waiting, ProposalRefused)
         self.assertEqual(str(error.value), "it is full")
 
     def test_what_was_committed_is_there_after_a_restart_without_a_leader(self) -> None:
@@ -455,7 +460,7 @@ class FollowerTests(ReplicaTests):
         self.assertIsNone(replica.status().leader)
         waiting = self.propose(replica, timeout=1.0)
         self.pass_time(1.1)
-        self.failureResultOf(waiting, Refused)
+        self.failureResultOf(waiting, ProposalRefused)
         self.assertEqual(self.sent(Propose), [])
 
     def test_a_denial_after_an_attempt_that_is_in_doubt_leaves_it_unknown(self) -> None:
@@ -489,10 +494,10 @@ class FollowerTests(ReplicaTests):
         self.assertEqual([each.after for each in changes], list(state.pool.servers.values()))
 
     def test_too_many_proposals_are_refused(self) -> None:
-        replica = self.make(A, B, C, settings=Settings(proposals=2))
+        replica = self.make(A, B, C, settings=ReplicaSettings(proposals=2))
         for _ in range(2):
             self.propose(replica).addErrback(lambda _: None)
-        self.failureResultOf(self.propose(replica), Refused)
+        self.failureResultOf(self.propose(replica), ProposalRefused)
 
     def test_an_impatient_caller_is_forgotten(self) -> None:
         replica = self.make(A, B, C)
@@ -519,7 +524,7 @@ class FollowerTests(ReplicaTests):
         )
         self.assertEqual((status.stale, self.transport.running), (True, False))
         self.assertEqual(len(self.view.pool.servers), 1)
-        self.failureResultOf(self.propose(replica), Refused)
+        self.failureResultOf(self.propose(replica), ProposalRefused)
 
     def test_who_is_known(self) -> None:
         replica = self.make(A, B, C)
@@ -533,7 +538,7 @@ class FollowerTests(ReplicaTests):
         replica = self.make()
         self.assertEqual(replica.status().role, "joining")
         self.assertEqual(replica.known("b"), Member("b", ""))
-        self.failureResultOf(self.propose(replica), Refused)
+        self.failureResultOf(self.propose(replica), ProposalRefused)
         self.transport._onNodeConnected(PlainNode("b"))
         data = encode_state(Replicated())
         self.give("b", InstallSnapshot(3, 9, 2, [A, B], len(data), 0, data, 1))
@@ -621,7 +626,7 @@ class SlowDiskTests(ReplicaTests):
         self.transport.messages.clear()
         self.pass_time(0.3)
         self.assertEqual(self.transport.messages, [])
-        self.assertFalse(replica.leading)
+        self.assertFalse(replica.is_leader)
 
 
 class FormatTests(ReplicaTests):
@@ -653,7 +658,7 @@ class FormatTests(ReplicaTests):
         # It is said once, and known after a restart.
         said = sum(b"format 2" in command for command, _, _ in self.storage[:])
         self.assertEqual(said, 1)
-        self.assertEqual(decode_state(replica.encode()), replica.state)
+        self.assertEqual(decode_state(replica.machine.encode()), replica.state)
 
     def test_one_is_not_heard(self) -> None:
         replica = self.make(A, B, C)
@@ -674,7 +679,7 @@ class FormatTests(ReplicaTests):
             self.reply(name, replica, version)
         self.pass_time(0.5)
         self.assertEqual(replica.format, 1)
-        self.failureResultOf(self.propose_verdicts(replica), Refused)
+        self.failureResultOf(self.propose_verdicts(replica), ProposalRefused)
 
     def test_no_hearing_is_needed_later(self) -> None:
         """
@@ -702,7 +707,7 @@ class DiskTests(ReplicaTests):
         status = replica.status()
         self.assertEqual(status.suspended, "this node cannot write its log: Input/output error")
         self.assertFalse(self.transport.running)
-        self.failureResultOf(self.propose(replica), Refused)
+        self.failureResultOf(self.propose(replica), ProposalRefused)
         self.pass_time(1.2)
         self.assertIsNone(replica.status().suspended)
         self.assertTrue(self.transport.running)
@@ -715,11 +720,11 @@ class DiskTests(ReplicaTests):
         self.fail_next()
         waiting = self.propose(replica)
         self.failureResultOf(waiting, OutcomeUnknown)
-        self.assertFalse(replica.leading)
+        self.assertFalse(replica.is_leader)
         self.assertEqual(self.view.pool.servers, {})
         self.pass_time(1.2)
         self.assertEqual(len(self.view.pool.servers), 1)
-        self.assertTrue(replica.leading)
+        self.assertTrue(replica.is_leader)
 
     def test_a_stop_while_it_is_suspended(self) -> None:
         replica = self.make(A)
@@ -739,3 +744,48 @@ class DiskTests(ReplicaTests):
         self.let_go()
         self.let_go()
         self.successResultOf(stopping)
+
+
+class PhaseTests(ReplicaTests):
+    """
+    The phases of a node's part in the cluster.
+    """
+
+    def phase(self, replica: Replica) -> str:
+        phase: str = replica._steps.phase.value
+        self.assertIn(f"<Steps {phase}", repr(replica))
+        return phase
+
+    def test_a_disk_that_fails_for_a_while(self) -> None:
+        replica = self.make(A, B, C)
+        self.assertEqual(self.phase(replica), "running")
+        self.assertIn("<RaftAdapter follower of term 0 at 2/2>", repr(replica))
+        self.files.fail_at = {self.files.operations}
+        self.give("b", RequestVote(1, 2, 0))
+        self.assertEqual(self.phase(replica), "suspended")
+        self.pass_time(1.2)
+        self.assertEqual(self.phase(replica), "running")
+        self.successResultOf(Deferred.fromCoroutine(replica.stop()))
+        self.assertEqual(self.phase(replica), "stopped")
+
+    def test_a_fault_of_the_program(self) -> None:
+        """
+        Better no part than a wrong one.
+        """
+        replica = self.make(A, B, C)
+        with mock.patch.object(replica._engine, "receive", side_effect=ZeroDivisionError("oh")):
+            self.give("b", RequestVote(1, 2, 0))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.phase(replica), "halted")
+        self.assertEqual(replica.halted, "it has failed: oh")
+        self.assertFalse(self.transport.running)
+        self.failureResultOf(self.propose(replica), ProposalRefused)
+
+    def test_before_it_is_started(self) -> None:
+        storage = Storage.open(FakeFiles())
+        replica = Replica(
+            A, storage, _Transport(), PoolView(), self.clock, self._run_in_thread, Random(1)
+        )
+        self.assertEqual(self.phase(replica), "new")
+        error = self.failureResultOf(self.propose(replica), ProposalRefused)
+        self.assertEqual(str(error.value), "this node is stopped")

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from alacrity.cluster.log.formats import NEWEST_FORMAT
 from alacrity.cluster.state import (
     GENERATION,
-    VERSION,
     Applied,
     Envelope,
     Expired,
@@ -80,11 +80,13 @@ class ApplyTests(SynchronousTestCase):
 
     def test_a_newer_version_is_not_read(self) -> None:
         state = Replicated()
-        again, result = apply(state, msgspec.msgpack.encode({"version": VERSION + 1}))
+        again, result = apply(state, msgspec.msgpack.encode({"version": NEWEST_FORMAT + 1}))
         self.assertIs(again, state)
         self.assertEqual(
             result,
-            Unreadable(f"the command has version {VERSION + 1}; known here: up to {VERSION}"),
+            Unreadable(
+                f"the command has version {NEWEST_FORMAT + 1}; known here: up to {NEWEST_FORMAT}"
+            ),
         )
 
     def test_requests_are_remembered_long_enough_and_never_count_twice(self) -> None:

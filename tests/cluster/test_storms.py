@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from alacrity.cluster.proposals import OutcomeUnknown, Refused
+from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused
 from alacrity.cluster.state import Replicated, encode_state
 from alacrity.health.batching import BATCH_SIZE, ProposalBatcher
 from alacrity.pool import Change, Pool, Report, Reported, Server, State, TcpCheck
 from tests.cluster.test_membership_changes import ClusterCase, Node, address_of
-from tests.simulation.older import OlderReplica
+from tests.simulation.older import OlderMachine
 
 SERVERS = 2000
 
@@ -38,7 +38,7 @@ class StormTests(ClusterCase):
         """
         state = encode_state(Replicated(self.pool))
         for name in "abc":
-            program = OlderReplica if name in older else None
+            program = OlderMachine if name in older else None
             self.add(name, "abc", state=state, program=program)
         self.let_lead("a")
         leader = self.leader
@@ -102,15 +102,15 @@ class StormTests(ClusterCase):
 
         node.view.subscribe(changed)
         replica: Any = node.replica
-        publish = replica._publish
+        show = replica._publisher.show
 
-        def published() -> None:
+        def shown(results: Any) -> None:
             nonlocal count
             count = 0
-            publish()
+            show(results)
             most.append(count)
 
-        replica._publish = published
+        replica._publisher.show = shown
 
     def test_while_one_node_is_older(self) -> None:
         """
@@ -137,12 +137,12 @@ class StormTests(ClusterCase):
         """
         leader = self.begin()
         self.assertEqual({node.replica.format for node in self.nodes.values()}, {2})
-        self.add("d", program=OlderReplica)
+        self.add("d", program=OlderMachine)
         adding = self.settled(leader.replica.add_member(address_of("d")))
-        self.failureResultOf(adding, Refused, OutcomeUnknown)
+        self.failureResultOf(adding, ProposalRefused, OutcomeUnknown)
         self.assertFalse(leader.transport.connected("d"))
         self.stop("b")
-        self.nodes["b"].program = OlderReplica
+        self.nodes["b"].program = OlderMachine
         self.nodes["b"].start()
         self.run_for(3)
         for other in "ac":

@@ -14,22 +14,23 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import NAME, Storage
+from alacrity.cluster.machine import PoolMachine
+from alacrity.cluster.raft.environment import CannotApply
 from alacrity.cluster.raft.membership import Members, decode_members, encode_members
-from alacrity.cluster.raft.surroundings import CannotApply
 from alacrity.cluster.replica import Replica
 from alacrity.cluster.state import Replicated, apply, decode_state, envelope_version
 from alacrity.pool import Pool, PoolView
-from tests.cluster.raft.test_engine import Sent
+from tests.cluster.raft.engines import Sent
 from tests.simulation.clock import patched, use
-from tests.simulation.newer import NewEnvelope, NewerReplica, Touch
-from tests.simulation.older import OlderReplica
+from tests.simulation.newer import NewEnvelope, NewerMachine, Touch
+from tests.simulation.older import OlderMachine
 from tests.simulation.world import World
 from tests.support.fake_files import FakeFiles
 from tests.support.places import GOLDEN
 
 MEMBER = Member("a", "10.0.0.1:8688")
 TOUCH = msgspec.msgpack.encode(NewEnvelope(3, "t", 0, Touch(8080, 9.0)))
-VERSIONS = (OlderReplica, Replica, NewerReplica)
+VERSIONS = (OlderMachine, PoolMachine, NewerMachine)
 
 
 class _Alone(Sent):
@@ -54,8 +55,8 @@ class VersionsTests(SynchronousTestCase):
         self.clock = Clock()
         self.view = PoolView()
 
-    def make(self, replica: type[Replica], files: FakeFiles) -> Replica:
-        return replica(
+    def make(self, machine: PoolMachine, files: FakeFiles) -> Replica:
+        return Replica(
             MEMBER,
             Storage.open(files),
             _Alone(),
@@ -63,6 +64,7 @@ class VersionsTests(SynchronousTestCase):
             self.clock,
             maybeDeferred,
             Random(1),
+            machine=machine,
         )
 
     def envelopes(self, version: int = 1) -> list[bytes]:
@@ -77,19 +79,19 @@ class VersionsTests(SynchronousTestCase):
 
     def test_each_version_applies_the_commands_of_the_first(self) -> None:
         for version in VERSIONS:
-            replica = self.make(version, FakeFiles())
+            machine = version()
             for each in self.envelopes():
-                self.assertTrue(replica.readable(each, 1))
-                replica.apply(each)
-            self.assertEqual(replica.state.pool, self.pool())
-            self.assertEqual(replica.encode(), (GOLDEN / "state-v1.msgpack").read_bytes())
+                self.assertTrue(machine.readable(each, 1))
+                machine.apply(each)
+            self.assertEqual(machine.state.pool, self.pool())
+            self.assertEqual(machine.encode(), (GOLDEN / "state-v1.msgpack").read_bytes())
 
     def test_each_version_takes_the_state_of_the_first(self) -> None:
         golden = (GOLDEN / "state-v1.msgpack").read_bytes()
         for version in VERSIONS:
-            replica = self.make(version, FakeFiles())
-            replica.restore(golden)
-            self.assertEqual(replica.state, decode_state(golden))
+            machine = version()
+            machine.restore(golden)
+            self.assertEqual(machine.state, decode_state(golden))
 
     def test_the_second_version(self) -> None:
         """
@@ -99,21 +101,21 @@ class VersionsTests(SynchronousTestCase):
         self.assertEqual([envelope_version(each) for each in envelopes], [2, 2])
         golden = (GOLDEN / "state-v2.msgpack").read_bytes()
         for version in VERSIONS[1:]:
-            replica = self.make(version, FakeFiles())
+            machine = version()
             for each in self.envelopes():
-                replica.apply(each)
+                machine.apply(each)
             for each in envelopes:
-                self.assertFalse(replica.readable(each, 1))
-                self.assertTrue(replica.readable(each, 2))
+                self.assertFalse(machine.readable(each, 1))
+                self.assertTrue(machine.readable(each, 2))
             for each in envelopes:
-                replica.apply(each)
+                machine.apply(each)
                 # From now on nobody needs to be heard.
-                self.assertTrue(all(replica.readable(other, 1) for other in envelopes))
-            self.assertEqual((replica.encode(), replica.format), (golden, 2))
-            again = self.make(version, FakeFiles())
+                self.assertTrue(all(machine.readable(other, 1) for other in envelopes))
+            self.assertEqual((machine.encode(), machine.format), (golden, 2))
+            again = version()
             again.restore(golden)
-            self.assertEqual(again.state, replica.state)
-        older = self.make(OlderReplica, FakeFiles())
+            self.assertEqual(again.state, machine.state)
+        older = OlderMachine()
         self.assertFalse(older.readable(envelopes[0], 2))
         self.assertRaises(CannotApply, older.apply, envelopes[0])
         self.assertRaises(CannotApply, older.restore, golden)
@@ -128,12 +130,12 @@ class VersionsTests(SynchronousTestCase):
         for version in VERSIONS:
             with self.subTest(version.__name__):
                 self.view = PoolView()
-                replica = self.make(version, FakeFiles({NAME: golden}))
+                replica = self.make(version(), FakeFiles({NAME: golden}))
                 self.successResultOf(Deferred.fromCoroutine(replica.start()))
                 for _ in range(60):
                     self.world.now += 0.05
                     self.clock.advance(0.05)
-                self.assertTrue(replica.leading)
+                self.assertTrue(replica.is_leader)
                 self.assertEqual(self.view.pool, self.pool())
                 self.assertEqual(replica.format, min(version.version, 2))
                 self.successResultOf(Deferred.fromCoroutine(replica.stop()))
@@ -153,9 +155,9 @@ class VersionsTests(SynchronousTestCase):
         self.assertEqual(decode_members(before), Members("x", without))
 
     def test_this_version_does_not_take_what_is_new(self) -> None:
-        newer = self.make(NewerReplica, FakeFiles())
+        newer = NewerMachine()
         newer.apply(TOUCH)
-        this = self.make(Replica, FakeFiles())
+        this = PoolMachine()
         self.assertTrue(newer.readable(TOUCH, 3))
         self.assertFalse(newer.readable(TOUCH, 2))
         self.assertFalse(this.readable(TOUCH, 3))
@@ -164,6 +166,6 @@ class VersionsTests(SynchronousTestCase):
         error = self.assertRaises(CannotApply, this.restore, newer.encode())
         self.assertEqual(str(error), "the snapshot has format 3; known here: up to 2")
         self.assertEqual(this.state, Replicated())
-        again = self.make(NewerReplica, FakeFiles())
+        again = NewerMachine()
         again.restore(newer.encode())
         self.assertEqual(again.state, newer.state)

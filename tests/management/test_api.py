@@ -17,7 +17,7 @@ from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from alacrity.cluster.proposals import OutcomeUnknown, Refused
+from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused
 from alacrity.pool import Command, Outcome
 from tests.management.example import ID, SERVER
 from tests.support.management_caller import (
@@ -182,7 +182,7 @@ class FaultTests(ManagementCase):
         """
         503 where nothing was changed, with when to repeat it.
         """
-        for answer in self.changes(Refused("there is no leader")):
+        for answer in self.changes(ProposalRefused("there is no leader")):
             detail = self.assertProblem(answer, 503)
             self.assertEqual(
                 detail, "nothing was changed, and repeating the call is safe: there is no leader"

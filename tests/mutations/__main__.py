@@ -66,7 +66,7 @@ def _run(mutant: Mutant, options: argparse.Namespace) -> Result:
     start = time.monotonic()
     by_seed = by_test = None
     if mutant.seed >= 0 and not options.anew:
-        by_seed = _ask(mutant.name, "seeds", str(mutant.seed))
+        by_seed = _ask(mutant.name, "seeds", str(mutant.seed), mutant.scenario)
     if by_seed is None and not (options.known and mutant.seed >= 0):
         by_seed = None if options.known else _ask(mutant.name, "seeds", options.seeds)
         if by_seed is None or options.tests:

@@ -13,8 +13,9 @@ _MUTANTS: Final = (
         "vote-forgotten",
         "elections",
         "A node forgets at restart whom it voted for",
-        (Edit("alacrity.cluster.raft.raft", "storage.getVotedForNodeId()", "None"),),
+        (Edit("alacrity.cluster.raft.adapter", "storage.getVotedForNodeId()", "None"),),
         seed=2,
+        scenario="crashes",
     ),
     Mutant(
         "term-forgotten",
@@ -22,12 +23,13 @@ _MUTANTS: Final = (
         "A node forgets its term at restart",
         (
             Edit(
-                "alacrity.cluster.raft.raft",
+                "alacrity.cluster.raft.adapter",
                 "max(storage.getCurrentTerm(), storage[-1][2])",
                 "storage[-1][2]",
             ),
         ),
         seed=2,
+        scenario="crashes",
     ),
     Mutant(
         "vote-twice",
@@ -35,6 +37,7 @@ _MUTANTS: Final = (
         "A node votes for whoever asks",
         (Edit("pysyncobj.syncobj", "if self.__votedForNodeId is not None:", "if False:"),),
         seed=5,
+        scenario="five",
     ),
     Mutant(
         "vote-for-old-log",
@@ -42,6 +45,7 @@ _MUTANTS: Final = (
         "A vote goes to whose last entry is of an earlier term",
         (Edit("pysyncobj.syncobj", "if lastLogTerm < self.__getCurrentLogTerm():", "if False:"),),
         seed=21,
+        scenario="forged",
     ),
     Mutant(
         "vote-for-short-log",
@@ -53,6 +57,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "vote-unsaved",
@@ -66,13 +71,15 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "duplicate-votes",
         "elections",
         "A vote that comes twice counts twice",
-        (Edit("alacrity.cluster.raft.elections", "self._votes.add(peer)", "pass"),),
+        (Edit("alacrity.cluster.raft.elections", "self._voters.add(peer)", "pass"),),
         seed=9,
+        scenario="late",
     ),
     Mutant(
         "strangers-votes",
@@ -81,11 +88,12 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.elections",
-                "in self._SyncObj__otherNodes - self._votes",
-                "not in self._votes",
+                "in raft.others - self._voters",
+                "not in self._voters",
             ),
         ),
         seed=21,
+        scenario="forged",
     ),
     Mutant(
         "votes-of-earlier-terms",
@@ -94,11 +102,12 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.elections",
-                "if vote.term == self.term and peer",
-                'message = {**message, "term": self.term}\n        if peer',
+                "if vote.term == raft.term and peer",
+                "vote = ResponseVote(raft.term)\n        if peer",
             ),
         ),
         seed=7,
+        scenario="disorder",
     ),
     Mutant(
         "half-elects",
@@ -106,6 +115,7 @@ _MUTANTS: Final = (
         "A vote counts for two",
         (Edit("pysyncobj.syncobj", "self.__votesCount += 1", "self.__votesCount += 2"),),
         seed=5,
+        scenario="five",
     ),
     Mutant(
         "votes-kept",
@@ -114,11 +124,12 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.elections",
-                "            self._votes = set()\n            self._canvass = set()",
-                "            self._canvass = set()",
+                "        self._voters = set()\n        self._pre_voters = set()",
+                "        self._pre_voters = set()",
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "no-pre-vote",
@@ -127,11 +138,12 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.elections",
-                "if len(self._canvass) + 1 > (len(self._SyncObj__otherNodes) + 1) / 2:",
+                "if len(self._pre_voters) + 1 > (len(self._raft.others) + 1) / 2:",
                 "if True:",
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "half-encourages",
@@ -140,11 +152,12 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.elections",
-                "if len(self._canvass) + 1 > (",
-                "if len(self._canvass) + 1 >= (",
+                "if len(self._pre_voters) + 1 > (",
+                "if len(self._pre_voters) + 1 >= (",
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "strangers-pre-votes",
@@ -153,11 +166,12 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.elections",
-                "            and self.role != LEADER\n            and peer in self._SyncObj__otherNodes",
-                "            and self.role != LEADER",
+                "            and raft.role != LEADER\n            and peer in raft.others",
+                "            and raft.role != LEADER",
             ),
         ),
         seed=21,
+        scenario="forged",
     ),
     Mutant(
         "pre-vote-despite-leader",
@@ -165,6 +179,7 @@ _MUTANTS: Final = (
         "A pre-vote is granted while a leader is heard",
         (Edit("alacrity.cluster.raft.elections", "            and not followed\n", ""),),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "pre-vote-for-short-log",
@@ -172,6 +187,7 @@ _MUTANTS: Final = (
         "A pre-vote is granted to whose log is behind",
         (Edit("alacrity.cluster.raft.elections", ">= (log[-1][2], log[-1][1])", ">= (0, 0)"),),
         seed=2,
+        scenario="crashes",
     ),
     Mutant(
         "pre-vote-of-earlier-term",
@@ -180,11 +196,12 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.elections",
-                "message.term == self._canvass_term == self.term + 1",
+                "message.term == self._pre_vote_term == raft.term + 1",
                 "True",
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "waiting-node-votes",
@@ -192,10 +209,13 @@ _MUTANTS: Final = (
         "A node that waits to be taken in votes",
         (
             Edit(
-                "alacrity.cluster.raft.elections", "return self.configuration != ()", "return True"
+                "alacrity.cluster.raft.elections",
+                "return self._reconfiguration.configuration != ()",
+                "return True",
             ),
         ),
         seed=96,
+        scenario="forged",
     ),
     Mutant(
         "leads-for-ever",
@@ -209,6 +229,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "later-term-ignored",
@@ -217,18 +238,20 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.engine",
-                "            self._see_term(term)\n        return term ==",
-                "            pass\n        return term ==",
+                "            self.elections.see_term(term)",
+                "            pass",
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "later-pre-vote-ignored",
         "elections",
         "A reply of a later term to a pre-vote is passed over",
-        (Edit("alacrity.cluster.raft.elections", "self._see_term(message.current)", "pass"),),
+        (Edit("alacrity.cluster.raft.elections", "self.see_term(message.current)", "pass"),),
         seed=2,
+        scenario="crashes",
     ),
     Mutant(
         "hand-over-too-early",
@@ -236,12 +259,13 @@ _MUTANTS: Final = (
         "A leader hands over to who has not the whole log",
         (
             Edit(
-                "alacrity.cluster.raft.elections",
-                "            and self._SyncObj__raftMatchIndex[peer] == self.last_index\n",
+                "alacrity.cluster.raft.transfer",
+                "            and raft.match_index[peer] == raft.last_index\n",
                 "",
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "hand-over-never",
@@ -249,19 +273,21 @@ _MUTANTS: Final = (
         "A leader that is asked to hand over does not",
         (
             Edit(
-                "alacrity.cluster.raft.elections",
-                "self._send(able[0], TimeoutNow(self.term))",
+                "alacrity.cluster.raft.transfer",
+                "raft.send(able[0], TimeoutNow(raft.term))",
                 "pass",
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "hand-over-unforwarded",
         "elections",
         "A follower does not pass on that the leader shall hand over",
-        (Edit("alacrity.cluster.raft.elections", "self._send(leader, HandOver(target))", "pass"),),
+        (Edit("alacrity.cluster.raft.transfer", "raft.send(leader, HandOver(target))", "pass"),),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "member-stands-not",
@@ -270,11 +296,12 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.elections",
-                "        if not self.is_member:\n            return\n        self._canvass = set()",
-                "        self._canvass = set()",
+                "        if not self._reconfiguration.is_member:\n            return\n        self._pre_voters = set()",
+                "        self._pre_voters = set()",
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "figure-8",
@@ -282,6 +309,7 @@ _MUTANTS: Final = (
         "Entries of earlier terms are committed by counting",
         (Edit("pysyncobj.syncobj", "if commitTerm != self.__raftCurrentTerm:", "if False:"),),
         seed=7,
+        scenario="disorder",
     ),
     Mutant(
         "half-commits",
@@ -295,6 +323,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "late-reply",
@@ -302,12 +331,13 @@ _MUTANTS: Final = (
         "A reply to an earlier leadership counts",
         (
             Edit(
-                "alacrity.cluster.raft.engine",
-                "return term == self.term and self.role == LEADER",
-                "return self.role == LEADER",
+                "alacrity.cluster.raft.replication",
+                "return term == raft.term and raft.role == LEADER",
+                "return raft.role == LEADER",
             ),
         ),
         seed=9,
+        scenario="late",
     ),
     Mutant(
         "strangers-reply",
@@ -315,12 +345,13 @@ _MUTANTS: Final = (
         "A reply of a stranger is taken",
         (
             Edit(
-                "alacrity.cluster.raft.engine",
-                " and self.role == LEADER and peer in self._peers",
-                " and self.role == LEADER",
+                "alacrity.cluster.raft.replication",
+                " and raft.role == LEADER and peer in self.peers",
+                " and raft.role == LEADER",
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "match-too-high",
@@ -334,6 +365,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "denial-confirms",
@@ -347,6 +379,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=8,
+        scenario="hasty",
     ),
     Mutant(
         "match-kept",
@@ -355,8 +388,8 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.replication",
-                "            self._SyncObj__raftMatchIndex[peer] = 0\n            self._probe(peer, self.last_index + 1)\n        self._transfers",
-                "            self._probe(peer, self.last_index + 1)\n        self._transfers",
+                "            self._raft.match_index[peer] = 0\n            self.probe(peer, self._raft.last_index + 1)\n        self.transfers",
+                "            self.probe(peer, self._raft.last_index + 1)\n        self.transfers",
             ),
             Edit(
                 "pysyncobj.syncobj",
@@ -365,6 +398,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "old-probe",
@@ -373,18 +407,20 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.replication",
-                "current = message.probe == self._probes[peer]",
+                "current = message.probe == self.probes[peer]",
                 "current = True",
             ),
         ),
         seed=7,
+        scenario="disorder",
     ),
     Mutant(
         "prev-term-wrong",
         "replication",
         "Messages tell the leader's term as that of the entry before",
-        (Edit("alacrity.cluster.raft.replication", "log[upcoming - 1 - first][2]", "self.term"),),
+        (Edit("alacrity.cluster.raft.replication", "log[upcoming - 1 - first][2]", "raft.term"),),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "commit-told-too-far",
@@ -393,11 +429,12 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.replication",
-                "                    self.term,\n                    self.commit_index,",
-                "                    self.term,\n                    self.last_index,",
+                "                    raft.term,\n                    raft.commit_index,",
+                "                    raft.term,\n                    raft.last_index,",
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "first-slice-only",
@@ -411,6 +448,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "snapshot-without-members",
@@ -418,6 +456,7 @@ _MUTANTS: Final = (
         "A snapshot goes to a follower without the members",
         (Edit("alacrity.cluster.raft.replication", "list(snapshot.members)", "[]"),),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "ahead-unbounded",
@@ -425,6 +464,7 @@ _MUTANTS: Final = (
         "A follower is sent any number of entries ahead",
         (Edit("alacrity.cluster.raft.replication", "+ self._limits.ahead", "+ (1 << 40)"),),
         seed=6,
+        scenario="small_batches",
     ),
     Mutant(
         "batch-unbounded",
@@ -433,11 +473,12 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.replication",
-                "self._SyncObj__getEntries(upcoming, None, self._limits.batch)",
-                "self._SyncObj__getEntries(upcoming, None, 1 << 40)",
+                "raft.entries_from(upcoming, self._limits.batch)",
+                "raft.entries_from(upcoming, 1 << 40)",
             ),
         ),
         seed=6,
+        scenario="small_batches",
     ),
     Mutant(
         "no-op-missing",
@@ -451,13 +492,15 @@ _MUTANTS: Final = (
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "versions-outlive-leadership",
         "replication",
         "A new leader goes by versions that it was told before",
-        (Edit("alacrity.cluster.raft.replication", "self._versions.clear()", "pass"),),
+        (Edit("alacrity.cluster.raft.replication", "self.versions.clear()", "pass"),),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "versions-outlive-connection",
@@ -466,11 +509,12 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.replication",
-                "        # It may have been restarted as another version.\n        self._versions.pop(node, None)",
+                "        # It may have been restarted as another version.\n        self.versions.pop(peer, None)",
                 "",
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "transfer-outlives-connection",
@@ -479,7 +523,7 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.replication",
-                "        self._transfers.pop(node, None)\n        # It may",
+                "        self.transfers.pop(peer, None)\n        # It may",
                 "        # It may",
             ),
         ),
@@ -491,26 +535,33 @@ _MUTANTS: Final = (
         "Any message proves the whole log",
         (
             Edit(
-                "alacrity.cluster.raft.engine",
-                "        return index\n\n    def _take",
-                "        return self.last_index\n\n    def _take",
+                "alacrity.cluster.raft.following",
+                "        return index\n\n    def take",
+                "        return self._raft.last_index\n\n    def take",
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "truncate-always",
         "following",
         "Each message truncates",
-        (Edit("alacrity.cluster.raft.engine", "if log[index - first][2] == term:", "if False:"),),
+        (
+            Edit(
+                "alacrity.cluster.raft.following", "if log[index - first][2] == term:", "if False:"
+            ),
+        ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "truncate-never",
         "following",
         "Entries that contradict the leader's stay",
-        (Edit("alacrity.cluster.raft.engine", "if log[index - first][2] == term:", "if True:"),),
+        (Edit("alacrity.cluster.raft.following", "if log[index - first][2] == term:", "if True:"),),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "commit-unverified",
@@ -519,11 +570,12 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.following",
-                "self._commit(min(message.commit_index, verified))",
-                "self._commit(min(message.commit_index, self.last_index))",
+                "raft.commit(min(message.commit_index, verified))",
+                "raft.commit(min(message.commit_index, raft.last_index))",
             ),
         ),
         seed=7,
+        scenario="disorder",
     ),
     Mutant(
         "prev-unchecked",
@@ -537,6 +589,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=46,
+        scenario="forged",
     ),
     Mutant(
         "confirm-all",
@@ -545,18 +598,20 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.following",
-                "max(verified, self.commit_index) + 1",
-                "self.last_index + 1",
+                "max(verified, raft.commit_index) + 1",
+                "raft.last_index + 1",
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "old-leader-followed",
         "following",
         "A leader of an earlier term is followed",
-        (Edit("alacrity.cluster.raft.following", "if term < self.term:", "if False:"),),
+        (Edit("alacrity.cluster.raft.following", "if term < raft.term:", "if False:"),),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "term-not-taken",
@@ -565,11 +620,12 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.following",
-                "            self._SyncObj__setCurrentTerm(term, None)",
-                "            self._SyncObj__raftCurrentTerm = term",
+                "            raft.set_term(term)",
+                "            raft._SyncObj__raftCurrentTerm = term",
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "deadline-not-put-off",
@@ -577,19 +633,27 @@ _MUTANTS: Final = (
         "A follower stands though it hears the leader",
         (
             Edit(
-                "alacrity.cluster.raft.following",
-                "        if not self._SyncObj__transferInProgress:\n            self._postpone()",
+                "alacrity.cluster.raft.elections",
+                "        if not self._raft.is_asked_to_lead:\n            self.postpone()",
                 "",
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "leader-unheard",
         "following",
         "A follower does not note when it heard the leader",
-        (Edit("alacrity.cluster.raft.following", "self._heard = self._now()", "pass"),),
+        (
+            Edit(
+                "alacrity.cluster.raft.elections",
+                "self._leader_heard_at = self._raft.now()",
+                "pass",
+            ),
+        ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "members-after-truncation",
@@ -597,12 +661,13 @@ _MUTANTS: Final = (
         "Members by an entry that was truncated go on to count",
         (
             Edit(
-                "alacrity.cluster.raft.engine",
+                "alacrity.cluster.raft.following",
                 "log.deleteEntriesFrom(index - first)\n                changed = True",
                 "log.deleteEntriesFrom(index - first)",
             ),
         ),
         seed=8,
+        scenario="hasty",
     ),
     Mutant(
         "members-once-applied-here",
@@ -610,12 +675,13 @@ _MUTANTS: Final = (
         "On a follower, members count once they are applied",
         (
             Edit(
-                "alacrity.cluster.raft.engine",
+                "alacrity.cluster.raft.following",
                 "changed = changed or command[:1] == MEMBERSHIP",
                 "changed = bool(changed)",
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "install-drops-tail",
@@ -623,12 +689,13 @@ _MUTANTS: Final = (
         "A snapshot throws away what the log has beyond",
         (
             Edit(
-                "alacrity.cluster.raft.engine",
+                "alacrity.cluster.raft.following",
                 "if at < len(log) and log[at][2] == term:",
                 "if False:",
             ),
         ),
         seed=84,
+        scenario="late",
     ),
     Mutant(
         "install-keeps-other-tail",
@@ -636,12 +703,13 @@ _MUTANTS: Final = (
         "A snapshot keeps what contradicts the leader's log",
         (
             Edit(
-                "alacrity.cluster.raft.engine",
+                "alacrity.cluster.raft.following",
                 "if at < len(log) and log[at][2] == term:\n            entries = log[at:]",
                 "if at < len(log):\n            entries = [(log[at][0], index, term), *log[at + 1 :]]",
             ),
         ),
         seed=9,
+        scenario="late",
     ),
     Mutant(
         "old-snapshot-installed",
@@ -650,11 +718,12 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.following",
-                "if message.last_index <= self.commit_index:",
+                "if message.last_index <= raft.commit_index:",
                 "if False:",
             ),
         ),
         seed=9,
+        scenario="late",
     ),
     Mutant(
         "slices-mixed",
@@ -668,6 +737,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=7,
+        scenario="disorder",
     ),
     Mutant(
         "slice-anywhere",
@@ -681,6 +751,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=7,
+        scenario="disorder",
     ),
     Mutant(
         "confirm-before-install",
@@ -689,11 +760,12 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.following",
-                "if len(data) < message.size:\n            self._send",
-                "if len(data) < message.size:\n            self._reply(peer, message.last_index + 1, message.probe, success=True)\n            self._send",
+                "if len(data) < message.size:\n            raft.send",
+                "if len(data) < message.size:\n            self.reply(peer, message.last_index + 1, message.probe, success=True)\n            raft.send",
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "no-fsync",
@@ -707,6 +779,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "entries-unsaved",
@@ -720,6 +793,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "nothing-urgent",
@@ -733,6 +807,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "vote-lost-by-compaction",
@@ -746,6 +821,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "term-lost-by-compaction",
@@ -759,6 +835,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "compaction-loses-since",
@@ -772,6 +849,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "adopted-loses-since",
@@ -785,6 +863,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "since-unsynced",
@@ -798,6 +877,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "name-unsynced",
@@ -805,6 +885,7 @@ _MUTANTS: Final = (
         "A new file's name is not synced",
         (Edit("alacrity.cluster.log.newfile", "    files.sync_names()\n", ""),),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "whole-file-unsynced",
@@ -818,6 +899,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "snapshot-of-truncated",
@@ -878,6 +960,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "replay-without-truncation",
@@ -891,6 +974,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "snapshot-not-kept",
@@ -904,6 +988,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "commit-beyond-log",
@@ -937,12 +1022,13 @@ _MUTANTS: Final = (
         "Two changes of the members are under way at once",
         (
             Edit(
-                "alacrity.cluster.raft.engine",
+                "alacrity.cluster.raft.reconfiguration",
                 "and applied >= first and applied >= self._change_index",
                 "and applied >= first",
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "change-before-commit",
@@ -950,12 +1036,13 @@ _MUTANTS: Final = (
         "The members change before the leader has committed in its term",
         (
             Edit(
-                "alacrity.cluster.raft.engine",
+                "alacrity.cluster.raft.reconfiguration",
                 "and applied >= first and applied >= self._change_index",
                 "and applied >= self._change_index",
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "learners-count",
@@ -964,11 +1051,12 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.reconfiguration",
-                "{Peer(each) for each in self.configuration} - {own}\n",
-                "({Peer(each) for each in self.configuration} | set(self._learners)) - {own}\n",
+                "raft.set_others({Peer(each) for each in self.configuration} - {own})",
+                "raft.set_others(({Peer(each) for each in self.configuration} | set(self._learners)) - {own})",
             ),
         ),
         seed=8,
+        scenario="hasty",
     ),
     Mutant(
         "members-once-applied",
@@ -977,11 +1065,12 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.reconfiguration",
-                "members_at(self._SyncObj__raftLog, self.last_index)",
-                "members_at(self._SyncObj__raftLog, self.applied_index)",
+                "members_at(raft.log, raft.last_index)",
+                "members_at(raft.log, raft.applied_index)",
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "leader-counts-old-members",
@@ -990,11 +1079,12 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.reconfiguration",
-                "self._change_index = self.last_index\n            self._configure()",
-                "self._change_index = self.last_index",
+                "self._change_index = self._raft.last_index\n        self.configure()",
+                "self._change_index = self._raft.last_index",
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "taken-in-behind",
@@ -1008,6 +1098,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=8,
+        scenario="hasty",
     ),
     Mutant(
         "leader-removes-itself",
@@ -1021,6 +1112,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "last-member-removed",
@@ -1034,6 +1126,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "learner-outlives-connection",
@@ -1042,11 +1135,12 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.reconfiguration",
-                "if self._learners.pop(node, None) is not None:",
+                "if self._learners.pop(peer, None) is not None:",
                 "if False:",
             ),
         ),
         seed=21,
+        scenario="forged",
     ),
     Mutant(
         "seat-passed-over",
@@ -1072,6 +1166,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "snapshot-of-pending-members",
@@ -1079,12 +1174,13 @@ _MUTANTS: Final = (
         "A snapshot has members that are not committed",
         (
             Edit(
-                "alacrity.cluster.raft.commands",
-                "members_at(self._SyncObj__raftLog, applied)",
-                "self.configuration",
+                "alacrity.cluster.raft.compaction",
+                "members_at(log, applied)",
+                "members_at(log, raft.last_index)",
             ),
         ),
         seed=8,
+        scenario="hasty",
     ),
     Mutant(
         "removed-untold",
@@ -1093,11 +1189,12 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.reconfiguration",
-                "                # So that it learns that it was removed.\n                self._replicate(peer)",
+                "                # So that it learns that it was removed.\n                replication.send_to(peer)",
                 "                pass",
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "empty-disk-let-in",
@@ -1111,6 +1208,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=45,
+        scenario="storms",
     ),
     Mutant(
         "peer-not-remembered",
@@ -1124,6 +1222,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "strangers-refused",
@@ -1149,6 +1248,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=22,
+        scenario="busy",
     ),
     Mutant(
         "repeats-count",
@@ -1162,6 +1262,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "generation-lost",
@@ -1175,6 +1276,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=22,
+        scenario="busy",
     ),
     Mutant(
         "late-repeats-count",
@@ -1188,6 +1290,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=47,
+        scenario="busy",
     ),
     Mutant(
         "refused-in-doubt",
@@ -1199,6 +1302,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "attempts-uncounted",
@@ -1212,6 +1316,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=3,
+        scenario="everything",
     ),
     Mutant(
         "denial-ends-all",
@@ -1219,6 +1324,7 @@ _MUTANTS: Final = (
         "One denial is taken for that of all attempts",
         (Edit("alacrity.cluster.proposals", "waiting.attempts -= 1", "waiting.attempts = 0"),),
         seed=4,
+        scenario="members",
     ),
     Mutant(
         "sent-once",
@@ -1232,6 +1338,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "denied-not-again",
@@ -1245,6 +1352,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=14,
+        scenario="replaced",
     ),
     Mutant(
         "no-deadline",
@@ -1258,6 +1366,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=10,
+        scenario="long_cuts",
     ),
     Mutant(
         "expired-refused",
@@ -1277,6 +1386,7 @@ _MUTANTS: Final = (
         "Any number of proposals wait",
         (Edit("alacrity.cluster.proposals", "if len(self._waiting) >= self._limit:", "if False:"),),
         seed=19,
+        scenario="tails",
     ),
     Mutant(
         "backlog-unbounded",
@@ -1284,6 +1394,7 @@ _MUTANTS: Final = (
         "Any number of entries is open",
         (Edit("alacrity.cluster.raft.commands", "> self._limits.backlog", "> (1 << 40)"),),
         seed=19,
+        scenario="tails",
     ),
     Mutant(
         "denied-and-appended",
@@ -1292,11 +1403,12 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.commands",
-                "            self._append(command)",
-                '            self._append(command)\n            self._deny(origin, Denial(request_id, "no", final=True))',
+                "            self._raft.append(command)",
+                '            self._raft.append(command)\n            self._deny(origin, Denial(request_id, "no", final=True))',
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "newer-let-in",
@@ -1310,6 +1422,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=15,
+        scenario="mixed",
     ),
     Mutant(
         "unheard-counted",
@@ -1323,6 +1436,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=65,
+        scenario="mixed",
     ),
     Mutant(
         "log-not-compacted",
@@ -1330,12 +1444,13 @@ _MUTANTS: Final = (
         "The log grows for ever",
         (
             Edit(
-                "alacrity.cluster.raft.commands",
+                "alacrity.cluster.raft.compaction",
                 "if not many and not self._is_large(patience):",
                 "if True:",
             ),
         ),
         seed=1,
+        scenario="compaction",
     ),
     Mutant(
         "out-before-sync",
@@ -1343,12 +1458,13 @@ _MUTANTS: Final = (
         "Messages and outcomes are out before the sync",
         (
             Edit(
-                "alacrity.cluster.replica",
-                "                if self._storage.dirty:\n",
-                "                self._release()\n                if self._storage.dirty:\n",
+                "alacrity.cluster.steps",
+                "                if effects.persist and not await self._persist(effects):\n                    break\n                self._release(effects)\n",
+                "                self._release(effects)\n                if effects.persist and not await self._persist(effects):\n                    break\n",
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "seen-before-sync",
@@ -1356,12 +1472,13 @@ _MUTANTS: Final = (
         "Outcomes are out before the sync",
         (
             Edit(
-                "alacrity.cluster.replica",
-                "                if self._storage.dirty:\n",
-                "                self._publish()\n                if self._storage.dirty:\n",
+                "alacrity.cluster.steps",
+                "                if effects.persist and",
+                "                effects = StepEffects(\n                    effects.persist,\n                    effects.traffic,\n                    self._client.show(effects.results) or (),\n                    effects.heartbeats,\n                )\n                if effects.persist and",
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "acknowledged-before-seen",
@@ -1369,12 +1486,13 @@ _MUTANTS: Final = (
         "An acknowledgement comes before the view has it",
         (
             Edit(
-                "alacrity.cluster.replica",
-                "self._view.advance(self.state.pool, *outcomes)",
-                "self._clock.callLater(0.01, self._view.advance, self.state.pool, *outcomes)",
+                "alacrity.cluster.publisher",
+                "self._view.advance(self._machine.state.pool, *outcomes)",
+                "self._proposals._clock.callLater(0.01, self._view.advance, self._machine.state.pool, *outcomes)",
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "barrier-local",
@@ -1388,6 +1506,7 @@ _MUTANTS: Final = (
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "barrier-of-leader",
@@ -1397,10 +1516,11 @@ _MUTANTS: Final = (
             Edit(
                 "alacrity.cluster.replica",
                 "        await self._propose(None, timeout, None)",
-                "        if not self._engine.leading:\n            await self._propose(None, timeout, None)",
+                "        if not self._engine.is_leader:\n            await self._propose(None, timeout, None)",
             ),
         ),
         seed=9,
+        scenario="late",
     ),
     Mutant(
         "message-of-old-connection",
@@ -1408,12 +1528,13 @@ _MUTANTS: Final = (
         "What was sent on one connection leaves on a later one",
         (
             Edit(
-                "alacrity.cluster.raft.outbox",
-                "            elif connection == self._happened.get(node.id, 0):",
-                "            else:",
+                "alacrity.cluster.outbox",
+                "if connection == self._connections.current(peer.id):",
+                "if True:",
             ),
         ),
         seed=0,
+        scenario="partitions",
     ),
     Mutant(
         "failed-write-passed-over",
@@ -1421,12 +1542,13 @@ _MUTANTS: Final = (
         "A node goes on though its disk does not take what it writes",
         (
             Edit(
-                "alacrity.cluster.replica",
-                "                        self._suspend(error)\n                        break",
-                "                        pass",
+                "alacrity.cluster.steps",
+                "            self._suspend(error, effects)\n            return False",
+                "            pass",
             ),
         ),
         seed=3,
+        scenario="everything",
     ),
     Mutant(
         "recovery-without-rewrite",
@@ -1434,12 +1556,13 @@ _MUTANTS: Final = (
         "A node comes back from a failed write without having written",
         (
             Edit(
-                "alacrity.cluster.replica",
+                "alacrity.cluster.steps",
                 "await self._run_in_thread(self._storage.rewrite)",
                 "pass",
             ),
         ),
         seed=3,
+        scenario="everything",
     ),
     Mutant(
         "applied-again",
@@ -1447,19 +1570,25 @@ _MUTANTS: Final = (
         "A node applies again what its snapshot contains",
         (
             Edit(
-                "alacrity.cluster.raft.raft",
-                "            self._SyncObj__raftLastApplied = snapshot.last_index\n",
-                "",
+                "alacrity.cluster.raft.adapter",
+                "self._SyncObj__raftLastApplied = snapshot.last_index",
+                "pass",
             ),
         ),
         seed=2,
+        scenario="crashes",
     ),
     Mutant(
         "snapshot-unseen",
         "replica",
         "A snapshot's pool is not seen",
-        (Edit("alacrity.cluster.replica", "self._view.replace(self.state.pool)", "pass"),),
+        (
+            Edit(
+                "alacrity.cluster.publisher", "self._view.replace(self._machine.state.pool)", "pass"
+            ),
+        ),
         seed=7,
+        scenario="disorder",
     ),
     Mutant(
         "snapshot-tells-nothing",
@@ -1467,7 +1596,7 @@ _MUTANTS: Final = (
         "Outcomes that come in a snapshot are not told",
         (
             Edit(
-                "alacrity.cluster.replica",
+                "alacrity.cluster.publisher",
                 "            if outcome is not None:\n                self._proposals.resolve",
                 "            if False:\n                self._proposals.resolve",
             ),
@@ -1479,25 +1608,21 @@ _MUTANTS: Final = (
         "A node says that it leads before it has applied what was committed before",
         (
             Edit(
-                "alacrity.cluster.raft.raft",
+                "alacrity.cluster.raft.engine",
                 "return self.role == LEADER and first is not None and self.applied_index >= first",
                 "return self.role == LEADER",
             ),
         ),
         seed=2,
+        scenario="crashes",
     ),
     Mutant(
         "adopts-never",
         "replica",
         "A compacted log is not taken",
-        (
-            Edit(
-                "alacrity.cluster.replica",
-                'self._events.append(("adopt", Peer(self._member), rewrite))',
-                "pass",
-            ),
-        ),
+        (Edit("alacrity.cluster.steps", "self.inbox.put(LogCompacted(rewrite))", "pass"),),
         seed=1,
+        scenario="compaction",
     ),
 )
 

@@ -18,7 +18,7 @@ from tests.mutations import patching
 from tests.mutations.catalogue import CATALOGUE
 
 TESTS: Final = (
-    "tests/cluster/raft/test_engine.py",
+    "tests/cluster/raft",
     "tests/cluster/test_replica.py",
     "tests/cluster/log",
     "tests/cluster/test_state.py",

@@ -45,6 +45,8 @@ class Mutant(msgspec.Struct, frozen=True):
         C{proposals} or C{replica}.
     @ivar fault: what is wrong, in words.
     @ivar seed: of the simulation, one that finds it; -1: none of 300 does, a test does.
+    @ivar scenario: in which that seed finds it. (Which one a seed has by its number changes
+        when a scenario is added.)
     @ivar equivalent: why nothing can find it; empty: something must.
     """
 
@@ -53,6 +55,7 @@ class Mutant(msgspec.Struct, frozen=True):
     fault: str
     edits: tuple[Edit, ...]
     seed: int = -1
+    scenario: str = ""
     equivalent: str = ""
 
 

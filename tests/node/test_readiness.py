@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.raft.membership import FIRST_INDEX
-from alacrity.cluster.replica import ClusterStatus
+from alacrity.cluster.status import ClusterStatus
 from alacrity.node.phase import NodePhase
 from alacrity.node.readiness import why_unfit
 from alacrity.pool import Register, TcpCheck
@@ -108,7 +108,7 @@ class CatchingUpTests(ClusterCase):
             failure=None,
             listening=True,
             status=self.nodes[name].status,
-            leading=self.nodes[name].replica.leading,
+            leading=self.nodes[name].replica.is_leader,
             only_leader=False,
         )
 

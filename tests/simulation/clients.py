@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from twisted.python.failure import Failure
 
-from alacrity.cluster.replica import OutcomeUnknown, Refused
+from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused
 from alacrity.pool import Command, Deregister, HttpCheck, Register, Report, State, server_id
 from tests.simulation.newer import Touch, new_command
 from tests.simulation.raft_ledger import RaftLedger
@@ -124,7 +124,7 @@ class Client:
             answered = True
             again = doubt
             if isinstance(result, Failure):
-                if result.check(Refused, OutcomeUnknown) is None:
+                if result.check(ProposalRefused, OutcomeUnknown) is None:
                     self._ledger.violate(f"{request_id}: {result.getTraceback()}")
                 again = doubt or result.check(OutcomeUnknown) is not None
                 if attempt < 3 and self._in_time(node) and rng.random() < 0.7:
@@ -228,7 +228,7 @@ class Client:
                         f"{wanted} was acknowledged before"
                     ),
                 )
-            elif result.check(Refused, OutcomeUnknown) is None:
+            elif result.check(ProposalRefused, OutcomeUnknown) is None:
                 ledger.violate(f"barrier: {result.getTraceback()}")
             self._next()
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from alacrity.cluster.replica import Refused
+from alacrity.cluster.proposals import ProposalRefused
 from alacrity.pool import HttpCheck, Register
 from tests.simulation.nodes import Node
 from tests.simulation.raft_ledger import RaftLedger
@@ -105,7 +105,7 @@ class Drill:
                 asked = world.now
                 try:
                     node.replica.hand_over(target)
-                except Refused:
+                except ProposalRefused:
                     pass
             return False
 
@@ -133,7 +133,7 @@ class Drill:
                 self._ledger.acknowledge(request_id)
             elif self._strict:
                 self._ledger.violate(f"in peace, {request_id} came to: {result.getErrorMessage()}")
-            elif result.check(Refused):
+            elif result.check(ProposalRefused):
                 self._ledger.refuse(request_id)
         return True
 

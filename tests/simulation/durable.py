@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from alacrity.cluster.log import records
+from alacrity.cluster.log.entries import MEMBERSHIP
 from alacrity.cluster.log.records import Append, Snapshot, Term, TruncateFrom, TruncateTo
 from alacrity.cluster.log.storage import NAME
-from alacrity.cluster.raft.entries import MEMBERSHIP
 from alacrity.cluster.raft.membership import decode_members
 from tests.support.fake_files import FakeFiles
 

@@ -9,16 +9,20 @@ from typing import Any, Final
 
 import msgspec
 
-from alacrity.cluster.proposals import Route
-from alacrity.cluster.raft.entries import REGULAR
-from alacrity.cluster.raft.surroundings import CannotApply
-from alacrity.cluster.replica import Replica
-from alacrity.cluster.state import Envelope, RaiseFormat, encode_envelope, envelope_version
+from alacrity.cluster.machine import PoolMachine
+from alacrity.cluster.raft.environment import CannotApply
+from alacrity.cluster.state import (
+    Applied,
+    Envelope,
+    Expired,
+    RaiseFormat,
+    encode_envelope,
+    envelope_version,
+)
 from alacrity.pool import (
     Command,
     Deregister,
     HttpCheck,
-    Outcome,
     Register,
     Report,
     State,
@@ -62,7 +66,7 @@ class NewEnvelope(msgspec.Struct, frozen=True):
     command: Touch
 
 
-class _Kept(msgspec.Struct, frozen=True):
+class _NewState(msgspec.Struct, frozen=True):
     format: int
     kept: bytes
 
@@ -78,48 +82,37 @@ def request_id_of(data: bytes) -> str:
     return msgspec.msgpack.decode(data, type=_Header).request_id
 
 
-class NewerReplica(Replica):
+class NewerMachine(PoolMachine):
     """
     It says what is old in the old words, and keeps what is old in the old format.
     """
 
     version = VERSION
 
-    async def _propose(
-        self,
-        command: Command | RaiseFormat | Touch | None,
-        timeout: float | None,
-        request_id: str | None,
-        only_by: Route | None = None,
-    ) -> Outcome | None:
+    def envelope(self, request_id: str, command: Command | RaiseFormat | Touch | None) -> bytes:
         if not isinstance(command, Touch):
-            return await super()._propose(command, timeout, request_id, only_by)
-        request_id = request_id or self._new_id()
+            return super().envelope(request_id, command)
         envelope = NewEnvelope(VERSION, request_id, self.state.pool.index, command)
-        data = REGULAR + msgspec.msgpack.encode(envelope)
-        outcome: Outcome | None = await self._wait(
-            request_id, data, self._settings.timeout if timeout is None else timeout
-        )
-        return outcome
+        return msgspec.msgpack.encode(envelope)
 
-    def apply(self, command: bytes) -> None:
+    def apply(self, command: bytes) -> Applied | Expired:
         if envelope_version(command) == VERSION:
             new = msgspec.msgpack.decode(command, type=NewEnvelope)
             touch = new.command
             register = Register("10.0.0.1", touch.port, HttpCheck(_PATH), 1, touch.time)
             command = encode_envelope(Envelope(1, new.request_id, new.since, register))
-        super().apply(command)
+        return super().apply(command)
 
     def encode(self) -> bytes:
         kept = super().encode()
         servers: Any = self.state.pool.servers.values()
         if any(isinstance(each.check, HttpCheck) and each.check.path == _PATH for each in servers):
-            return msgspec.msgpack.encode(_Kept(VERSION, kept))
+            return msgspec.msgpack.encode(_NewState(VERSION, kept))
         return kept
 
     def restore(self, state: bytes) -> None:
         try:
-            kept = msgspec.msgpack.decode(state, type=_Kept)
+            kept = msgspec.msgpack.decode(state, type=_NewState)
         except msgspec.MsgspecError:
             # One of the first format.
             super().restore(state)

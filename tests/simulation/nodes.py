@@ -5,9 +5,9 @@ L{StockNode}, which runs PySyncObj as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
-from typing import Any
+from typing import Any, Final, TypeAlias
 from zlib import crc32
 
 import msgspec
@@ -18,19 +18,23 @@ from twisted.python.failure import Failure
 
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import Storage
+from alacrity.cluster.machine import PoolMachine
+from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused
+from alacrity.cluster.raft.adapter import LEADER
+from alacrity.cluster.raft.effects import StepEffects, StepResult
 from alacrity.cluster.raft.engine import Engine
 from alacrity.cluster.raft.membership import bootstrap
-from alacrity.cluster.raft.raft import LEADER
-from alacrity.cluster.raft.surroundings import Peer
-from alacrity.cluster.replica import OutcomeUnknown, Refused, Replica, Settings
+from alacrity.cluster.raft.peer import Peer
+from alacrity.cluster.replica import Replica
+from alacrity.cluster.replica_settings import ReplicaSettings
 from alacrity.cluster.state import Replicated, encode_state
 from alacrity.cluster.wire.admission import PeerAdmission
 from alacrity.cluster.wire.handshake import AdmissionCheck, Identity
 from alacrity.net.addresses import NodeAddress
 from alacrity.pool import Command, Outcome, Pool, PoolView
 from tests.simulation.network import Network, SimulatedTransport
-from tests.simulation.newer import NewerReplica, request_id_of
-from tests.simulation.older import OlderReplica
+from tests.simulation.newer import NewerMachine, request_id_of
+from tests.simulation.older import OlderMachine
 from tests.simulation.raft_ledger import RaftLedger
 from tests.simulation.watching import Watching, watching
 from tests.simulation.world import Time, World
@@ -53,6 +57,60 @@ def peer(name: str) -> Peer:
     return Peer(member(name))
 
 
+Seen: TypeAlias = tuple[int, str | None, int]
+"""An index of the pool, the request that led there, and a digest of the pool; L{None}: it
+came in a snapshot."""
+
+
+class _Noting:
+    """
+    A state machine that notes how the pool changes.
+    """
+
+    def __init__(self) -> None:
+        self.seen: list[Seen] = []
+        super().__init__()
+
+    def apply(self, command: bytes) -> Any:
+        machine: Any = super()
+        before = self.pool
+        result = machine.apply(command)
+        pool = self.pool
+        if pool is not before:
+            self.seen.append((pool.index, request_id_of(command), digest(pool)))
+        return result
+
+    def restore(self, state: bytes) -> None:
+        machine: Any = super()
+        machine.restore(state)
+        self.seen.append((self.pool.index, None, digest(self.pool)))
+
+    @property
+    def pool(self) -> Pool:
+        machine: Any = self
+        pool: Pool = machine.state.pool
+        return pool
+
+
+class _NotingMachine(_Noting, PoolMachine):
+    pass
+
+
+class _NotingNewer(_Noting, NewerMachine):
+    pass
+
+
+class _NotingOlder(_Noting, OlderMachine):
+    pass
+
+
+_MACHINES: Final[dict[int, Callable[[], Any]]] = {
+    1: _NotingOlder,
+    2: _NotingMachine,
+    3: _NotingNewer,
+}
+
+
 class _Recording(Replica):
     """
     Tells the ledger what this node lets others see.
@@ -60,44 +118,36 @@ class _Recording(Replica):
 
     node: Node
 
-    def apply(self, command: bytes) -> None:
-        before = self.state
-        super().apply(command)
-        state = self.state
-        if state.pool is not before.pool:
-            request_id = request_id_of(command)
-            self._publications.insert(
-                len(self._publications) - 1,
-                lambda: self.node.ledger.applied(
-                    self.node.name, state.pool.index, request_id, digest(state.pool)
-                ),
-            )
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        machine: Any = self.machine
+        self._seen: list[Seen] = machine.seen
+        # What the disk has is no news.
+        self._seen.clear()
+        # The ledger is told before anything leaves the node.
+        steps: Any = self._steps
+        self._let_go = steps._release
+        steps._release = self._released
+        publisher: Any = self._publisher
+        self._show = publisher.show
+        publisher.show = self._shows
 
-    def restore(self, state: bytes) -> None:
-        super().restore(state)
-        pool = self.state.pool
-        if hasattr(self, "node"):
-            self._publications.append(
-                lambda: self.node.ledger.restored(self.node.name, pool.index, digest(pool))
-            )
+    def _shows(self, results: Iterable[StepResult]) -> None:
+        node = self.node
+        for index, request_id, seen in self._seen:
+            if request_id is None:
+                node.ledger.restored(node.name, index, seen)
+            else:
+                node.ledger.applied(node.name, index, request_id, seen)
+        self._seen.clear()
+        self._show(results)
 
-    def _release(self) -> None:
+    def _released(self, effects: StepEffects) -> None:
         if self._engine.role == LEADER:
             self.node.ledger.leads(self.node.name, self._engine.term)
         self.node.ledger.released(self.node.name)
-        super()._release()
+        self._let_go(effects)
         self.node.ledger.told_leading(self.node.name)
-
-
-class _RecordingNewer(_Recording, NewerReplica):
-    pass
-
-
-class _RecordingOlder(_Recording, OlderReplica):
-    pass
-
-
-_PROGRAMS = {1: _RecordingOlder, 2: _Recording, 3: _RecordingNewer}
 
 
 class Node:
@@ -119,7 +169,7 @@ class Node:
         ledger: RaftLedger,
         name: str,
         founders: tuple[str, ...],
-        settings: Settings,
+        settings: ReplicaSettings,
         engine: type[Engine] = Engine,
         storage: type[Storage] = Storage,
     ) -> None:
@@ -162,7 +212,7 @@ class Node:
                 bootstrap(storage, members, encode_state(Replicated()))
                 storage.sync()
             view = PoolView()
-            self.replica = replica = _PROGRAMS[self.version](
+            self.replica = replica = _Recording(
                 member(self.name),
                 storage,
                 self.transport,
@@ -172,6 +222,7 @@ class Node:
                 rng,
                 self.settings,
                 watching(self.engine),
+                _MACHINES[self.version](),
             )
         except Crashed:
             self.kill()
@@ -254,7 +305,7 @@ class Node:
 
     @property
     def leads(self) -> bool:
-        return self.replica is not None and self.replica.leading
+        return self.replica is not None and self.replica.is_leader
 
     @property
     def halted(self) -> str | None:
@@ -285,8 +336,8 @@ class Node:
             f"commit {engine.commit_index} applied {engine.applied_index} "
             f"pool {self.view.pool.index} leader {engine.leader} "
             f"members {[each.name for each in engine.configuration]} "
-            f"connected {sorted(each.id for each in engine._SyncObj__connectedNodes)} "
-            f"halted {engine.halted} suspended {self.replica._suspended}"
+            f"connected {sorted(each.id for each in engine.raft.connected)} "
+            f"halted {engine.halted} suspended {self.replica._steps.suspension}"
         )
 
 
@@ -343,7 +394,7 @@ class StockNode:
         ledger: RaftLedger,
         name: str,
         founders: tuple[str, ...],
-        settings: Settings,
+        settings: ReplicaSettings,
         engine: object = None,
         storage: object = None,
     ) -> None:
@@ -421,7 +472,7 @@ class StockNode:
                 FAIL_REASON.MISSING_LEADER,
                 FAIL_REASON.REQUEST_DENIED,
             }:
-                result.errback(Refused(str(error)))
+                result.errback(ProposalRefused(str(error)))
             else:
                 result.errback(OutcomeUnknown(str(error)))
 
@@ -430,7 +481,7 @@ class StockNode:
         return result
 
     def barrier(self) -> Deferred[None]:
-        return fail(Refused("it has none"))
+        return fail(ProposalRefused("it has none"))
 
     def describe(self) -> str:
         status = self.engine.getStatus()

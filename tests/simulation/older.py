@@ -9,9 +9,9 @@ from typing import Final
 
 import msgspec
 
-from alacrity.cluster.raft.surroundings import CannotApply
-from alacrity.cluster.replica import Replica
-from alacrity.cluster.state import envelope_version
+from alacrity.cluster.machine import PoolMachine
+from alacrity.cluster.raft.environment import CannotApply
+from alacrity.cluster.state import Applied, Expired, envelope_version
 
 VERSION: Final = 1
 
@@ -20,24 +20,22 @@ class _Header(msgspec.Struct, frozen=True):
     format: int
 
 
-class OlderReplica(Replica):
+class OlderMachine(PoolMachine):
     """
-    The replica of the program before.
+    The state machine of the program before. It knows of no raising of the format.
     """
 
     version = VERSION
+    raised_format = VERSION
 
-    def apply(self, command: bytes) -> None:
+    def apply(self, command: bytes) -> Applied | Expired:
         version = envelope_version(command)
         if version != VERSION:
             raise CannotApply(f"the command has version {version}; known here: up to 1")
-        super().apply(command)
+        return super().apply(command)
 
     def restore(self, state: bytes) -> None:
         format = msgspec.msgpack.decode(state, type=_Header).format
         if format != VERSION:
             raise CannotApply(f"the snapshot has format {format}; known here: up to 1")
         super().restore(state)
-
-    def _raise_format(self) -> None:
-        """It knows of none."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from alacrity.cluster.raft.entries import MEMBERSHIP
-from alacrity.cluster.raft.raft import LEADER
+from alacrity.cluster.log.entries import MEMBERSHIP
+from alacrity.cluster.raft.adapter import LEADER
 from tests.simulation.disk_ledger import DiskLedger, Observed
 from tests.simulation.durable import Durable, Names
 
@@ -129,7 +129,7 @@ class RaftLedger(DiskLedger):
         """
         engine = self.nodes[name].replica._engine
         disk = self.disk(name)
-        vote = engine._SyncObj__votedForNodeId
+        vote = engine.raft.vote
         if engine.term < disk.term or (engine.term == disk.term and vote != disk.vote):
             self.break_(
                 "restart keeps",
@@ -154,7 +154,7 @@ class RaftLedger(DiskLedger):
                 f"{disk.last_index} in term {disk.term}",
             )
         counted = {each.name for each in engine.configuration}
-        others = {each.id for each in engine._SyncObj__otherNodes}
+        others = {each.id for each in engine.raft.others}
         members = set(disk.members_at(disk.last_index))
         if engine.halted is None and (counted != members or others != members - {name}):
             self.break_(
@@ -185,7 +185,7 @@ class RaftLedger(DiskLedger):
         A step is over, and a node has said whether it leads.
         """
         replica = self.nodes[name].replica
-        if replica is None or not replica.leading:
+        if replica is None or not replica.is_leader:
             return
         engine = replica._engine
         index = self._committed_before(engine.term)
@@ -256,7 +256,7 @@ class RaftLedger(DiskLedger):
             self._elected(name, term, disk)
         if disk.term != term:
             return
-        for peer, match in engine._SyncObj__raftMatchIndex.items():
+        for peer, match in engine.raft.match_index.items():
             if match <= 2 or peer.id not in self.nodes:
                 continue
             theirs = self.disk(peer.id)

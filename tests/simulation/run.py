@@ -14,9 +14,10 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from alacrity.cluster.log.storage import Storage
+from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused
 from alacrity.cluster.raft.engine import Engine
-from alacrity.cluster.raft.surroundings import Limits, Timing
-from alacrity.cluster.replica import OutcomeUnknown, Refused, Settings
+from alacrity.cluster.raft.environment import RaftLimits, RaftTiming
+from alacrity.cluster.replica_settings import ReplicaSettings
 from tests.simulation.aims import Aims
 from tests.simulation.clients import Client
 from tests.simulation.clock import use
@@ -74,9 +75,9 @@ class Run:
         self.network.late = scenario.late
         self.ledger = RaftLedger(world)
         self.network.on_send = self._sent
-        settings = Settings(
-            timing=Timing(resend=0.5, catch_up=5.0),
-            limits=Limits(
+        settings = ReplicaSettings(
+            timing=RaftTiming(resend=0.5, catch_up=5.0),
+            limits=RaftLimits(
                 log=scenario.log,
                 batch=scenario.batch,
                 slice=scenario.slice,
@@ -227,7 +228,7 @@ class Run:
             self.world.note(f"{node.name} asks to hand over")
             try:
                 node.replica.hand_over()
-            except Refused:
+            except ProposalRefused:
                 pass
         elif node is not None and not isinstance(node, Node):
             node.engine.transferLeadership()
@@ -327,7 +328,7 @@ class Run:
             self._changing -= 1
             if isinstance(result, Failure):
                 world.note(f"{what} {name}: {result.getErrorMessage()}")
-                if result.check(Refused, OutcomeUnknown) is None:
+                if result.check(ProposalRefused, OutcomeUnknown) is None:
                     self.ledger.violate(result.getTraceback())
                 otherwise()
             else:

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from alacrity.cluster.replica import Refused
+from alacrity.cluster.proposals import ProposalRefused
 from alacrity.pool import HttpCheck, Register
 from tests.simulation.ledger import Ledger
 from tests.simulation.newer import new_command
@@ -154,9 +154,9 @@ class Upgrade:
         if not isinstance(result, Failure):
             if result is not None:
                 ledger.acknowledge(request_id)
-        elif result.check(Refused):
+        elif result.check(ProposalRefused):
             ledger.refuse(request_id)
-        was = isinstance(result, Failure) and result.check(Refused) is not None
+        was = isinstance(result, Failure) and result.check(ProposalRefused) is not None
         if was != refused or result is None or (isinstance(result, Failure) and not was):
             ledger.violate(f"{command} through {name} came to {_said(result)}")
 

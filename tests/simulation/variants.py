@@ -15,13 +15,28 @@ from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.records import encode_frame, encode_header
 from alacrity.cluster.log.storage import NAME, DamagedLog, Storage
 from alacrity.cluster.log.unsynced import UnsyncedChanges
-from alacrity.cluster.raft.engine import Engine
+from alacrity.cluster.raft.adapter import LEADER, RaftAdapter
+from alacrity.cluster.raft.applying import Applying
+from alacrity.cluster.raft.engine import Engine, Rooms
+from alacrity.cluster.raft.environment import CannotApply, Environment
+from alacrity.cluster.raft.following import Following
 from alacrity.cluster.raft.messages import AppendEntries, InstallSnapshot
-from alacrity.cluster.raft.raft import LEADER
-from alacrity.cluster.raft.surroundings import CannotApply, Peer
+from alacrity.cluster.raft.peer import Peer
+from alacrity.cluster.raft.reconfiguration import Reconfiguration
+from alacrity.cluster.raft.replication import Replication
 from alacrity.cluster.wire.admission import PeerAdmission
 from alacrity.cluster.wire.handshake import AdmissionCheck, Identity
 from tests.simulation.nodes import Node, StockNode
+
+
+class _FollowingWithoutG1(Following):
+    def verified(self, index: int) -> int:
+        return self._raft.last_index
+
+    def on_install_snapshot(self, peer: Peer, message: InstallSnapshot) -> None:
+        super().on_install_snapshot(peer, message)
+        if message.term == self._raft.term:
+            self._raft.commit(min(message.last_index, self._raft.last_index))
 
 
 class WithoutG1(Engine):
@@ -29,13 +44,29 @@ class WithoutG1(Engine):
     Any message of the leader proves the whole log.
     """
 
-    def _verified(self, index: int) -> int:
-        return self.last_index
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment, Rooms(following=_FollowingWithoutG1))
 
-    def _on_install_snapshot(self, peer: Peer, message: InstallSnapshot) -> None:
-        super()._on_install_snapshot(peer, message)
-        if message.term == self.term:
-            self._commit(min(message.last_index, self.last_index))
+
+class _AdapterWithoutG2(RaftAdapter):
+    def uncommit(self, index: int) -> None:
+        """Take no more for committed than up to an index."""
+        self._SyncObj__raftCommitIndex = min(self.commit_index, index)
+
+
+class _FollowingWithoutG2(Following):
+    def take(self, message: AppendEntries) -> bool:
+        raft, log = self._raft, self._raft.log
+        at = message.prev_index + 1 - log[0][1]
+        if 0 < at < len(log):
+            log.deleteEntriesFrom(at)
+        assert isinstance(raft, _AdapterWithoutG2)
+        raft.uncommit(raft.last_index)
+        for command, index, term in message.entries:
+            if index == raft.last_index + 1:
+                log.add(command, index, term)
+        self._reconfiguration.configure()
+        return True
 
 
 class WithoutG2(Engine):
@@ -43,17 +74,15 @@ class WithoutG2(Engine):
     Each message truncates.
     """
 
-    def _take(self, message: AppendEntries) -> bool:
-        log = self._SyncObj__raftLog
-        at = message.prev_index + 1 - log[0][1]
-        if 0 < at < len(log):
-            log.deleteEntriesFrom(at)
-        self._SyncObj__raftCommitIndex = min(self.commit_index, self.last_index)
-        for command, index, term in message.entries:
-            if index == self.last_index + 1:
-                log.add(command, index, term)
-        self._configure()
-        return True
+    def __init__(self, environment: Environment) -> None:
+        rooms = Rooms(adapter=_AdapterWithoutG2, following=_FollowingWithoutG2)
+        super().__init__(environment, rooms)
+
+
+class _ReconfigurationWithoutG3(Reconfiguration):
+    def is_settled(self) -> bool:
+        first = self._raft.no_op_index
+        return first is not None and self._raft.applied_index >= first
 
 
 class WithoutG3(Engine):
@@ -61,9 +90,13 @@ class WithoutG3(Engine):
     Any number of changes may be under way.
     """
 
-    def _settled(self) -> bool:
-        first = self._SyncObj__noopIDx
-        return first is not None and self.applied_index >= first
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment, Rooms(reconfiguration=_ReconfigurationWithoutG3))
+
+
+class _ReplicationWithoutG4(Replication):
+    def counts(self, peer: Peer, term: int) -> bool:
+        return self._raft.role == LEADER and peer in self.peers
 
 
 class WithoutG4(Engine):
@@ -71,9 +104,27 @@ class WithoutG4(Engine):
     Replies carry no term.
     """
 
-    def _counts(self, peer: Peer, term: int) -> bool:
-        super()._counts(peer, term)
-        return self.role == LEADER and peer in self._peers
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment, Rooms(replication=_ReplicationWithoutG4))
+
+
+class _FollowingWithoutG5(Following):
+    def on_mismatch(self, peer: Peer, message: AppendEntries) -> None:
+        index = message.prev_index
+        if index > self._raft.last_index:
+            index = self._raft.last_index + 1
+        self.reply(peer, index, message.probe, success=False)
+
+
+class _ReplicationWithoutG5(Replication):
+    def probe(self, peer: Peer, index: int) -> None:
+        super().probe(peer, index)
+        self.probes[peer] = 0
+        self.probing.discard(peer)
+
+    def send_to(self, peer: Peer) -> None:
+        self._limits = msgspec.structs.replace(self._limits, ahead=1 << 60)
+        super().send_to(peer)
 
 
 class WithoutG5(Engine):
@@ -81,20 +132,9 @@ class WithoutG5(Engine):
     Any reply says where to go on, and nobody waits for it.
     """
 
-    def _on_mismatch(self, peer: Peer, message: AppendEntries) -> None:
-        index = message.prev_index
-        if index > self.last_index:
-            index = self.last_index + 1
-        self._reply(peer, index, message.probe, success=False)
-
-    def _probe(self, peer: Peer, index: int) -> None:
-        super()._probe(peer, index)
-        self._probes[peer] = 0
-        self._probing.discard(peer)
-
-    def _replicate(self, peer: Peer) -> None:
-        self._limits = msgspec.structs.replace(self._limits, ahead=1 << 60)
-        super()._replicate(peer)
+    def __init__(self, environment: Environment) -> None:
+        rooms = Rooms(following=_FollowingWithoutG5, replication=_ReplicationWithoutG5)
+        super().__init__(environment, rooms)
 
 
 class InPlace(Storage):
@@ -130,22 +170,27 @@ class InPlace(Storage):
         self._writer._use(file, len(records))
 
 
+class _ApplyingWithoutG7(Applying):
+    def apply_committed(self) -> bool:
+        raft, log = self._raft, self._raft.log
+        for index in range(raft.applied_index + 1, raft.commit_index + 1):
+            command = log[index - log[0][1]][0]
+            try:
+                if command[:1] == b"\0":
+                    self._machine.apply(command[1:])
+                raft.mark_applied(index)
+            except CannotApply:
+                raft.mark_applied(index)
+        return False
+
+
 class WithoutG7(Engine):
     """
     What cannot be applied is applied again and again, or passed over.
     """
 
-    def _SyncObj__applyLogEntries(self) -> bool:
-        log = self._SyncObj__raftLog
-        for index in range(self.applied_index + 1, self.commit_index + 1):
-            command = log[index - log[0][1]][0]
-            try:
-                if command[:1] == b"\0":
-                    self._machine.apply(command[1:])
-                self._SyncObj__raftLastApplied = index
-            except CannotApply:
-                self._SyncObj__raftLastApplied = index
-        return False
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment, Rooms(applying=_ApplyingWithoutG7))
 
 
 class WithoutG8(Node):

@@ -5,14 +5,15 @@ An engine whose every transition is checked against Raft's rules, as it is made.
 from __future__ import annotations
 
 from collections import Counter
-from functools import cache
 from typing import Any
 
+from alacrity.cluster.log.entries import REGULAR
+from alacrity.cluster.raft.adapter import LEADER
 from alacrity.cluster.raft.engine import Engine
-from alacrity.cluster.raft.entries import REGULAR
+from alacrity.cluster.raft.environment import Environment
+from alacrity.cluster.raft.mail import Send
 from alacrity.cluster.raft.messages import AppendEntries, Message, PreVote, TimeoutNow
-from alacrity.cluster.raft.raft import LEADER
-from alacrity.cluster.raft.surroundings import Peer, Surroundings
+from alacrity.cluster.raft.peer import Peer
 from tests.simulation.raft_ledger import RaftLedger, kinds
 
 _FROM_LEADER = {"append_entries", "install_snapshot"}
@@ -26,7 +27,7 @@ class Watching(Engine):
 
     ledger: RaftLedger | None = None
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, environment: Environment) -> None:
         self._leader_heard: tuple[Peer | None, float] = (None, float("-inf"))
         self._answered: dict[str, float] = {}
         self._answered_in = 0
@@ -39,12 +40,24 @@ class Watching(Engine):
         # made, by the message's identity.
         self._changes: Counter[str] = Counter()
         self.made: dict[int, tuple[dict[str, Any], int]] = {}
-        super().__init__(around)
+        super().__init__(environment)
+        self._name = environment.member.name
+        self._transport: Any = environment.transport
+        self._timing = environment.timing
+        self._limits = environment.limits
+        # What the rooms do is looked at too.
+        rooms: Any = self
+        self._send = self.raft.send
+        self._configure = self.reconfiguration.configure
+        self._begin_with = self.replication.begin_with
+        rooms.raft.send = self._sends
+        rooms.reconfiguration.configure = self._configures
+        rooms.replication.begin_with = self._begins_with
 
     def _facts(self) -> tuple[int, str | None, int, int, int, int]:
         return (
             self.term,
-            self._SyncObj__votedForNodeId,
+            self.raft.vote,
             self.commit_index,
             self.applied_index,
             self.role,
@@ -53,61 +66,61 @@ class Watching(Engine):
 
     def _broken(self, invariant: str, text: str) -> None:
         assert self.ledger is not None
-        self.ledger.break_(invariant, f"{self._member.name} {text}")
+        self.ledger.break_(invariant, f"{self._name} {text}")
 
     # Transitions
 
-    def _SyncObj__onMessageReceived(self, node: Peer, message: dict[str, Any]) -> None:
+    def receive(self, peer: Peer, message: dict[str, Any]) -> None:
         if self.ledger is None or self.halted is not None:
-            super()._SyncObj__onMessageReceived(node, message)
+            super().receive(peer, message)
             return
         before = self._facts()
-        log = self._SyncObj__raftLog
+        log = self.raft.log
         last = log[-1][2], log[-1][1]
         kind = message["type"]
         term = message.get("term", 0)
         foreign = kind in _REPLIES and (
-            term != before[0] or node not in self._peers or before[4] != LEADER
+            term != before[0] or peer not in self.replication.peers or before[4] != LEADER
         )
-        matches = dict(self._SyncObj__raftMatchIndex) if foreign else {}
+        matches = dict(self.raft.match_index) if foreign else {}
         leader = self.leader
         # An answer to an attempt that was given up.
-        stale = kind == "next_node_idx" and message["probe"] != self._probes.get(node)
-        upcoming = self._SyncObj__raftNextIndex.get(node)
-        sent = len(self._transport._sent)
-        super()._SyncObj__onMessageReceived(node, message)
+        stale = kind == "next_node_idx" and message["probe"] != self.replication.probes.get(peer)
+        upcoming = self.raft.next_index.get(peer)
+        sent = len(self._transport.traffic)
+        super().receive(peer, message)
         self._mark(sent)
         self._compare(before)
-        if foreign and self.term == before[0] and matches != self._SyncObj__raftMatchIndex:
-            self._broken("reply of this term", f"counts a reply of {node.id} of term {term}")
-        misled = upcoming != self._SyncObj__raftNextIndex.get(node)
+        if foreign and self.term == before[0] and matches != self.raft.match_index:
+            self._broken("reply of this term", f"counts a reply of {peer.id} of term {term}")
+        misled = upcoming != self.raft.next_index.get(peer)
         if stale and not message["success"] and not foreign and misled:
-            self._broken("reply of this attempt", f"goes by an old answer of {node.id}")
+            self._broken("reply of this attempt", f"goes by an old answer of {peer.id}")
         if kind in _FROM_LEADER:
             if term < before[0]:
                 if self._facts() != before or self.leader != leader:
-                    self._broken("message of this term", f"follows {node.id} of term {term}")
+                    self._broken("message of this term", f"follows {peer.id} of term {term}")
             else:
-                self._leader_heard = node, self._now()
+                self._leader_heard = peer, self.raft.now()
         elif kind == "request_vote":
-            self._check_vote(node, message, before, last)
+            self._check_vote(peer, message, before, last)
         elif kind in _REPLIES and not foreign:
-            self._answer(node)
+            self._answer(peer)
             if kind == "next_node_idx":
-                self._told.add(node.id)
+                self._told.add(peer.id)
             if message.get("success"):
-                self._confirmed.add(node.id)
+                self._confirmed.add(peer.id)
         self._check_term(kind, message)
         if kind == "append_entries":
             proved = message["prev_index"] + len(message["entries"])
             if self.commit_index > max(before[2], proved):
                 self._broken(
                     "confirmed what came",
-                    f"commits {self.commit_index} by {node.id}, {proved} is proved",
+                    f"commits {self.commit_index} by {peer.id}, {proved} is proved",
                 )
-        for what, to, reply, _ in self._transport._sent[sent:]:
-            if what == "send" and to == node:
-                self._check_reply(node, message, reply, before, last)
+        for each in self._transport.traffic[sent:]:
+            if isinstance(each, Send) and each.peer == peer:
+                self._check_reply(peer, message, each.message, before, last)
 
     def _compare(self, before: tuple[int, str | None, int, int, int, int]) -> None:
         term, vote, commit, applied, role, last_index = before
@@ -119,7 +132,7 @@ class Watching(Engine):
         if now[0] == term and vote is not None and now[1] != vote:
             self._broken("nothing back", f"forgets in term {term} that it voted for {vote}")
         if now[4] == LEADER and (role != LEADER or now[0] != term):
-            known = sorted(peer.id for peer, at in self._SyncObj__raftMatchIndex.items() if at)
+            known = sorted(peer.id for peer, at in self.raft.match_index.items() if at)
             if known:
                 self._broken("nothing known", f"begins to lead with matches of {known}")
         if role == now[4] == LEADER and now[0] == term and now[5] < last_index:
@@ -139,35 +152,35 @@ class Watching(Engine):
     def _may_vote(self) -> bool:
         return self.configuration != ()
 
-    def _send(self, peer: Peer, message: Message) -> None:
-        super()._send(peer, message)
+    def _sends(self, peer: Peer, message: Message) -> None:
+        self._send(peer, message)
         if self.ledger is None:
             return
         if isinstance(message, PreVote):
             heard = self._leader_heard[1] + self._timing.election[0]
-            if heard > self._now() and not self._SyncObj__transferInProgress:
+            if heard > self.raft.now() and not self.raft.is_asked_to_lead:
                 self._broken("pre-vote in silence", "asks for pre-votes beside a leader")
         elif isinstance(message, TimeoutNow):
-            log = self._SyncObj__raftLog
+            log = self.raft.log
             theirs = self.ledger.disk(peer.id)
             # It may follow a later leader by now.
             if theirs.term <= self.term and not theirs.has(log[-1][1], log[-1][2]):
                 self._broken("whole log handed over", f"asks {peer.id} to lead without its log")
         elif isinstance(message, AppendEntries) and message.entries:
-            ahead = message.prev_index + 1 - self._SyncObj__raftMatchIndex[peer]
+            ahead = message.prev_index + 1 - self.raft.match_index[peer]
             size = sum(len(entry[0]) for entry in message.entries[:-1])
-            if peer not in self._probing and ahead > self._limits.ahead:
+            if peer not in self.replication.probing and ahead > self._limits.ahead:
                 self._broken("bounded", f"sends {peer.id} entries {ahead} ahead")
             if size >= self._limits.batch:
                 self._broken("bounded", f"sends {peer.id} {size} bytes and more")
 
-    def _configure(self) -> None:
-        before = self._peers & self._SyncObj__connectedNodes
-        super()._configure()
-        gone = before - self._peers
+    def _configures(self) -> None:
+        before = self.replication.peers & self.raft.connected
+        self._configure()
+        gone = before - self.replication.peers
         if self.ledger is None or self.role != LEADER or not gone:
             return
-        told = {to for what, to, message, _ in self._transport._sent if what == "send"}
+        told = {each.peer for each in self._transport.traffic if isinstance(each, Send)}
         if gone - told:
             self._broken("removed are told", f"drops {sorted(each.id for each in gone - told)}")
 
@@ -178,7 +191,7 @@ class Watching(Engine):
         before: tuple[int, str | None, int, int, int, int],
         last: tuple[int, int],
     ) -> None:
-        if self._SyncObj__votedForNodeId != node.id or before[:2] == (self.term, node.id):
+        if self.raft.vote != node.id or before[:2] == (self.term, node.id):
             return
         theirs = message["last_log_term"], message["last_log_index"]
         if message["term"] < before[0] or theirs < last or not self.configuration:
@@ -201,8 +214,8 @@ class Watching(Engine):
             leader, heard = self._leader_heard
             followed = before[4] == LEADER or (
                 leader is not None
-                and leader in self._SyncObj__connectedNodes
-                and heard + self._timing.election[0] > self._now()
+                and leader in self.raft.connected
+                and heard + self._timing.election[0] > self.raft.now()
                 # A leader that was asked to hand over, or was found silent, leads no more.
                 and self.leader == leader
             )
@@ -222,24 +235,24 @@ class Watching(Engine):
                     f"confirms {reply['next_node_idx'] - 1} to {node.id}, {proved} is proved",
                 )
 
-    def _SyncObj__onNodeDisconnected(self, node: Peer) -> None:
-        self._changes[node.id] += 1
-        super()._SyncObj__onNodeDisconnected(node)
-        if self._leader_heard[0] == node:
+    def disconnected(self, peer: Peer) -> None:
+        self._changes[peer.id] += 1
+        super().disconnected(peer)
+        if self._leader_heard[0] == peer:
             self._leader_heard = None, float("-inf")
-        self._confirmed.discard(node.id)
+        self._confirmed.discard(peer.id)
 
     def _mark(self, start: int) -> None:
         if not start:
             self.made.clear()
-        for what, to, message, _ in self._transport._sent[start:]:
-            if what == "send":
-                self.made[id(message)] = message, self._changes[to.id]
+        for each in self._transport.traffic[start:]:
+            if isinstance(each, Send):
+                self.made[id(each.message)] = each.message, self._changes[each.peer.id]
 
-    def _SyncObj__onNodeConnected(self, node: Peer) -> None:
-        self._changes[node.id] += 1
-        self._told.discard(node.id)
-        super()._SyncObj__onNodeConnected(node)
+    def connected(self, peer: Peer) -> None:
+        self._changes[peer.id] += 1
+        self._told.discard(peer.id)
+        super().connected(peer)
 
     # Ticks
 
@@ -248,22 +261,22 @@ class Watching(Engine):
         if self.ledger is None:
             return
         # Silence counts while this process runs; of a long stall, a part is excused.
-        now, seconds = self._now(), min(stalled, self._timing.fallback)
+        now, seconds = self.raft.now(), min(stalled, self._timing.fallback)
         self._answered = {name: min(now, at + seconds) for name, at in self._answered.items()}
         self._excused += stalled
-        rested = self.ledger.nodes[self._member.name].time.rested
+        rested = self.ledger.nodes[self._name].time.rested
         if self._excused > rested + 0.01:
             self._broken("leader heard", f"excuses {self._excused:.3f} s, did not run {rested:.3f}")
 
-    def _onTick(self, timeToWait: float = 0.0) -> None:
+    def tick(self) -> None:
         if self.ledger is None or self.halted is not None:
-            super()._onTick(timeToWait)
+            super().tick()
             return
         before = self._facts()
         # The members may change in the same tick, once it has looked who has answered.
-        others = self._SyncObj__otherNodes
-        sent = len(self._transport._sent)
-        super()._onTick(timeToWait)
+        others = self.raft.others
+        sent = len(self._transport.traffic)
+        super().tick()
         self._mark(sent)
         self._compare(before)
         if self.role == LEADER:
@@ -271,13 +284,13 @@ class Watching(Engine):
             self._check_appended(before)
 
     def _check_answers(self, others: set[Peer]) -> None:
-        now = self._now()
+        now = self.raft.now()
         if self._answered_in != self.term:
             self._answered_in = self.term
             self._answered = {}
             self._confirmed.clear()
             self._told.clear()
-        untold = {peer.id for peer in self._versions} - self._told
+        untold = {peer.id for peer in self.replication.versions} - self._told
         if untold:
             self._broken("version told", f"goes by what {sorted(untold)} said before")
         heard = 1
@@ -291,29 +304,28 @@ class Watching(Engine):
         assert self.ledger is not None
         if self.last_index == before[5]:
             return
-        log = self._SyncObj__raftLog
+        log = self.raft.log
         first = log[0][1]
         start = before[5] + 1
         for index in kinds(log, start):
             earlier = [each for each in kinds(log, first) if each < index]
             self.ledger.members_change(
-                self._member.name, index, earlier[-1] if earlier else 0, log, self._confirmed
+                self._name, index, earlier[-1] if earlier else 0, log, self._confirmed
             )
         commands = any(entry[0][:1] == REGULAR for entry in log[start - first :])
         if commands and self.last_index - self.commit_index > self._limits.backlog + 1:
             self._broken("bounded", f"has {self.last_index - self.commit_index} open entries")
 
-    def _begin_with(self, peer: Peer) -> None:
-        super()._begin_with(peer)
+    def _begins_with(self, peer: Peer) -> None:
+        self._begin_with(peer)
         # Taken in anew, it is given time to answer.
-        self._answered[peer.id] = self._now()
+        self._answered[peer.id] = self.raft.now()
 
     def _answer(self, node: Peer) -> None:
         if self._answered_in == self.term:
-            self._answered[node.id] = self._now()
+            self._answered[node.id] = self.raft.now()
 
 
-@cache
 def watching(engine: type[Engine]) -> type[Engine]:
     """
     An engine's class, watched.

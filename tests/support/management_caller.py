@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.log.members import Member
-from alacrity.cluster.replica import ClusterStatus, MemberStatus
+from alacrity.cluster.status import ClusterStatus, MemberStatus
 from alacrity.management import Api
 from alacrity.metrics.counters import Counter, Stats
 from alacrity.node.descriptors import slack
@@ -103,7 +103,7 @@ class Cluster:
     """
 
     def __init__(self) -> None:
-        self.leading = True
+        self.is_leader = True
         self.stale = False
         self.members = [Member("a", "10.0.0.1:8688")]
         self.told: list[tuple[str, object]] = []

@@ -1,5 +1,5 @@
 """
-Who leads: votes, before them pre-votes, and the handing over from one leader to the next.
+Elections: votes, and before them pre-votes; terms and roles; silence and quorum.
 
 How an election is won is PySyncObj's. What stands here is when one may begin, which
 votes count, and what is left behind with a term or a role.
@@ -7,177 +7,214 @@ votes count, and what is left behind with a term or a role.
 
 from __future__ import annotations
 
-from typing import Any
+from alacrity.cluster.raft.adapter import LEADER, RaftAdapter
+from alacrity.cluster.raft.environment import RaftTiming
+from alacrity.cluster.raft.messages import PreVote, PreVoteReply, RequestVote, ResponseVote
+from alacrity.cluster.raft.peer import Peer
+from alacrity.cluster.raft.reconfiguration import Reconfiguration
 
-from alacrity.cluster.raft.messages import HandOver, PreVote, PreVoteReply, ResponseVote, TimeoutNow
-from alacrity.cluster.raft.raft import FOLLOWER, LEADER, Raft
-from alacrity.cluster.raft.surroundings import Peer, Surroundings
 
-
-class Elections(Raft):
+class Elections:
     """
     A node's part in elections.
     """
 
-    def __init__(self, around: Surroundings) -> None:
-        self._votes: set[Peer] = set()
-        self._canvass: set[Peer] = set()
-        self._canvass_term = 0
+    def __init__(
+        self, raft: RaftAdapter, timing: RaftTiming, reconfiguration: Reconfiguration
+    ) -> None:
+        self._raft = raft
+        self._timing = timing
+        self._reconfiguration = reconfiguration
+        # Those that have voted for this node in this term.
+        self._voters: set[Peer] = set()
+        # Those that would vote for it, in which term; 0: it does not ask.
+        self._pre_voters: set[Peer] = set()
+        self._pre_vote_term = 0
+        # Whether a majority would, and it stands in this tick.
         self._standing = False
-        self._wanted: tuple[str | None, float] | None = None
-        super().__init__(around)
+        self._leader_heard_at = float("-inf")
 
     # Pre-votes
 
-    def _maybe_canvass(self) -> None:
+    def maybe_ask(self) -> None:
         """
         Before it stands for election, a node asks whether it would be elected.
 
         An election raises the term, and with it deposes the leader. A node that hears
         nobody, or was removed, would do so again and again.
         """
-        if self._standing or (self._SyncObj__transferInProgress and self.is_member):
+        raft = self._raft
+        if self._standing or (raft.is_asked_to_lead and self._reconfiguration.is_member):
             return
-        if self._SyncObj__raftElectionDeadline >= self._now():
+        if raft.election_deadline >= raft.now():
             return
-        self._postpone()
+        self.postpone()
         # Whoever led is silent. Nothing more is sent there, until it is heard again.
-        self._SyncObj__raftLeader = None
-        if not self.is_member:
+        raft.set_leader(None)
+        if not self._reconfiguration.is_member:
             return
-        self._canvass = set()
-        self._canvass_term = self.term + 1
-        log = self._SyncObj__raftLog
-        question = PreVote(self._canvass_term, log[-1][1], log[-1][2])
-        for peer in self._others():
-            self._send(peer, question)
+        self._pre_voters = set()
+        self._pre_vote_term = raft.term + 1
+        log = raft.log
+        question = PreVote(self._pre_vote_term, log[-1][1], log[-1][2])
+        for peer in raft.sorted_others:
+            raft.send(peer, question)
         self._maybe_stand()
 
     def _maybe_stand(self) -> None:
-        if len(self._canvass) + 1 > (len(self._SyncObj__otherNodes) + 1) / 2:
-            self._canvass = set()
-            self._canvass_term = 0
+        if len(self._pre_voters) + 1 > (len(self._raft.others) + 1) / 2:
+            self._pre_voters = set()
+            self._pre_vote_term = 0
             self._standing = True
-            self._SyncObj__raftElectionDeadline = float("-inf")
+            self._raft.set_election_deadline(float("-inf"))
+
+    def end_tick(self) -> None:
+        """
+        If this node has stood in this tick, let time pass until it asks again.
+        """
+        if self._standing:
+            self.postpone()
 
     @property
-    def _votes_count(self) -> bool:
+    def may_vote(self) -> bool:
         """
         Whether this node may vote: not while it waits to be taken in. It counts nowhere
         yet, unless somebody who is behind takes it for its former self, whose files are
         gone, and with them whom that one has voted for.
         """
-        return self.configuration != ()
+        return self._reconfiguration.configuration != ()
 
-    def _on_pre_vote(self, peer: Peer, message: PreVote) -> None:
-        log = self._SyncObj__raftLog
-        followed = self.role == LEADER or (
-            self.leader is not None
-            and self.leader in self._SyncObj__connectedNodes
-            and self._heard + self._timing.election[0] > self._now()
+    def on_pre_vote(self, peer: Peer, message: PreVote) -> None:
+        """
+        Answer whether a node would be elected, as far as this one has a say.
+        """
+        raft, log = self._raft, self._raft.log
+        followed = raft.role == LEADER or (
+            raft.leader is not None
+            and raft.leader in raft.connected
+            and self._leader_heard_at + self._timing.election[0] > raft.now()
         )
         granted = (
-            self._votes_count
-            and message.term > self.term
+            self.may_vote
+            and message.term > raft.term
             and not followed
             and (message.last_log_term, message.last_log_index) >= (log[-1][2], log[-1][1])
         )
-        self._send(peer, PreVoteReply(message.term, self.term, granted))
+        raft.send(peer, PreVoteReply(message.term, raft.term, granted))
 
-    def _on_pre_vote_reply(self, peer: Peer, message: PreVoteReply) -> None:
-        if message.current > self.term:
-            self._see_term(message.current)
+    def on_pre_vote_reply(self, peer: Peer, message: PreVoteReply) -> None:
+        """
+        Count an answer; stand for election when a majority has said yes.
+        """
+        raft = self._raft
+        if message.current > raft.term:
+            self.see_term(message.current)
         elif (
             message.granted
-            and message.term == self._canvass_term == self.term + 1
-            and self.role != LEADER
-            and peer in self._SyncObj__otherNodes
+            and message.term == self._pre_vote_term == raft.term + 1
+            and raft.role != LEADER
+            and peer in raft.others
         ):
-            self._canvass.add(peer)
+            self._pre_voters.add(peer)
             self._maybe_stand()
 
     # Votes
 
-    def _on_request_vote(self, peer: Peer, message: dict[str, Any]) -> None:
-        if not self._votes_count:
+    def on_request_vote(self, peer: Peer, message: RequestVote) -> None:
+        """
+        Vote for a node, if this one may, and has not voted in that term for another.
+        """
+        if not self.may_vote:
             return
-        led = self.role == LEADER
-        super()._SyncObj__onMessageReceived(peer, message)
-        if led and self.role != LEADER:
-            self._stepped_down()
+        led = self._raft.role == LEADER
+        self._raft.handle(peer, message)
+        if led and self._raft.role != LEADER:
+            self.step_down()
 
-    def _on_response_vote(self, peer: Peer, vote: ResponseVote, message: dict[str, Any]) -> None:
-        # Each member's vote counts once, and nobody else's.
-        if vote.term == self.term and peer in self._SyncObj__otherNodes - self._votes:
-            self._votes.add(peer)
-            super()._SyncObj__onMessageReceived(peer, message)
+    def on_response_vote(self, peer: Peer, vote: ResponseVote) -> None:
+        """
+        Count a vote: each member's once, and nobody else's.
+        """
+        raft = self._raft
+        if vote.term == raft.term and peer in raft.others - self._voters:
+            self._voters.add(peer)
+            raft.handle(peer, vote)
 
     # Terms and roles
 
-    def _postpone(self) -> None:
+    def postpone(self) -> None:
+        """
+        Let a new time pass until this node asks for pre-votes.
+        """
         self._standing = False
         # What was answered before a leader was heard, or in an earlier round, says nothing of
         # now: those who answered may be no members any more.
-        self._canvass = set()
-        self._canvass_term = 0
-        self._SyncObj__raftElectionDeadline = self._now() + self._SyncObj__generateRaftTimeout()
+        self._pre_voters = set()
+        self._pre_vote_term = 0
+        self._raft.postpone_election()
 
-    def _see_term(self, term: int) -> None:
+    def see_term(self, term: int) -> None:
         """
         Follow into a later term, whose leader is not known.
         """
-        self._SyncObj__setCurrentTerm(term, None)
-        self._SyncObj__setState(FOLLOWER)
-        self._SyncObj__raftLeader = None
-        self._stepped_down()
+        self._raft.set_term(term)
+        self._raft.become_follower()
+        self._raft.set_leader(None)
+        self.step_down()
 
-    def _stepped_down(self) -> None:
-        # PySyncObj leaves the deadline where it was before this node led: it would
-        # stand again at once, against who has just been elected.
-        self._postpone()
-
-    def _SyncObj__setCurrentTerm(self, term: int, votedForNodeId: str | None) -> None:
-        if term != self.term:
-            self._votes = set()
-            self._canvass = set()
-            self._canvass_term = 0
-        super()._SyncObj__setCurrentTerm(term, votedForNodeId)
-
-    def _SyncObj__generateRaftTimeout(self) -> float:
-        low, high = self._timing.election
-        return low + (high - low) * self._rng.random()
-
-    def _SyncObj__onBecomeLeader(self) -> None:
-        self._wanted = None
-        super()._SyncObj__onBecomeLeader()
-
-    # Handing over
-
-    def hand_over(self, target: str | None) -> None:
+    def step_down(self) -> None:
         """
-        Have the leader hand over to a member, or to whom it likes, as soon as that one
-        has the whole log. It may not succeed.
-        """
-        leader = self.leader
-        if self.role == LEADER:
-            self._wanted = target, self._now() + self._timing.election[1]
-            self._maybe_hand_over()
-        elif leader is not None:
-            self._send(leader, HandOver(target))
+        Leave behind what a leader had: this node leads no more.
 
-    def _maybe_hand_over(self) -> None:
-        if self._wanted is None:
-            return
-        target, until = self._wanted
-        connected = self._SyncObj__connectedNodes
-        able = [
-            peer
-            for peer in self._others()
-            if peer in connected
-            and target in {None, peer.id}
-            and self._SyncObj__raftMatchIndex[peer] == self.last_index
-        ]
-        if able:
-            self._send(able[0], TimeoutNow(self.term))
-        if able or until < self._now():
-            self._wanted = None
+        PySyncObj leaves the deadline where it was before this node led: it would
+        stand again at once, against who has just been elected.
+        """
+        self.postpone()
+        self._reconfiguration.forget_learners()
+
+    def forget_votes(self) -> None:
+        """
+        Count anew: another term begins.
+        """
+        self._voters = set()
+        self._pre_voters = set()
+        self._pre_vote_term = 0
+
+    def hear_leader(self, leader: Peer) -> None:
+        """
+        Take a message as a sign of a leader's life, and follow it.
+        """
+        if not self._raft.is_asked_to_lead:
+            self.postpone()
+        self._raft.become_follower()
+        self._raft.set_leader(leader)
+        self._leader_heard_at = self._raft.now()
+
+    # Silence
+
+    @property
+    def has_quorum(self) -> bool:
+        """
+        Whether a leader with a majority was heard of lately.
+        """
+        raft = self._raft
+        since = raft.now() - self._timing.fallback
+        if raft.role == LEADER:
+            count = 1 + sum(1 for peer in raft.others if raft.last_response[peer] > since)
+            return count > (len(raft.others) + 1) / 2
+        return raft.leader is not None and self._leader_heard_at > since
+
+    def excuse(self, stalled: float) -> None:
+        """
+        Hold nobody's silence against him, nor stand for election for it, while this
+        process did not run. Others may have elected somebody meanwhile if that was long.
+
+        @param stalled: for so many seconds.
+        """
+        raft = self._raft
+        now = raft.now()
+        stalled = min(stalled, self._timing.fallback)
+        latest = max(raft.election_deadline, now + self._timing.election[1])
+        raft.set_election_deadline(min(latest, raft.election_deadline + stalled))
+        for peer, heard in raft.last_response.items():
+            raft.last_response[peer] = max(heard, min(now, heard + stalled))

@@ -2,29 +2,25 @@
 The Raft engine: PySyncObj's, with guards.
 
 PySyncObj 0.3.17 loses acknowledged writes when its log is compacted, when members
-change and when nodes crash. L{Engine} keeps its elections, its ticks, its commit rule
-and its book-keeping, and replaces, one method each, what is not safe. The guards:
+change and when nodes crash. The engine keeps its elections, its ticks, its commit rule
+and its book-keeping, behind L{RaftAdapter}, and replaces what is not safe. The guards,
+each with its reason where it stands:
 
-  - B{G1}, L{Engine._verified}: commit only what is proved equal to the leader's log.
-  - B{G2}, L{Engine._take}: truncate only on conflict, and never what is committed.
-  - B{G3}, L{Engine._settled}: one change of the members at a time; the members are a
-    function of the log; leaders are followed whatever the pending members are.
-  - B{G4}, L{Engine._counts}: replies carry the term they belong to.
-  - B{G5}, L{Engine._on_mismatch}: common ground is found in one step, and looked for one
+  - B{G1}, L{Following.verified}: commit only what is proved equal to the leader's log.
+  - B{G2}, L{Following.take}: truncate only on conflict, and never what is committed.
+  - B{G3}, L{Reconfiguration.is_settled}: one change of the members at a time; the members
+    are a function of the log; leaders are followed whatever the pending members are.
+  - B{G4}, L{Replication.counts}: replies carry the term they belong to.
+  - B{G5}, L{Following.on_mismatch}: common ground is found in one step, and looked for one
     message at a time.
-  - B{G6}, L{Engine._install}: snapshot and log change as one.
-  - B{G7}, L{Engine._SyncObj__applyLogEntries}: nothing that is applied raises; what
-    cannot be understood halts the node.
-  - B{G8}, L{Engine._SyncObj__sendAppendEntries}: nothing is sent in an endless loop;
-    snapshots go in slices, each when the one before has arrived.
+  - B{G6}, L{Following.install}: snapshot and log change as one.
+  - B{G7}, L{Applying.apply_committed}: nothing that is applied raises; what cannot be
+    understood halts the node.
+  - B{G8}, L{Replication.send_to_all}: nothing is sent in an endless loop; snapshots go in
+    slices, each when the one before has arrived.
 
 and beyond those: a pre-vote, so that a node that hears nobody cannot depose a leader;
 a new member catches up before it counts.
-
-The guards stand here, each with its reason. What they guard stands in modules of its
-own, one class each, that L{Engine} puts together: C{raft}, which all build on,
-C{elections}, C{replication}, C{reconfiguration}, C{following} and C{commands}. Each
-declares the guards that it asks as abstract methods.
 
 An engine does no I/O. It runs in steps, a message or a tick each, and what a step has
 changed must be on disk before anything that it has sent leaves the node.
@@ -32,19 +28,23 @@ changed must be on disk before anything that it has sent leaves the node.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from twisted.logger import Logger
 
-from alacrity.cluster.log.records import Snapshot
+from alacrity.cluster.log.members import Member
+from alacrity.cluster.raft.adapter import LEADER, RaftAdapter
+from alacrity.cluster.raft.applying import Applying
 from alacrity.cluster.raft.commands import Commands
-from alacrity.cluster.raft.entries import MEMBERSHIP, NO_OP, REGULAR
+from alacrity.cluster.raft.compaction import Compaction
+from alacrity.cluster.raft.elections import Elections
+from alacrity.cluster.raft.environment import Environment
 from alacrity.cluster.raft.following import Following
-from alacrity.cluster.raft.membership import decode_members
 from alacrity.cluster.raft.messages import (
     AppendEntries,
     Denial,
-    Entry,
     HandOver,
     InstallSnapshot,
     PreVote,
@@ -57,232 +57,298 @@ from alacrity.cluster.raft.messages import (
     TimeoutNow,
     parse,
 )
-from alacrity.cluster.raft.raft import LEADER
-from alacrity.cluster.raft.surroundings import CannotApply, Peer, Surroundings, name_of
+from alacrity.cluster.raft.peer import Peer, by_name
+from alacrity.cluster.raft.reconfiguration import Reconfiguration
+from alacrity.cluster.raft.replication import Replication
+from alacrity.cluster.raft.transfer import LeadershipTransfer
 
 
-class Engine(Following, Commands):
+class Rooms(msgspec.Struct, frozen=True):
     """
-    One node's part in Raft.
-
-    Names with C{_SyncObj__} are PySyncObj's private ones.
+    The classes that an engine is put together from; a test takes others.
     """
 
-    def __init__(self, around: Surroundings) -> None:
+    adapter: type[RaftAdapter] = RaftAdapter
+    replication: type[Replication] = Replication
+    reconfiguration: type[Reconfiguration] = Reconfiguration
+    elections: type[Elections] = Elections
+    following: type[Following] = Following
+    applying: type[Applying] = Applying
+    commands: type[Commands] = Commands
+
+
+class Engine:
+    """
+    One node's part in Raft: messages and ticks in, and the room that sees to each.
+
+    @ivar raft: terms, roles, log and indexes.
+    """
+
+    _log = Logger()
+
+    def __init__(self, environment: Environment, rooms: Rooms | None = None) -> None:
         """
         @raise CannotApply: the storage's snapshot is not understood.
         """
-        super().__init__(around)
-        self._configure()
+        rooms = rooms or Rooms()
+        limits, timing = environment.limits, environment.timing
+        machine, results = environment.machine, environment.results
+        if environment.storage.snapshot is not None:
+            machine.restore(environment.storage.snapshot.state)
+        self.raft = raft = rooms.adapter(environment, self)
+        self.transfer = LeadershipTransfer(raft, timing)
+        self.replication = rooms.replication(raft, timing, limits)
+        self.reconfiguration = rooms.reconfiguration(
+            raft, environment, self.replication, self.transfer.hand_over
+        )
+        self.elections = rooms.elections(raft, timing, self.reconfiguration)
+        self.compaction = Compaction(raft, machine, results, limits, self.replication)
+        self.following = rooms.following(
+            raft, machine, results, self.elections, self.reconfiguration, self.compaction
+        )
+        self.applying = rooms.applying(raft, machine, results, limits, self.reconfiguration)
+        self.commands = rooms.commands(
+            raft, machine, results, limits, self.replication, self.reconfiguration
+        )
+        self.reconfiguration.configure()
         if len(self.configuration) == 1 and self.is_member:
             # It need not wait for anybody.
-            self._SyncObj__raftElectionDeadline = float("-inf")
+            raft.set_election_deadline(float("-inf"))
+
+    def __repr__(self) -> str:
+        return f"<Engine {self.halted or self.raft}>"
 
     # What comes in
 
-    def _onTick(self, timeToWait: float = 0.0) -> None:
-        if self.halted is not None:
-            return
-        led = self.role == LEADER
-        if not led:
-            self._maybe_canvass()
-        super()._onTick(timeToWait)
-        if self._standing:
-            self._postpone()
-        if self.role == LEADER:
-            self._forget_learners(all_of_them=False)
-            self._maybe_hand_over()
-        elif led or self._learners:
-            self._stepped_down()
-
-    def _SyncObj__onMessageReceived(self, node: Peer, message: dict[str, Any]) -> None:
+    def receive(self, peer: Peer, message: dict[str, Any]) -> None:
+        """
+        Take a message from a peer; one that is none is logged and passed over.
+        """
         if self.halted is not None:
             return
         try:
             parsed = parse(message)
         except msgspec.ValidationError as error:
             self._log.warn(
-                "{name} has sent what is no message: {fault}", name=node.id, fault=str(error)
+                "{name} has sent what is no message: {fault}", name=peer.id, fault=str(error)
             )
             return
         match parsed:
             case AppendEntries():
-                self._on_append_entries(node, parsed)
+                self.following.on_append_entries(peer, parsed)
             case InstallSnapshot():
-                self._on_install_snapshot(node, parsed)
+                self.following.on_install_snapshot(peer, parsed)
             case Reply():
-                self._on_reply(node, parsed)
+                self._see_later_term(parsed.term)
+                self.replication.on_reply(peer, parsed)
             case SnapshotReply():
-                self._on_snapshot_reply(node, parsed)
+                self._see_later_term(parsed.term)
+                self.replication.on_snapshot_reply(peer, parsed)
             case PreVote():
-                self._on_pre_vote(node, parsed)
+                self.elections.on_pre_vote(peer, parsed)
             case PreVoteReply():
-                self._on_pre_vote_reply(node, parsed)
+                self.elections.on_pre_vote_reply(peer, parsed)
             case RequestVote():
-                self._on_request_vote(node, message)
+                self.elections.on_request_vote(peer, parsed)
             case ResponseVote():
-                self._on_response_vote(node, parsed, message)
+                self.elections.on_response_vote(peer, parsed)
             case TimeoutNow():
-                super()._SyncObj__onMessageReceived(node, message)
+                self.raft.handle(peer, parsed)
             case Propose(request_id, command):
-                self._submitted.append((node, request_id, command))
-            case Denial(request_id, reason, final):
-                self._machine.denied(request_id, reason, final=final)
+                self.commands.submit(peer, request_id, command)
+            case Denial():
+                self.commands.on_denial(parsed)
             case HandOver(target):
-                if self.role == LEADER:
-                    self.hand_over(target)
+                if self.raft.role == LEADER:
+                    self.transfer.hand_over(target)
 
-    # The guards
+    def _see_later_term(self, term: int) -> None:
+        if term > self.raft.term:
+            self.elections.see_term(term)
 
-    def _verified(self, index: int) -> int:
+    def connected(self, peer: Peer) -> None:
         """
-        G1. Up to where a message has proved this log to equal the leader's: to the last
-        entry that it carries, or refers to, and no further.
-
-        PySyncObj takes the whole log for proved by any message, also by one that carries
-        a part of a snapshot or nothing: an isolated leader that comes back then applies
-        entries that nobody else has.
-
-        @param index: of that entry.
+        Note that there is a connection with a peer, another one than before.
         """
-        return index
+        self.raft.connected.add(peer)
+        self.replication.connected(peer)
 
-    def _take(self, message: AppendEntries) -> bool:
+    def disconnected(self, peer: Peer) -> None:
         """
-        G2. Have a message's entries in the log: those that are there already stay, with
-        all that follow. The first one of another term goes, with all that follow.
-
-        PySyncObj truncates at each message, and so forgets what it has acknowledged.
-
-        @return: whether that was possible.
+        Note that the connection with a peer is lost.
         """
-        log = self._SyncObj__raftLog
-        changed = False
-        for command, index, term in message.entries:
-            first, last = log[0][1], log[-1][1]
-            if index < first:
-                continue
-            if index <= last:
-                if log[index - first][2] == term:
-                    continue
-                if index <= self.commit_index:
-                    self.halt(f"the leader of term {message.term} contradicts entry {index}")
-                    return False
-                log.deleteEntriesFrom(index - first)
-                changed = True
-            log.add(command, index, term)
-            changed = changed or command[:1] == MEMBERSHIP
-        if changed:
-            self._configure()
-        return True
+        self.raft.connected.discard(peer)
+        self.reconfiguration.disconnected(peer)
 
-    def _settled(self) -> bool:
+    def tick(self) -> None:
         """
-        G3. Whether the members may be changed: no other change is under way, nor can one
-        of an earlier leader come back.
-
-        Two changes at once, by two leaders, can make two majorities that do not meet.
-        What is committed in this term stands on all later leaders' logs. (PySyncObj
-        never sets what it would tell a pending change by.)
+        Let time pass: stand for election, commit, apply, send, step down, as is due.
         """
-        first = self._SyncObj__noopIDx
-        applied = self.applied_index
-        return first is not None and applied >= first and applied >= self._change_index
-
-    def _counts(self, peer: Peer, term: int) -> bool:
-        """
-        G4. Whether a reply is to this leadership, and from whom it asks.
-
-        PySyncObj's replies carry no term: a late one, to an earlier leadership, counts
-        in a later one, and commits what no majority has.
-        """
-        if term > self.term:
-            self._see_term(term)
-        return term == self.term and self.role == LEADER and peer in self._peers
-
-    def _on_mismatch(self, peer: Peer, message: AppendEntries) -> None:
-        """
-        G5. What is committed here is in the leader's log, so the next attempt from there
-        succeeds, or finds that a snapshot is needed.
-
-        PySyncObj answers with the end of the log or goes back by one entry, and takes
-        the last answer of many: under load, the two never meet.
-        """
-        if message.prev_index <= self.commit_index:
-            self.halt(
-                f"entry {message.prev_index} is committed here, and {peer.id}, who leads "
-                f"term {message.term}, has another"
-            )
+        raft = self.raft
+        if raft.halted is not None:
             return
-        self._reply(peer, self.commit_index + 1, message.probe, success=False)
+        led = raft.role == LEADER
+        if not led:
+            self.elections.maybe_ask()
+        raft.run_tick()
+        self.elections.end_tick()
+        if raft.role == LEADER:
+            self.reconfiguration.forget_late_learners()
+            self.transfer.proceed()
+        elif led or self.reconfiguration.has_learners:
+            self.elections.step_down()
 
-    def _install(self, message: InstallSnapshot, state: bytes) -> bool:
-        """
-        G6. Take a snapshot, and keep what the log has beyond it, if it does: it may have
-        been acknowledged. Both change as one, see L{Storage.replace}.
+    # What the node asks for
 
-        PySyncObj writes them to two files, one after the other, and throws the whole log
-        away when they disagree after a crash.
+    def submit(self, request_id: str, command: bytes) -> None:
         """
-        try:
-            self._machine.restore(state)
-        except CannotApply as error:
-            self.halt(f"the leader's snapshot: {error}")
-            return False
-        log = self._SyncObj__raftLog
-        index, term = message.last_index, message.last_term
-        at = index - log[0][1]
-        entries: list[Entry] = [(NO_OP, index, term)]
-        if at < len(log) and log[at][2] == term:
-            entries = log[at:]
-        log.replace(Snapshot(state, index, term, tuple(message.members)), entries)
-        self._SyncObj__raftLastApplied = index
-        self._compacted = index
-        self._commit(index)
-        self._configure()
-        return True
+        Have a command of this node appended, see L{Commands.submit}.
+        """
+        self.commands.submit(None, request_id, command)
 
-    def _SyncObj__applyLogEntries(self) -> bool:
+    def hand_over(self, target: str | None) -> None:
         """
-        G7. Apply what is committed, each entry once.
+        Have the leader hand over, see L{LeadershipTransfer.hand_over}.
+        """
+        self.transfer.hand_over(target)
 
-        PySyncObj applies an entry again at each tick if it, or a callback of a caller,
-        raises, and shifts all that follow if it skips one. Here nobody is called back but
-        the machine, which is total; what it cannot understand halts the node.
+    def excuse(self, stalled: float) -> None:
         """
-        log = self._SyncObj__raftLog
-        before = self.applied_index
-        size = 0
-        for index in range(before + 1, min(self.commit_index, before + self._limits.applied) + 1):
-            command = log[index - log[0][1]][0]
-            if self._is_enough(size, len(command)):
-                break
-            size += len(command)
-            kind = command[:1]
-            try:
-                if kind == REGULAR:
-                    self._machine.apply(command[1:])
-                elif kind not in {NO_OP, MEMBERSHIP}:
-                    raise CannotApply(f"it is of kind {command[:1]!r}")
-            except CannotApply as error:
-                self.halt(f"entry {index} is committed, and not understood: {error}")
-                return False
-            self._SyncObj__raftLastApplied = index
-            if kind == MEMBERSHIP:
-                self._configure()
-                change = decode_members(command)
-                self._machine.members_changed(change.request_id)
-        self.allowance = max(0, self.allowance - size)
-        return self.role == LEADER and self.applied_index > before
+        Hold silence against nobody while this process did not run, see L{Elections.excuse}.
+        """
+        self.elections.excuse(stalled)
 
-    def _SyncObj__sendAppendEntries(self) -> None:
+    def halt(self, reason: str) -> None:
         """
-        G8. Send each follower what it lacks, as far ahead as is good.
+        Do nothing any more.
+        """
+        self.raft.halt(reason)
 
-        PySyncObj sends until the follower has all, in one go, and turns round and round
-        while its snapshot is not ready.
+    def begin_step(self) -> None:
         """
-        self._SyncObj__newAppendEntriesTime = self._now() + self._timing.heartbeat
-        for peer in sorted(self._peers, key=name_of):
-            if peer in self._SyncObj__connectedNodes:
-                self._replicate(peer)
+        Begin some ticks that are one step.
+        """
+        self.applying.begin_step()
+
+    def apply_kept(self, between: Callable[[], object] = lambda: None) -> None:
+        """
+        Apply what is known to be committed, without a tick.
+
+        @param between: called after each part of it.
+        """
+        while self.halted is None and self.applied_index < self.commit_index:
+            self.applying.begin_step()
+            self.applying.apply_committed()
+            between()
+        self.applying.end_steps()
+
+    # PySyncObj's hooks, see L{Hooks <alacrity.cluster.raft.adapter.Hooks>}
+
+    def before_new_term(self) -> None:
+        """Votes of an earlier term count no more."""
+        self.elections.forget_votes()
+
+    def before_leading(self) -> None:
+        """Nothing of an earlier leadership counts any more."""
+        self.reconfiguration.begin_leading()
+        self.transfer.forget()
+        self.replication.begin_leading()
+
+    def take_commands(self) -> None:
+        """See L{Commands.take_waiting}."""
+        self.commands.take_waiting()
+
+    def apply_committed(self) -> bool:
+        """See L{Applying.apply_committed}."""
+        return self.applying.apply_committed()
+
+    def send_entries(self) -> None:
+        """See L{Replication.send_to_all}."""
+        self.replication.send_to_all()
+
+    def compact(self) -> None:
+        """See L{Compaction.compact}."""
+        self.compaction.compact()
+
+    # What the node looks at
+
+    @property
+    def halted(self) -> str | None:
+        """Why this node does nothing any more, and must not; L{None}: it goes on."""
+        return self.raft.halted
+
+    @property
+    def term(self) -> int:
+        """The current term."""
+        return self.raft.term
+
+    @property
+    def role(self) -> int:
+        """See L{RaftAdapter.role}."""
+        return self.raft.role
+
+    @property
+    def leader(self) -> Peer | None:
+        """See L{RaftAdapter.leader}."""
+        return self.raft.leader
+
+    @property
+    def commit_index(self) -> int:
+        """See L{RaftAdapter.commit_index}."""
+        return self.raft.commit_index
+
+    @property
+    def applied_index(self) -> int:
+        """See L{RaftAdapter.applied_index}."""
+        return self.raft.applied_index
+
+    @property
+    def last_index(self) -> int:
+        """See L{RaftAdapter.last_index}."""
+        return self.raft.last_index
+
+    @property
+    def configuration(self) -> tuple[Member, ...]:
+        """See L{Reconfiguration}."""
+        return self.reconfiguration.configuration
+
+    @property
+    def settled_configuration(self) -> tuple[Member, ...]:
+        """See L{Reconfiguration}."""
+        return self.reconfiguration.settled_configuration
+
+    @property
+    def is_member(self) -> bool:
+        """Whether this node is in the cluster, as far as its log says."""
+        return self.reconfiguration.is_member
+
+    @property
+    def peers(self) -> list[Peer]:
+        """See L{Replication}; in the order of their names."""
+        return sorted(self.replication.peers, key=by_name)
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether it is the leader, and has applied all that was committed before."""
+        first = self.raft.no_op_index
+        return self.role == LEADER and first is not None and self.applied_index >= first
+
+    @property
+    def has_quorum(self) -> bool:
+        """Whether a leader with a majority was heard of lately."""
+        return self.elections.has_quorum
+
+    @property
+    def matches(self) -> dict[str, int]:
+        """On the leader: how far each other member's log is known to equal its own."""
+        return {peer.id: self.raft.match_index[peer] for peer in self.raft.sorted_others}
+
+    @property
+    def version_of_all(self) -> int:
+        """See L{Commands.version_of_all}."""
+        return self.commands.version_of_all
+
+    @property
+    def progress(self) -> tuple[int, int, int]:
+        """Values that a tick changes when there is more to do in the next one."""
+        return self.last_index, self.commit_index, self.role

@@ -1,6 +1,6 @@
 """
-The members as a function of the log: what its entries say of them, and with which entries
-a cluster begins. No engine runs here.
+The members as a function of the log, and the entries with which a cluster begins. No engine
+runs here.
 """
 
 from __future__ import annotations
@@ -9,22 +9,21 @@ from typing import Final
 
 import msgspec
 
+from alacrity.cluster.log.entries import MEMBERSHIP, NO_OP
 from alacrity.cluster.log.members import Member
-from alacrity.cluster.log.records import Snapshot
+from alacrity.cluster.log.records import LogEntry, Snapshot
 from alacrity.cluster.log.storage import Storage
-from alacrity.cluster.raft.entries import MEMBERSHIP, NO_OP
-from alacrity.cluster.raft.messages import Entry
 
 FIRST_INDEX: Final = 2
 """
-Where the log of a new cluster begins. That of a node that is to join one begins before,
+The index of a new cluster's first entry. The log of a node that is to join begins before,
 so it always gets a snapshot, and with it the state that the cluster began with.
 """
 
 
 class MemberChange(msgspec.Struct, frozen=True, array_like=True):
     """
-    What a proposer asks for: one member more or one less.
+    A proposed change: one member more or one less.
     """
 
     request_id: str
@@ -34,7 +33,7 @@ class MemberChange(msgspec.Struct, frozen=True, array_like=True):
 
 class Members(msgspec.Struct, frozen=True, array_like=True):
     """
-    What stands in the log: all members from here on.
+    The content of an entry about the members: all members from here on.
     """
 
     request_id: str
@@ -53,7 +52,7 @@ def make_alone(storage: Storage, member: Member) -> None:
     Let a node be the only member of its cluster, under a name and an address, which may
     be new. The engine must not run.
 
-    B{It takes all others' say.} It is right for one that was alone before; and to go on
+    B{All others count no more.} That is right for a node that was alone before; and to go on
     when most members are lost for good, and with them, it may be, what was acknowledged
     last.
     """
@@ -84,9 +83,9 @@ def members_at(log: Storage, index: int) -> tuple[Member, ...]:
     return () if snapshot is None else snapshot.members
 
 
-def first_snapshot(members: tuple[Member, ...], state: bytes) -> tuple[Snapshot, list[Entry]]:
+def first_snapshot(members: tuple[Member, ...], state: bytes) -> tuple[Snapshot, list[LogEntry]]:
     """
-    What a cluster begins with.
+    The snapshot and the entries that a cluster begins with.
     """
     snapshot = Snapshot(state, FIRST_INDEX, 0, tuple(sorted(members)))
     return snapshot, [(NO_OP, FIRST_INDEX, 0)]
@@ -94,15 +93,15 @@ def first_snapshot(members: tuple[Member, ...], state: bytes) -> tuple[Snapshot,
 
 def encode_members(members: Members) -> bytes:
     """
-    An entry's command, with its kind in front.
+    Encode an entry's command, with its kind in front.
     """
     return MEMBERSHIP + msgspec.msgpack.encode(members)
 
 
 def decode_members(command: bytes) -> Members:
     """
-    What L{encode_members} has written.
+    Decode the command of an entry about the members.
 
-    @raise msgspec.MsgspecError: it was not.
+    @raise msgspec.MsgspecError: L{encode_members} has not written it.
     """
     return msgspec.msgpack.decode(command[1:], type=Members)

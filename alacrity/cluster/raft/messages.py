@@ -1,8 +1,8 @@
 """
-What the engines of a cluster say to each other, in the dicts that a transport carries.
+Messages between the engines of a cluster, and the dicts that a transport carries them in.
 
 A dict is checked once, where it comes in, and is a typed value from then on. Unknown
-keys are passed over, so that a newer node may say more.
+keys are passed over, so that a newer node may add some.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from alacrity.cluster.log.members import Member
-
-Entry: TypeAlias = tuple[bytes, int, int]
-"""A command, its index, its term."""
+from alacrity.cluster.log.records import LogEntry
 
 
 class AppendEntries(msgspec.Struct, frozen=True, tag_field="type", tag="append_entries"):
@@ -22,14 +20,14 @@ class AppendEntries(msgspec.Struct, frozen=True, tag_field="type", tag="append_e
     The leader's entries after one that the follower should have; without any, its
     heartbeat.
 
-    @ivar probe: which of its attempts to find common ground this belongs to.
+    @ivar probe: the number of the leader's attempt to find common ground that this belongs to.
     """
 
     term: int
     commit_index: int
     prev_index: int
     prev_term: int
-    entries: list[Entry]
+    entries: list[LogEntry]
     probe: int
 
 
@@ -53,11 +51,11 @@ class InstallSnapshot(msgspec.Struct, frozen=True, tag_field="type", tag="instal
 
 class Reply(msgspec.Struct, frozen=True, tag_field="type", tag="next_node_idx"):
     """
-    What a follower makes of the two above.
+    A follower's answer to the two above.
 
     @ivar next_node_idx: if it succeeded: the follower's log equals the leader's up to
         the index before. Otherwise: the same, where the leader shall try again.
-    @ivar version: the newest envelope that the follower understands.
+    @ivar version: the newest version of commands that the follower understands.
     """
 
     term: int
@@ -69,7 +67,9 @@ class Reply(msgspec.Struct, frozen=True, tag_field="type", tag="next_node_idx"):
 
 class SnapshotReply(msgspec.Struct, frozen=True, tag_field="type", tag="snapshot_reply"):
     """
-    How much of a snapshot a follower has.
+    A follower's answer to a slice of a snapshot.
+
+    @ivar offset: how many bytes of it the follower has.
     """
 
     term: int
@@ -79,9 +79,9 @@ class SnapshotReply(msgspec.Struct, frozen=True, tag_field="type", tag="snapshot
 
 class PreVote(msgspec.Struct, frozen=True, tag_field="type", tag="pre_vote"):
     """
-    Would you vote for me? Raft dissertation, section 9.6.
+    A question before an election: would you vote for me? Raft dissertation, section 9.6.
 
-    @ivar term: the one that the election would be in.
+    @ivar term: the term that the election would be in.
     """
 
     term: int
@@ -91,8 +91,10 @@ class PreVote(msgspec.Struct, frozen=True, tag_field="type", tag="pre_vote"):
 
 class PreVoteReply(msgspec.Struct, frozen=True, tag_field="type", tag="pre_vote_reply"):
     """
-    @ivar term: of the question.
-    @ivar current: the term of who replies.
+    An answer to that question.
+
+    @ivar term: the question's.
+    @ivar current: the term of the node that answers.
     """
 
     term: int
@@ -101,7 +103,7 @@ class PreVoteReply(msgspec.Struct, frozen=True, tag_field="type", tag="pre_vote_
 
 
 class RequestVote(msgspec.Struct, frozen=True, tag_field="type", tag="request_vote"):
-    """SyncObj's own."""
+    """PySyncObj's own: a candidate asks for a vote."""
 
     term: int
     last_log_index: int
@@ -109,13 +111,13 @@ class RequestVote(msgspec.Struct, frozen=True, tag_field="type", tag="request_vo
 
 
 class ResponseVote(msgspec.Struct, frozen=True, tag_field="type", tag="response_vote"):
-    """SyncObj's own: a vote."""
+    """PySyncObj's own: a vote."""
 
     term: int
 
 
 class TimeoutNow(msgspec.Struct, frozen=True, tag_field="type", tag="timeout_now"):
-    """SyncObj's own: the leader asks a follower to take over."""
+    """PySyncObj's own: the leader asks a follower to take over."""
 
     term: int
 
@@ -131,7 +133,7 @@ class Propose(msgspec.Struct, frozen=True, tag_field="type", tag="apply_command"
 
 class Denial(msgspec.Struct, frozen=True, tag_field="type", tag="apply_command_response"):
     """
-    The command was not appended. (That it was, its application says.)
+    An answer to a command that was not appended. (One that was is applied in the end.)
 
     @ivar final: asking again is of no use.
     """
@@ -143,7 +145,7 @@ class Denial(msgspec.Struct, frozen=True, tag_field="type", tag="apply_command_r
 
 class HandOver(msgspec.Struct, frozen=True, tag_field="type", tag="hand_over"):
     """
-    The leader shall hand over, to a member or to whom it likes.
+    A request to the leader to hand over, to a member or to any.
     """
 
     target: str | None
@@ -169,9 +171,9 @@ _PLAIN: Final = (bytes,)
 
 def parse(message: object) -> Message:
     """
-    The message in a dict that came from a peer.
+    Read the dict that came from a peer.
 
-    @raise msgspec.ValidationError: it is none.
+    @raise msgspec.ValidationError: it is no message.
     """
     parsed: Message = msgspec.convert(message, Message, builtin_types=_PLAIN)
     return parsed
@@ -179,7 +181,7 @@ def parse(message: object) -> Message:
 
 def plain(message: Message) -> dict[str, Any]:
     """
-    A message as a dict of plain values.
+    Write a message as a dict of plain values.
     """
     built: dict[str, Any] = msgspec.to_builtins(message, builtin_types=_PLAIN)
     return built

@@ -5,23 +5,16 @@ already, slices of a snapshot; and what the followers reply.
 
 from __future__ import annotations
 
-from abc import abstractmethod
-
 import msgspec
 
-from alacrity.cluster.log.records import Snapshot
-from alacrity.cluster.raft.messages import (
-    AppendEntries,
-    Entry,
-    InstallSnapshot,
-    Reply,
-    SnapshotReply,
-)
-from alacrity.cluster.raft.raft import LEADER, Raft
-from alacrity.cluster.raft.surroundings import Peer, Surroundings
+from alacrity.cluster.log.records import LogEntry, Snapshot
+from alacrity.cluster.raft.adapter import LEADER, RaftAdapter
+from alacrity.cluster.raft.environment import RaftLimits, RaftTiming
+from alacrity.cluster.raft.messages import AppendEntries, InstallSnapshot, Reply, SnapshotReply
+from alacrity.cluster.raft.peer import Peer, by_name
 
 
-class _Transfer(msgspec.Struct):
+class SnapshotTransfer(msgspec.Struct):
     """
     A snapshot on its way to a follower.
     """
@@ -31,144 +24,197 @@ class _Transfer(msgspec.Struct):
     resend_at: float = 0.0
 
 
-class Replication(Raft):
+class Replication:
     """
-    What a leader knows of its followers, and sends them.
+    The state of each peer's log as a leader knows it, and the messages that follow from it.
+
+    @ivar peers: peers to connect to: members, learners, and removed members whose removal is
+        uncommitted.
+    @ivar probes: the number of the latest attempt to find common ground with each.
+    @ivar probing: the peers with which it is not found yet.
+    @ivar transfers: the snapshots under way.
+    @ivar versions: the newest version of commands that each has said, to this leadership and
+        on the present connection, that it understands. What it said before may have been
+        said by another program.
     """
 
-    def __init__(self, around: Surroundings) -> None:
-        self._probes: dict[Peer, int] = {}
-        self._probing: set[Peer] = set()
-        self._transfers: dict[Peer, _Transfer] = {}
-        self._versions: dict[Peer, int] = {}
-        super().__init__(around)
+    def __init__(self, raft: RaftAdapter, timing: RaftTiming, limits: RaftLimits) -> None:
+        self.peers: set[Peer] = set()
+        self.probes: dict[Peer, int] = {}
+        self.probing: set[Peer] = set()
+        self.transfers: dict[Peer, SnapshotTransfer] = {}
+        self.versions: dict[Peer, int] = {}
+        self._raft = raft
+        self._timing = timing
+        self._limits = limits
 
-    @abstractmethod
-    def _counts(self, peer: Peer, term: int) -> bool:
-        """G4. Whether a reply is to this leadership, and from whom it asks."""
+    def counts(self, peer: Peer, term: int) -> bool:
+        """
+        G4. Whether a reply is to this leadership, and from a peer that it asks.
 
-    # Whom it is for
+        PySyncObj's replies carry no term: a late one, to an earlier leadership, counts
+        in a later one, and commits what no majority has.
+        """
+        raft = self._raft
+        return term == raft.term and raft.role == LEADER and peer in self.peers
 
-    def _begin_with(self, peer: Peer) -> None:
-        self._SyncObj__raftMatchIndex[peer] = 0
-        self._SyncObj__lastResponseTime[peer] = self._now()
-        self._probe(peer, self.last_index + 1)
+    # Peers
 
-    def _end_with(self, peer: Peer) -> None:
+    def set_peers(self, peers: set[Peer]) -> None:
+        """
+        Send the log to these, each begun with before.
+        """
+        self.peers = peers
+
+    def begin_with(self, peer: Peer) -> None:
+        """
+        Know nothing of a peer's log yet.
+        """
+        self._raft.match_index[peer] = 0
+        self._raft.last_response[peer] = self._raft.now()
+        self.probe(peer, self._raft.last_index + 1)
+
+    def end_with(self, peer: Peer) -> None:
+        """
+        Forget what is known of a peer's log.
+        """
         for table in (
-            self._SyncObj__raftNextIndex,
-            self._SyncObj__raftMatchIndex,
-            self._SyncObj__lastResponseTime,
-            self._transfers,
-            self._versions,
-            self._probes,
+            self._raft.next_index,
+            self._raft.match_index,
+            self._raft.last_response,
+            self.transfers,
+            self.versions,
+            self.probes,
         ):
             table.pop(peer, None)
-        self._probing.discard(peer)
+        self.probing.discard(peer)
 
-    def _SyncObj__onBecomeLeader(self) -> None:
-        for peer in self._peers:
-            self._SyncObj__raftMatchIndex[peer] = 0
-            self._probe(peer, self.last_index + 1)
-        self._transfers.clear()
-        self._versions.clear()
-        super()._SyncObj__onBecomeLeader()
+    def begin_leading(self) -> None:
+        """
+        Take nothing for confirmed that was confirmed to an earlier leadership.
+        """
+        for peer in self.peers:
+            self._raft.match_index[peer] = 0
+            self.probe(peer, self._raft.last_index + 1)
+        self.transfers.clear()
+        self.versions.clear()
 
-    def _SyncObj__onNodeConnected(self, node: Peer) -> None:
-        super()._SyncObj__onNodeConnected(node)
-        self._transfers.pop(node, None)
+    def connected(self, peer: Peer) -> None:
+        """
+        Begin anew with a peer that is connected anew.
+        """
+        self.transfers.pop(peer, None)
         # It may have been restarted as another version.
-        self._versions.pop(node, None)
-        if self.role == LEADER and node in self._peers:
+        self.versions.pop(peer, None)
+        if self._raft.role == LEADER and peer in self.peers:
             # What was sent on the connection before may be lost.
-            match = self._SyncObj__raftMatchIndex[node]
-            self._probe(node, match + 1 if match else self.last_index + 1)
-            self._replicate(node)
+            match = self._raft.match_index[peer]
+            self.probe(peer, match + 1 if match else self._raft.last_index + 1)
+            self.send_to(peer)
 
     # Entries
 
-    def _replicate(self, peer: Peer) -> None:
-        log = self._SyncObj__raftLog
+    def send_to_all(self) -> None:
+        """
+        G8. Send each follower what it lacks, as far ahead as is good.
+
+        PySyncObj sends until the follower has all, in one go, and turns round and round
+        while its snapshot is not ready.
+        """
+        self._raft.set_next_heartbeat(self._raft.now() + self._timing.heartbeat)
+        for peer in sorted(self.peers, key=by_name):
+            if peer in self._raft.connected:
+                self.send_to(peer)
+
+    def send_to(self, peer: Peer) -> None:
+        """
+        Send a peer the entries that it lacks, a slice of a snapshot, or a heartbeat.
+        """
+        raft, log = self._raft, self._raft.log
         first, last = log[0][1], log[-1][1]
-        upcoming = self._SyncObj__raftNextIndex[peer]
-        if peer in self._transfers or upcoming <= first:
+        upcoming = raft.next_index[peer]
+        if peer in self.transfers or upcoming <= first:
             self._send_slice(peer)
             return
-        probing = peer in self._probing
-        horizon = self._SyncObj__raftMatchIndex[peer] + self._limits.ahead
+        probing = peer in self.probing
+        horizon = raft.match_index[peer] + self._limits.ahead
         while True:
-            entries: list[Entry] = []
+            entries: list[LogEntry] = []
             if upcoming <= last and (probing or upcoming <= horizon):
-                entries = self._SyncObj__getEntries(upcoming, None, self._limits.batch)
-            self._send(
+                entries = raft.entries_from(upcoming, self._limits.batch)
+            raft.send(
                 peer,
                 AppendEntries(
-                    self.term,
-                    self.commit_index,
+                    raft.term,
+                    raft.commit_index,
                     upcoming - 1,
                     log[upcoming - 1 - first][2],
                     entries,
-                    self._probes[peer],
+                    self.probes[peer],
                 ),
             )
             upcoming += len(entries)
             if probing:
                 return
-            self._SyncObj__raftNextIndex[peer] = upcoming
+            raft.next_index[peer] = upcoming
             if upcoming > min(last, horizon):
                 return
 
-    def signs_of_life(self) -> list[tuple[Peer, AppendEntries]]:
+    def heartbeats(self) -> list[tuple[Peer, AppendEntries]]:
         """
         A leader's heartbeats to those whose log is known to agree with its own so far; they
         may be sent at any time as long as what this node has done by now is on disk.
         """
-        if self.role != LEADER:
+        raft, log = self._raft, self._raft.log
+        if raft.role != LEADER:
             return []
-        log = self._SyncObj__raftLog
         first = log[0][1]
-        signs = []
-        for peer in self._others():
-            match = self._SyncObj__raftMatchIndex[peer]
-            if match >= first and peer in self._SyncObj__connectedNodes:
+        heartbeats = []
+        for peer in raft.sorted_others:
+            match = raft.match_index[peer]
+            if match >= first and peer in raft.connected:
                 term = log[match - first][2]
-                sign = AppendEntries(
-                    self.term, self.commit_index, match, term, [], self._probes[peer]
+                heartbeat = AppendEntries(
+                    raft.term, raft.commit_index, match, term, [], self.probes[peer]
                 )
-                signs.append((peer, sign))
-        return signs
+                heartbeats.append((peer, heartbeat))
+        return heartbeats
 
-    def _on_reply(self, peer: Peer, message: Reply) -> None:
-        if not self._counts(peer, message.term):
+    def on_reply(self, peer: Peer, message: Reply) -> None:
+        """
+        Note how far a follower's log equals this one, and go on from there.
+        """
+        if not self.counts(peer, message.term):
             return
-        self._SyncObj__lastResponseTime[peer] = self._now()
-        self._versions[peer] = message.version
-        current = message.probe == self._probes[peer]
+        raft = self._raft
+        raft.last_response[peer] = raft.now()
+        self.versions[peer] = message.version
+        current = message.probe == self.probes[peer]
         if message.success:
-            match = self._SyncObj__raftMatchIndex[peer]
-            match = self._SyncObj__raftMatchIndex[peer] = max(match, message.next_node_idx - 1)
-            if self._SyncObj__raftNextIndex[peer] <= match:
-                self._SyncObj__raftNextIndex[peer] = match + 1
-            transfer = self._transfers.get(peer)
+            match = raft.match_index[peer]
+            match = raft.match_index[peer] = max(match, message.next_node_idx - 1)
+            if raft.next_index[peer] <= match:
+                raft.next_index[peer] = match + 1
+            transfer = self.transfers.get(peer)
             if transfer is not None and transfer.snapshot.last_index <= match:
-                del self._transfers[peer]
-            if current and peer in self._probing:
-                self._probing.discard(peer)
-                self._SyncObj__raftNextIndex[peer] = match + 1
-            if peer not in self._probing and self._SyncObj__raftNextIndex[peer] <= self.last_index:
-                self._replicate(peer)
+                del self.transfers[peer]
+            if current and peer in self.probing:
+                self.probing.discard(peer)
+                raft.next_index[peer] = match + 1
+            if peer not in self.probing and raft.next_index[peer] <= raft.last_index:
+                self.send_to(peer)
         elif current:
-            self._probe(peer, message.next_node_idx)
-            self._replicate(peer)
+            self.probe(peer, message.next_node_idx)
+            self.send_to(peer)
 
-    def _probe(self, peer: Peer, index: int) -> None:
+    def probe(self, peer: Peer, index: int) -> None:
         """
         Look for common ground, from an index on, one message at a time. Replies to
         earlier attempts say nothing about this one.
         """
-        self._probes[peer] = self._probes.get(peer, 0) + 1
-        self._probing.add(peer)
-        self._SyncObj__raftNextIndex[peer] = max(1, min(index, self.last_index + 1))
+        self.probes[peer] = self.probes.get(peer, 0) + 1
+        self.probing.add(peer)
+        self._raft.next_index[peer] = max(1, min(index, self._raft.last_index + 1))
 
     # Snapshots
 
@@ -176,35 +222,39 @@ class Replication(Raft):
         """
         Send the slice of a snapshot that is due, or a heartbeat.
         """
-        transfer = self._transfers.get(peer)
+        raft = self._raft
+        transfer = self.transfers.get(peer)
         if transfer is None:
-            snapshot = self._SyncObj__raftLog.snapshot
+            snapshot = raft.log.snapshot
             assert snapshot is not None
-            transfer = self._transfers[peer] = _Transfer(snapshot)
+            transfer = self.transfers[peer] = SnapshotTransfer(snapshot)
         snapshot = transfer.snapshot
         data = b""
-        if transfer.resend_at <= self._now():
+        if transfer.resend_at <= raft.now():
             data = snapshot.state[transfer.offset : transfer.offset + self._limits.slice]
-            transfer.resend_at = self._now() + self._timing.resend
-        self._send(
+            transfer.resend_at = raft.now() + self._timing.resend
+        raft.send(
             peer,
             InstallSnapshot(
-                self.term,
+                raft.term,
                 snapshot.last_index,
                 snapshot.last_term,
                 list(snapshot.members),
                 len(snapshot.state),
                 transfer.offset,
                 data,
-                self._probes[peer],
+                self.probes[peer],
             ),
         )
 
-    def _on_snapshot_reply(self, peer: Peer, message: SnapshotReply) -> None:
-        if not self._counts(peer, message.term):
+    def on_snapshot_reply(self, peer: Peer, message: SnapshotReply) -> None:
+        """
+        Send the slice of a snapshot that follows what a follower has.
+        """
+        if not self.counts(peer, message.term):
             return
-        self._SyncObj__lastResponseTime[peer] = self._now()
-        transfer = self._transfers.get(peer)
+        self._raft.last_response[peer] = self._raft.now()
+        transfer = self.transfers.get(peer)
         if transfer is None or transfer.snapshot.last_index != message.last_index:
             return
         if message.offset != transfer.offset:

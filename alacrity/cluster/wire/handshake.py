@@ -34,8 +34,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from alacrity.cluster.log.formats import NEWEST_FORMAT
 from alacrity.cluster.log.members import Seat
-from alacrity.cluster.log.versions import NEWEST_FORMAT
 from alacrity.cluster.wire.frames import MAC_SIZE
 
 NONCE_SIZE: Final = 32

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from twisted.web.server import Request
 
-from alacrity.cluster.replica import ClusterStatus
+from alacrity.cluster.status import ClusterStatus
 from alacrity.management.calls.consistency import Cluster, consistent_status
 from alacrity.management.calls.declaration import Answer, call
 from alacrity.management.calls.health import require_fit
@@ -126,7 +126,7 @@ class ClusterCalls:
         open=True,
     )
     def _show_leader(self, request: Request) -> bytes:
-        if not self._cluster.leading:
+        if not self._cluster.is_leader:
             raise Problem(503, "this node does not lead", headers=RETRY)
         require_fit(self._unfit())
         return respond_json(request, LeaderDocument("leader"))

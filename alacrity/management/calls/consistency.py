@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Protocol
 
-from alacrity.cluster.proposals import OutcomeUnknown, Refused
-from alacrity.cluster.replica import ClusterStatus
+from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused
+from alacrity.cluster.status import ClusterStatus
 from alacrity.management.documents.problems import RETRY, Problem
 
 
@@ -18,7 +18,7 @@ class Cluster(Protocol):
     """
 
     @property
-    def leading(self) -> bool:
+    def is_leader(self) -> bool:
         """True while this node leads."""
 
     def status(self) -> ClusterStatus:
@@ -43,7 +43,7 @@ async def consistent_status(cluster: Cluster) -> ClusterStatus:
     """
     try:
         await cluster.barrier()
-    except Refused as refused:
+    except ProposalRefused as refused:
         why = str(refused)
     except OutcomeUnknown:
         why = "no majority has confirmed it in time"

@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import UNSET
 
-from alacrity.cluster.replica import ClusterStatus
+from alacrity.cluster.status import ClusterStatus
 from alacrity.management.documents.addresses import why_unreachable
 from alacrity.management.documents.optional import none_if_unset
 from alacrity.management.documents.schemas import (

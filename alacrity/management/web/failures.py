@@ -8,7 +8,7 @@ from twisted.python.failure import Failure
 from twisted.web.server import Request
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
-from alacrity.cluster.proposals import OutcomeUnknown, Refused
+from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused
 from alacrity.management.documents.problems import RETRY, Problem
 from alacrity.management.web.requests import shown_bytes
 from alacrity.management.web.responses import (
@@ -35,7 +35,7 @@ def _problem_of(request: Request, failure: Failure) -> Problem:
     match failure.value:
         case Problem() as problem:
             return problem
-        case Refused() as refused:
+        case ProposalRefused() as refused:
             detail = f"nothing was changed, and repeating the call is safe: {refused}"
             return Problem(503, detail, headers=RETRY)
         case OutcomeUnknown():

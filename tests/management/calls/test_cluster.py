@@ -8,7 +8,7 @@ import json
 from typing import Final
 
 from alacrity.cluster.log.members import Member
-from alacrity.cluster.proposals import OutcomeUnknown, Refused
+from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused
 from tests.support.management_caller import TOKEN, Management, ManagementCase
 
 A: Final = Member("a", "10.0.0.1:8688")
@@ -17,7 +17,7 @@ B: Final = Member("b", "10.0.0.2:8688")
 NODES: Final = "/cluster/nodes"
 LEADER: Final = "/cluster/leader"
 
-NO_LEADER: Final = Refused("there is no leader")
+NO_LEADER: Final = ProposalRefused("there is no leader")
 NOT_HEARD: Final = OutcomeUnknown("no outcome was heard of in time")
 
 ADDRESSES: Final = (
@@ -544,7 +544,7 @@ class LeaderTests(ClusterCase):
         """
         503 elsewhere.
         """
-        self.cluster.leading = False
+        self.cluster.is_leader = False
         answer = self.management.call("GET", "/health/leader")
         self.assertEqual(self.assertProblem(answer, 503), "this node does not lead")
         self.assertEqual(answer.headers["retry-after"], "1")

@@ -15,7 +15,7 @@ from typing import Any, Final
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.log.members import Member
-from alacrity.cluster.proposals import OutcomeUnknown, Refused
+from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused
 from alacrity.management.api import all_calls
 from alacrity.management.calls.openapi import describe
 from alacrity.management.documents.cluster import ALLOWED_HAND_OVER, ALLOWED_NODE
@@ -224,7 +224,7 @@ class DescriptionTests(SynchronousTestCase):
 
 
 async def _refuse(_command: Command) -> Outcome:
-    raise Refused("there is no leader")
+    raise ProposalRefused("there is no leader")
 
 
 async def _lose(_command: Command) -> Outcome:
@@ -292,12 +292,14 @@ class StatusTests(SynchronousTestCase):
             case _, "/health", 503:
                 management.serving = False
             case _, "/health/leader", 503:
-                cluster.leading = False
+                cluster.is_leader = False
             case "GET", "/servers" | "/servers/{id}", 503:
                 place += "?consistent=1"
                 cluster.failures["barrier"] = OutcomeUnknown("not heard of")
             case _, "/cluster/nodes" | "/cluster/nodes/{name}" | "/cluster/leader", 503 | 504:
-                error = Refused("there is no leader") if status == 503 else OutcomeUnknown("")
+                error = (
+                    ProposalRefused("there is no leader") if status == 503 else OutcomeUnknown("")
+                )
                 cluster.failures = dict.fromkeys(("add", "remove", "hand over"), error)
             case _, _, 503 | 504:
                 management = self.secured(_refuse if status == 503 else _lose)

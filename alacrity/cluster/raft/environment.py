@@ -1,16 +1,14 @@
 """
-What is around an engine, and is given to it: how long it waits and how much it takes on,
-the machine that it drives, the peers that it talks with.
+All that an engine is given: how long it waits, how much it takes on, the state machine that
+it drives, the log and the way out.
 """
 
 from __future__ import annotations
 
 from random import Random
 from typing import Protocol
-from zlib import crc32
 
 import msgspec
-from pysyncobj.node import Node
 from pysyncobj.transport import Transport
 
 from alacrity.cluster.log.members import Member
@@ -18,9 +16,9 @@ from alacrity.cluster.log.records import Snapshot
 from alacrity.cluster.log.storage import Storage
 
 
-class Timing(msgspec.Struct, frozen=True):
+class RaftTiming(msgspec.Struct, frozen=True):
     """
-    How long the engine waits, in seconds.
+    The engine's times, in seconds.
 
     @ivar heartbeat: the leader's interval.
     @ivar election: a follower that has not heard a leader for a time between the two
@@ -38,9 +36,9 @@ class Timing(msgspec.Struct, frozen=True):
     catch_up: float = 10.0
 
 
-class Limits(msgspec.Struct, frozen=True):
+class RaftLimits(msgspec.Struct, frozen=True):
     """
-    How much the engine takes on.
+    The engine's bounds.
 
     @ivar log: entries, beyond which the log is compacted.
     @ivar log_bytes: bytes of commands, beyond which it is; or half of the last snapshot's,
@@ -66,22 +64,25 @@ class Limits(msgspec.Struct, frozen=True):
 
 class CannotApply(Exception):
     """
-    The machine does not understand a committed command, or a snapshot. The message
-    is one line.
+    A committed command, or a snapshot, that the state machine does not understand. The
+    message is one line.
     """
 
 
-class Machine(Protocol):
+class StateMachine(Protocol):
     """
-    What the log's commands are applied to, and who hears of it.
+    The state that the log's commands are applied to.
 
     @ivar version: the newest version of commands that it understands.
     """
 
     version: int
 
-    def apply(self, command: bytes) -> None:
+    def apply(self, command: bytes) -> object:
         """
+        Change the state as a command says.
+
+        @return: what came of it.
         @raise CannotApply: nothing was changed.
         """
 
@@ -90,69 +91,53 @@ class Machine(Protocol):
 
     def restore(self, state: bytes) -> None:
         """
-        Take a snapshot's state.
+        Take another state.
 
         @raise CannotApply: nothing was changed.
         """
 
     def readable(self, command: bytes, version: int) -> bool:
-        """Whether nodes that understand commands up to a version understand this one."""
+        """Whether a command can be applied by machines up to a version."""
+
+
+class Results(Protocol):
+    """
+    The place where an engine notes what became of commands.
+    """
+
+    def command_applied(self, result: object) -> None:
+        """A command is applied, with a result of L{StateMachine.apply}."""
+
+    def state_restored(self) -> None:
+        """The state was replaced by that of the leader's snapshot."""
 
     def members_changed(self, request_id: str) -> None:
-        """A change of the members that was asked for is certain."""
+        """A change of the members is committed."""
 
-    def denied(self, request_id: str, reason: str, *, final: bool) -> None:
+    def command_denied(self, request_id: str, reason: str, *, final: bool) -> None:
         """A command of this node was not appended, by this attempt."""
 
-    def compact(self, snapshot: Snapshot) -> None:
-        """Put a snapshot in the place of the entries up to it, some time."""
+    def snapshot_taken(self, snapshot: Snapshot) -> None:
+        """A snapshot is to take the place of the entries up to it, some time."""
 
 
-class Peer(Node):  # type: ignore[misc] # it is not annotated
-    """
-    A member as PySyncObj knows it.
-
-    @ivar member: as it is written down.
-    """
-
-    id: str
-    address: str
-
-    def __init__(self, member: Member) -> None:
-        super().__init__(member.name, address=member.address)
-        self.member = member
-        # Not the string's: sets of peers have the same order in each process.
-        self._hash = crc32(member.name.encode())
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Peer) and self.id == other.id
-
-
-def name_of(peer: Peer) -> str:
-    """
-    By which peers are sorted, so that all is done in the same order each time.
-    """
-    return peer.id
-
-
-class Surroundings(msgspec.Struct, frozen=True):
+class Environment(msgspec.Struct, frozen=True):
     """
     All that an engine is given.
 
     @ivar member: the engine's own node.
     @ivar storage: its log; if it is empty, the node waits until a cluster takes it in.
-    @ivar transport: to the other members.
-    @ivar machine: what committed commands are applied to.
+    @ivar transport: takes messages for the other members.
+    @ivar machine: the state machine that committed commands are applied to.
+    @ivar results: is told what became of commands.
     @ivar rng: the chance in election timeouts.
     """
 
     member: Member
     storage: Storage
     transport: Transport
-    machine: Machine
+    machine: StateMachine
+    results: Results
     rng: Random
-    timing: Timing
-    limits: Limits
+    timing: RaftTiming
+    limits: RaftLimits

@@ -1,0 +1,71 @@
+"""
+The one way in for mail: what the transport and the disk have for the engine.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from pysyncobj.node import Node
+
+from alacrity.cluster.log.members import Member
+from alacrity.cluster.raft.mail import Connected, Connections, Disconnected, Mail, Received
+from alacrity.cluster.raft.peer import Peer
+
+
+class Inbox:
+    """
+    A queue of what has come in, until the next step takes it.
+    """
+
+    def __init__(
+        self, transport: Any, connections: Connections, wake: Callable[[], object]
+    ) -> None:
+        """
+        @param transport: what is there for peers comes from it alone.
+        @param wake: called when there is something new.
+        """
+        self._connections = connections
+        self._wake = wake
+        self._waiting: deque[Mail] = deque()
+        transport.setOnMessageReceivedCallback(self._received)
+        transport.setOnNodeConnectedCallback(self._connected)
+        transport.setOnNodeDisconnectedCallback(self._disconnected)
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def put(self, incoming: Mail) -> None:
+        """
+        Have something taken by the next step.
+        """
+        self._waiting.append(incoming)
+        self._wake()
+
+    def take(self, most: int) -> list[Mail]:
+        """
+        The oldest, so many at most, and none of them again.
+        """
+        return [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+
+    def _received(self, node: Node, message: dict[str, Any]) -> None:
+        self.put(Received(_peer(node), message))
+
+    def _connected(self, node: Node) -> None:
+        peer = _peer(node)
+        self._connections.note_change(peer.id)
+        self.put(Connected(peer))
+
+    def _disconnected(self, node: Node) -> None:
+        peer = _peer(node)
+        self._connections.note_change(peer.id)
+        self.put(Disconnected(peer))
+
+
+def _peer(node: Node) -> Peer:
+    """
+    A node that the transport was not told of has no address.
+    """
+    return node if isinstance(node, Peer) else Peer(Member(node.id, ""))

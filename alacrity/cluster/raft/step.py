@@ -1,0 +1,243 @@
+"""
+Steps of the engine: mail and proposals in, effects out, as values.
+
+The order in which effects take place is the heart of it. What a step has changed is
+persisted first; then what it has sent leaves the node, and what it has applied is seen.
+So nothing that a crash could take back is ever seen by anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Any, Protocol
+
+import msgspec
+from pysyncobj.transport import Transport
+
+from alacrity.cluster.log.members import Member
+from alacrity.cluster.log.records import Snapshot
+from alacrity.cluster.log.storage import Storage
+from alacrity.cluster.raft.effects import (
+    CommandApplied,
+    CommandDenied,
+    MembersChanged,
+    StateRestored,
+    StepEffects,
+    StepResult,
+)
+from alacrity.cluster.raft.engine import Engine
+from alacrity.cluster.raft.environment import Environment, RaftLimits, RaftTiming, StateMachine
+from alacrity.cluster.raft.mail import (
+    AddPeer,
+    Connected,
+    Connections,
+    Disconnected,
+    DropPeer,
+    LogCompacted,
+    Mail,
+    Received,
+    Send,
+    Traffic,
+)
+from alacrity.cluster.raft.messages import AppendEntries
+from alacrity.cluster.raft.peer import Peer
+
+
+class Recorder(Transport):  # type: ignore[misc] # it is not annotated
+    """
+    The engine's way out: notes what the engine does, until it is taken.
+
+    @ivar traffic: what is not taken yet, of messages and peers.
+    """
+
+    def __init__(self, connections: Connections) -> None:
+        super().__init__(None, None, [])
+        self.traffic: list[Traffic] = []
+        self._connections = connections
+        self._results: list[StepResult] = []
+        self._snapshot: Snapshot | None = None
+
+    # PySyncObj's transport
+
+    @property
+    def ready(self) -> bool:
+        """Always: the real one is started and stopped elsewhere."""
+        return True
+
+    def addNode(self, node: Peer) -> None:
+        self.traffic.append(AddPeer(node))
+
+    def dropNode(self, node: Peer) -> None:
+        self.traffic.append(DropPeer(node))
+
+    def send(self, node: Peer, message: dict[str, Any]) -> bool:
+        self.traffic.append(Send(node, message, self._connections.heard(node.id)))
+        return True
+
+    def destroy(self) -> None:
+        """The real one is stopped elsewhere."""
+
+    # Results, see L{Results <alacrity.cluster.raft.environment.Results>}
+
+    def command_applied(self, result: object) -> None:
+        self._results.append(CommandApplied(result))
+
+    def state_restored(self) -> None:
+        self._results.append(StateRestored())
+
+    def members_changed(self, request_id: str) -> None:
+        self._results.append(MembersChanged(request_id))
+
+    def command_denied(self, request_id: str, reason: str, *, final: bool) -> None:
+        self._results.append(CommandDenied(request_id, reason, final))
+
+    def snapshot_taken(self, snapshot: Snapshot) -> None:
+        # One at a time: the first is on its way already when the next one is due.
+        self._snapshot = self._snapshot or snapshot
+
+    def take_results(self) -> tuple[StepResult, ...]:
+        """
+        The results so far, and none of them again.
+        """
+        results, self._results = tuple(self._results), []
+        return results
+
+    def take_traffic(self) -> tuple[Traffic, ...]:
+        """
+        The traffic so far, and nothing of it again.
+        """
+        traffic, self.traffic = tuple(self.traffic), []
+        return traffic
+
+    def take(
+        self, *, persist: bool, heartbeats: Iterable[tuple[Peer, AppendEntries]]
+    ) -> StepEffects:
+        """
+        All that was noted, and nothing of it again.
+        """
+        snapshot, self._snapshot = self._snapshot, None
+        return StepEffects(
+            persist, self.take_traffic(), self.take_results(), tuple(heartbeats), snapshot
+        )
+
+
+class StepperSettings(Protocol):
+    """
+    The engine's part of L{alacrity.cluster.replica_settings.ReplicaSettings}.
+    """
+
+    @property
+    def timing(self) -> RaftTiming: ...
+    @property
+    def limits(self) -> RaftLimits: ...
+
+
+class Stepper:
+    """
+    Runs an engine step by step.
+
+    @ivar engine: the engine; to be looked at between the steps.
+    """
+
+    def __init__(
+        self,
+        make_engine: Callable[[Environment], Engine],
+        member: Member,
+        storage: Storage,
+        machine: StateMachine,
+        connections: Connections,
+        rng: Random,
+        settings: StepperSettings,
+    ) -> None:
+        """
+        @param settings: the engine's times and bounds.
+        @raise CannotApply: the storage's snapshot is not understood.
+        """
+        self._storage = storage
+        self._connections = connections
+        self._recorder = Recorder(connections)
+        self.engine = make_engine(
+            Environment(
+                member,
+                storage,
+                self._recorder,
+                machine,
+                self._recorder,
+                rng,
+                settings.timing,
+                settings.limits,
+            )
+        )
+
+    @property
+    def route(self) -> tuple[str, int, int] | None:
+        """
+        The leader's name, its term, and the number of the connection with it; L{None}: there
+        is no leader.
+        """
+        leader = self.engine.leader
+        if leader is None:
+            return None
+        return leader.id, self.engine.term, self._connections.heard(leader.id)
+
+    def step(
+        self, mail: Iterable[Mail], proposals: Callable[[], Iterable[tuple[str, bytes]]]
+    ) -> StepEffects:
+        """
+        Deliver mail, propose, and let the engine tick until there is no more to do.
+
+        @param proposals: called once the mail is delivered, for what to propose then.
+        """
+        engine = self.engine
+        for each in mail:
+            self._deliver(each)
+        engine.begin_step()
+        for request_id, command in proposals():
+            engine.submit(request_id, command)
+        # An engine that is alone commits in the tick after the one that appends.
+        before = None
+        now = engine.progress
+        while engine.halted is None and before != now:
+            before = now
+            engine.tick()
+            now = engine.progress
+        return self.take_effects()
+
+    def _deliver(self, mail: Mail) -> None:
+        match mail:
+            case Received(peer, message):
+                self.engine.receive(peer, message)
+            case Connected(peer):
+                self._connections.note_heard(peer.id)
+                self.engine.connected(peer)
+            case Disconnected(peer):
+                self._connections.note_heard(peer.id)
+                self.engine.disconnected(peer)
+            case LogCompacted(rewrite):
+                self._storage.adopt(rewrite)
+
+    def apply_kept(self, between: Callable[[tuple[StepResult, ...]], object]) -> None:
+        """
+        Apply what is known to be committed, without a step.
+
+        @param between: given the results of each part of it.
+        """
+        self.engine.apply_kept(lambda: between(self._recorder.take_results()))
+
+    def take_effects(self) -> StepEffects:
+        """
+        The effects of what has happened since they were taken last.
+        """
+        return self._recorder.take(
+            persist=self._storage.dirty, heartbeats=self.engine.replication.heartbeats()
+        )
+
+    def complete(self, effects: StepEffects) -> StepEffects:
+        """
+        A step's effects with what was asked of the engine since the step, while it was
+        persisted: a hand-over, which depends on nothing that is not persisted with it.
+        """
+        return msgspec.structs.replace(
+            effects, traffic=effects.traffic + self._recorder.take_traffic()
+        )

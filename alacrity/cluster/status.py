@@ -1,0 +1,177 @@
+"""
+The cluster as one node sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from alacrity.cluster.log.members import Member
+from alacrity.cluster.raft.adapter import LEADER
+from alacrity.cluster.raft.engine import Engine
+
+_LONGEST_LOOK: Final = 1.0
+"""Seconds at most that count between two looks for a leader."""
+
+
+class MemberStatus(msgspec.Struct, frozen=True):
+    """
+    One member of the cluster.
+
+    @ivar role: C{leader}, C{follower}, or C{unknown} where this node cannot tell.
+    @ivar last_contact: seconds since it was heard; L{None}: it never was, or it is
+        this node.
+    @ivar match: up to where its log is known to equal the leader's; known to the
+        leader alone.
+    @ivar lag: by how many entries it is behind; likewise.
+    """
+
+    name: str
+    address: str
+    role: str
+    last_contact: float | None = None
+    match: int | None = None
+    lag: int | None = None
+
+
+class ClusterStatus(msgspec.Struct, frozen=True):
+    """
+    The cluster as one node sees it.
+
+    @ivar role: C{leader}, C{candidate}, C{follower}, C{joining} or C{removed}.
+    @ivar has_quorum: whether a leader with a majority was heard of lately.
+    @ivar suspended: why it takes no part at present, or for good; L{None}: it does.
+    @ivar stale: whether what is read here may be out of date.
+    @ivar caught_up: whether it led, or has applied what was committed when it first heard of
+        a leader, since it started or became a member.
+    @ivar remembers: whether it started with the log of an earlier run.
+    """
+
+    name: str
+    members: tuple[MemberStatus, ...]
+    role: str
+    leader: str | None
+    term: int
+    commit_index: int
+    applied_index: int
+    has_quorum: bool
+    suspended: str | None
+    stale: bool
+    caught_up: bool = True
+    remembers: bool = True
+
+
+def describe(
+    member: Member,
+    engine: Engine,
+    suspended: str | None,
+    last_contact: Callable[[str], float | None],
+    *,
+    caught_up: bool,
+    remembers: bool,
+) -> ClusterStatus:
+    """
+    The cluster as this node sees it now.
+
+    @param member: this node.
+    @param suspended: why it takes no part at present, or for good.
+    @param last_contact: how long ago a peer was heard, in seconds.
+    """
+    quorum = suspended is None and engine.has_quorum
+    leader = engine.leader.id if engine.leader is not None and suspended is None else None
+    matches = engine.matches if engine.role == LEADER else {}
+    members = []
+    for each in engine.configuration:
+        own = each.name == member.name
+        role = "unknown"
+        if leader is not None:
+            role = "leader" if each.name == leader else "follower"
+        match = engine.last_index if own and engine.role == LEADER else matches.get(each.name)
+        members.append(
+            MemberStatus(
+                each.name,
+                each.address,
+                role,
+                None if own else last_contact(each.name),
+                match,
+                None if match is None else max(0, engine.last_index - match),
+            )
+        )
+    return ClusterStatus(
+        member.name,
+        tuple(members),
+        _role(engine),
+        leader,
+        engine.term,
+        engine.commit_index,
+        engine.applied_index,
+        quorum,
+        suspended,
+        not (quorum and engine.is_member),
+        caught_up,
+        remembers,
+    )
+
+
+def _role(engine: Engine) -> str:
+    if not engine.configuration:
+        return "joining"
+    if not engine.is_member:
+        return "removed"
+    return ("follower", "candidate", "leader")[engine.role]
+
+
+class CatchUp:
+    """
+    Whether a node has caught up, see L{ClusterStatus.caught_up}. A new leader does not know
+    yet how far the log is committed, but with an entry of its own term, all before that is.
+
+    @ivar is_done: whether it has.
+    """
+
+    def __init__(self) -> None:
+        self.is_done = False
+        self._goal: int | None = None
+
+    def look(self, engine: Engine) -> None:
+        """
+        Look again, once a step is over.
+        """
+        if not engine.is_member:
+            self.is_done, self._goal = False, None
+        elif not self.is_done:
+            raft = engine.raft
+            if self._goal is None and engine.leader is not None:
+                self._goal = raft.told_commit_index
+            reached = self._goal is not None and engine.applied_index >= self._goal
+            self.is_done = engine.is_leader or (reached and raft.applied_term == engine.term)
+
+
+class LeaderlessTime:
+    """
+    The time without a leader that was heard. While this process was stopped, or its disk was
+    slow, it could hear nobody.
+
+    @ivar seconds: for how long there has been no leader with a majority.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._looked_at = 0.0
+
+    def begin(self, now: float) -> None:
+        """
+        Count from now on.
+        """
+        self._looked_at = now
+
+    def look(self, now: float, *, has_quorum: bool) -> None:
+        """
+        Look again, once a step is over.
+        """
+        passed = min(now - self._looked_at, _LONGEST_LOOK)
+        self.seconds = 0.0 if has_quorum else self.seconds + passed
+        self._looked_at = now

@@ -1,0 +1,352 @@
+"""
+The steps of a replica: mail in, the engine, the disk, mail out.
+
+A step takes the mail, ticks and proposals that have come; what it changes goes to disk in
+a thread; then what it has sent leaves the node, and what it has applied is seen. Meanwhile
+the next mail queues, so that many proposals share one write. Nothing that a crash could
+take back is ever seen by anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import Enum
+from typing import Any, Final, Protocol, TypeAlias
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from alacrity.cluster.heartbeats import Heartbeats
+from alacrity.cluster.inbox import Inbox
+from alacrity.cluster.log.records import Snapshot
+from alacrity.cluster.log.storage import Storage
+from alacrity.cluster.outbox import Outbox
+from alacrity.cluster.raft.effects import StepEffects, StepResult
+from alacrity.cluster.raft.mail import Connections, LogCompacted
+from alacrity.cluster.raft.step import Stepper
+from alacrity.cluster.replica_settings import ReplicaSettings
+
+RunInThread: TypeAlias = Callable[[Callable[[], object]], Deferred[Any]]
+"""Calls a function where it may block; fires with what comes of it."""
+
+_STALL: Final = 0.1
+"""Seconds by which a tick is late when this process did not run meanwhile."""
+
+_MOST_MAIL: Final = 64
+"""The pieces of mail that one step takes, so that one sync does not wait for endless many."""
+
+
+class NodeTransport(Protocol):
+    """
+    The connections with the peers, beside what PySyncObj asks of them.
+    """
+
+    def start(self) -> Deferred[None] | None:
+        """Begin to listen and connect."""
+
+    def stop(self) -> Deferred[None] | None:
+        """Lose all connections, make and take no new ones, until started again."""
+
+    def last_contact(self, name: str) -> float | None:
+        """How long ago a peer was heard, in seconds; L{None}: it never was."""
+
+
+class StepPhase(Enum):
+    """
+    Phases of a replica's life.
+    """
+
+    NEW = "new"
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    """Its disk cannot be written; it tries again."""
+    HALTED = "halted"
+    """An operator has to see to it."""
+    STOPPED = "stopped"
+
+
+class StepClient(Protocol):
+    """
+    The node that steps are made for.
+    """
+
+    def begin(self) -> None:
+        """What was kept is applied; now the connections are made."""
+
+    def take_proposals(self) -> Iterable[tuple[str, bytes]]:
+        """Take the proposals that are to be made in this step."""
+
+    def show(self, results: Iterable[StepResult]) -> None:
+        """Show what was applied, and tell what became of commands."""
+
+    def release(self, effects: StepEffects) -> None:
+        """Let a step take effect: it is on disk."""
+
+    def step_over(self) -> None:
+        """A step is over, on disk and released."""
+
+    def out_of_service(self, reason: str) -> None:
+        """This node takes no part in the cluster any more, or for a while."""
+
+    def back_in_service(self) -> None:
+        """It takes part again."""
+
+
+class Steps:
+    """
+    Runs the steps, one at a time, and copes with a disk that fails.
+
+    @ivar phase: the phase of this node's part in the cluster.
+    @ivar suspension: why it takes no part until its disk can be written; L{None}: it can.
+    @ivar inbox: the way in.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        stepper: Stepper,
+        storage: Storage,
+        transport: Any,
+        connections: Connections,
+        client: StepClient,
+        clock: IReactorTime,
+        run_in_thread: RunInThread,
+        settings: ReplicaSettings,
+    ) -> None:
+        """
+        @param transport: a L{NodeTransport} that is a L{Transport} of PySyncObj's.
+        """
+        self.phase = StepPhase.NEW
+        self.suspension: str | None = None
+        self.inbox = Inbox(transport, connections, self.wake)
+        self._stepper = stepper
+        self._storage = storage
+        self._transport = transport
+        self._client = client
+        self._clock = clock
+        self._run_in_thread = run_in_thread
+        self._settings = settings
+        self._outbox = Outbox(transport, connections)
+        self._heartbeats = Heartbeats(self._outbox, settings.timing)
+        self._ticks = LoopingCall(self._tick)
+        self._ticks.clock = clock
+        self._ticked_at = 0.0
+        # Whether there is something to do, and which of what takes time is under way.
+        self._due = False
+        self._stepping = False
+        self._compacting = False
+        self._recovering = False
+        self._waiting: list[Deferred[None]] = []
+
+    def __repr__(self) -> str:
+        doing = " stepping" if self._stepping else ""
+        return f"<Steps {self.phase.value}{doing} {self._stepper.engine}>"
+
+    # From outside
+
+    async def start(self) -> None:
+        """
+        Take part. What was known to be committed when this node stopped is seen at once.
+        """
+        engine = self._stepper.engine
+        self.phase = StepPhase.RUNNING
+        self._stepper.apply_kept(self._client.show)
+        if engine.halted is not None:
+            self._halt(self._stepper.take_effects().results)
+            return
+        self._client.begin()
+        effects = self._stepper.take_effects()
+        self._client.show(effects.results)
+        self._outbox.release(effects.traffic)
+        self._ticked_at = self._clock.seconds()
+        await maybeDeferred(self._transport.start)
+        self._ticks.start(self._settings.tick)
+
+    async def stop(self) -> None:
+        """
+        Take no part any more.
+        """
+        self.phase = StepPhase.STOPPED
+        if self._ticks.running:
+            self._ticks.stop()
+        self._client.out_of_service("this node stops")
+        await maybeDeferred(self._transport.stop)
+        while self._stepping or self._compacting or self._recovering:
+            over: Deferred[None] = Deferred()
+            self._waiting.append(over)
+            await over
+        await self._run_in_thread(self._storage.close)
+
+    def wake(self) -> None:
+        """
+        Make a step, as there is something to do.
+        """
+        self._due = True
+        if not self._stepping and self.phase is StepPhase.RUNNING:
+            self._stepping = True
+            Deferred.fromCoroutine(self._run()).addErrback(self.fail)
+
+    # Steps
+
+    def _tick(self) -> None:
+        """
+        Let time pass. Where this process did not run for a while, that was nobody's
+        silence: what was said meanwhile has come in, and is heard next.
+        """
+        now = self._clock.seconds()
+        stalled = now - self._ticked_at - self._settings.tick
+        self._ticked_at = now
+        if stalled > _STALL:
+            self._stepper.engine.excuse(stalled)
+        self._heartbeats.send_due(now)
+        self.wake()
+
+    async def _run(self) -> None:
+        engine = self._stepper.engine
+        try:
+            while self._due and self.phase is StepPhase.RUNNING:
+                self._due = False
+                effects = self._stepper.step(
+                    self.inbox.take(_MOST_MAIL), self._client.take_proposals
+                )
+                if effects.snapshot is not None:
+                    self._compact(effects.snapshot)
+                if engine.halted is not None:
+                    self._halt(effects.results)
+                    break
+                if effects.persist and not await self._persist(effects):
+                    break
+                self._release(effects)
+                self._client.step_over()
+                if engine.applied_index < engine.commit_index or self.inbox:
+                    # There is more to do. Others come first.
+                    self._due = True
+                    await deferLater(self._clock, 0)
+        finally:
+            self._stepping = False
+            self._tell_waiting()
+
+    async def _persist(self, effects: StepEffects) -> bool:
+        """
+        Have a step on disk.
+
+        @return: whether it is; otherwise this node takes no part.
+        """
+        self._heartbeats.begin(self._clock.seconds())
+        try:
+            await self._run_in_thread(self._storage.sync)
+        except OSError as error:
+            self._suspend(error, effects)
+            return False
+        finally:
+            self._heartbeats.end()
+        return True
+
+    def _release(self, effects: StepEffects) -> None:
+        effects = self._stepper.complete(effects)
+        self._outbox.release(effects.traffic)
+        self._heartbeats.allow(effects.heartbeats)
+        self._client.release(effects)
+
+    def _tell_waiting(self) -> None:
+        """
+        Something is over that L{stop} may wait for.
+        """
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.callback(None)
+
+    # Compaction
+
+    def _compact(self, snapshot: Snapshot) -> None:
+        if not self._compacting:
+            self._compacting = True
+            Deferred.fromCoroutine(self._write_compacted(snapshot)).addErrback(self.fail)
+
+    async def _write_compacted(self, snapshot: Snapshot) -> None:
+        try:
+            rewrite = self._storage.prepare(snapshot)
+            await self._run_in_thread(rewrite.write)
+        except OSError as error:
+            self._log.warn(
+                "the log cannot be compacted: {fault}", fault=error.strerror or str(error)
+            )
+        else:
+            if self.phase is not StepPhase.STOPPED:
+                self.inbox.put(LogCompacted(rewrite))
+        finally:
+            self._compacting = False
+            self._tell_waiting()
+
+    # Faults
+
+    def _suspend(self, error: OSError, effects: StepEffects) -> None:
+        """
+        Take no part until the disk can be written again. What is in memory may not be
+        on disk, so none of it may be told.
+        """
+        if self.phase is not StepPhase.STOPPED:
+            self.phase = StepPhase.SUSPENDED
+        self.suspension = reason = f"this node cannot write its log: {error.strerror or error}"
+        self._log.error("{reason}; it takes no part in the cluster", reason=reason)
+        self._client.out_of_service(reason)
+        self._recovering = True
+        held = self._stepper.complete(effects).without_messages()
+        Deferred.fromCoroutine(self._recover(held)).addErrback(self.fail)
+
+    async def _recover(self, held: StepEffects) -> None:
+        try:
+            await maybeDeferred(self._transport.stop)
+            await self._rewrite()
+        finally:
+            self._recovering = False
+            self._tell_waiting()
+        if self.phase is StepPhase.STOPPED:
+            return
+        self.suspension = None
+        self.phase = StepPhase.RUNNING
+        self._log.info("this node can write its log again, and takes part in the cluster")
+        self._client.back_in_service()
+        self._release(held)
+        await maybeDeferred(self._transport.start)
+        self.wake()
+
+    async def _rewrite(self) -> None:
+        while self.phase is not StepPhase.STOPPED:
+            await deferLater(self._clock, self._settings.recovery)
+            try:
+                await self._run_in_thread(self._storage.rewrite)
+            except OSError:
+                continue
+            return
+
+    def _halt(self, results: Iterable[StepResult]) -> None:
+        """
+        Take no part until an operator has seen to it. What was applied before is seen.
+        """
+        reason = str(self._stepper.engine.halted)
+        if self.phase is not StepPhase.STOPPED:
+            self.phase = StepPhase.HALTED
+        self._log.error(
+            "this node stops serving the cluster, and goes on with the pool it has: {reason}",
+            reason=reason,
+        )
+        self._client.show(results)
+        self._client.out_of_service(reason)
+        if self._ticks.running:
+            self._ticks.stop()
+        maybeDeferred(self._transport.stop).addErrback(self.fail)
+
+    def fail(self, failure: Failure) -> None:
+        """
+        Halt for a fault of the program. Better no part than a wrong one.
+        """
+        self._log.failure("the replica has failed", failure=failure)
+        engine = self._stepper.engine
+        if engine.halted is None:
+            engine.halt(f"it has failed: {failure.getErrorMessage()}")
+            self._halt(self._stepper.take_effects().results)
