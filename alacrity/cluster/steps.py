@@ -154,7 +154,7 @@ class Steps:
         """
         engine = self._stepper.engine
         self.phase = StepPhase.RUNNING
-        self._stepper.apply_kept(self._client.show)
+        self._stepper.replay(self._client.show)
         if engine.halted is not None:
             self._halt(self._stepper.take_effects().results)
             return
@@ -201,7 +201,7 @@ class Steps:
         stalled = now - self._ticked_at - self._settings.tick
         self._ticked_at = now
         if stalled > _STALL:
-            self._stepper.engine.excuse(stalled)
+            self._stepper.engine.discount_stall(stalled)
         self._heartbeats.send_due(now)
         self.wake()
 

@@ -217,13 +217,13 @@ class Stepper:
             case LogCompacted(rewrite):
                 self._storage.adopt(rewrite)
 
-    def apply_kept(self, between: Callable[[tuple[StepResult, ...]], object]) -> None:
+    def replay(self, between: Callable[[tuple[StepResult, ...]], object]) -> None:
         """
-        Apply what is known to be committed, without a step.
+        Apply what is known to be committed when the node starts, without a step.
 
         @param between: given the results of each part of it.
         """
-        self.engine.apply_kept(lambda: between(self._recorder.take_results()))
+        self.engine.replay(lambda: between(self._recorder.take_results()))
 
     def take_effects(self) -> StepEffects:
         """

@@ -227,7 +227,7 @@ class Link(Protocol):
 
     # From the clock
 
-    def excuse(self, seconds: float) -> None:
+    def discount_stall(self, seconds: float) -> None:
         """
         Let some time not count as the peer's silence.
         """

@@ -532,7 +532,7 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         for link in list(self._open):
             if stalled > _LOOK:
                 # This process did not run. What was said meanwhile is read next.
-                link.excuse(min(stalled, IDLE))
+                link.discount_stall(min(stalled, IDLE))
             self._guarded(link, link.look_at_clock)
 
     def _guarded(self, link: Link, act: Callable[[], Any]) -> Any:
