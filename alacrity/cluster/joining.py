@@ -1,5 +1,5 @@
 """
-How a new node gets into a cluster: it asks one that is in it, over the management API.
+The way of a new node into a cluster: it asks one that is in it, over the management API.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _log: Final = Logger()
 
 class JoinRefused(Exception):
     """
-    The cluster will not have the node.
+    The cluster's refusal to take the node in.
     """
 
 
