@@ -127,9 +127,9 @@ class Elections:
         """
         if not self.may_vote:
             return
-        led = self._raft.role == LEADER
+        was_leader = self._raft.role == LEADER
         self._raft.handle(peer, message)
-        if led and self._raft.role != LEADER:
+        if was_leader and self._raft.role != LEADER:
             self.step_down()
 
     def on_response_vote(self, peer: Peer, vote: ResponseVote) -> None:

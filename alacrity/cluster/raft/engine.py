@@ -183,15 +183,15 @@ class Engine:
         raft = self.raft
         if raft.halted is not None:
             return
-        led = raft.role == LEADER
-        if not led:
+        was_leader = raft.role == LEADER
+        if not was_leader:
             self.elections.maybe_ask_for_pre_votes()
         raft.run_tick()
         self.elections.end_tick()
         if raft.role == LEADER:
             self.reconfiguration.forget_late_learners()
             self.transfer.proceed()
-        elif led or self.reconfiguration.has_learners:
+        elif was_leader or self.reconfiguration.has_learners:
             self.elections.step_down()
 
     # What the node asks for
