@@ -434,7 +434,7 @@ class _Loose(Engine):
         )
         super().__init__(environment, rooms)
 
-    def _see_later_term(self, term: int) -> None:
+    def _enter_later_term(self, term: int) -> None:
         """It does not look."""
 
 
@@ -639,7 +639,7 @@ class WatchingTests(SynchronousTestCase):
         engine.tick()
         self.world.now += 1.4
         self.ledger.nodes["n1"].time.rested = 1.3
-        engine.excuse(1.3)
+        engine.discount_stall(1.3)
         engine.tick()
         self.assertEqual(self.ledger.violations, [])
         self.world.now += 1.0
@@ -652,7 +652,7 @@ class WatchingTests(SynchronousTestCase):
         self.lead(engine)
         engine.tick()
         self.world.now += 1.4
-        engine.excuse(1.3)
+        engine.discount_stall(1.3)
         self.finds("leader heard")
 
     def test_a_new_leader_that_knows_what_it_cannot(self) -> None:

@@ -1,5 +1,5 @@
 """
-Whether this node leads, and who is told when that changes.
+The leadership of this node, and those that are told when it changes.
 """
 
 from __future__ import annotations

@@ -63,25 +63,25 @@ class Publisher:
 
     # Life
 
-    def begin(self) -> None:
+    def log_replayed(self) -> None:
         """
-        What was kept is applied; now the connections are made.
+        Note that the log is replayed, and connections are made now.
         """
         self._takes_part = True
         self.remembers = self._engine.applied_index > FIRST_INDEX
         self.leaderless.begin(self._clock.seconds())
 
-    def out_of_service(self, reason: str) -> None:
+    def leave_service(self, reason: str) -> None:
         """
-        This node takes no part in the cluster any more, or for a while.
+        Take no part in the cluster any more, or for a while: nobody is answered.
         """
         self._takes_part = False
         self._proposals.fail_all(reason)
         self.leadership.tell(False)
 
-    def back_in_service(self) -> None:
+    def resume_service(self) -> None:
         """
-        It takes part again.
+        Take part in the cluster again.
         """
         self._takes_part = True
         self._proposals.send_again()
@@ -106,7 +106,7 @@ class Publisher:
 
     def step_over(self) -> None:
         """
-        A step is over, on disk and released.
+        Look for a leader, once a step is on disk and released.
         """
         self.leaderless.look(self._clock.seconds(), has_quorum=self._engine.has_quorum)
 

@@ -11,7 +11,7 @@ from alacrity.cluster.raft.environment import RaftLimits, RaftTiming
 
 class ReplicaSettings(msgspec.Struct, frozen=True):
     """
-    How a replica behaves. Seconds.
+    A replica's times, in seconds, and bounds.
 
     @ivar tick: the engine's clock ticks so often.
     @ivar timeout: a proposal that has no outcome by then fails; where there was no leader
@@ -20,7 +20,7 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
         be reached, and to catch up.
     @ivar retry: a proposal that was denied is tried again.
     @ivar recovery: after a failed write, a new attempt is made.
-    @ivar proposals: how many may wait at a time.
+    @ivar proposals: the number of proposals that may wait at a time.
     """
 
     timing: RaftTiming = RaftTiming()

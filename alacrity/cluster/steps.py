@@ -51,12 +51,16 @@ class NodeTransport(Protocol):
         """Lose all connections, make and take no new ones, until started again."""
 
     def last_contact(self, name: str) -> float | None:
-        """How long ago a peer was heard, in seconds; L{None}: it never was."""
+        """Seconds since a peer was heard; L{None}: it never was."""
 
 
 class StepPhase(Enum):
     """
-    Phases of a replica's life.
+    Phases of a replica's part in the cluster::
+
+        NEW -> RUNNING <-> SUSPENDED
+               RUNNING  -> HALTED
+               any      -> STOPPED
     """
 
     NEW = "new"
@@ -73,8 +77,8 @@ class StepClient(Protocol):
     The node that steps are made for.
     """
 
-    def begin(self) -> None:
-        """What was kept is applied; now the connections are made."""
+    def log_replayed(self) -> None:
+        """Note that the log is replayed, and connections are made now."""
 
     def take_proposals(self) -> Iterable[tuple[str, bytes]]:
         """Take the proposals that are to be made in this step."""
@@ -86,13 +90,13 @@ class StepClient(Protocol):
         """Let a step take effect: it is on disk."""
 
     def step_over(self) -> None:
-        """A step is over, on disk and released."""
+        """Look around, once a step is on disk and released."""
 
-    def out_of_service(self, reason: str) -> None:
-        """This node takes no part in the cluster any more, or for a while."""
+    def leave_service(self, reason: str) -> None:
+        """Take no part in the cluster any more, or for a while."""
 
-    def back_in_service(self) -> None:
-        """It takes part again."""
+    def resume_service(self) -> None:
+        """Take part in the cluster again."""
 
 
 class Steps:
@@ -135,7 +139,7 @@ class Steps:
         self._ticks = LoopingCall(self._tick)
         self._ticks.clock = clock
         self._ticked_at = 0.0
-        # Whether there is something to do, and which of what takes time is under way.
+        # Whether there is something to do, and what is under way that takes time.
         self._due = False
         self._stepping = False
         self._compacting = False
@@ -154,11 +158,11 @@ class Steps:
         """
         engine = self._stepper.engine
         self.phase = StepPhase.RUNNING
-        self._stepper.apply_kept(self._client.show)
+        self._stepper.replay(self._client.show)
         if engine.halted is not None:
             self._halt(self._stepper.take_effects().results)
             return
-        self._client.begin()
+        self._client.log_replayed()
         effects = self._stepper.take_effects()
         self._client.show(effects.results)
         self._outbox.release(effects.traffic)
@@ -173,7 +177,7 @@ class Steps:
         self.phase = StepPhase.STOPPED
         if self._ticks.running:
             self._ticks.stop()
-        self._client.out_of_service("this node stops")
+        self._client.leave_service("this node stops")
         await maybeDeferred(self._transport.stop)
         while self._stepping or self._compacting or self._recovering:
             over: Deferred[None] = Deferred()
@@ -201,7 +205,7 @@ class Steps:
         stalled = now - self._ticked_at - self._settings.tick
         self._ticked_at = now
         if stalled > _STALL:
-            self._stepper.engine.excuse(stalled)
+            self._stepper.engine.discount_stall(stalled)
         self._heartbeats.send_due(now)
         self.wake()
 
@@ -293,7 +297,7 @@ class Steps:
             self.phase = StepPhase.SUSPENDED
         self.suspension = reason = f"this node cannot write its log: {error.strerror or error}"
         self._log.error("{reason}; it takes no part in the cluster", reason=reason)
-        self._client.out_of_service(reason)
+        self._client.leave_service(reason)
         self._recovering = True
         held = self._stepper.complete(effects).without_messages()
         Deferred.fromCoroutine(self._recover(held)).addErrback(self.fail)
@@ -310,7 +314,7 @@ class Steps:
         self.suspension = None
         self.phase = StepPhase.RUNNING
         self._log.info("this node can write its log again, and takes part in the cluster")
-        self._client.back_in_service()
+        self._client.resume_service()
         self._release(held)
         await maybeDeferred(self._transport.start)
         self.wake()
@@ -336,7 +340,7 @@ class Steps:
             reason=reason,
         )
         self._client.show(results)
-        self._client.out_of_service(reason)
+        self._client.leave_service(reason)
         if self._ticks.running:
             self._ticks.stop()
         maybeDeferred(self._transport.stop).addErrback(self.fail)

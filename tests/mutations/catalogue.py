@@ -238,7 +238,7 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.engine",
-                "            self.elections.see_term(term)",
+                "            self.elections.enter_later_term(term)",
                 "            pass",
             ),
         ),
@@ -249,7 +249,11 @@ _MUTANTS: Final = (
         "later-pre-vote-ignored",
         "elections",
         "A reply of a later term to a pre-vote is passed over",
-        (Edit("alacrity.cluster.raft.elections", "self.see_term(message.current)", "pass"),),
+        (
+            Edit(
+                "alacrity.cluster.raft.elections", "self.enter_later_term(message.current)", "pass"
+            ),
+        ),
         seed=2,
         scenario="crashes",
     ),

@@ -49,10 +49,10 @@ class Watching(Engine):
         rooms: Any = self
         self._send = self.raft.send
         self._configure = self.reconfiguration.configure
-        self._begin_with = self.replication.begin_with
+        self._track = self.replication.track
         rooms.raft.send = self._sends
         rooms.reconfiguration.configure = self._configures
-        rooms.replication.begin_with = self._begins_with
+        rooms.replication.track = self._tracks
 
     def _facts(self) -> tuple[int, str | None, int, int, int, int]:
         return (
@@ -256,8 +256,8 @@ class Watching(Engine):
 
     # Ticks
 
-    def excuse(self, stalled: float) -> None:
-        super().excuse(stalled)
+    def discount_stall(self, stalled: float) -> None:
+        super().discount_stall(stalled)
         if self.ledger is None:
             return
         # Silence counts while this process runs; of a long stall, a part is excused.
@@ -316,8 +316,8 @@ class Watching(Engine):
         if commands and self.last_index - self.commit_index > self._limits.backlog + 1:
             self._broken("bounded", f"has {self.last_index - self.commit_index} open entries")
 
-    def _begins_with(self, peer: Peer) -> None:
-        self._begin_with(peer)
+    def _tracks(self, peer: Peer) -> None:
+        self._track(peer)
         # Taken in anew, it is given time to answer.
         self._answered[peer.id] = self.raft.now()
 

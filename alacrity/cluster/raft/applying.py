@@ -8,7 +8,7 @@ from math import inf
 
 from alacrity.cluster.log.entries import MEMBERSHIP, NO_OP, REGULAR
 from alacrity.cluster.raft.adapter import LEADER, RaftAdapter
-from alacrity.cluster.raft.environment import CannotApply, RaftLimits, Results, StateMachine
+from alacrity.cluster.raft.environment import CannotApply, Environment
 from alacrity.cluster.raft.membership import decode_members
 from alacrity.cluster.raft.reconfiguration import Reconfiguration
 
@@ -21,15 +21,13 @@ class Applying:
     def __init__(
         self,
         raft: RaftAdapter,
-        machine: StateMachine,
-        results: Results,
-        limits: RaftLimits,
+        environment: Environment,
         reconfiguration: Reconfiguration,
     ) -> None:
         self._raft = raft
-        self._machine = machine
-        self._results = results
-        self._limits = limits
+        self._machine = environment.machine
+        self._results = environment.results
+        self._limits = environment.limits
         self._reconfiguration = reconfiguration
         # Bytes of commands that may still be applied in this step.
         self._allowance: float = inf

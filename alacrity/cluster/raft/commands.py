@@ -11,7 +11,7 @@ import msgspec
 
 from alacrity.cluster.log.entries import MEMBERSHIP, REGULAR
 from alacrity.cluster.raft.adapter import LEADER, RaftAdapter
-from alacrity.cluster.raft.environment import RaftLimits, Results, StateMachine
+from alacrity.cluster.raft.environment import Environment
 from alacrity.cluster.raft.membership import MemberChange
 from alacrity.cluster.raft.messages import Denial, Propose
 from alacrity.cluster.raft.peer import Peer
@@ -27,16 +27,14 @@ class Commands:
     def __init__(
         self,
         raft: RaftAdapter,
-        machine: StateMachine,
-        results: Results,
-        limits: RaftLimits,
+        environment: Environment,
         replication: Replication,
         reconfiguration: Reconfiguration,
     ) -> None:
         self._raft = raft
-        self._machine = machine
-        self._results = results
-        self._limits = limits
+        self._machine = environment.machine
+        self._results = environment.results
+        self._limits = environment.limits
         self._replication = replication
         self._reconfiguration = reconfiguration
         # Each with the peer that it comes from; None: it is this node's own.
@@ -60,7 +58,7 @@ class Commands:
         while self._waiting:
             origin, request_id, command = self._waiting.popleft()
             if raft.role == LEADER:
-                self._lead(origin, request_id, command)
+                self._append(origin, request_id, command)
             elif origin is not None:
                 self._deny(origin, Denial(request_id, "this node does not lead", final=False))
             elif raft.leader is not None and raft.leader in raft.connected:
@@ -70,7 +68,7 @@ class Commands:
         if raft.last_index > appended:
             self._replication.send_to_all()
 
-    def _lead(self, origin: Peer | None, request_id: str, command: bytes) -> None:
+    def _append(self, origin: Peer | None, request_id: str, command: bytes) -> None:
         kind = command[:1]
         if self._raft.last_index - self._raft.commit_index > self._limits.backlog:
             self._deny(origin, Denial(request_id, "too many commands wait", final=False))

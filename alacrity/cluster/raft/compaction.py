@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from alacrity.cluster.log.records import Snapshot
 from alacrity.cluster.raft.adapter import RaftAdapter
-from alacrity.cluster.raft.environment import RaftLimits, Results, StateMachine
+from alacrity.cluster.raft.environment import Environment
 from alacrity.cluster.raft.membership import members_at
 from alacrity.cluster.raft.replication import Replication
 
@@ -19,15 +19,13 @@ class Compaction:
     def __init__(
         self,
         raft: RaftAdapter,
-        machine: StateMachine,
-        results: Results,
-        limits: RaftLimits,
+        environment: Environment,
         replication: Replication,
     ) -> None:
         self._raft = raft
-        self._machine = machine
-        self._results = results
-        self._limits = limits
+        self._machine = environment.machine
+        self._results = environment.results
+        self._limits = environment.limits
         self._replication = replication
         snapshot = raft.log.snapshot
         self._compacted = 0 if snapshot is None else snapshot.last_index

@@ -8,7 +8,7 @@ votes count, and what is left behind with a term or a role.
 from __future__ import annotations
 
 from alacrity.cluster.raft.adapter import LEADER, RaftAdapter
-from alacrity.cluster.raft.environment import RaftTiming
+from alacrity.cluster.raft.environment import Environment
 from alacrity.cluster.raft.messages import PreVote, PreVoteReply, RequestVote, ResponseVote
 from alacrity.cluster.raft.peer import Peer
 from alacrity.cluster.raft.reconfiguration import Reconfiguration
@@ -20,14 +20,14 @@ class Elections:
     """
 
     def __init__(
-        self, raft: RaftAdapter, timing: RaftTiming, reconfiguration: Reconfiguration
+        self, raft: RaftAdapter, environment: Environment, reconfiguration: Reconfiguration
     ) -> None:
         self._raft = raft
-        self._timing = timing
+        self._timing = environment.timing
         self._reconfiguration = reconfiguration
-        # Those that have voted for this node in this term.
+        # The peers that have voted for this node in this term.
         self._voters: set[Peer] = set()
-        # Those that would vote for it, in which term; 0: it does not ask.
+        # The peers that would vote for it, and in which term; 0: it does not ask.
         self._pre_voters: set[Peer] = set()
         self._pre_vote_term = 0
         # Whether a majority would, and it stands in this tick.
@@ -36,9 +36,10 @@ class Elections:
 
     # Pre-votes
 
-    def maybe_ask(self) -> None:
+    def maybe_ask_for_pre_votes(self) -> None:
         """
-        Before it stands for election, a node asks whether it would be elected.
+        Ask for pre-votes, if no leader was heard for long: a node that would be elected stands
+        for election then.
 
         An election raises the term, and with it deposes the leader. A node that hears
         nobody, or was removed, would do so again and again.
@@ -108,7 +109,7 @@ class Elections:
         """
         raft = self._raft
         if message.current > raft.term:
-            self.see_term(message.current)
+            self.enter_later_term(message.current)
         elif (
             message.granted
             and message.term == self._pre_vote_term == raft.term + 1
@@ -126,9 +127,9 @@ class Elections:
         """
         if not self.may_vote:
             return
-        led = self._raft.role == LEADER
+        was_leader = self._raft.role == LEADER
         self._raft.handle(peer, message)
-        if led and self._raft.role != LEADER:
+        if was_leader and self._raft.role != LEADER:
             self.step_down()
 
     def on_response_vote(self, peer: Peer, vote: ResponseVote) -> None:
@@ -153,7 +154,7 @@ class Elections:
         self._pre_vote_term = 0
         self._raft.postpone_election()
 
-    def see_term(self, term: int) -> None:
+    def enter_later_term(self, term: int) -> None:
         """
         Follow into a later term, whose leader is not known.
         """
@@ -204,12 +205,13 @@ class Elections:
             return count > (len(raft.others) + 1) / 2
         return raft.leader is not None and self._leader_heard_at > since
 
-    def excuse(self, stalled: float) -> None:
+    def discount_stall(self, stalled: float) -> None:
         """
-        Hold nobody's silence against him, nor stand for election for it, while this
-        process did not run. Others may have elected somebody meanwhile if that was long.
+        Count the time for which this process did not run as nobody's silence: no follower is
+        taken for lost for it, and no election is begun. If it was long, others may have elected
+        a leader meanwhile.
 
-        @param stalled: for so many seconds.
+        @param stalled: the seconds for which it did not run.
         """
         raft = self._raft
         now = raft.now()

@@ -91,25 +91,21 @@ class Engine:
         @raise CannotApply: the storage's snapshot is not understood.
         """
         rooms = rooms or Rooms()
-        limits, timing = environment.limits, environment.timing
-        machine, results = environment.machine, environment.results
         if environment.storage.snapshot is not None:
-            machine.restore(environment.storage.snapshot.state)
+            environment.machine.restore(environment.storage.snapshot.state)
         self.raft = raft = rooms.adapter(environment, self)
-        self.transfer = LeadershipTransfer(raft, timing)
-        self.replication = rooms.replication(raft, timing, limits)
+        self.transfer = LeadershipTransfer(raft, environment)
+        self.replication = rooms.replication(raft, environment)
         self.reconfiguration = rooms.reconfiguration(
             raft, environment, self.replication, self.transfer.hand_over
         )
-        self.elections = rooms.elections(raft, timing, self.reconfiguration)
-        self.compaction = Compaction(raft, machine, results, limits, self.replication)
+        self.elections = rooms.elections(raft, environment, self.reconfiguration)
+        self.compaction = Compaction(raft, environment, self.replication)
         self.following = rooms.following(
-            raft, machine, results, self.elections, self.reconfiguration, self.compaction
+            raft, environment, self.elections, self.reconfiguration, self.compaction
         )
-        self.applying = rooms.applying(raft, machine, results, limits, self.reconfiguration)
-        self.commands = rooms.commands(
-            raft, machine, results, limits, self.replication, self.reconfiguration
-        )
+        self.applying = rooms.applying(raft, environment, self.reconfiguration)
+        self.commands = rooms.commands(raft, environment, self.replication, self.reconfiguration)
         self.reconfiguration.configure()
         if len(self.configuration) == 1 and self.is_member:
             # It need not wait for anybody.
@@ -139,10 +135,10 @@ class Engine:
             case InstallSnapshot():
                 self.following.on_install_snapshot(peer, parsed)
             case Reply():
-                self._see_later_term(parsed.term)
+                self._enter_later_term(parsed.term)
                 self.replication.on_reply(peer, parsed)
             case SnapshotReply():
-                self._see_later_term(parsed.term)
+                self._enter_later_term(parsed.term)
                 self.replication.on_snapshot_reply(peer, parsed)
             case PreVote():
                 self.elections.on_pre_vote(peer, parsed)
@@ -162,9 +158,9 @@ class Engine:
                 if self.raft.role == LEADER:
                     self.transfer.hand_over(target)
 
-    def _see_later_term(self, term: int) -> None:
+    def _enter_later_term(self, term: int) -> None:
         if term > self.raft.term:
-            self.elections.see_term(term)
+            self.elections.enter_later_term(term)
 
     def connected(self, peer: Peer) -> None:
         """
@@ -187,15 +183,15 @@ class Engine:
         raft = self.raft
         if raft.halted is not None:
             return
-        led = raft.role == LEADER
-        if not led:
-            self.elections.maybe_ask()
+        was_leader = raft.role == LEADER
+        if not was_leader:
+            self.elections.maybe_ask_for_pre_votes()
         raft.run_tick()
         self.elections.end_tick()
         if raft.role == LEADER:
             self.reconfiguration.forget_late_learners()
             self.transfer.proceed()
-        elif led or self.reconfiguration.has_learners:
+        elif was_leader or self.reconfiguration.has_learners:
             self.elections.step_down()
 
     # What the node asks for
@@ -212,11 +208,11 @@ class Engine:
         """
         self.transfer.hand_over(target)
 
-    def excuse(self, stalled: float) -> None:
+    def discount_stall(self, stalled: float) -> None:
         """
-        Hold silence against nobody while this process did not run, see L{Elections.excuse}.
+        Take the time for which this process did not run for nobody's silence, see L{Elections.discount_stall}.
         """
-        self.elections.excuse(stalled)
+        self.elections.discount_stall(stalled)
 
     def halt(self, reason: str) -> None:
         """
@@ -230,9 +226,9 @@ class Engine:
         """
         self.applying.begin_step()
 
-    def apply_kept(self, between: Callable[[], object] = lambda: None) -> None:
+    def replay(self, between: Callable[[], object] = lambda: None) -> None:
         """
-        Apply what is known to be committed, without a tick.
+        Apply what is known to be committed when the node starts, without a tick.
 
         @param between: called after each part of it.
         """

@@ -12,7 +12,7 @@ from alacrity.cluster.log.records import LogEntry, Snapshot
 from alacrity.cluster.raft.adapter import LEADER, RaftAdapter
 from alacrity.cluster.raft.compaction import Compaction
 from alacrity.cluster.raft.elections import Elections
-from alacrity.cluster.raft.environment import CannotApply, Results, StateMachine
+from alacrity.cluster.raft.environment import CannotApply, Environment
 from alacrity.cluster.raft.messages import AppendEntries, InstallSnapshot, Reply, SnapshotReply
 from alacrity.cluster.raft.peer import Peer
 from alacrity.cluster.raft.reconfiguration import Reconfiguration
@@ -37,15 +37,14 @@ class Following:
     def __init__(
         self,
         raft: RaftAdapter,
-        machine: StateMachine,
-        results: Results,
+        environment: Environment,
         elections: Elections,
         reconfiguration: Reconfiguration,
         compaction: Compaction,
     ) -> None:
         self._raft = raft
-        self._machine = machine
-        self._results = results
+        self._machine = environment.machine
+        self._results = environment.results
         self._elections = elections
         self._reconfiguration = reconfiguration
         self._compaction = compaction

@@ -88,9 +88,9 @@ class Reconfiguration:
         # Taken in by another entry than before: who is connected may be the former one.
         others = {peer for peer, seat in self._seats.items() if seats.get(peer, seat) != seat}
         self._seats = seats
-        self._talk_with(wanted, others)
+        self._update_peers(wanted, others)
 
-    def _talk_with(self, wanted: set[Peer], others: set[Peer]) -> None:
+    def _update_peers(self, wanted: set[Peer], others: set[Peer]) -> None:
         """
         Begin with the peers that are new, and end with those that are wanted no more.
 
@@ -105,14 +105,14 @@ class Reconfiguration:
             raft.log.forget_peer(peer.id)
             self._transport.dropNode(peer)
             raft.connected.discard(peer)
-            replication.end_with(peer)
+            replication.untrack(peer)
         again = wanted & known & others
         for peer in sorted(again, key=by_name):
             raft.log.forget_peer(peer.id)
-            replication.end_with(peer)
+            replication.untrack(peer)
         for peer in sorted(wanted - (known - again), key=by_name):
             self._transport.addNode(peer)
-            replication.begin_with(peer)
+            replication.track(peer)
         # Those that stay, too: the log may say more of them than before.
         replication.set_peers(wanted)
 

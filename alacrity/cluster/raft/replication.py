@@ -9,7 +9,7 @@ import msgspec
 
 from alacrity.cluster.log.records import LogEntry, Snapshot
 from alacrity.cluster.raft.adapter import LEADER, RaftAdapter
-from alacrity.cluster.raft.environment import RaftLimits, RaftTiming
+from alacrity.cluster.raft.environment import Environment
 from alacrity.cluster.raft.messages import AppendEntries, InstallSnapshot, Reply, SnapshotReply
 from alacrity.cluster.raft.peer import Peer, by_name
 
@@ -38,15 +38,15 @@ class Replication:
         said by another program.
     """
 
-    def __init__(self, raft: RaftAdapter, timing: RaftTiming, limits: RaftLimits) -> None:
+    def __init__(self, raft: RaftAdapter, environment: Environment) -> None:
         self.peers: set[Peer] = set()
         self.probes: dict[Peer, int] = {}
         self.probing: set[Peer] = set()
         self.transfers: dict[Peer, SnapshotTransfer] = {}
         self.versions: dict[Peer, int] = {}
         self._raft = raft
-        self._timing = timing
-        self._limits = limits
+        self._timing = environment.timing
+        self._limits = environment.limits
 
     def counts(self, peer: Peer, term: int) -> bool:
         """
@@ -66,7 +66,7 @@ class Replication:
         """
         self.peers = peers
 
-    def begin_with(self, peer: Peer) -> None:
+    def track(self, peer: Peer) -> None:
         """
         Know nothing of a peer's log yet.
         """
@@ -74,7 +74,7 @@ class Replication:
         self._raft.last_response[peer] = self._raft.now()
         self.probe(peer, self._raft.last_index + 1)
 
-    def end_with(self, peer: Peer) -> None:
+    def untrack(self, peer: Peer) -> None:
         """
         Forget what is known of a peer's log.
         """

@@ -66,12 +66,15 @@ class Recorder(Transport):  # type: ignore[misc] # it is not annotated
         return True
 
     def addNode(self, node: Peer) -> None:
+        """Note that a peer is to be connected with."""
         self.traffic.append(AddPeer(node))
 
     def dropNode(self, node: Peer) -> None:
+        """Note that a peer is to be connected with no more."""
         self.traffic.append(DropPeer(node))
 
     def send(self, node: Peer, message: dict[str, Any]) -> bool:
+        """Note a message, for the connection that the engine knows of."""
         self.traffic.append(Send(node, message, self._connections.heard(node.id)))
         return True
 
@@ -81,18 +84,23 @@ class Recorder(Transport):  # type: ignore[misc] # it is not annotated
     # Results, see L{Results <alacrity.cluster.raft.environment.Results>}
 
     def command_applied(self, result: object) -> None:
+        """Note a L{CommandApplied}."""
         self._results.append(CommandApplied(result))
 
     def state_restored(self) -> None:
+        """Note a L{StateRestored}."""
         self._results.append(StateRestored())
 
     def members_changed(self, request_id: str) -> None:
+        """Note a L{MembersChanged}."""
         self._results.append(MembersChanged(request_id))
 
     def command_denied(self, request_id: str, reason: str, *, final: bool) -> None:
+        """Note a L{CommandDenied}."""
         self._results.append(CommandDenied(request_id, reason, final))
 
     def snapshot_taken(self, snapshot: Snapshot) -> None:
+        """Note a snapshot to be written."""
         # One at a time: the first is on its way already when the next one is due.
         self._snapshot = self._snapshot or snapshot
 
@@ -217,13 +225,13 @@ class Stepper:
             case LogCompacted(rewrite):
                 self._storage.adopt(rewrite)
 
-    def apply_kept(self, between: Callable[[tuple[StepResult, ...]], object]) -> None:
+    def replay(self, between: Callable[[tuple[StepResult, ...]], object]) -> None:
         """
-        Apply what is known to be committed, without a step.
+        Apply what is known to be committed when the node starts, without a step.
 
         @param between: given the results of each part of it.
         """
-        self.engine.apply_kept(lambda: between(self._recorder.take_results()))
+        self.engine.replay(lambda: between(self._recorder.take_results()))
 
     def take_effects(self) -> StepEffects:
         """

@@ -6,7 +6,7 @@ log take its place.
 from __future__ import annotations
 
 from alacrity.cluster.raft.adapter import LEADER, RaftAdapter
-from alacrity.cluster.raft.environment import RaftTiming
+from alacrity.cluster.raft.environment import Environment
 from alacrity.cluster.raft.messages import HandOver, TimeoutNow
 
 
@@ -15,9 +15,9 @@ class LeadershipTransfer:
     A leader's wish to hand over, until it has or its time is over.
     """
 
-    def __init__(self, raft: RaftAdapter, timing: RaftTiming) -> None:
+    def __init__(self, raft: RaftAdapter, environment: Environment) -> None:
         self._raft = raft
-        self._timing = timing
+        self._timing = environment.timing
         self._wanted: tuple[str | None, float] | None = None
 
     def hand_over(self, target: str | None) -> None:

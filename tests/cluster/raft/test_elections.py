@@ -194,7 +194,7 @@ class ElectionTests(EngineCase):
         self.assertEqual(self.notes.applied, [b"3@3"])
 
 
-class ExcuseTests(EngineCase):
+class StallTests(EngineCase):
     """
     A process that did not run for a while.
     """
@@ -204,7 +204,7 @@ class ExcuseTests(EngineCase):
             with self.subTest(stalled):
                 engine = self.lead(A, B, C)
                 self.world.now += stalled
-                engine.excuse(stalled)
+                engine.discount_stall(stalled)
                 engine.tick()
                 self.assertEqual(engine.role == LEADER, leads)
                 if leads:
@@ -220,7 +220,7 @@ class ExcuseTests(EngineCase):
                 self.give("b", AppendEntries(1, 2, 2, 0, [], 1))
                 self.world.now += stalled
                 self.sent.messages.clear()
-                engine.excuse(stalled)
+                engine.discount_stall(stalled)
                 engine.tick()
                 self.assertEqual(self.sent.messages, [])
                 self.assertIsNotNone(engine.leader)
@@ -234,7 +234,7 @@ class ExcuseTests(EngineCase):
         self.world.now += 1.0
         for name in "bc":
             self.give(name, Reply(engine.term, 3, True, 1))
-        engine.excuse(1.0)
+        engine.discount_stall(1.0)
         self.world.now += 1.4
         engine.tick()
         self.assertEqual(engine.role, LEADER)
