@@ -1,6 +1,6 @@
 """
 L{alacrity.net.bindings}: sockets that listen, and the addresses that reach them. The faults
-of a configuration that concern them are in L{tests.config.test_config}.
+of a configuration that concern them are in L{tests.config.test_consistency}.
 """
 
 from __future__ import annotations
