@@ -1,5 +1,5 @@
 """
-What is counted: plain integers, incremented where it happens.
+Counters of requests and attempts: plain integers.
 """
 
 from __future__ import annotations
@@ -12,9 +12,16 @@ class Counter:
 
     __slots__ = ("failed", "success")
 
-    def __init__(self) -> None:
-        self.success = 0
-        self.failed = 0
+    def __init__(self, success: int = 0, failed: int = 0) -> None:
+        self.success = success
+        self.failed = failed
+
+    def count(self, succeeded: bool) -> None:
+        """Count one more."""
+        if succeeded:
+            self.success += 1
+        else:
+            self.failed += 1
 
     def document(self) -> dict[str, int]:
         """As the API shows it."""
@@ -30,7 +37,7 @@ class Stats:
         responses broken off. A client that goes away itself counts as neither.
     @ivar server: attempts on servers. Success: a complete response with a status
         below 500. Failed: refused, timed out, broken off, malformed, 5xx.
-    @ivar tunnels: connections that are switched to another protocol just now. The
+    @ivar tunnels: open connections that were switched to another protocol. The
         switch itself counts as a success, with client and server.
     """
 
@@ -40,3 +47,11 @@ class Stats:
         self.client = Counter()
         self.server = Counter()
         self.tunnels = 0
+
+    def tunnel_opened(self) -> None:
+        """Count one tunnel more."""
+        self.tunnels += 1
+
+    def tunnel_closed(self) -> None:
+        """Count one tunnel less."""
+        self.tunnels -= 1

@@ -13,8 +13,8 @@ from twisted.logger import Logger
 
 MUCH: Final = 4096
 """
-Bytes of one read above which a connection waits for its turn, if others do already. What
-is dear comes in large reads.
+Bytes of one read above which a connection waits for its turn, if others do already. Large
+reads are the expensive ones.
 """
 
 
@@ -29,7 +29,7 @@ READS: Final = 4
 
 class Turns:
     """
-    Queue of what is to go on in the loop's next turns, one in each, first come first
+    Queue of calls for the loop's next turns, one call in each turn, first come first
     served. However many connections wait, a turn is as short as with one.
     """
 
@@ -58,7 +58,7 @@ class Turns:
         try:
             waiting[0]()
         except Exception:
-            self._log.failure("what a connection waited for failed")
+            self._log.failure("a connection failed in its turn of the loop")
         # It counted until now, so that C{add} asked for no second turn.
         waiting.popleft()
         if waiting:

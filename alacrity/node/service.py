@@ -20,32 +20,19 @@ from alacrity import __version__
 from alacrity.cluster.log.errors import StateError
 from alacrity.cluster.secret import SecretError
 from alacrity.config import Settings
-from alacrity.health.monitor import CHECKS_IN_FLIGHT
-from alacrity.http1.fields import find
-from alacrity.http1.parser import MessageLimits
-from alacrity.metrics.counters import Counter, Stats
-from alacrity.net.bindings import listener_at
+from alacrity.health import Gatherer, Monitor, standard_checks
+from alacrity.health.monitor import IN_FLIGHT
+from alacrity.management import Api
 from alacrity.net.connecting import client_endpoint
 from alacrity.net.listening import server_endpoint
 from alacrity.net.loops import uvloop_of
 from alacrity.net.tokens import TokenError, read_token
-from alacrity.net.turns import Turns
-from alacrity.node.cluster import load_secret
-from alacrity.node.control import Control, Entry, Traffic
+from alacrity.node.data_path import DataPath
 from alacrity.node.descriptors import Budget, TooFew, allot, wanted_by
-from alacrity.node.failures import CannotStart, cause, state_directory_remedy
-from alacrity.node.listeners import MANAGEMENT, PROXY, CannotListen, Listeners
-from alacrity.node.phase import NodePhase
-from alacrity.node.readiness import why_unfit
-from alacrity.pool import PoolView, Server
+from alacrity.node.readiness import Phase, why_unfit
+from alacrity.pool import PoolView
+from alacrity.pool.store import StateError
 from alacrity.process.launch import Launch
-from alacrity.proxy.deadlines import Deadlines
-from alacrity.proxy.exchange.exchange import Exchange
-from alacrity.proxy.front.connection import ClientConnection
-from alacrity.proxy.front.frontend import Frontend, Recorder
-from alacrity.proxy.upstream.balancer import Balancer, Upstream
-from alacrity.proxy.upstream.connection import ServerConnection, ServerFactory
-from alacrity.proxy.upstream.slots import Slots
 from alacrity.runtime import logs
 from alacrity.runtime.access_log import AccessRecord, access_log
 from alacrity.runtime.collector import Collector
@@ -104,14 +91,11 @@ class Alacrity(Service):
         self._entry = entry
         self._settings = settings
         self._state_directory = state_directory
-        self._listeners = Listeners(reactor)
-        self.stats = Stats()
-        self.balancer = Balancer()
-        self.deadlines = Deadlines(reactor)
-        loop = uvloop_of(reactor)
-        self._turns = Turns(
-            (lambda call: reactor.callLater(0, call)) if loop is None else loop.call_soon
-        )
+        self._proxy_ports: list[IListeningPort] = []
+        self._management_ports: list[IListeningPort] = []
+        self.data_path = DataPath(reactor)
+        self.balancer = self.data_path.balancer
+        self.stats = self.data_path.stats
         self._collector = Collector(reactor)
 
     def __repr__(self) -> str:
@@ -186,38 +170,43 @@ class Alacrity(Service):
         except (StateError, SecretError) as error:
             raise self._cannot_start(f"{error}{state_directory_remedy(error)}") from None
         except OSError as error:
-            fault = f"the state directory {directory} cannot be used: {cause(error)}"
-            raise self._cannot_start(f"{fault}{state_directory_remedy(error)}") from None
-
-    def _build_data_path(self, budget: Budget) -> None:
-        settings = self._settings
-        self._slots = Slots(budget.servers, self.balancer.close_idle)
-        self.frontend = Frontend(
-            refused=budget.refused,
-            balancer=self.balancer,
-            connect=self._connect,
-            deadlines=self.deadlines,
-            turns=self._turns,
-            reuse=settings.proxy.reuse,
-            limits=msgspec.structs.replace(settings.limits, client_connections=budget.clients),
+            fault = f"the state directory {self._state_directory} cannot be used: {_cause(error)}"
+            raise self._impossible(f"{fault}{_remedy(error)}") from None
+        self.replica = replica = self.part.replica
+        self.monitor = Monitor(
+            self.view,
+            # What a leader found that is one no more, the next one sees for itself.
+            Gatherer(replica.propose_as_leader, lambda: replica.format >= 2, self._reactor).propose,
+            settings.health,
+            standard_checks(
+                lambda host, port, timeout: client_endpoint(self._reactor, host, port, timeout),
+                self._reactor,
+            ),
+            clock=self._reactor,
+            rng=Random(),
+            in_flight=budget.checks,
+        )
+        self.frontend = self.data_path.frontend(settings, budget)
+        api = Api(
+            view=self.view,
+            propose=replica.propose,
             stats=self.stats,
-            timeouts=settings.timeouts,
-            pseudonym=settings.proxy.via,
-            trusted=settings.proxy.trusted_proxies,
-            record=self._recorder(),
-        )
-        self._message_limits = MessageLimits(
-            header_bytes=settings.limits.header_bytes, header_count=settings.limits.header_count
-        )
-
-    def _listen(self, budget: Budget) -> None:
-        settings = self._settings
-        site = self.control.site(
-            Traffic(self.stats, self._counter, self._draining),
+            counters=self.data_path.counter,
+            draining=self.data_path.draining,
+            results=self.monitor.results,
             unfit=self._why_unfit,
+            wall=time.time,
+            cluster=replica,
             own=self._own,
-            token=self._token,
-            connections=budget.management,
+            token=self._bearer,
+            hosts=settings.management.hosts,
+            interval=settings.health.interval,
+        )
+        self._management_ports = self._listen(
+            settings.management.listen,
+            "management",
+            api.site(connections=budget.management),
+            partial(server_endpoint, turn=MANAGEMENT_TURN),
         )
         try:
             self._listeners.open(
@@ -252,7 +241,8 @@ class Alacrity(Service):
             self.privilegedStartService()
         super().startService()
         self._reactor.addSystemEventTrigger("after", "shutdown", self._launch.end)
-        self.deadlines.start()
+        settings = self._settings
+        self.data_path.deadlines.start()
         self._collector.start()
         self.phase = NodePhase.STARTING
         serves_always = self._settings.cluster.serve == "all"
@@ -324,102 +314,57 @@ class Alacrity(Service):
         await self.control.stop_checks()
         await self._listeners.close(MANAGEMENT)
         self.balancer.close_idle()
-        await self.control.leave()
-        self.deadlines.stop()
+        await self.part.stop()
+        self.data_path.deadlines.stop()
         self._collector.stop()
         self._log.info("stopped")
 
     def _requests_cut(self, failure: Failure) -> None:
         self._log.warn("requests in flight were cut off: they took too long to finish")
 
-    # Shown by the management API
 
-    def _why_unfit(self) -> str | None:
-        """
-        The reason why this node should get no requests; see L{why_unfit}.
-        """
-        replica = self.control.replica
-        return why_unfit(
-            self.phase,
-            failure=self._failure or replica.halted,
-            listening=bool(self._listeners.ports[PROXY]),
-            status=replica.status(),
-            leading=replica.is_leader,
-            only_leader=self._settings.cluster.serve == "leader",
-        )
+async def _stop_listening(ports: list[IListeningPort], log: Logger) -> None:
+    def complain(failure: Failure) -> None:
+        # A Unix socket in a directory that only root may write.
+        log.warn("an address is not let go of in order: {why}", why=str(failure.value))
 
-    def _own(self, ip: str, port: int) -> str | None:
-        """
-        Name the listener of this node at an address; L{None}: there is none.
-        """
-        ports = self._listeners.ports
-        return listener_at(
-            ip,
-            port,
-            {
-                "proxy": ports[PROXY],
-                "management API": ports[MANAGEMENT],
-                "port for the cluster": self.control.part.transport.ports,
-            },
-        )
-
-    # The data path
-
-    def _connect(self, upstream: Upstream) -> Deferred[ServerConnection]:
-        settings = self._settings
-        endpoint = client_endpoint(
-            self._reactor, upstream.host, upstream.port, settings.timeouts.connect
-        )
-        slot = self._slots.take()
-        connecting: Deferred[Any] = endpoint.connect(
-            ServerFactory(
-                upstream,
-                self.deadlines,
-                self._message_limits,
-                settings.limits.idle_per_server,
-                settings.timeouts.server_idle,
-                slot=slot,
-                private=settings.proxy.reuse == "never",
-                drain=settings.timeouts.drain,
-                turns=self._turns,
-            )
-        )
-        return connecting.addErrback(slot.failed)
-
-    def _counter(self, id: str) -> Counter | None:
-        upstream = self.balancer.upstream(id)
-        return None if upstream is None else upstream.counter
-
-    def _draining(self) -> list[Server]:
-        return [upstream.server for upstream in self.balancer.draining()]
-
-    def _recorder(self) -> Recorder | None:
-        write = access_log(self._settings.log)
-        if write is None:
-            return None
-        return lambda client, exchange, status: write(_record(client, exchange, status))
+    await DeferredList([maybeDeferred(port.stopListening).addErrback(complain) for port in ports])
+    ports.clear()
 
 
-def _record(client: ClientConnection, exchange: Exchange | None, status: int) -> AccessRecord:
+def _cause(error: BaseException | None) -> str:
     """
-    What the access log says of a request.
+    Why an address cannot be had, in a few words.
     """
-    address = client.forwarder.client.decode()
-    if exchange is None:
-        return AccessRecord(client=address, time=time.time(), status=status, reason=client.reason)
-    head = exchange.head
-    return AccessRecord(
-        client=address,
-        time=time.time(),
-        status=status,
-        method=head.method,
-        target=head.target,
-        version=f"HTTP/1.{head.minor}",
-        body_bytes=exchange.sent,
-        complete=exchange.answered,
-        referer=find(head.lines, b"referer"),
-        user_agent=find(head.lines, b"user-agent"),
-        duration=exchange.duration,
-        server=None if exchange.upstream is None else exchange.upstream.server.id,
-        reason=exchange.reason,
-    )
+    cause = getattr(error, "socketError", error)
+    return getattr(cause, "strerror", None) or str(cause)
+
+
+def _remedy(error: BaseException) -> str:
+    """
+    The rest of the line on a state directory that cannot be written.
+    """
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if getattr(cause, "errno", None) in {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT}:
+        return "; name one that this user can write with --state-dir"
+    return ""
+
+
+def _socket_path(port: IListeningPort) -> str | None:
+    """
+    The path of a Unix socket; L{None}: it is not one in the file system.
+    """
+    name: Any = getattr(port.getHost(), "name", None)
+    path = name.decode(errors="surrogateescape") if isinstance(name, bytes) else name
+    return path if path and not path.startswith("\0") else None
+
+
+def _text(address: Any) -> str:
+    """
+    An address, for people.
+    """
+    host = getattr(address, "host", None)
+    if host is None:
+        name = getattr(address, "name", b"")
+        return f"unix:{name.decode(errors='replace') if isinstance(name, bytes) else name}"
+    return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"

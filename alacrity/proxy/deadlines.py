@@ -20,7 +20,7 @@ STALL: Final = 2
 
 class Limited(Protocol):
     """
-    What has a deadline.
+    An object with a deadline, which it sets itself.
 
     @ivar deadline: when, on the scale of L{Deadlines.now}; L{NEVER}: not now.
     """
@@ -28,7 +28,10 @@ class Limited(Protocol):
     deadline: float
 
     def expired(self) -> None:
-        """The deadline has passed."""
+        """
+        The deadline has passed. Set the next one, or L{NEVER}, before anything else: this is
+        called again at each look for as long as the deadline has passed.
+        """
 
 
 class Deadlines:
@@ -80,7 +83,6 @@ class Deadlines:
         self._look()
         now = self.now
         for limited in [limited for limited in self._limited if limited.deadline <= now]:
-            limited.deadline = NEVER
             try:
                 limited.expired()
             except Exception:

@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from alacrity.http1.forwarding import goes_round
 from alacrity.net.turns import LARGE, READS
 from alacrity.pool import Change, State
+from alacrity.proxy.upstream.connection import ServerConnection
 from tests.proxy.test_tunnel import SWITCH, UPGRADE
 from tests.support.wire import Proxy, Wire, server
 
@@ -739,16 +740,15 @@ class ShortageTests(SynchronousTestCase):
         """
         A request, when connections to the servers fail by these errors in turn.
         """
-        proxy = Proxy(*(server(port) for port in range(1, len(codes) + 1)))
         failures = list(codes)
 
-        def connect(upstream: object) -> Deferred[object]:
-            failed: Deferred[object] = Deferred()
+        def connect(upstream: object) -> Deferred[ServerConnection]:
+            failed: Deferred[ServerConnection] = Deferred()
             error = ConnectError(failures.pop(0), "so it is")
             failed.errback(Failure(error))
             return failed
 
-        proxy.frontend.connect = connect  # type: ignore[assignment]
+        proxy = Proxy(*(server(port) for port in range(1, len(codes) + 1)), connector=connect)
         client = proxy.client()
         client.receive(GET)
         return proxy, client

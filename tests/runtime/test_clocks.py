@@ -10,8 +10,7 @@ import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.node import service
-from alacrity.runtime.access_log import AccessRecord
+from alacrity.node.data_path import access_record
 from alacrity.runtime.clocks import steady
 from tests.support.node import PATIENCE
 from tests.support.places import ROOT
@@ -118,7 +117,7 @@ class AccessLogTests(SynchronousTestCase):
         """
         proxy = Proxy()
         records: list[AccessRecord] = []
-        proxy.frontend.record = lambda *ended: records.append(service._record(*ended))
+        proxy.listeners.requests = lambda ended: records.append(access_record(ended))
         client = proxy.client()
         client.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         proxy.clock.advance(2.5)

@@ -28,9 +28,14 @@ from alacrity.metrics.counters import Stats
 from alacrity.net.turns import Turns
 from alacrity.pool import Change, Server, State, TcpCheck
 from alacrity.proxy.deadlines import Deadlines
+from alacrity.proxy.events import AttemptEnded, Listeners, RequestEnded
+from alacrity.proxy.exchange.context import ExchangeContext
+from alacrity.proxy.front.admission import Admission
 from alacrity.proxy.front.frontend import Frontend
-from alacrity.proxy.upstream.balancer import Balancer, Upstream
-from alacrity.proxy.upstream.connection import ServerConnection, ServerFactory
+from alacrity.proxy.upstream.attempt import Connect
+from alacrity.proxy.upstream.balancer import Balancer
+from alacrity.proxy.upstream.connection import ConnectionSettings, ServerConnection
+from alacrity.proxy.upstream.server import UpstreamServer
 from alacrity.proxy.upstream.slots import Slots
 
 
@@ -163,6 +168,8 @@ class Proxy:
     @ivar connecting: the connections that it waits for, as upstream and Deferred,
         where C{automatic} is false.
     @ivar servers: the connections to servers, in the order that they were made.
+    @ivar recorded: the ends of requests, each with its status.
+    @ivar attempts: the ends of attempts.
     """
 
     def __init__(
@@ -170,10 +177,16 @@ class Proxy:
         *servers: Server,
         trusted: tuple[str, ...] = (),
         reuse: Literal["always", "safe", "never"] = "always",
+        connector: Connect | None = None,
+        listens: bool = True,
         **settings: Any,
     ) -> None:
-        limits = {k: v for k, v in settings.items() if k in LimitSettings.__struct_fields__}
-        timeouts = {k: v for k, v in settings.items() if k in TimeoutSettings.__struct_fields__}
+        """
+        @param connector: connects to servers, in the place of this one's own way.
+        @param listens: whether anybody but the counters is told of ends.
+        """
+        limits = {k: v for k, v in settings.items() if k in Limits.__struct_fields__}
+        timeouts = {k: v for k, v in settings.items() if k in Timeouts.__struct_fields__}
         assert len(limits) + len(timeouts) == len(settings), settings
         self.clock = Clock()
         self.limits = msgspec.structs.replace(LimitSettings(), **limits)
@@ -185,26 +198,52 @@ class Proxy:
         self.stats = Stats()
         self.automatic = True
         self.refusing: set[int] = set()
-        self.connecting: list[tuple[Upstream, Deferred[ServerConnection]]] = []
+        self.connecting: list[tuple[UpstreamServer, Deferred[ServerConnection]]] = []
         self.servers: list[Wire] = []
-        self.recorded: list[Any] = []
+        self.recorded: list[tuple[RequestEnded, int]] = []
+        self.attempts: list[AttemptEnded] = []
         self.turns = Turns(self._calls.append)
         self.slots = Slots(1000, lambda: None)
         for each in servers or (server(),):
             self.balancer.changed(Change(None, each))
-        self.frontend = Frontend(
-            balancer=self.balancer,
-            connect=self._connect,
-            deadlines=self.deadlines,
-            turns=self.turns,
-            reuse=reuse,
-            limits=self.limits,
-            stats=self.stats,
-            timeouts=self.timeouts,
-            trusted=[ip_network(each) for each in trusted],
-            record=lambda client, exchange, status: self.recorded.append((exchange, status)),
+        self._connection_settings = ConnectionSettings(
+            limits=MessageLimits(),
+            idle_limit=self.limits.idle_per_server,
+            idle_timeout=self.timeouts.server_idle,
+            private=reuse == "never",
+            drain=self.timeouts.drain,
+        )
+        self.listeners = Listeners(
+            count_request=self.stats.client.count,
+            count_attempt=self.stats.server.count,
+            tunnel_opened=self.stats.tunnel_opened,
+            tunnel_closed=self.stats.tunnel_closed,
+            attempts=self.attempts.append if listens else None,
+            requests=self._record if listens else None,
             monotonic=self.clock.seconds,
         )
+        self.exchanges = ExchangeContext(
+            balancer=self.balancer,
+            connect=connector or self._connect,
+            deadlines=self.deadlines,
+            limits=self.limits,
+            listeners=self.listeners,
+            timeouts=self.timeouts,
+        )
+        self.frontend = Frontend(
+            self.exchanges,
+            Admission(
+                connections=self.limits.client_connections,
+                refused=64,
+                per_address=self.limits.connections_per_address,
+                trusted=[ip_network(each) for each in trusted],
+            ),
+            self.turns,
+            reuse=reuse,
+        )
+
+    def _record(self, ended: RequestEnded) -> None:
+        self.recorded.append((ended, ended.status))
 
     def turn(self) -> None:
         """
@@ -222,7 +261,7 @@ class Proxy:
         for call in calls:
             call()
 
-    def _connect(self, upstream: Upstream) -> Deferred[ServerConnection]:
+    def _connect(self, upstream: UpstreamServer) -> Deferred[ServerConnection]:
         connected: Deferred[ServerConnection] = Deferred()
         if upstream.port in self.refusing:
             connected.errback(Failure(ConnectionRefusedError()))
@@ -241,22 +280,13 @@ class Proxy:
         connected.callback(wire.protocol)
         return wire
 
-    def made(self, upstream: Upstream) -> Wire:
+    def made(self, upstream: UpstreamServer) -> Wire:
         """
         A connection to a server is made, and who asked for it is yet to be told.
         """
-        factory = ServerFactory(
-            upstream,
-            self.deadlines,
-            MessageLimits(),
-            self.limits.idle_per_server,
-            self.timeouts.server_idle,
-            slot=self.slots.take(),
-            private=self.frontend.reuse == "never",
-            drain=self.timeouts.drain,
-            turns=self.turns,
+        protocol = ServerConnection(
+            upstream, self._connection_settings, self.deadlines, self.turns, self.slots.take()
         )
-        protocol = factory.buildProtocol(None)
         wire = Wire(upstream.host, upstream.port).connect(protocol)
         self.servers.append(wire)
         return wire

@@ -1,55 +1,63 @@
 """
 One request and its response.
+
+    NEW ─▶ CONNECTING ─▶ SENT ─▶ ENDED      the usual way
+    NEW ─▶ SENT                             over a connection that is kept
+    CONNECTING ─▶ CONNECTING                another server, as nothing was sent
+    SENT ─▶ CONNECTING                      sent again, as the client has seen nothing
+    SENT ─▶ TUNNEL ─▶ ENDED                 switched to another protocol
+
+ENDED comes from any phase: by an answer of the proxy's own, by breaking the response off, or
+as the client has gone. What has come of the response, the L{Attempt} knows.
 """
 
 from __future__ import annotations
 
-import errno
-import os
-from collections.abc import Set as AbstractSet
-from math import inf
-from typing import TYPE_CHECKING, Final
+from enum import Enum
+from typing import Final
 
-from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from alacrity.http1.errors import ProtocolError
-from alacrity.http1.fields import options, without
-from alacrity.http1.forwarding import chunk, last_chunk, response, switch, switched_to
-from alacrity.http1.messages import CHUNKED, RequestHead, ResponseHead
-from alacrity.net.shortage import local_shortage
+from alacrity.http1.messages import RequestHead, ResponseHead
+from alacrity.proxy.events import Cause, FailureKind, Party, RequestEnded
+from alacrity.proxy.exchange.body import RequestBody
+from alacrity.proxy.exchange.context import ExchangeContext
 from alacrity.proxy.exchange.pace import ReaderPace
-from alacrity.proxy.exchange.tunnel import Tunnel
-from alacrity.proxy.upstream.balancer import Upstream
-from alacrity.proxy.upstream.connection import ServerConnection
+from alacrity.proxy.exchange.tunnel import TunnelSide, open_tunnel
+from alacrity.proxy.interfaces import Downstream, UpstreamConnection
+from alacrity.proxy.upstream.affinity import ClientAffinity
+from alacrity.proxy.upstream.attempt import Attempt
+from alacrity.proxy.upstream.retry import FailedAttempts, NextStep, own_status
 
-if TYPE_CHECKING:
-    from alacrity.proxy.front.connection import ClientConnection
-    from alacrity.proxy.front.frontend import Frontend
 
-IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
-"""Methods that may be sent twice (RFC 9110 9.2.2)."""
+class ExchangePhase(Enum):
+    """
+    The phases of an exchange; see the top of this module.
+    """
 
-WITH_CONTENT: Final = frozenset(
-    b"ACL BIND COPY LOCK MERGE MKCALENDAR MKCOL MOVE NOTIFY PATCH POST PROPFIND PROPPATCH PUT "
-    b"QUERY REBIND REPORT SEARCH UNBIND".split()
-)
-"""
-Methods whose requests have content by their definition. A server may take no notice of
-the content of others (RFC 9110 9.3.1), and read it as its next request.
-"""
+    NEW = "new"
+    """The request's head is read, and no server has been looked for."""
 
-PACE_WINDOW: Final = 20.0
-"""
-Over how many seconds the pace of a request body is averaged: what Apache's
-mod_reqtimeout gives it by default, with the least rate.
-"""
+    CONNECTING = "connecting"
+    SENT = "sent"
+    """The request is on its way to a server, or its response comes back."""
 
-CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-"""An interim response that says nothing new (RFC 9110 15.2.1)."""
+    TUNNEL = "tunnel"
+    ENDED = "ended"
 
-REPLAY: Final = 65536
-"""How many bytes of a request body are kept, in case it has to be sent again."""
+
+NEW: Final = ExchangePhase.NEW
+_CONNECTING: Final = ExchangePhase.CONNECTING
+_SENT: Final = ExchangePhase.SENT
+_TUNNEL: Final = ExchangePhase.TUNNEL
+_ENDED: Final = ExchangePhase.ENDED
+
+_CLIENT: Final = Party.CLIENT
+_SERVER: Final = Party.SERVER
+
+_GONE: Final = Cause(FailureKind.CLIENT_GONE)
+_STOPS: Final = Cause(FailureKind.NODE_STOPS)
 
 
 class Exchange:
@@ -57,611 +65,441 @@ class Exchange:
     Takes one request to a server, to another if that fails, and its response
     back to the client.
 
-    @ivar head: the request's.
-    @ivar started: whether a server has been looked for.
-    @ivar answered: whether the response has been read, and written, to its end.
+    @ivar phase: see the top of this module.
+    @ivar request: its head.
     @ivar complete: whether the request has been read to its end.
-    @ivar unsent: bytes for the client, waiting for more to go with them.
-    @ivar upstream: the server that has it, or had it last.
-    @ivar status: the response's, once there is one; else 0.
-    @ivar reason: what was wrong, in a few words; empty: nothing.
     @ivar paused: whether the client is not read from, until the server takes more.
-    @ivar login: whether the client logs the server's connection in, so that it is this
-        client's alone from now on.
-    @ivar sent: how many bytes of the response's body have been written.
-    @ivar began: when it did, by C{Frontend.monotonic}; 0 unless exchanges are recorded.
+    @ivar affinity: the connections to servers that this client's requests may use.
+    @ivar listeners: are told how it ends.
+    @ivar sink: where the response goes.
     """
 
-    started = False
-    answered = False
-    status = 0
-    sent = 0
-    began = 0.0
-    unsent = b""
-    upstream: Upstream | None = None
-    reason = ""
+    # Defaults of what is seldom read. Python reads an instance's own values much faster.
     paused = False
-
-    _server: ServerConnection | None = None
-    _connecting: Deferred[ServerConnection] | None = None
-    # Why no server was asked that might have been: a shortage of this node's.
-    _short = ""
-    _over = False
-    _request = b""
-    # Whether what is awaited is the client's: more of its body.
-    _awaits_client = False
     # How the client takes a response that it is slow to read.
-    _reading: ReaderPace | None = None
-    _reused = False
-    _server_keeps_alive = False
-    _chunking = False
-    # The servers that have failed.
-    _tried: AbstractSet[Upstream] = frozenset()
-    # The body, as it goes out, in case it has to go out again.
-    _body: list[bytes] | None = None
-    _body_size = 0
-    # When its pace is looked at next; since when it is measured, and from what size.
-    _pace_due = 0.0
-    _pace_since: float | None = None
-    _pace_from = 0
+    _reader_pace: ReaderPace | None = None
+    # The server's side of the tunnel, if it has become one.
+    _from_server: TunnelSide | None = None
+    # The request's head, as it goes to a server.
+    _head = b""
+    # Who is waited for: the client has more of its body to send, or the server to answer.
+    _awaited = _SERVER
+    # When it began, if anybody listens to requests.
+    _began = 0.0
 
-    def __init__(self, client: ClientConnection, frontend: Frontend, head: RequestHead) -> None:
-        self._client = client
-        self._frontend = frontend
-        self.head = head
-        self.keep_alive = head.keep_alive
-        self.complete = head.length == 0
-        self.login = head.login
-        if frontend.record is not None:
-            self.began = frontend.monotonic()
+    _log = Logger()
+
+    def __init__(
+        self,
+        context: ExchangeContext,
+        downstream: Downstream,
+        affinity: ClientAffinity,
+        request: RequestHead,
+    ) -> None:
+        """
+        @param downstream: the client's side.
+        """
+        self._context = context
+        self._downstream = downstream
+        self.affinity = affinity
+        self.request = request
+        self.complete = request.length == 0
+        self.listeners = listeners = context.listeners
+        self.sink = downstream.response
+        self.phase = NEW
+        self._attempt: Attempt | None = None
+        self._failed: FailedAttempts | None = None
+        self._body: RequestBody | None = None
+        if listeners.requests is not None:
+            self._began = listeners.monotonic()
+
+    def __repr__(self) -> str:
+        method, target = self.request.method.decode(), self.request.target.decode()
+        return f"<Exchange {method} {target} {self.phase.value}>"
 
     @property
-    def duration(self) -> float:
-        """Seconds since it began, where exchanges are recorded."""
-        return self._frontend.monotonic() - self.began
+    def responding(self) -> bool:
+        """Whether the response has begun."""
+        return self._attempt is not None and self._attempt.status != 0
+
+    @property
+    def body_is_kept(self) -> bool:
+        """Whether all that was sent of the request's body can be sent again."""
+        return self._body is None or self._body.is_kept
 
     # Towards the server
 
-    def start(self) -> None:
+    def start(self, head: bytes) -> None:
         """
-        Look for a server.
-        """
-        self.started = True
-        self._request = self._client.forwarder.request(self.head)
-        self._attempt()
+        Look for a server; for another one, if some have failed.
 
-    def _attempt(self) -> None:
-        frontend = self._frontend
-        client = self._client
-        server: ServerConnection | None = None
-        upstream: Upstream | None
-        if client.own and (server := client.take_login(self._tried)) is not None:
-            upstream = server.upstream
+        @param head: the request's, as it goes to a server.
+        """
+        self._head = head
+        affinity = self.affinity
+        tried = self._failed.tried if self._failed is not None else ()
+        connection = affinity.take_login(tried) if affinity.private else None
+        if connection is not None:
+            upstream = connection.upstream
         else:
-            upstream = frontend.balancer.choose(self._tried)
-            if upstream is None:
-                self._refuse_unserved()
+            chosen = self._context.balancer.choose(tried)
+            if chosen is None:
+                self._answer(*(self._failed or FailedAttempts()).unserved())
                 return
-        self.upstream = upstream
-        upstream.active += 1
-        if server is None:
-            if client.own:
-                server = client.take(upstream)
-            if server is None and upstream.idle and client.shares:
-                server = upstream.idle.pop()
-        if server is not None:
-            self._reused = True
-            self._send(server)
+            upstream = chosen
+            connection = affinity.take(upstream)
+        self._attempt = attempt = Attempt(self, upstream, connection)
+        if connection is not None:
+            self._send(attempt, connection)
         else:
-            self._connect(upstream)
+            self._connect(attempt)
 
-    def _connect(self, upstream: Upstream) -> None:
-        self._reused = False
-        self._client.await_until(self._frontend.timeouts.connect)
+    def _connect(self, attempt: Attempt) -> None:
+        self.phase = _CONNECTING
+        self._reader_pace = None
+        self._downstream.await_until(self._context.timeouts.connect)
         if not self.complete:
-            self._client.transport.pauseProducing()
             self.paused = True
-        self._connecting = connecting = self._frontend.connect(upstream)
-        connecting.addCallbacks(self._connected, self._connect_failed)
-        connecting.addErrback(self._failed)
+            self._downstream.pause()
+        attempt.connect(self._context.connect)
 
-    def _connected(self, server: ServerConnection) -> None:
-        self._connecting = None
-        if self._over:
-            server.abort()
-        elif not server.usable:
-            server.abort()
-            self._try_another("the server ended the connection, or spoke, as it accepted it")
-        else:
-            self._send(server)
-            self.resumeRequest()
-
-    def _connect_failed(self, failure: Failure) -> None:
-        self._connecting = None
-        if self._over:
-            return
-        shortage = local_shortage(failure.value)
-        if shortage is None:
-            self._try_another(f"cannot connect: {failure.getErrorMessage()}")
-            return
-        # No fault of the server's. Another one may have ports left, but no descriptors.
-        upstream = self.upstream
-        assert upstream is not None
-        self._leave_server()
-        self._tried |= {upstream}
-        self._short = self.reason = f"this node is short: {os.strerror(shortage).lower()}"
-        if shortage == errno.EADDRNOTAVAIL:
-            self._attempt()
-        else:
-            self._refuse(503)
-
-    def _try_another(self, reason: str) -> None:
+    def connected(self, connection: UpstreamConnection) -> None:
         """
-        Turn to the next server: nothing was sent to this one.
+        There is a connection: send the request.
         """
-        self.reason = reason
-        self._count_failed()
-        self._attempt()
+        attempt = self._attempt
+        assert attempt is not None
+        self._send(attempt, connection)
+        self.resume_request()
 
-    def _refuse_unserved(self) -> None:
+    def crashed(self, failure: Failure) -> None:
         """
-        Answer that no server is left to be tried.
+        Answer in spite of a fault of ours, which is not the server's.
         """
-        if not self._tried:
-            self.reason = "no server is up"
-        self._refuse(503 if not self._tried or self._short else 502)
+        self._log.failure("an exchange failed", failure)
+        if self.phase is not _ENDED:
+            cause = Cause(FailureKind.NODE_FAULT, "a fault of this node's")
+            self._give_up_attempt(cause)
+            self._answer(500, cause)
 
-    def _failed(self, failure: Failure) -> None:
-        """A fault of ours, not of the server's."""
-        self._frontend.log.failure("an exchange failed", failure)
-        if not self._over:
-            self.reason = "a fault of this node's"
-            self._refuse(500)
-
-    def _count_failed(self) -> None:
-        """
-        The attempt with this server has failed.
-        """
-        upstream = self.upstream
-        assert upstream is not None
-        self._server = None
-        self._frontend.stats.server.failed += 1
-        upstream.counter.failed += 1
-        upstream.active -= 1
-        self._tried |= {upstream}
-
-    def _send(self, server: ServerConnection) -> None:
-        self._server = server
-        if self.complete or (self._body_size == 0 and self._waits_to_continue()):
-            self._await_server()
+    def _send(self, attempt: Attempt, connection: UpstreamConnection) -> None:
+        self.phase = _SENT
+        body = self._body
+        if self.complete or ((body is None or not body.size) and self._waits_to_continue()):
+            self._awaited = _SERVER
+            self._downstream.await_until(self._context.timeouts.server_response)
         else:
             self._await_client()
-        if self._body:
-            server.begin(self, self._request + b"".join(self._body))
-            if self._body_size > REPLAY:
-                self._body = None
+        if body is None:
+            connection.send(attempt, self._head)
         else:
-            server.begin(self, self._request)
-
-    def requestBodyReceived(self, data: bytes) -> None:
-        """
-        A piece of the request's body.
-        """
-        if self._over:
-            return
-        self._forward(chunk(data) if self.head.length == CHUNKED else data)
-
-    def requestFinished(self, trailers: list[bytes]) -> None:
-        """
-        The request is complete.
-        """
-        self.complete = True
-        if self._over:
-            return
-        if self.head.length == CHUNKED:
-            # RFC 9110 7.6.1: what Connection names goes no further, here either.
-            self._forward(last_chunk(without(trailers, self.head.named)))
-        if self._server is not None:
-            self._await_server()
+            connection.send(attempt, self._head + body.kept())
+            body.bound()
 
     def _waits_to_continue(self) -> bool:
         """
         Whether the client waits for the server to say that it may go on (RFC 9110
         10.1.1).
         """
-        return any(name == b"expect" for name, _ in self.head.specials)
+        return any(name == b"expect" for name, _ in self.request.specials)
 
     def _await_server(self) -> None:
-        self._awaits_client = False
+        self._awaited = _SERVER
         # While the client is slow to read, it is the client that is waited for.
-        if self._reading is None:
-            self._client.await_until(self._frontend.timeouts.server_response)
+        if self._reader_pace is None:
+            self._downstream.await_until(self._context.timeouts.server_response)
 
     def _await_client(self) -> None:
-        self._awaits_client = True
-        self._client.await_until(self._frontend.timeouts.client_idle)
+        self._awaited = _CLIENT
+        self._downstream.await_until(self._context.timeouts.client_idle)
 
-    def _forward(self, data: bytes) -> None:
-        if self._body is None and self._body_size == 0:
-            self._body = []
-        self._body_size += len(data)
-        if self._server is None:
-            assert self._body is not None
-            self._body.append(data)
-            return
-        frontend = self._frontend
-        now = frontend.deadlines.now
-        if now >= self._pace_due:
-            self._look_at_pace(now)
-        self._awaits_client = True
-        self._client.await_until(frontend.timeouts.client_idle)
-        self._server.transport.write(data)
-        if self._body is not None:
-            if self._body_size <= REPLAY:
-                self._body.append(data)
-            else:
-                self._body = None
+    # The request's body, from the client
 
-    def _look_at_pace(self, now: float) -> None:
+    def body_received(self, data: bytes) -> None:
         """
-        @raise ProtocolError: the client takes too long over the body.
-        """
-        rate = self._frontend.limits.body_rate
-        if not rate or self.status:
-            # Once the response has begun, the two may be talking.
-            self._pace_due = inf
-            return
-        size, since = self._body_size, self._pace_since
-        if since is not None and size - self._pace_from < rate * (now - since):
-            raise ProtocolError("the request body does not come in time", 408)
-        self._pace_from = size
-        self._pace_since = now
-        self._pace_due = now + PACE_WINDOW
+        Take a piece of the request's body.
 
-    def pauseRequest(self) -> None:
+        @raise ProtocolError: the client takes too long over it.
         """
-        The server takes no more of the body for now.
+        if self.phase is not _ENDED:
+            body = self._needed_body()
+            self._forward(body, body.piece(data))
+
+    def request_finished(self, trailers: list[bytes]) -> None:
+        """
+        The request is complete.
+
+        @param trailers: its trailer fields, as lines.
+        @raise ProtocolError: as for L{body_received}.
+        """
+        self.complete = True
+        if self.phase is not _ENDED:
+            body = self._needed_body()
+            last = body.end(trailers)
+            if last:
+                self._forward(body, last)
+            if self.phase is _SENT:
+                self._await_server()
+
+    def _needed_body(self) -> RequestBody:
+        body = self._body
+        if body is None:
+            rate = self._context.limits.body_rate
+            self._body = body = RequestBody(self.request, rate)
+        return body
+
+    def _forward(self, body: RequestBody, data: bytes) -> None:
+        connection = self._attempt.connection if self._attempt is not None else None
+        if connection is not None:
+            body.check_pace(self._context.deadlines.now, answered=self.responding)
+            self._await_client()
+            connection.write(data)
+            body.bound()
+
+    def pause_request(self) -> None:
+        """
+        Have the client wait with the body: the server takes no more for now.
         """
         self.paused = True
-        self._client.transport.pauseProducing()
+        self._downstream.pause()
         self._await_server()
 
-    def resumeRequest(self) -> None:
+    def resume_request(self) -> None:
         """
         Go on with the body: the server takes more of it.
         """
         if self.paused:
             self.paused = False
-            # The wait was not the client's.
-            self._pace_due, self._pace_since = 0.0, None
-            if self._body_size and not self.complete:
-                self._await_client()
-            self._client.resume()
+            body = self._body
+            if body is not None:
+                body.restart_pace()
+                if body.size and not self.complete:
+                    self._await_client()
+            self._downstream.resume()
 
-    # Back to the client
+    # The response
 
-    def informationReceived(self, head: ResponseHead) -> None:
+    def informed(self, status: int) -> None:
         """
-        An interim response; a 1.0 client knows none (RFC 9110 15.2).
+        The client has got an interim response.
         """
-        # The server has it: it is not to be sent again.
-        self._reused = False
-        if head.status == 100 and not self.complete and not self.paused:
+        if status == 100 and not self.complete and not self.paused:
             self._await_client()
-        if self.head.minor:
-            frontend = self._frontend
-            self._client.transport.write(
-                response(head, minor=1, keep_alive=True, via=frontend.via, date=b"")
+
+    def goes_on(self) -> None:
+        """
+        More of the response has come, and there is more to come.
+        """
+        self._await_server()
+
+    def pause_response(self) -> None:
+        """
+        Have the server wait: the client takes no more of the response for now.
+        """
+        connection = self._attempt.connection if self._attempt is not None else None
+        if connection is not None:
+            connection.pause()
+            idle = self._context.timeouts.client_idle
+            rate = self._context.limits.response_rate
+            self._reader_pace = ReaderPace(
+                self._context.deadlines, self._downstream.unsent, idle=idle, rate=rate
             )
+            self._downstream.await_until(idle)
 
-    def switchReceived(self, head: ResponseHead) -> None:
-        """
-        The server switches protocols (RFC 9110 7.8).
-
-        @raise ProtocolError: to none of those that it was asked for.
-        """
-        if switched_to(head).lower() not in options(self.head.upgrade):
-            raise ProtocolError("there is an upgrade that nobody asked for")
-        frontend = self._frontend
-        self.status = head.status
-        self.unsent = switch(head, via=frontend.via, date=frontend.deadlines.date)
-
-    def switch(self, server: ServerConnection) -> Tunnel:
-        """
-        The exchange has come to an end, and the connections go on as a tunnel.
-        """
-        self._server = None
-        self._over = self.answered = True
-        upstream = self.upstream
-        assert upstream is not None
-        upstream.counter.success += 1
-        self._frontend.stats.server.success += 1
-        return self._client.switch(self, server)
-
-    def tunnelEnded(self) -> None:
-        """
-        The server has no more to do with it.
-        """
-        assert self.upstream is not None
-        self.upstream.active -= 1
-
-    def responseReceived(self, head: ResponseHead) -> None:
-        """
-        The response begins.
-        """
-        frontend = self._frontend
-        minor = self.head.minor
-        length = head.length
-        self.status = head.status
-        # Whether the server has understood that there is no upgrade, it alone knows; and
-        # whether it has read the content of a request that has none by its method.
-        self._server_keeps_alive = (
-            head.keep_alive
-            and (not self.head.upgrade or head.login)
-            and (self.head.length == 0 or self.head.method in WITH_CONTENT)
-        )
-        if head.login:
-            self.login = True
-        self._chunking = length < 0 and minor > 0
-        if self.keep_alive and (
-            self._client.leaving or not self.complete or (length < 0 and not minor)
-        ):
-            # RFC 9112 9.6: said now; an early answer ends the connection.
-            self.keep_alive = False
-        self.unsent = response(
-            head,
-            minor=minor,
-            keep_alive=self.keep_alive,
-            via=frontend.via,
-            date=frontend.deadlines.date,
-        )
-        if length == 0:
-            self.responseFinished([])
-
-    def responseBodyReceived(self, data: bytes) -> None:
-        """
-        A piece of the response's body.
-        """
-        self.sent += len(data)
-        if self._chunking:
-            data = chunk(data)
-        if self.unsent:
-            # With its head: should the rest of the packet be at fault, the client has seen
-            # nothing of it yet.
-            self.unsent += data
-        else:
-            self._client.transport.write(data)
-
-    def responseFinished(self, trailers: list[bytes]) -> None:
-        """
-        The response is complete.
-        """
-        self.answered = True
-        if self._chunking:
-            self.unsent += last_chunk(trailers)
-        if self.unsent:
-            self.flush()
-
-    def progress(self) -> None:
-        """
-        There is more of the response to come: let what there is go to the client. A
-        head must be complete in time, however much of it has come.
-        """
-        if self.status:
-            self._await_server()
-        if self.unsent:
-            self.flush()
-
-    def flush(self) -> None:
-        """
-        Let what there is go to the client.
-        """
-        self._client.transport.write(self.unsent)
-        self.unsent = b""
-
-    def keep(self, server: ServerConnection) -> None:
-        """
-        Keep a server connection that is free for this client alone.
-        """
-        self._client.keep(server)
-
-    @property
-    def reusable(self) -> bool:
-        """
-        Whether the server connection can serve another exchange.
-        """
-        return self._server_keeps_alive and self.complete
-
-    def pauseResponse(self) -> None:
-        """
-        The client takes no more of the response for now.
-        """
-        if self._server is not None:
-            self._server.pause()
-            self._reading = self._client.reading_pace()
-            self._client.await_until(self._frontend.timeouts.client_idle)
-
-    def resumeResponse(self) -> None:
+    def resume_response(self) -> None:
         """
         Go on with the response: the client takes more of it.
         """
-        if self._server is not None:
-            self._reading = None
-            self._server.resume()
-            self._await_server()
+        connection = self._attempt.connection if self._attempt is not None else None
+        if connection is not None:
+            self._reader_pace = None
+            connection.resume()
+            if self.phase is not _ENDED:
+                self._await_server()
 
-    # How it ends
-
-    def finish(self) -> None:
+    def switched(self, head: ResponseHead, said: bytes) -> None:
         """
-        The response has been written to its end.
-        """
-        upstream = self.upstream
-        assert upstream is not None
-        self._server = None
-        self._over = True
-        upstream.active -= 1
-        stats = self._frontend.stats
-        if self.status < 500:
-            upstream.counter.success += 1
-            stats.server.success += 1
-        else:
-            upstream.counter.failed += 1
-            stats.server.failed += 1
-        self._client.exchangeEnded(self)
+        Go on as a tunnel.
 
-    def serverFailed(self, reason: str, *, begun: bool) -> None:
+        @param head: the server's response.
+        @param said: what the server has sent after it.
         """
-        The server broke off, or sent what is not a response.
-
-        @param begun: whether any of its response had come.
-        """
-        if self._over:
-            return
-        self.reason = reason
-        self._count_failed()
-        if self.status and not self._take_back():
-            self._break_off()
-        elif not begun and self._may_repeat():
-            # A kept connection that the server was just closing (RFC 9112 9.3.1):
-            # the same server, unasked for so far, is as good as any other.
-            upstream = self.upstream
-            assert upstream is not None
-            self._tried -= {upstream}
-            if upstream.retired:
-                self._attempt()
-            else:
-                upstream.active += 1
-                self._connect(upstream)
-        else:
-            self._refuse(502)
-
-    def _take_back(self) -> bool:
-        """
-        Forget a response of which the client has seen nothing.
-
-        @return: whether that could be done.
-        """
-        if not self.unsent:
-            return False
-        self.unsent = b""
-        self.status = self.sent = 0
-        return True
-
-    def _may_repeat(self) -> bool:
-        return (
-            self._reused
-            and self.head.method in IDEMPOTENT
-            and (self._body_size == 0 or self._body is not None)
+        attempt = self._attempt
+        assert attempt is not None
+        assert attempt.connection is not None
+        self.phase = _TUNNEL
+        self.listeners.count_request(True)
+        self.listeners.tunnel_opened()
+        timeouts = self._context.timeouts
+        self._from_server = open_tunnel(
+            self._downstream,
+            attempt.connection,
+            head,
+            said,
+            idle=timeouts.tunnel_idle,
+            closing=timeouts.client_idle,
+            ended=self._tunnel_ended,
         )
+
+    def _tunnel_ended(self) -> None:
+        attempt = self._attempt
+        assert attempt is not None
+        attempt.tunnel_closed()
+        self.listeners.tunnel_closed()
+        self._end(None, attempt.status, complete=True)
+
+    # The end of an attempt
+
+    def attempt_succeeded(self, status: int) -> None:
+        """
+        The response is written to its end, and the server's connection is free.
+        """
+        self.phase = _ENDED
+        listeners = self.listeners
+        listeners.count_request(status < 500)
+        if listeners.requests is not None:
+            self._report(None, status, complete=True)
+        self._attempt = None
+        self._downstream.ended(self.complete)
+
+    def attempt_failed(self, cause: Cause, seen: bool) -> None:
+        """
+        Try again, answer, or break off.
+
+        @param seen: whether the client has seen some of the response.
+        """
+        attempt, failed = self._attempt, self._failed
+        assert attempt is not None
+        if failed is None:
+            self._failed = failed = FailedAttempts()
+        step = failed.add(attempt.upstream, cause)
+        if seen:
+            self._break_off(cause)
+        elif step is NextStep.ANOTHER_SERVER:
+            self.start(self._head)
+        elif step is NextStep.SAME_SERVER:
+            self._attempt = again = Attempt(self, attempt.upstream, None)
+            self._connect(again)
+        else:
+            self._answer(own_status(cause), cause)
 
     def expired(self) -> None:
         """
-        Whatever is awaited has not come in time.
+        What is awaited has not come in time.
         """
-        if self._connecting is not None:
+        attempt, pace = self._attempt, self._reader_pace
+        assert attempt is not None
+        if attempt.stop_connecting():
             # The endpoint's failure leads on to the next server.
-            self._connecting.cancel()
             return
-        server = self._server
-        assert server is not None
-        if server.paused and self._reading is not None:
+        if pace is not None:
             # It is the client that is slow; if it is steady, that is its right.
-            wait = self._reading.allowance()
+            wait = pace.allowance()
             if wait:
-                self._client.await_until(wait)
+                self._downstream.await_until(wait)
                 return
-        server.abort()
-        if server.paused:
-            # The server is not to blame, here and below.
-            self.reason = "the client took too little of the response"
-            self._leave_server()
-            self._break_off()
-        elif self._awaits_client:
-            self.reason = "the request body did not come in time"
-            self._leave_server()
-            if self.status:
-                self._break_off()
-            else:
-                self._refuse(408)
+            kind, text = FailureKind.RESPONSE_NOT_READ, "the client took too little of the response"
+        elif self._awaited is _CLIENT:
+            kind, text = FailureKind.REQUEST_TIMED_OUT, "the request body did not come in time"
         else:
-            self.reason = "the server did not answer in time"
-            self._count_failed()
-            if self.status:
-                self._break_off()
-            else:
-                self._refuse(504)
-
-    def serverLeft(self) -> None:
-        """
-        The server has left the pool, and has had its time to finish.
-        """
-        self.reason = "the server was removed, and took too long to finish"
-        self._leave_server()
-        if self.status and not self._take_back():
-            self._break_off()
+            kind, text = FailureKind.RESPONSE_TIMED_OUT, "the server did not answer in time"
+        cause = Cause(kind, text, was_sent=True)
+        if attempt.give_up(cause) or pace is not None:
+            self._break_off(cause)
         else:
-            self._refuse(503)
+            self._answer(own_status(cause), cause)
 
-    def probe(self) -> bytes | None:
-        """
-        Bytes that mean nothing to a client that is there, and that have the system of one
-        that is gone reset the connection; L{None}: there are none just now.
-        """
-        if not self.head.minor:
-            return None
-        if not self.status:
-            return CONTINUE
-        # A leading zero of the size of the next chunk (RFC 9112 7.1).
-        return b"0" if self._chunking and not self.unsent else None
+    # The end of the request
 
     def abandon(self) -> None:
         """
         The client has gone away: neither side is to blame.
         """
-        self._over = True
-        if self._connecting is not None:
-            self._connecting.cancel()
-            self._connecting = None
-            self._leave_server()
-        elif self._server is not None:
-            self._server.abort()
-            self._leave_server()
+        if self.phase is not _ENDED:
+            self._give_up_attempt(_GONE)
+            self._end(_GONE, self._status(), complete=False)
+
+    def cut(self) -> None:
+        """
+        This node stops, and waits no longer.
+        """
+        self._give_up_attempt(_STOPS)
+        self._break_off(_STOPS)
 
     def reject(self, status: int, reason: str) -> None:
         """
-        What the client sent after the head was no good; answer that if there is
-        still time to.
+        The client's request is at fault after its head: answer that, if there is still
+        time to.
         """
-        self.abandon()
-        self.reason = reason
-        if self.status:
-            self._break_off()
+        cause = Cause(FailureKind.BAD_REQUEST, reason, was_sent=self._attempt is not None)
+        if self._give_up_attempt(cause):
+            self._break_off(cause)
         else:
-            self._over = False
-            self._refuse(status)
+            self._answer(status, cause)
 
-    def _leave_server(self) -> None:
-        upstream = self.upstream
-        assert upstream is not None
-        upstream.active -= 1
-        self._server = None
+    def _give_up_attempt(self, cause: Cause) -> bool:
+        """
+        @return: whether the client has seen some of the response.
+        """
+        attempt = self._attempt
+        return attempt is not None and attempt.outcome is None and attempt.give_up(cause)
 
-    def _refuse(self, status: int) -> None:
+    def _answer(self, status: int, cause: Cause) -> None:
         """
         Answer ourselves.
         """
-        self._over = self.answered = True
-        self.status = status
-        client = self._client
-        self._frontend.explain(client, self, status, self.reason)
-        client.respond(status, self)
-        client.exchangeEnded(self)
+        self.sink.answer(self.request, status, self.complete)
+        self.listeners.count_request(status < 500)
+        self._end(cause, status, complete=True)
+        self._downstream.ended(self.complete)
 
-    def _break_off(self) -> None:
+    def _break_off(self, cause: Cause) -> None:
         """
         The response cannot be completed, and must not look as if it were.
         """
-        self._over = True
-        self._frontend.explain(self._client, self, self.status, self.reason)
-        self._client.abort(self)
+        self.listeners.count_request(False)
+        self._end(cause, self._status(), complete=False)
+        self._downstream.break_off()
+
+    def _status(self) -> int:
+        """
+        The status of the response that has begun; 0: none has.
+        """
+        return 0 if self._attempt is None else self._attempt.status
+
+    def _end(self, cause: Cause | None, status: int, *, complete: bool) -> None:
+        """
+        Be over, and tell those who listen.
+
+        @param cause: why the request failed; L{None}: it did not.
+        @param status: of the response; 0: there was none.
+        @param complete: whether it was written to its end.
+        """
+        self.phase = _ENDED
+        if cause is not None or self.listeners.requests is not None:
+            self._report(cause, status, complete=complete)
+        # It knows us.
+        self._attempt = None
+
+    def _report(self, cause: Cause | None, status: int, *, complete: bool) -> None:
+        listeners, attempt = self.listeners, self._attempt
+        if self._from_server is not None:
+            sent = self._from_server.sent
+        else:
+            sent = self.sink.sent if attempt is not None and attempt.status else 0
+        last = cause
+        if (cause is None or not cause.text) and self._failed is not None:
+            last = self._failed.last
+        listeners.request_ended(
+            RequestEnded(
+                client=self._downstream.client,
+                request=self.request,
+                status=status,
+                sent=sent,
+                complete=complete,
+                duration=0.0 if listeners.requests is None else listeners.monotonic() - self._began,
+                server=None if attempt is None else attempt.upstream.id,
+                cause=cause,
+                reason="" if last is None else last.text,
+            )
+        )

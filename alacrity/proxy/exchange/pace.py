@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from alacrity.proxy.deadlines import Deadlines
+
 LUMP: Final = 98304
 """
 Bytes that a receiver's kernel may take at once and then announce no more room for, until
@@ -21,27 +23,28 @@ class ReaderPace:
     tells: by what it has not acknowledged.
     """
 
-    __slots__ = ("_clock", "_idle", "_rate", "_since", "_unsent", "_unsent_then")
+    __slots__ = ("_deadlines", "_idle", "_rate", "_since", "_unsent", "_unsent_then")
 
     def __init__(
         self,
-        clock: Callable[[], float],
+        deadlines: Deadlines,
         unsent: Callable[[], int | None],
         *,
         idle: float,
         rate: float,
     ) -> None:
         """
+        @param deadlines: have the time.
         @param unsent: bytes that the client has not acknowledged; L{None}: unknown.
         @param idle: seconds for which it may take nothing.
         @param rate: bytes a second that it must take on average; 0: any. The lower it
             is, the longer must a pause be to prove that it is not kept.
         """
-        self._clock = clock
+        self._deadlines = deadlines
         self._unsent = unsent
         self._idle = idle
         self._rate = rate
-        self._since = clock()
+        self._since = deadlines.now
         self._unsent_then = unsent()
 
     def allowance(self) -> float:
@@ -53,7 +56,7 @@ class ReaderPace:
         before, now = self._unsent_then, self._unsent()
         if before is None or not now:
             return 0.0
-        elapsed = self._clock() - self._since
+        elapsed = self._deadlines.now - self._since
         taken = before - now
         if taken > 0:
             if taken < self._rate * elapsed:

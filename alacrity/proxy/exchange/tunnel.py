@@ -1,90 +1,95 @@
 """
 Connections that have been switched to another protocol.
+
+    OPEN ─▶ CLOSING     both ways have ended, or nothing came for too long
+      └─────┴─▶ DROPPED     one side broke off, or did not come to its end
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from enum import Enum
+from typing import Final
 
-from twisted.internet.interfaces import IPushProducer
-from zope.interface import implementer
-
-from alacrity.net.turns import LARGE, READS, Turns
-
-if TYPE_CHECKING:
-    from alacrity.proxy.exchange.exchange import Exchange
-    from alacrity.proxy.front.connection import ClientConnection
-    from alacrity.proxy.front.frontend import Frontend
-    from alacrity.proxy.upstream.connection import ServerConnection
+from alacrity.http1.messages import ResponseHead
+from alacrity.proxy.interfaces import Downstream, TunnelEnd, UpstreamConnection
 
 
-@implementer(IPushProducer)
-class _Way:
+class TunnelPhase(Enum):
     """
-    One of the two ways that bytes go. As a push producer, it stands for them to the
-    connection that they are written to.
-
-    @ivar ended: whether no more will come.
+    The phases of a tunnel.
     """
 
-    __slots__ = ("_full", "_large", "_sink", "_source", "_turns", "_yielding", "ended")
+    OPEN = "open"
+    CLOSING = "closing"
+    """Both connections close, once all is written."""
 
-    def __init__(self, source: Any, sink: Any, turns: Turns, *, full: bool) -> None:
-        """
-        @param source: the transport that they come from.
-        @param sink: the transport that they go to.
-        @param turns: the queue of connections that wait to go on.
-        @param full: whether the sink takes no more for now.
-        """
-        self._sink = sink
-        self._source = source
-        self._turns = turns
-        self._full = False
-        self._large = 0
-        self._yielding = False
-        self.ended = False
-        sink.unregisterProducer()
-        sink.registerProducer(self, True)
-        if full:
-            self.pauseProducing()
+    DROPPED = "dropped"
 
-    def end(self) -> None:
-        """
-        There are no more: half-close what they went to.
-        """
-        self.ended = True
-        self._sink.unregisterProducer()
-        self._sink.loseWriteConnection()
 
-    def send(self, data: bytes) -> None:
+_OPEN: Final = TunnelPhase.OPEN
+_CLOSING: Final = TunnelPhase.CLOSING
+_DROPPED: Final = TunnelPhase.DROPPED
+
+
+class TunnelSide:
+    """
+    One side of a tunnel: is told of one connection's bytes, end and room, and acts upon the
+    other.
+
+    @ivar sent: bytes that have come.
+    @ivar has_ended: whether no more will come.
+    """
+
+    __slots__ = ("_other", "_tunnel", "has_ended", "sent")
+
+    def __init__(self, tunnel: Tunnel, other: TunnelEnd, sent: int = 0) -> None:
         """
-        Pass bytes on; after many, let others have their turn before the next.
+        @param other: the connection that the bytes go to.
+        @param sent: bytes that have come already.
         """
-        self._sink.write(data)
-        if len(data) < LARGE:
+        self._tunnel = tunnel
+        self._other = other
+        self.has_ended = False
+        self.sent = sent
+
+    def received(self, data: bytes) -> None:
+        """Bytes have come: pass them on."""
+        tunnel = self._tunnel
+        if tunnel.phase is _OPEN:
+            self.sent += len(data)
+            tunnel.touch()
+            self._other.write(data)
+
+    def ended(self) -> None:
+        """No more will come: half-close the connection that they went to."""
+        tunnel = self._tunnel
+        if self.has_ended or tunnel.phase is not _OPEN:
             return
-        self._large += 1
-        if self._large % READS == 0 and not self._yielding:
-            self._yielding = True
-            self._source.pauseProducing()
-            self._turns.add(self._go_on)
+        self.has_ended = True
+        tunnel.touch()
+        self._other.end()
+        tunnel.way_ended()
 
-    def _go_on(self) -> None:
-        self._yielding = False
-        if not self._full:
-            self.resumeProducing()
+    def lost(self) -> None:
+        """The connection is lost."""
+        self._tunnel.lost(orderly=self.has_ended)
 
-    def pauseProducing(self) -> None:
-        self._full = True
-        self._source.pauseProducing()
+    def full(self) -> None:
+        """The connection takes no more: have the other wait."""
+        self._other.pause()
 
-    def resumeProducing(self) -> None:
-        self._full = False
-        if not self.ended and not self._yielding:
-            self._source.resumeProducing()
+    def drained(self) -> None:
+        """The connection takes more: have the other go on."""
+        self._other.resume()
 
-    def stopProducing(self) -> None:
-        """The connection is lost; its protocol is told so too."""
+    def expired(self) -> None:
+        """The connection's deadline has passed."""
+        self._tunnel.expired()
+
+    def cut(self) -> None:
+        """Drop both connections."""
+        self._tunnel.cut()
 
 
 class Tunnel:
@@ -94,120 +99,77 @@ class Tunnel:
 
     Each way ends by itself; with both, the connections do. Neither connection is
     used again. Its deadline is the client's.
+
+    @ivar phase: see the top of this module.
     """
+
+    __slots__ = ("_client", "_closing", "_ended", "_idle", "_open_ways", "_server", "phase")
 
     def __init__(
         self,
-        frontend: Frontend,
-        client: ClientConnection,
-        server: ServerConnection,
-        exchange: Exchange,
+        client: Downstream,
+        server: TunnelEnd,
+        *,
+        idle: float,
+        closing: float,
+        ended: Callable[[], None],
     ) -> None:
-        self._frontend = frontend
+        """
+        @param idle: seconds for which it may carry nothing.
+        @param closing: seconds that the client has to take the rest.
+        @param ended: called when one of the connections is lost, once.
+        """
         self._client = client
         self._server = server
-        self._exchange = exchange
-        self._over = False
-        self._closing = False
+        self._idle = idle
+        self._closing = closing
+        self._ended: Callable[[], None] | None = ended
+        self._open_ways = 2
+        self.phase = _OPEN
+        if client.full:
+            server.pause()
+        if server.full:
+            client.pause()
+        self.touch()
 
-    def open(self, answer: bytes, said: bytes) -> None:
-        """
-        Begin.
+    def __repr__(self) -> str:
+        return f"<Tunnel {self.phase.value}>"
 
-        @param answer: the head of the server's answer.
-        @param said: what the server has sent after it.
+    def touch(self) -> None:
         """
-        self._exchange.sent = len(said)
-        held, ended = self._client.release()
-        self._frontend.stats.tunnels += 1
-        client, server = self._client, self._server
-        turns = self._frontend.turns
-        self._from_server = _Way(server.transport, client.transport, turns, full=client.full)
-        self._from_client = _Way(client.transport, server.transport, turns, full=server.full)
-        self._touch()
-        client.transport.write(answer + said)
-        if held:
-            server.transport.write(held)
-        if ended:
-            self.clientEnded()
-        elif not server.full:
-            client.transport.resumeProducing()
+        Wait anew for as long as it may carry nothing.
+        """
+        self._client.await_until(self._idle)
 
-    def _touch(self) -> None:
-        frontend = self._frontend
-        self._client.deadline = frontend.deadlines.now + frontend.timeouts.tunnel_idle
-
-    def clientReceived(self, data: bytes) -> None:
+    def way_ended(self) -> None:
         """
-        Bytes from the client.
+        One of the two ways has come to its end: with both, close.
         """
-        self._touch()
-        self._from_client.send(data)
-
-    def serverReceived(self, data: bytes) -> None:
-        """
-        Bytes from the server.
-        """
-        self._touch()
-        self._exchange.sent += len(data)
-        self._from_server.send(data)
-
-    def clientEnded(self) -> None:
-        """
-        The client sends no more.
-        """
-        self._end(self._from_client)
-
-    def serverEnded(self) -> None:
-        """
-        The server sends no more.
-        """
-        self._end(self._from_server)
-
-    def _end(self, way: _Way) -> None:
-        if way.ended or self._closing:
-            return
-        self._touch()
-        way.end()
-        if self._from_client.ended and self._from_server.ended:
+        self._open_ways -= 1
+        if not self._open_ways:
             self._close()
 
     def _close(self) -> None:
         """
         Close both connections, once all is written.
         """
-        self._closing = True
-        frontend = self._frontend
-        self._client.deadline = frontend.deadlines.now + frontend.timeouts.client_idle
-        for each in (self._client, self._server):
-            each.transport.unregisterProducer()
-            each.transport.loseConnection()
+        self.phase = _CLOSING
+        self._client.await_until(self._closing)
+        self._client.close()
+        self._server.close()
 
-    def clientLost(self) -> None:
-        """
-        The client's connection is lost.
-        """
-        self._lost(self._from_client)
-
-    def serverLost(self) -> None:
-        """
-        The server's connection is lost.
-        """
-        self._lost(self._from_server)
-
-    def _lost(self, way: _Way) -> None:
+    def lost(self, *, orderly: bool) -> None:
         """
         A connection is lost: let the other have what came before that, if it had come
-        to its end, else break it off too.
+        to its end, else drop it too.
+
+        @param orderly: whether the connection had come to its end.
         """
-        if not self._over:
-            self._over = True
-            self._frontend.stats.tunnels -= 1
-            self._exchange.tunnelEnded()
-            if self._frontend.record is not None:
-                self._frontend.record(self._client, self._exchange, self._exchange.status)
-        if not self._closing:
-            if way.ended:
+        told, self._ended = self._ended, None
+        if told is not None:
+            told()
+        if self.phase is _OPEN:
+            if orderly:
                 self._close()
             else:
                 self.cut()
@@ -216,15 +178,41 @@ class Tunnel:
         """
         Nothing has come for too long; or it was closing, and did not get there.
         """
-        if self._closing:
-            self.cut()
-        else:
+        if self.phase is _OPEN:
             self._close()
+        else:
+            self.cut()
 
     def cut(self) -> None:
         """
         Drop both connections.
         """
-        self._closing = True
+        self.phase = _DROPPED
         self._server.abort()
-        self._client.drop()
+        self._client.abort()
+
+
+def open_tunnel(
+    client: Downstream,
+    server: UpstreamConnection,
+    head: ResponseHead,
+    said: bytes,
+    *,
+    idle: float,
+    closing: float,
+    ended: Callable[[], None],
+) -> TunnelSide:
+    """
+    Make a tunnel of the two connections of an exchange.
+
+    @param head: the server's response that switches protocols.
+    @param said: what the server has sent after it.
+    @return: the server's side.
+
+    The others are as for L{Tunnel}.
+    """
+    tunnel = Tunnel(client, server, idle=idle, closing=closing, ended=ended)
+    from_server = TunnelSide(tunnel, client, sent=len(said))
+    server.switch(from_server)
+    client.switch(head, said, TunnelSide(tunnel, server))
+    return from_server

@@ -1,38 +1,40 @@
 """
-Connections from clients.
+Connections of HTTP/1 clients.
 """
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from twisted.internet.interfaces import (
-    IAddress,
-    IHalfCloseableProtocol,
-    IPushProducer,
-)
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from alacrity.http1.errors import ProtocolError
 from alacrity.http1.forwarding import Forwarder, goes_round
-from alacrity.http1.messages import RequestHead
-from alacrity.http1.parser import RequestParser
-from alacrity.http1.responses import own_response
-from alacrity.net.turns import LARGE, MUCH, READS
+from alacrity.http1.messages import RequestHead, ResponseHead
+from alacrity.net.gate import HELD, SLOW, ReadGate
+from alacrity.net.turns import LARGE, MUCH
 from alacrity.net.unsent import unsent
-from alacrity.pool import State
 from alacrity.proxy.deadlines import NEVER
+from alacrity.proxy.events import Cause, FailureKind, RequestEnded
 from alacrity.proxy.exchange.exchange import Exchange
 from alacrity.proxy.exchange.pace import ReaderPace
-from alacrity.proxy.exchange.tunnel import Tunnel
-from alacrity.proxy.upstream.balancer import Upstream
-from alacrity.proxy.upstream.connection import ServerConnection
-
-if TYPE_CHECKING:
-    from alacrity.proxy.front.frontend import Frontend
+from alacrity.proxy.front.context import FrontContext
+from alacrity.proxy.front.phase import (
+    CLOSING,
+    EXCHANGE,
+    GONE,
+    HEAD,
+    IDLE,
+    LINGERING,
+    TUNNEL,
+)
+from alacrity.proxy.front.reading import RequestReader
+from alacrity.proxy.front.response import ResponseWriter
+from alacrity.proxy.interfaces import TunnelReceiver
+from alacrity.proxy.upstream.affinity import ClientAffinity
 
 LINGER: Final = 5.0
 """
@@ -47,450 +49,337 @@ LINGER_IN_ALL: Final = 30.0
 LAST_LINGER: Final = 1.0
 """Seconds that it is read from at most once the proxy stops."""
 
-TURN: Final = 16
-"""Requests of one connection that are answered at once in one turn of the loop."""
-
-OWN: Final = 16
-"""Server connections that are kept for one client alone."""
-
 PROBE: Final = 0.5
-"""
-For how many seconds the answer to a probe is awaited.
-"""
+"""Seconds for which the answer to a probe is awaited."""
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class ClientConnection(Protocol):
     """
     One connection from a client: its requests one after the other, each in an
-    exchange.
+    exchange, whose L{Downstream<alacrity.proxy.interfaces.Downstream>} it is.
 
     As a push producer, it stands for the responses that are written to it.
 
+    @ivar phase: see L{alacrity.proxy.front.phase}.
     @ivar deadline: until when the next thing must happen; see
         L{alacrity.proxy.deadlines.Deadlines}.
-    @ivar forwarder: writes this client's requests.
+    @ivar exchange: that of the last request, until it is over.
+    @ivar forwarder: writes this client's requests for servers.
     @ivar full: whether the client takes no more for now.
-    @ivar network: what it is counted under, if it is; see
-        L{alacrity.proxy.front.addresses.network}.
-    @ivar leaving: whether the connection is to be closed after this response.
-    @ivar own: idle server connections that are kept for this client alone.
-    @ivar shares: whether its requests may go over connections that others have used.
-    @ivar reason: what was wrong with what came last, if it did not come to an exchange.
+    @ivar response: writes its responses.
     """
 
     # ITCPTransport, IConsumer and IPushProducer at once.
     transport: Any
 
-    network: bytes | None = None
-    reason = ""
-    _reading_pace: ReaderPace | None = None
-    _linger_until = 0.0
-    _large = 0
-    # The deadline that a probe is made before.
-    _after_probe = NEVER
+    forwarder: Forwarder
+    response: ResponseWriter
 
-    def __init__(self, frontend: Frontend) -> None:
-        self._frontend = frontend
-        self._parser = RequestParser(self, frontend.message_limits)
-        self._exchange: Exchange | None = None
-        self._tunnel: Tunnel | None = None
-        self._held = b""
-        self._held_from = 0
+    def __init__(self, context: FrontContext) -> None:
+        self._context = context
+        self._deadlines = context.deadlines
+        self.phase = IDLE
+        self.full = False
+        self.exchange: Exchange | None = None
+        self._tunnel: TunnelReceiver | None = None
         self._requests = 0
         self._body_size = 0
-        self._in_head = False
-        self._reading = False
-        self.full = False
-        self._yielding = False
-        self._ended = False
-        self._probing = False
-        self._lingering = False
-        self.leaving = False
-        self.own: list[ServerConnection] = []
-        self.shares = frontend.reuse == "always"
-        self.deadline = frontend.deadlines.now + frontend.timeouts.client_idle
+        # Whether the client has sent all that it will.
+        self._has_ended = False
+        # Within a probe, the deadline that holds after it.
+        self._after_probe: float | None = None
+        self._linger_until = 0.0
+        # How a client reads its last response, when the connection is to be closed.
+        self._reader_pace: ReaderPace | None = None
+        self.deadline = context.deadlines.now + context.timeouts.client_idle
+
+    def __repr__(self) -> str:
+        return f"<ClientConnection {self.client.decode() or '-'} {self.phase.value}>"
 
     def connectionMade(self) -> None:
-        frontend = self._frontend
-        transport = self.transport
+        context, transport = self._context, self.transport
+        host = _host(transport.getPeer())
+        trusted = context.admission.trusts(host)
         self.forwarder = Forwarder(
-            via=frontend.via,
-            client=_address(transport.getPeer()),
+            via=context.via,
+            client=host.encode("ascii"),
             authority=_authority(transport.getHost()),
-            trusted=frontend.trusts(transport.getPeer()),
+            trusted=trusted,
         )
+        self.response = ResponseWriter(transport, context.via, context.deadlines)
+        self._gate = ReadGate(transport, context.turns)
+        self._reader = RequestReader(self, context.message_limits, self._gate, context.turns)
+        self._affinity = ClientAffinity(context.reuse)
         transport.registerProducer(self, True)
-        if not frontend.admit(self):
-            frontend.stats.client.failed += 1
-            self.reason = "there are too many connections"
-            frontend.explain(self, None, 503, self.reason)
-            self.respond(503, None)
-            if frontend.record is not None:
-                frontend.record(self, None, 503)
+        context.connections.add(self)
+        context.deadlines.add(self)
+        self._admitted = context.admission.enter(host, trusted=trusted)
+        if not self._admitted.is_served:
+            self._refuse(503, FailureKind.TOO_MANY_CONNECTIONS, "there are too many connections")
             self._close()
+
+    @property
+    def client(self) -> bytes:
+        """The client's IP address; empty: it has none, as on a Unix socket."""
+        return self.forwarder.client
 
     # From the client
 
     def dataReceived(self, data: bytes) -> None:
-        if self._lingering:
-            if self._tunnel is not None:
-                self._tunnel.clientReceived(data)
-            elif self._linger_until:
-                now = self._frontend.deadlines.now
-                self.deadline = min(now + LINGER, self._linger_until)
-                if len(data) >= LARGE:
-                    self._count_large()
-            return
-        if self._held:
-            self._hold(self._held[self._held_from :] + data, 0)
-        elif len(data) > MUCH and self._frontend.turns:
-            # Others wait to go on already.
-            self._yield(data, 0)
-        else:
-            self._read(data, 0)
-            if len(data) >= LARGE and self._tunnel is None:
-                self._count_large()
+        phase = self.phase
+        if phase is IDLE or phase is EXCHANGE or phase is HEAD:
+            reader = self._reader
+            if reader.held or len(data) > MUCH:
+                reader.receive(data)
+            else:
+                reader.read(data)
+        elif phase is TUNNEL:
+            assert self._tunnel is not None
+            self._tunnel.received(data)
+            if len(data) >= LARGE:
+                self._gate.count_large_read(self._reader.go_on)
+        elif phase is LINGERING:
+            self.deadline = min(self._deadlines.now + LINGER, self._linger_until)
+            if len(data) >= LARGE:
+                self._gate.count_large_read(self._reader.go_on)
 
-    def _read(self, data: bytes, start: int) -> None:
+    def head_begins(self) -> None:
         """
-        Read on until a request is complete. What follows it, waits as it came; so does
-        what is too much for one turn of the loop.
+        A part of a request's head has come, and the rest is to come in time.
         """
-        self._reading = True
-        size = len(data)
-        answered = 0
-        parser = self._parser
-        try:
-            while start < size:
-                exchange = self._exchange
-                if exchange.complete if exchange is not None else self.full:
-                    self._hold(data, start)
-                    return
-                start = parser.feed(data, start)
-                exchange = self._exchange
-                if exchange is not None and not exchange.started:
-                    exchange.start()
-                if self._lingering:
-                    return
-                if start < size:
-                    exchange = self._exchange
-                    if exchange is None:
-                        answered += 1
-                    if answered >= TURN or (exchange is not None and not exchange.complete):
-                        self._yield(data, start)
-                        return
-        except ProtocolError as error:
-            self._reject(error)
-            return
-        finally:
-            self._reading = False
-        if self._exchange is None and not self._in_head and parser.begun:
-            self._in_head = True
-            frontend = self._frontend
-            self.deadline = frontend.deadlines.now + frontend.timeouts.client_header
-
-    def _hold(self, data: bytes, start: int) -> None:
-        self._held = data
-        self._held_from = start
-        self.transport.pauseProducing()
-
-    def _yield(self, data: bytes, start: int) -> None:
-        """
-        Let others have their turn before the rest is read.
-        """
-        self._hold(data, start)
-        self._pause_for_a_turn()
-
-    def _count_large(self) -> None:
-        """
-        After some large reads, let others have their turn before the next.
-        """
-        self._large += 1
-        if self._large % READS == 0:
-            self._pause_for_a_turn()
-
-    def _pause_for_a_turn(self) -> None:
-        if not self._yielding:
-            self._yielding = True
-            self.transport.pauseProducing()
-            self._frontend.turns.add(self._go_on)
-
-    def _go_on(self) -> None:
-        self._yielding = False
-        exchange = self._exchange
-        if self._tunnel is not None:
-            return
-        if self._lingering:
-            if self._linger_until:
-                self.transport.resumeProducing()
-        elif not (exchange.paused if exchange is not None else self._held and self.full):
-            self.resume()
-
-    def resume(self) -> None:
-        """
-        Read on, what was held first.
-        """
-        if self._yielding:
-            return
-        if not self._ended:
-            self.transport.resumeProducing()
-        if self._held and not self._reading:
-            data, start = self._held, self._held_from
-            self._held = b""
-            self._read(data, start)
+        if self.phase is IDLE:
+            self.phase = HEAD
+            self.deadline = self._deadlines.now + self._context.timeouts.client_header
 
     def requestReceived(self, head: RequestHead) -> None:
         """
         Part of L{alacrity.http1.parser.RequestReceiver}.
         """
-        frontend = self._frontend
-        self._in_head = False
+        context = self._context
+        limits = context.limits
+        self.phase = EXCHANGE
         self._requests += 1
-        if self._requests == frontend.limits.requests_per_connection:
-            self.leaving = True
-        if not self.shares and self._requests > 1 and frontend.reuse == "safe":
-            self.shares = True
-        if head.via and goes_round(head.via, frontend.pseudonym):
+        if self._requests == limits.requests_per_connection:
+            self.response.make_last()
+        affinity = self._affinity
+        if not affinity.shares:
+            affinity.request_begins()
+        if head.via and goes_round(head.via, context.pseudonym):
             raise ProtocolError("the request goes round in a loop: see its Via", 508)
-        if head.length > frontend.limits.body_bytes > 0:
-            raise ProtocolError("the request body is too large", 413)
-        self._body_size = 0
-        self._exchange = Exchange(self, frontend, head)
+        if head.length:
+            if head.length > limits.body_bytes > 0:
+                raise ProtocolError("the request body is too large", 413)
+            self._body_size = 0
+        self.exchange = Exchange(context.exchanges, self, affinity, head)
 
     def requestBodyReceived(self, data: bytes) -> None:
         """
         Part of L{alacrity.http1.parser.RequestReceiver}.
         """
-        exchange = self._exchange
+        exchange = self.exchange
         if exchange is not None:
             self._body_size += len(data)
-            if self._body_size > self._frontend.limits.body_bytes > 0:
+            if self._body_size > self._context.limits.body_bytes > 0:
                 raise ProtocolError("the request body is too large", 413)
-            exchange.requestBodyReceived(data)
+            exchange.body_received(data)
 
     def requestFinished(self, trailers: list[bytes]) -> None:
         """
         Part of L{alacrity.http1.parser.RequestReceiver}.
         """
-        if self._exchange is not None:
-            self._exchange.requestFinished(trailers)
+        if self.exchange is not None:
+            self.exchange.request_finished(trailers)
 
-    def _reject(self, error: ProtocolError) -> None:
+    def reject(self, error: ProtocolError) -> None:
         """
         The client does not speak HTTP, or goes too far. It gets an answer, if its
         turn is now; nothing after that can be understood.
         """
-        exchange, self._exchange = self._exchange, None
-        self.leaving = True
+        self.response.make_last()
+        exchange = self.exchange
         if exchange is not None:
             exchange.reject(error.status, str(error))
         else:
-            self.reason = str(error)
-            self._frontend.explain(self, None, error.status, self.reason)
-            self.respond(error.status, None)
-            self._count(error.status)
-            if self._frontend.record is not None:
-                self._frontend.record(self, None, error.status)
+            self._refuse(error.status, FailureKind.BAD_REQUEST, str(error))
             self._close(linger=True)
+
+    def _refuse(self, status: int, kind: FailureKind, reason: str) -> None:
+        """
+        Answer what did not come to an exchange.
+        """
+        self.response.refuse(status)
+        listeners = self._context.listeners
+        listeners.count_request(status < 500)
+        cause = Cause(kind, reason)
+        listeners.request_ended(RequestEnded(self.client, None, status, cause=cause, reason=reason))
 
     def readConnectionLost(self) -> None:
         """
-        The client has sent all that it will, or is gone: that looks the same. What means
-        nothing to one that is there, tells: from one that is gone, it provokes a reset.
+        The client has sent all that it will, or is gone: that looks the same. A probe, which
+        means nothing to one that is there, tells: from one that is gone, it provokes a reset.
         """
-        self._ended = True
+        self._has_ended = True
+        self._gate.end()
+        exchange = self.exchange
         if self._tunnel is not None:
-            self._tunnel.clientEnded()
-            return
-        if self._lingering:
+            self._tunnel.ended()
+        elif exchange is not None:
+            if not exchange.complete and not self._reader.held:
+                self.exchange = None
+                exchange.abandon()
+                self._close()
+            elif self._probe(exchange):
+                self._after_probe = self.deadline
+                self.deadline = min(self.deadline, self._deadlines.now + PROBE)
+        elif self.phase is IDLE or self.phase is HEAD:
+            self._close()
+        else:
             self.transport.loseConnection()
-            return
-        exchange = self._exchange
-        if exchange is None:
-            self._close()
-        elif not exchange.complete and not self._held:
-            exchange.abandon()
-            self._close()
-        elif self._probe(exchange):
-            self._probing = True
-            self._after_probe = self.deadline
-            self.deadline = min(self.deadline, self._frontend.deadlines.now + PROBE)
 
     def _probe(self, exchange: Exchange) -> bool:
         """
-        Write what means nothing. The first such write is what a client that is gone resets
+        Write a probe. The first such write is what a client that is gone resets
         the connection for; by the second, we know.
 
         @return: whether there was something to write.
         """
-        data = exchange.probe()
-        if data is not None:
-            self.transport.write(data)
-        return data is not None
+        return self.response.probe(exchange.request, responding=exchange.responding)
 
     def writeConnectionLost(self) -> None:
         """The other half goes as it comes."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._frontend.leave(self)
-        self._lingering = True
-        self._held = b""
+        context = self._context
+        context.connections.discard(self)
+        context.deadlines.discard(self)
+        context.admission.leave(self._admitted)
+        self.phase = GONE
+        self._reader.take_held()
         # They know us, and would keep us until the next collection of cycles.
-        del self._parser
-        # It knows us, too.
-        self._reading_pace = None
-        for server in tuple(self.own):
-            server.close()
+        del self._reader
+        self._reader_pace = None
+        self._affinity.close()
         tunnel, self._tunnel = self._tunnel, None
+        exchange, self.exchange = self.exchange, None
         if tunnel is not None:
-            tunnel.clientLost()
-            return
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
+            tunnel.lost()
+        elif exchange is not None:
             exchange.abandon()
-            if self._frontend.record is not None:
-                self._frontend.record(self, exchange, exchange.status)
+
+    # As the Downstream of an exchange
 
     def await_until(self, seconds: float) -> None:
         """
-        Have its exchange's L{Exchange.expired} called, unless this is called again before.
+        Have C{expired} of the exchange, or of the tunnel, called after some seconds, unless
+        this is called again before.
         """
-        self._probing = False
-        self.deadline = self._frontend.deadlines.now + seconds
+        self._after_probe = None
+        self.deadline = self._deadlines.now + seconds
 
-    # To the client
-
-    def respond(self, status: int, exchange: Exchange | None) -> None:
+    def pause(self) -> None:
         """
-        Answer ourselves.
+        Stop reading: the server takes no more for now.
         """
-        frontend = self._frontend
-        keep_alive = exchange is not None and exchange.complete and exchange.keep_alive
-        self.transport.write(
-            own_response(
-                status,
-                date=frontend.deadlines.date,
-                via=frontend.via,
-                keep_alive=keep_alive and not self.leaving,
-                bodiless=exchange is not None and exchange.head.method == b"HEAD",
-            )
-        )
+        self._gate.close(SLOW)
 
-    def _count(self, status: int) -> None:
-        counter = self._frontend.stats.client
-        if status < 500:
-            counter.success += 1
-        else:
-            counter.failed += 1
+    def resume(self) -> None:
+        """
+        Read on, what was held first.
+        """
+        self._gate.open(SLOW)
+        self._reader.read_held()
 
-    def exchangeEnded(self, exchange: Exchange) -> None:
+    def unsent(self) -> int | None:
+        """
+        Bytes that the client has not acknowledged; L{None}: it cannot be told.
+        """
+        return unsent(self.transport)
+
+    def ended(self, complete: bool) -> None:
         """
         The response is written; on to the next request.
         """
-        frontend = self._frontend
-        self._exchange = None
-        self._probing = False
-        self._count(exchange.status)
-        if frontend.record is not None:
-            frontend.record(self, exchange, exchange.status)
-        if not exchange.complete:
+        self.exchange = None
+        self._after_probe = None
+        if not complete:
             self._close(linger=True)
-        elif self.leaving or not exchange.keep_alive:
-            self._close(linger=bool(self._held))
+        elif self.response.last:
+            self._close(linger=self._reader.held != b"")
         else:
-            self.deadline = frontend.deadlines.now + frontend.timeouts.client_idle
-            if self._held:
+            self.phase = IDLE
+            self.deadline = self._deadlines.now + self._context.timeouts.client_idle
+            if self._reader.held:
                 if not self.full:
-                    self.resume()
-            elif self._ended:
+                    self._reader.read_held()
+            elif self._has_ended:
                 self._close()
 
-    def switch(self, exchange: Exchange, server: ServerConnection) -> Tunnel:
+    def break_off(self) -> None:
         """
-        The connection goes on as a tunnel.
+        Drop the connection, so that the client sees that its response is not complete.
         """
-        self._exchange = None
-        self._probing = False
-        self._lingering = True
-        self._count(exchange.status)
-        self._tunnel = tunnel = Tunnel(self._frontend, self, server, exchange)
-        return tunnel
+        self.exchange = None
+        self.abort()
 
-    def keep(self, server: ServerConnection) -> None:
+    def switch(self, head: ResponseHead, said: bytes, tunnel: TunnelReceiver) -> None:
         """
-        Keep a server connection for this client alone.
+        Go on as one end of a tunnel.
         """
-        if self.leaving or self._lingering:
-            server.close()
-            return
-        if len(self.own) >= OWN:
-            self.own[0].close()
-        server.owner = self
-        self.own.append(server)
+        self.exchange = None
+        self.phase = TUNNEL
+        self._tunnel = tunnel
+        self.response.switch(head, said)
+        held = self._reader.take_held()
+        if held:
+            tunnel.received(held)
+        if self._has_ended:
+            tunnel.ended()
+        else:
+            self._gate.open(HELD)
 
-    def take_login(self, tried: AbstractSet[Upstream]) -> ServerConnection | None:
-        """
-        The connection of its own on which this client has logged in, if there is one.
+    # As one end of a tunnel
 
-        @param tried: servers whose connections are not wanted.
+    def write(self, data: bytes) -> None:
         """
-        for server in self.own:
-            upstream = server.upstream
-            if server.login and upstream.server.state is State.UP and upstream not in tried:
-                return self._take(server)
-        return None
+        Send bytes.
+        """
+        self.transport.write(data)
 
-    def take(self, upstream: Upstream) -> ServerConnection | None:
+    def end(self) -> None:
         """
-        A connection of its own to a server, if there is one.
+        Send no more: half-close, once all is written.
         """
-        for server in self.own:
-            if server.upstream is upstream:
-                return self._take(server)
-        return None
+        self.transport.unregisterProducer()
+        self.transport.loseWriteConnection()
 
-    def _take(self, server: ServerConnection) -> ServerConnection:
-        self.own.remove(server)
-        server.owner = None
-        return server
+    def close(self) -> None:
+        """
+        Close, once all is written.
+        """
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
 
-    def release(self) -> tuple[bytes, bool]:
-        """
-        What came after the last request, and whether no more will.
-        """
-        held, self._held = self._held[self._held_from :] if self._held else b"", b""
-        return held, self._ended
-
-    def abort(self, exchange: Exchange) -> None:
-        """
-        Break the response off, so that the client sees that it is.
-        """
-        self._exchange = None
-        self._frontend.stats.client.failed += 1
-        if self._frontend.record is not None:
-            self._frontend.record(self, exchange, exchange.status)
-        self.drop()
-
-    def drop(self) -> None:
+    def abort(self) -> None:
         """
         Drop the connection, and what is on its way.
         """
-        self._lingering = True
+        self.phase = GONE
         self.transport.unregisterProducer()
         self.transport.abortConnection()
+
+    # The end
 
     def drain(self) -> None:
         """
         Close as soon as no request is under way.
         """
-        self.leaving = True
-        if self._linger_until:
+        self.response.make_last()
+        if self.phase is LINGERING:
             # Nothing is owed to it any more.
-            now = self._frontend.deadlines.now
-            self._linger_until = min(self._linger_until, now + LAST_LINGER)
+            self._linger_until = min(self._linger_until, self._deadlines.now + LAST_LINGER)
             self.deadline = min(self.deadline, self._linger_until)
-        elif self._exchange is None and not self._parser.begun:
+        elif (self.phase is IDLE or self.phase is HEAD) and not self._reader.begun:
             # Unless it is a tunnel: that may go on for as long as a request may.
             self._close()
 
@@ -498,10 +387,8 @@ class ClientConnection(Protocol):
         """
         Close now.
         """
-        exchange = self._exchange
-        if exchange is not None:
-            exchange.abandon()
-            self.abort(exchange)
+        if self.exchange is not None:
+            self.exchange.cut()
         elif self._tunnel is not None:
             self._tunnel.cut()
         else:
@@ -512,95 +399,100 @@ class ClientConnection(Protocol):
         @param linger: the client may still be sending; a reset would take the
             response from it.
         """
-        if self._lingering:
-            return
-        self._lingering = True
-        self._held = b""
+        self._reader.take_held()
         self.transport.unregisterProducer()
-        for server in tuple(self.own):
-            server.close()
-        now = self._frontend.deadlines.now
-        if linger and not self._ended:
+        self._affinity.close()
+        now = self._deadlines.now
+        if linger and not self._has_ended:
+            self.phase = LINGERING
             self._linger_until = now + LINGER_IN_ALL
             self.deadline = now + LINGER
             self.transport.loseWriteConnection()
-            if not self._yielding:
-                self.transport.resumeProducing()
+            self._gate.open(HELD | SLOW)
         else:
-            self.deadline = now + self._frontend.timeouts.client_idle
+            self.phase = CLOSING
+            self.deadline = now + self._context.timeouts.client_idle
             self.transport.loseConnection()
 
     def expired(self) -> None:
         """
         What was awaited has not come.
         """
+        now = self._deadlines.now
+        self.deadline = NEVER
         if self._tunnel is not None:
             self._tunnel.expired()
-        elif self._lingering:
-            # It may be reading the response still, at its own pace.
-            if self._reading_pace is not None:
-                wait = self._reading_pace.allowance()
-            else:
-                self._reading_pace = self.reading_pace()
-                wait = LINGER if unsent(self.transport) else 0.0
-            if wait:
-                self.deadline = self._frontend.deadlines.now + wait
-            else:
-                self.transport.abortConnection()
-        elif self._exchange is not None:
-            if self._probing:
-                self._probing = False
-                self._probe(self._exchange)
-                self.deadline = self._after_probe
-                if self.deadline > self._frontend.deadlines.now:
+        elif self.exchange is not None:
+            after, self._after_probe = self._after_probe, None
+            if after is not None:
+                self._probe(self.exchange)
+                if after > now:
+                    self.deadline = after
                     return
-            self._exchange.expired()
-        elif self._in_head:
-            self._reject(ProtocolError("the request did not come in time", 408))
-        else:
+            self.exchange.expired()
+        elif self.phase is HEAD:
+            self.reject(ProtocolError("the request did not come in time", 408))
+        elif self.phase is IDLE:
             self._close()
+        else:
+            self._expire_closing()
 
-    def reading_pace(self) -> ReaderPace:
+    def _expire_closing(self) -> None:
         """
-        A judge of how the client takes what is sent to it from now on.
+        Drop the connection, unless the client is reading the response still, at its own
+        pace.
         """
-        frontend = self._frontend
-        return ReaderPace(
-            lambda: frontend.deadlines.now,
-            lambda: unsent(self.transport),
-            idle=frontend.timeouts.client_idle,
-            rate=frontend.limits.response_rate,
-        )
+        if self._reader_pace is not None:
+            wait = self._reader_pace.allowance()
+        else:
+            context = self._context
+            self._reader_pace = ReaderPace(
+                context.deadlines,
+                self.unsent,
+                idle=context.timeouts.client_idle,
+                rate=context.limits.response_rate,
+            )
+            wait = LINGER if self.unsent() else 0.0
+        if wait:
+            self.deadline = self._deadlines.now + wait
+        else:
+            self.transport.abortConnection()
+
+    # As a producer of responses, for the transport
 
     def pauseProducing(self) -> None:
         """The client is slower than the server."""
         self.full = True
-        if self._exchange is not None:
-            self._exchange.pauseResponse()
+        if self.exchange is not None:
+            self.exchange.pause_response()
+        elif self._tunnel is not None:
+            self._tunnel.full()
 
     def resumeProducing(self) -> None:
         """It has caught up."""
         self.full = False
-        if self._exchange is not None:
-            self._exchange.resumeResponse()
-        elif self._held and not self._reading:
-            self.resume()
+        if self.exchange is not None:
+            self.exchange.resume_response()
+        elif self._tunnel is not None:
+            self._tunnel.drained()
+        else:
+            self._reader.read_held()
 
     def stopProducing(self) -> None:
         """The connection is lost; L{connectionLost} says so too."""
 
 
-def _address(peer: IAddress) -> bytes:
+def _host(peer: Any) -> str:
     """
     A client's IP address; empty where it has none, as on a Unix socket.
     """
     host = getattr(peer, "host", "")
-    return host.encode("ascii") if isinstance(host, str) else b""
+    return host if isinstance(host, str) else ""
 
 
 def _authority(host: Any) -> bytes:
     """
-    What to call the address that a client connected to, as a C{Host} field does.
+    The address that a client connected to, as in a C{Host} field.
     """
     ip = getattr(host, "host", "")
     if not ip:

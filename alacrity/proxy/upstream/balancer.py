@@ -1,67 +1,23 @@
 """
-Which server gets the next request.
+The choice of the server that gets the next request.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from heapq import heapify, heapreplace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from alacrity.metrics.counters import Counter
 from alacrity.pool import Change, Server, State
-
-if TYPE_CHECKING:
-    from alacrity.proxy.upstream.connection import ServerConnection
+from alacrity.proxy.upstream.server import UpstreamServer
 
 GOINGS: Final = 16
-"""How many may leave the rotation between two choices before it is made anew."""
-
-
-class Upstream:
-    """
-    A server, as the data path sees it.
-
-    @ivar server: as it was last in the pool.
-    @ivar connections: all connections to it.
-    @ivar idle: those of them that wait for a request of any client, the most recently
-        used last.
-    @ivar active: how many exchanges are under way with it.
-    @ivar retired: whether it has left the pool; its exchanges may go on.
-    """
-
-    __slots__ = ("active", "connections", "counter", "host", "idle", "port", "retired", "server")
-
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        self.host = server.ip
-        self.port = server.port
-        self.counter = Counter()
-        self.connections: set[ServerConnection] = set()
-        self.idle: list[ServerConnection] = []
-        self.active = 0
-        self.retired = False
-
-    def close_idle(self) -> None:
-        """
-        Close the connections that wait, for any client or for one.
-        """
-        for connection in tuple(self.connections):
-            if connection.waits:
-                connection.close()
-
-    def retire(self) -> None:
-        """
-        Take leave of the server: it is not in the pool any more.
-        """
-        self.retired = True
-        for connection in tuple(self.connections):
-            connection.retire()
+"""Servers that may leave the rotation between two choices before it is made anew."""
 
 
 def _share(server: Server | None) -> int:
     """
-    How much of the requests a server gets, relative to others.
+    A server's share of the requests, relative to others.
     """
     return server.weight if server is not None and server.state is State.UP else 0
 
@@ -72,17 +28,17 @@ class Balancer:
     are equal, else earliest virtual deadline first, so that each gets its share,
     evenly spread, at the cost of a heap operation.
 
-    Changes of the pool come through L{changed}. While weights are equal, who comes or
-    goes is put into the rotation or taken from it, unless many do between two choices;
-    else it is made anew at the next choice.
+    Changes of the pool come through L{changed}. While weights are equal, a server that comes
+    or goes is put into the rotation or taken from it, unless many do between two choices;
+    else the rotation is made anew at the next choice.
     """
 
     def __init__(self) -> None:
         self._serving = True
-        self._upstreams: dict[str, Upstream] = {}
-        self._leaving: set[Upstream] = set()
-        self._ring: list[Upstream] | None = None
-        self._heap: list[tuple[float, int, Upstream]] = []
+        self._upstreams: dict[str, UpstreamServer] = {}
+        self._leaving: set[UpstreamServer] = set()
+        self._ring: list[UpstreamServer] | None = None
+        self._heap: list[tuple[float, int, UpstreamServer]] = []
         self._next = 0
         self._goings = 0
 
@@ -94,10 +50,9 @@ class Balancer:
         if after is not None:
             upstream = self._upstreams.get(after.id)
             if upstream is None:
-                upstream = self._upstreams[after.id] = Upstream(after)
-            upstream.server = after
-            if after.state is not State.UP:
-                upstream.close_idle()
+                upstream = self._upstreams[after.id] = UpstreamServer(after)
+            else:
+                upstream.update(after)
         else:
             assert before is not None
             upstream = self._upstreams.pop(before.id)
@@ -106,7 +61,7 @@ class Balancer:
                 self._leaving.add(upstream)
         self._rotate(upstream, _share(before), _share(after))
 
-    def _rotate(self, upstream: Upstream, before: int, after: int) -> None:
+    def _rotate(self, upstream: UpstreamServer, before: int, after: int) -> None:
         """
         A server's share has changed. To make the rotation anew takes a while when there
         are many servers, and they may come and go many times a second.
@@ -116,7 +71,7 @@ class Balancer:
             return
         if self._heap or not self._serving:
             self._ring = None
-        elif before == 0 and (not ring or ring[0].server.weight == after):
+        elif before == 0 and (not ring or ring[0].pooled.weight == after):
             ring.append(upstream)
         elif after == 0:
             # To find thousands that go at once takes longer than to make it anew.
@@ -138,15 +93,15 @@ class Balancer:
         self._serving = serving
         self._ring = None
 
-    def upstream(self, id: str) -> Upstream | None:
+    def upstream(self, id: str) -> UpstreamServer | None:
         """
-        The upstream of a server in the pool.
+        A server of the pool, by its id; L{None}: there is none.
         """
         return self._upstreams.get(id)
 
-    def draining(self) -> Iterable[Upstream]:
+    def draining(self) -> Iterable[UpstreamServer]:
         """
-        The upstreams that have left the pool and still serve requests.
+        The servers that have left the pool and still serve requests.
         """
         self._leaving = {upstream for upstream in self._leaving if upstream.active}
         return self._leaving
@@ -158,7 +113,7 @@ class Balancer:
         for upstream in self._upstreams.values():
             upstream.close_idle()
 
-    def choose(self, tried: Collection[Upstream] = ()) -> Upstream | None:
+    def choose(self, tried: Collection[UpstreamServer] = ()) -> UpstreamServer | None:
         """
         The next server in turn that has not been tried; L{None}: there is none.
         """
@@ -170,35 +125,33 @@ class Balancer:
             return self._choose_weighted(tried)
         size = len(ring)
         at = self._next
-        for _ in range(size):
+        for _ in ring:
             if at >= size:
                 at = 0
             upstream = ring[at]
             at += 1
-            if upstream not in tried:
+            if not tried or upstream not in tried:
                 self._next = at
                 return upstream
         return None
 
-    def _choose_weighted(self, tried: Collection[Upstream]) -> Upstream | None:
+    def _choose_weighted(self, tried: Collection[UpstreamServer]) -> UpstreamServer | None:
         # One that has been tried loses this turn and no more.
         heap = self._heap
         for _ in range(len(heap) if tried else 1):
             time, order, upstream = heap[0]
-            heapreplace(heap, (time + 1 / upstream.server.weight, order, upstream))
+            heapreplace(heap, (time + 1 / upstream.pooled.weight, order, upstream))
             if upstream not in tried:
                 return upstream
         return next((u for _, _, u in heap if u not in tried), None)
 
-    def _arrange(self) -> list[Upstream]:
+    def _arrange(self) -> list[UpstreamServer]:
         self._ring = ring = [
-            upstream
-            for upstream in self._upstreams.values()
-            if self._serving and upstream.server.state is State.UP
+            upstream for upstream in self._upstreams.values() if self._serving and upstream.up
         ]
-        if len({upstream.server.weight for upstream in ring}) > 1:
+        if len({upstream.pooled.weight for upstream in ring}) > 1:
             self._heap = [
-                (1 / upstream.server.weight, order, upstream) for order, upstream in enumerate(ring)
+                (1 / upstream.pooled.weight, order, upstream) for order, upstream in enumerate(ring)
             ]
             heapify(self._heap)
         else:

@@ -1,110 +1,230 @@
 """
 Connections to servers.
+
+    OPEN ─▶ TUNNEL      switched to another protocol
+      │       │
+      ▼       ▼
+    CLOSING ─▶ LOST     LOST comes from any phase, if the connection breaks
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from enum import Enum
+from typing import Any, Final
 
+import msgspec
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from alacrity.http1.errors import ProtocolError
-from alacrity.http1.parser import MessageLimits, ResponseParser
-from alacrity.net.turns import LARGE, MUCH, READS, Turns
-from alacrity.pool import State
+from alacrity.http1.messages import MessageLimits
+from alacrity.http1.parser import ResponseParser
+from alacrity.net.gate import HELD, SLOW, TURN, ReadGate
+from alacrity.net.turns import LARGE, MUCH, Turns
 from alacrity.proxy.deadlines import NEVER, Deadlines
-from alacrity.proxy.upstream.balancer import Upstream
+from alacrity.proxy.events import FailureKind
+from alacrity.proxy.interfaces import ConnectionKeeper, ResponseReceiver, TunnelReceiver
+from alacrity.proxy.upstream.server import UpstreamServer
 from alacrity.proxy.upstream.slots import Slot
 
-if TYPE_CHECKING:
-    from alacrity.proxy.exchange.exchange import Exchange
-    from alacrity.proxy.exchange.tunnel import Tunnel
-    from alacrity.proxy.front.connection import ClientConnection
+WITH_CONTENT: Final = frozenset(
+    b"ACL BIND COPY LOCK MERGE MKCALENDAR MKCOL MOVE NOTIFY PATCH POST PROPFIND PROPPATCH PUT "
+    b"QUERY REBIND REPORT SEARCH UNBIND".split()
+)
+"""
+Methods whose requests have content by their definition. A server may take no notice of
+the content of others (RFC 9110 9.3.1), and read it as its next request.
+"""
+
+
+class ConnectionPhase(Enum):
+    """
+    The phases of a connection to a server.
+    """
+
+    OPEN = "open"
+    """With an attempt, or waiting for one."""
+
+    TUNNEL = "tunnel"
+    """Switched to another protocol."""
+
+    CLOSING = "closing"
+    """Closed, or to be closed once all is written."""
+
+    LOST = "lost"
+
+
+_OPEN: Final = ConnectionPhase.OPEN
+_TUNNEL: Final = ConnectionPhase.TUNNEL
+_CLOSING: Final = ConnectionPhase.CLOSING
+_LOST: Final = ConnectionPhase.LOST
+
+
+class ConnectionSettings(msgspec.Struct, frozen=True):
+    """
+    What holds for all connections to servers.
+
+    @ivar limits: of the responses' heads.
+    @ivar idle_limit: connections to one server that may wait for any client's request.
+    @ivar idle_timeout: seconds that one may wait; likewise, that it may take to close.
+    @ivar private: whether each serves one client alone.
+    @ivar drain: seconds to finish in, for a server that leaves the pool.
+    """
+
+    limits: MessageLimits
+    idle_limit: int
+    idle_timeout: float
+    private: bool
+    drain: float
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class ServerConnection(Protocol):
     """
-    One connection to a server: with an exchange, idle, or in a tunnel. Idle, it is kept
-    for all clients, or by one of them.
+    One connection to a server. Between requests it is kept for all clients, or for one of
+    them.
 
     As a push producer, it stands for the request body that is written to it.
 
+    @ivar phase: see the top of this module.
     @ivar deadline: until when it may stay idle; when the server has left the pool, until
         when it may stay at all; see L{Deadlines}.
     @ivar full: whether the server takes no more for now.
-    @ivar paused: whether its response is held up by a slow client.
     @ivar usable: whether a request may be sent: the server has not ended the connection,
         nor spoken before it was asked.
     @ivar login: whether a client has logged in on it; it is for that one alone.
-    @ivar owner: the client that keeps it while it is idle; L{None}: none does.
     """
 
     # ITCPTransport, IConsumer and IPushProducer at once.
     transport: Any
 
-    def __init__(self, factory: ServerFactory) -> None:
-        self._factory = factory
-        self.upstream = factory.upstream
-        self._parser = ResponseParser(factory.limits)
-        self._exchange: Exchange | None = None
-        self._tunnel: Tunnel | None = None
-        self._closing = False
+    def __init__(
+        self,
+        upstream: UpstreamServer,
+        settings: ConnectionSettings,
+        deadlines: Deadlines,
+        turns: Turns,
+        slot: Slot,
+    ) -> None:
+        """
+        @param turns: the queue of connections that wait to go on with what they have.
+        @param slot: the connection's place among all.
+        """
+        self.upstream = upstream
+        self._settings = settings
+        self._deadlines = deadlines
+        self._turns = turns
+        self._slot = slot
+        self._parser = ResponseParser(settings.limits)
+        self._attempt: ResponseReceiver | None = None
+        self._tunnel: TunnelReceiver | None = None
+        # Those who keep it while it waits for a request.
+        self._keeper: ConnectionKeeper | None = None
+        # Bytes that wait for a turn of the loop, or for the client to take what came before.
         self._held = b""
-        self._large = 0
-        self._yielding = False
+        self.phase = _OPEN
         self.full = False
-        self.paused = False
         self.usable = True
         self.login = False
-        self.owner: ClientConnection | None = None
         self.deadline = NEVER
 
-    def connectionMade(self) -> None:
-        self.transport.registerProducer(self, True)
-        self._factory.deadlines.add(self)
-        self.upstream.connections.add(self)
-        if self.upstream.retired:
-            self.retire()
+    def __repr__(self) -> str:
+        phase = self.phase.value if self._attempt is None else "busy"
+        return f"<ServerConnection {self.upstream.id} {phase}>"
 
-    def begin(self, exchange: Exchange, data: bytes) -> None:
+    def connectionMade(self) -> None:
+        self._gate = ReadGate(self.transport, self._turns)
+        self.transport.registerProducer(self, True)
+        self._deadlines.add(self)
+        self.upstream.add(self)
+
+    # From the attempt
+
+    def send(self, attempt: ResponseReceiver, data: bytes) -> None:
         """
-        Send an exchange's request, or what there is of it.
+        Send a request, or what there is of it.
+
+        @param attempt: is told of the response. It is not told of L{abort}.
         """
-        self._exchange = exchange
+        self._attempt = attempt
+        self._keeper = None
         if not self.upstream.retired:
             self.deadline = NEVER
-        self._parser.answers(exchange.head.method, exchange)
+        self._parser.answers(attempt.exchange.request.method, attempt)
         self.transport.write(data)
 
+    def write(self, data: bytes) -> None:
+        """
+        Send more of the request, or of what goes through the tunnel.
+        """
+        self.transport.write(data)
+
+    def pause(self) -> None:
+        """
+        Read no more for now: the client takes no more.
+        """
+        self._gate.close(SLOW)
+
+    def resume(self) -> None:
+        """
+        Read on, what was held first: the client takes more.
+        """
+        gate = self._gate
+        gate.open(SLOW)
+        if self._held and not gate.reasons & TURN:
+            self._read_held()
+
+    def switch(self, tunnel: TunnelReceiver) -> None:
+        """
+        Go on as one end of a tunnel.
+        """
+        self.phase = _TUNNEL
+        self._tunnel = tunnel
+        self._parser.forget()
+
+    def end(self) -> None:
+        """
+        Send no more: half-close, once all is written.
+        """
+        self.transport.unregisterProducer()
+        self.transport.loseWriteConnection()
+
+    # From the server
+
     def dataReceived(self, data: bytes) -> None:
-        exchange = self._exchange
-        if exchange is None:
-            if self._tunnel is not None:
-                self._tunnel.serverReceived(data)
+        attempt = self._attempt
+        if attempt is not None:
+            if not self._held and len(data) <= MUCH:
+                self._read(attempt, data)
             else:
-                # RFC 9112 9.2: bytes that no request asked for are never the next
-                # client's.
-                self.abort()
-            return
+                self._receive_much(attempt, data)
+        elif self._tunnel is not None:
+            self._tunnel.received(data)
+            if len(data) >= LARGE:
+                self._gate.count_large_read(self._go_on)
+        else:
+            # RFC 9112 9.2: bytes that no request asked for are never the next client's.
+            self.abort()
+
+    def _receive_much(self, attempt: ResponseReceiver, data: bytes) -> None:
+        """
+        Read what has come, if nothing waits.
+        """
         if self._held:
             # It is not read from, but what came before its end may come all the same.
             self._held += data
-        elif len(data) > MUCH and self._factory.turns:
+        elif self._turns:
             # Others wait to go on already.
-            self._yield(data)
+            self._hold(data)
         else:
-            self._read(exchange, data)
-            if len(data) >= LARGE and self._exchange is not None:
-                self._large += 1
-                if self._large % READS == 0:
-                    self._yield(self._held)
+            self._read(attempt, data)
+            if len(data) >= LARGE and self._attempt is not None:
+                self._gate.count_large_read(self._go_on)
 
-    def _read(self, exchange: Exchange, data: bytes) -> None:
+    def _read(self, attempt: ResponseReceiver, data: bytes) -> None:
         """
         Read on in a response, as far as is right in one turn of the loop.
         """
@@ -112,32 +232,32 @@ class ServerConnection(Protocol):
             end = self._parser.feed(data)
         except ProtocolError as error:
             self.abort()
-            exchange.serverFailed(str(error), begun=True)
+            attempt.failed(FailureKind.BAD_RESPONSE, str(error))
             return
-        if exchange.answered:
-            self._end(exchange, reusable=end == len(data))
-        elif exchange.status == 101:
-            self._exchange = None
-            self._tunnel = tunnel = exchange.switch(self)
-            tunnel.open(exchange.unsent, data[end:])
+        if attempt.answered:
+            self._finish(attempt, reusable=end == len(data))
+        elif attempt.switching:
+            self._attempt = None
+            attempt.switched(data[end:])
         else:
             if end < len(data):
-                self._yield(data[end:])
-            exchange.progress()
+                self._hold(data[end:])
+            attempt.progress()
 
-    def _yield(self, rest: bytes) -> None:
+    def _hold(self, rest: bytes) -> None:
         """
         Let others have their turn before the rest is read.
         """
         self._held = rest
-        self.transport.pauseProducing()
-        if not self._yielding:
-            self._yielding = True
-            self._factory.turns.add(self._go_on)
+        self._gate.close(HELD)
+        self._gate.await_turn(self._go_on)
 
     def _go_on(self) -> None:
-        self._yielding = False
-        if not self.paused:
+        """
+        Read on in a turn of the loop that was waited for.
+        """
+        self._gate.open(TURN)
+        if not self._gate.reasons & SLOW:
             self._read_held()
 
     def _read_held(self) -> None:
@@ -145,55 +265,62 @@ class ServerConnection(Protocol):
         Read what has been held, and then on.
         """
         held, self._held = self._held, b""
-        if held and self._exchange is not None:
-            self._read(self._exchange, held)
-        if not self._held and not self.paused:
-            self.transport.resumeProducing()
+        if held and self._attempt is not None:
+            self._read(self._attempt, held)
+        if not self._held:
+            self._gate.open(HELD)
 
-    def _end(self, exchange: Exchange, *, reusable: bool) -> None:
+    def _finish(self, attempt: ResponseReceiver, *, reusable: bool) -> None:
         """
-        The response is complete. The connection is free before the exchange ends,
+        The response is complete. The connection is free before the attempt ends,
         for the client's next request may want it.
         """
-        self._exchange = None
-        if self.paused:
+        self._attempt = None
+        if self._gate.reasons:
             self.resume()
-        factory = self._factory
-        upstream = self.upstream
-        self.login = self.login or exchange.login
+        settings, upstream = self._settings, self.upstream
+        exchange, response = attempt.exchange, attempt.response
+        request = exchange.request
+        if request.login or response.login:
+            self.login = True
+        keeper: ConnectionKeeper | None = None
         if (
-            not reusable
-            or not exchange.reusable
-            or not self.usable
-            or self.transport.disconnecting
-            or self.full
-            or upstream.server.state is not State.UP
-            or upstream.retired
+            reusable
+            and exchange.complete
+            and response.keep_alive
+            # Whether the server has understood that there is no upgrade, it alone knows;
+            # and whether it has read the content of a request that has none by its method.
+            and (not request.upgrade or response.login)
+            and (request.length == 0 or request.method in WITH_CONTENT)
+            and self.usable
+            and not self.transport.disconnecting
+            and not self.full
+            and upstream.up
         ):
+            if self.login or settings.private:
+                keeper = exchange.affinity
+            elif len(upstream.idle) < settings.idle_limit:
+                keeper = upstream
+        if keeper is None:
             self.close()
-        elif self.login or factory.private:
-            # A login would be lost with it: it lasts as long as the client.
-            idle = NEVER if self.login else factory.idle_timeout
-            self.deadline = factory.deadlines.now + idle
-            self._parser.forget()
-            exchange.keep(self)
-        elif len(upstream.idle) < factory.idle_limit:
-            self.deadline = factory.deadlines.now + factory.idle_timeout
-            self._parser.forget()
-            upstream.idle.append(self)
         else:
-            self.close()
-        exchange.finish()
+            # A login would be lost with it: it lasts as long as the client.
+            self.deadline = NEVER if self.login else self._deadlines.now + settings.idle_timeout
+            self._parser.forget()
+            self._keeper = keeper
+            keeper.keep(self)
+        attempt.finished()
 
     def readConnectionLost(self) -> None:
         """
         The server sends no more. A request that it has still to take is of no use.
         """
         self.usable = False
+        self._gate.end()
         if self._tunnel is not None:
-            self._tunnel.serverEnded()
-        elif self._exchange is not None:
-            self._ended(self._exchange)
+            self._tunnel.ended()
+        elif self._attempt is not None:
+            self._end_response(self._attempt)
         else:
             self.close()
 
@@ -202,89 +329,99 @@ class ServerConnection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.usable = False
-        self._factory.deadlines.discard(self)
-        self._factory.slot.release()
-        self.upstream.connections.discard(self)
-        while self._held and self._exchange is not None:
+        self._deadlines.discard(self)
+        self._slot.release()
+        self.upstream.discard(self)
+        while self._held and self._attempt is not None:
             # What came before the end counts, and the end is not to wait.
             held, self._held = self._held, b""
-            self._read(self._exchange, held)
+            self._read(self._attempt, held)
         tunnel, self._tunnel = self._tunnel, None
-        exchange = self._exchange
+        attempt = self._attempt
         if tunnel is not None:
-            tunnel.serverLost()
-        elif exchange is None:
+            tunnel.lost()
+        elif attempt is None:
             self._forget()
         elif reason.check(ConnectionDone):
-            self._ended(exchange)
+            self._end_response(attempt)
         else:
-            self._broken_off(exchange)
+            self._break_off(attempt)
+        self.phase = _LOST
 
-    def _ended(self, exchange: Exchange) -> None:
+    def _end_response(self, attempt: ResponseReceiver) -> None:
         """
         The server has come to an end, as the response may have by that.
         """
         try:
             self._parser.ended()
         except ProtocolError:
-            self._broken_off(exchange)
+            self._break_off(attempt)
         else:
-            self._end(exchange, reusable=False)
+            self._finish(attempt, reusable=False)
 
-    def _broken_off(self, exchange: Exchange) -> None:
-        self._exchange = None
+    def _break_off(self, attempt: ResponseReceiver) -> None:
+        self._attempt = None
         self.close()
-        exchange.serverFailed("the connection was lost", begun=self._parser.begun)
+        kind = (
+            FailureKind.RESET_IN_RESPONSE
+            if self._parser.begun
+            else FailureKind.RESET_BEFORE_RESPONSE
+        )
+        attempt.failed(kind, "the connection was lost")
+
+    # The end
 
     def expired(self) -> None:
         """
         It has been idle for too long, or does not take what is still to be sent, or its
         server has left the pool and had the time to finish.
         """
-        exchange = self._exchange
-        if self._closing:
+        self.deadline = NEVER
+        attempt = self._attempt
+        if self.phase is _CLOSING:
             self.abort()
         elif self._tunnel is not None:
             self._tunnel.expired()
-        elif exchange is not None:
+        elif attempt is not None:
             self.abort()
-            exchange.serverLeft()
+            attempt.server_left()
         else:
             self.close()
 
     @property
     def waits(self) -> bool:
-        """Whether it is idle, and may be used again."""
-        return self.owner is not None or self in self.upstream.idle
+        """Whether it is kept, and waits for a request."""
+        return self._keeper is not None
 
     def retire(self) -> None:
         """
         The server has left the pool: close, or finish what is under way in the time that
         there is for it.
         """
-        if self.waits:
+        if self._keeper is not None:
             self.close()
-        elif not self._closing:
-            self.deadline = self._factory.deadlines.now + self._factory.drain
+        elif self.phase is not _CLOSING:
+            self.deadline = self._deadlines.now + self._settings.drain
 
     def close(self) -> None:
         """
-        It is not used any more.
+        Use it no more, and close it once all is written.
         """
         self._forget()
         self.usable = False
-        self._closing = True
-        self.deadline = self._factory.deadlines.now + self._factory.idle_timeout
+        self.phase = _CLOSING
+        self.deadline = self._deadlines.now + self._settings.idle_timeout
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
     def abort(self) -> None:
         """
-        Drop the connection, and what is on its way. The exchange is not told.
+        Drop the connection, and what is on its way. The attempt is not told.
         """
-        self._exchange = None
+        self._attempt = None
         self._held = b""
         self.usable = False
+        self.phase = _CLOSING
         self._forget()
         self.transport.unregisterProducer()
         self.transport.abortConnection()
@@ -293,83 +430,27 @@ class ServerConnection(Protocol):
         """
         Let nobody have it who might use it again.
         """
-        if self in self.upstream.idle:
-            self.upstream.idle.remove(self)
-        owner, self.owner = self.owner, None
-        if owner is not None:
-            owner.own.remove(self)
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.remove(self)
 
-    def pause(self) -> None:
-        """
-        Read no more of the response for now.
-        """
-        self.paused = True
-        self.transport.pauseProducing()
-
-    def resume(self) -> None:
-        """
-        Read on.
-        """
-        self.paused = False
-        if self._yielding:
-            return
-        if self._held:
-            self._read_held()
-        else:
-            self.transport.resumeProducing()
+    # As a producer of the request's body, for the transport
 
     def pauseProducing(self) -> None:
         """The server is slower than the client."""
         self.full = True
-        if self._exchange is not None:
-            self._exchange.pauseRequest()
+        if self._attempt is not None:
+            self._attempt.pause_request()
+        elif self._tunnel is not None:
+            self._tunnel.full()
 
     def resumeProducing(self) -> None:
         """It has caught up."""
         self.full = False
-        if self._exchange is not None:
-            self._exchange.resumeRequest()
+        if self._attempt is not None:
+            self._attempt.resume_request()
+        elif self._tunnel is not None:
+            self._tunnel.drained()
 
     def stopProducing(self) -> None:
         """The connection is lost; L{connectionLost} says so too."""
-
-
-class ServerFactory(Factory):
-    """
-    Builds a connection to a server.
-    """
-
-    noisy = False
-
-    def __init__(
-        self,
-        upstream: Upstream,
-        deadlines: Deadlines,
-        limits: MessageLimits,
-        idle_limit: int,
-        idle_timeout: float,
-        slot: Slot,
-        private: bool,
-        drain: float,
-        turns: Turns,
-    ) -> None:
-        """
-        @param idle_limit: how many connections may stay idle.
-        @param idle_timeout: for how many seconds.
-        @param slot: the connection's place among all.
-        @param private: whether each serves one client alone.
-        @param drain: seconds to finish in, for a server that leaves the pool.
-        @param turns: the queue of connections that wait to go on with what they have.
-        """
-        self.upstream = upstream
-        self.deadlines = deadlines
-        self.limits = limits
-        self.idle_limit = idle_limit
-        self.idle_timeout = idle_timeout
-        self.slot = slot
-        self.private = private
-        self.drain = drain
-        self.turns = turns
-
-    def buildProtocol(self, addr: object) -> ServerConnection:
-        return ServerConnection(self)

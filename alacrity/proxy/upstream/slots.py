@@ -35,6 +35,12 @@ class Slots:
         self.taken += 1
         return Slot(self)
 
+    def give_back(self) -> None:
+        """
+        A connection has ended.
+        """
+        self.taken -= 1
+
 
 class Slot:
     """
@@ -48,15 +54,15 @@ class Slot:
 
     def release(self) -> None:
         """
-        The connection has ended, or never was. Once is enough.
+        The connection has ended, or was never made. Once is enough.
         """
         slots, self._slots = self._slots, None
         if slots is not None:
-            slots.taken -= 1
+            slots.give_back()
 
     def failed(self, failure: Failure) -> Failure:
         """
-        It never was.
+        The connection was never made.
         """
         self.release()
         return failure

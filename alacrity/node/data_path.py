@@ -1,0 +1,168 @@
+"""
+The data path of a node, put together: from its configuration, its pool and its share of the
+file descriptors.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.logger import Logger
+
+from alacrity.config import Settings
+from alacrity.http1.fields import find
+from alacrity.http1.messages import MessageLimits
+from alacrity.metrics.counters import Counter, Stats
+from alacrity.net.connecting import client_endpoint
+from alacrity.net.loops import uvloop_of
+from alacrity.net.turns import Turns
+from alacrity.node.descriptors import Budget
+from alacrity.pool import Server
+from alacrity.proxy.deadlines import Deadlines
+from alacrity.proxy.events import Listeners, RequestEnded
+from alacrity.proxy.exchange.context import ExchangeContext
+from alacrity.proxy.front.admission import Admission
+from alacrity.proxy.front.frontend import Frontend
+from alacrity.proxy.upstream.balancer import Balancer
+from alacrity.proxy.upstream.connection import ConnectionSettings
+from alacrity.proxy.upstream.connector import Connector
+from alacrity.proxy.upstream.slots import Slots
+from alacrity.runtime.logs import AccessRecord, access_log
+
+_log = Logger()
+
+
+class DataPath:
+    """
+    The parts of the data path that the rest of a node knows.
+
+    @ivar balancer: is to hear of each change of the pool.
+    @ivar deadlines: to be started and stopped.
+    @ivar stats: the node's counters.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        loop = uvloop_of(reactor)
+        self._turns = Turns(
+            (lambda call: reactor.callLater(0, call)) if loop is None else loop.call_soon
+        )
+        self.balancer = Balancer()
+        self.deadlines = Deadlines(reactor)
+        self.stats = Stats()
+
+    def frontend(self, settings: Settings, budget: Budget) -> Frontend:
+        """
+        Build the factory of client connections, and all that it needs.
+
+        @param budget: the connections that the file descriptors suffice for.
+        """
+        limits = msgspec.structs.replace(settings.limits, client_connections=budget.clients)
+        proxy, timeouts = settings.proxy, settings.timeouts
+        connector = Connector(
+            self._endpoint(timeouts.connect),
+            Slots(budget.servers, self.balancer.close_idle),
+            ConnectionSettings(
+                limits=MessageLimits(
+                    header_bytes=limits.header_bytes, header_count=limits.header_count
+                ),
+                idle_limit=limits.idle_per_server,
+                idle_timeout=timeouts.server_idle,
+                private=proxy.reuse == "never",
+                drain=timeouts.drain,
+            ),
+            self.deadlines,
+            self._turns,
+        )
+        exchanges = ExchangeContext(
+            balancer=self.balancer,
+            connect=connector.connect,
+            deadlines=self.deadlines,
+            limits=limits,
+            listeners=listeners(self.stats, access_log(settings.log)),
+            timeouts=timeouts,
+        )
+        admission = Admission(
+            connections=budget.clients,
+            refused=budget.refused,
+            per_address=limits.connections_per_address,
+            trusted=proxy.trusted_proxies,
+        )
+        return Frontend(exchanges, admission, self._turns, pseudonym=proxy.via, reuse=proxy.reuse)
+
+    def _endpoint(self, timeout: float) -> Callable[[str, int], IStreamClientEndpoint]:
+        return lambda host, port: client_endpoint(self._reactor, host, port, timeout)
+
+    def counter(self, id: str) -> Counter | None:
+        """
+        The attempts with a server of the pool; L{None}: there is none of that id.
+        """
+        upstream = self.balancer.upstream(id)
+        return None if upstream is None else upstream.counter
+
+    def draining(self) -> list[Server]:
+        """
+        The servers that have left the pool and still serve requests.
+        """
+        return [upstream.pooled for upstream in self.balancer.draining()]
+
+
+def listeners(stats: Stats, write: Callable[[AccessRecord], None] | None) -> Listeners:
+    """
+    Those who are told of the ends of attempts and requests: the counters, the access log if
+    there is one, and the log.
+
+    @param write: writes a record to the access log.
+    """
+    return Listeners(
+        count_request=stats.client.count,
+        count_attempt=stats.server.count,
+        tunnel_opened=stats.tunnel_opened,
+        tunnel_closed=stats.tunnel_closed,
+        requests=None if write is None else lambda ended: write(access_record(ended)),
+        failures=log_failure,
+    )
+
+
+def log_failure(ended: RequestEnded) -> None:
+    """
+    Log why a client got an answer of ours, or a response was broken off.
+    """
+    _log.debug(
+        "{client}: {status}: {reason} (server: {server})",
+        client=ended.client.decode("ascii") or "-",
+        status=ended.status,
+        reason=ended.reason,
+        server=ended.server or "-",
+    )
+
+
+def access_record(ended: RequestEnded) -> AccessRecord:
+    """
+    The access log's record of a request.
+    """
+    client = ended.client.decode("ascii")
+    request = ended.request
+    if request is None:
+        return AccessRecord(
+            client=client, time=time.time(), status=ended.status, reason=ended.reason
+        )
+    return AccessRecord(
+        client=client,
+        time=time.time(),
+        status=ended.status,
+        method=request.method,
+        target=request.target,
+        version=f"HTTP/1.{request.minor}",
+        body_bytes=ended.sent,
+        complete=ended.complete,
+        referer=find(request.lines, b"referer"),
+        user_agent=find(request.lines, b"user-agent"),
+        duration=ended.duration,
+        server=ended.server,
+        reason=ended.reason,
+    )

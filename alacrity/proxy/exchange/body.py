@@ -1,0 +1,126 @@
+"""
+The body of a request, on its way to a server.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Final
+
+from alacrity.http1.errors import ProtocolError
+from alacrity.http1.fields import without
+from alacrity.http1.forwarding import chunk, last_chunk
+from alacrity.http1.messages import CHUNKED, RequestHead
+
+PACE_WINDOW: Final = 20.0
+"""
+Seconds over which the pace of a request body is averaged: what Apache's
+mod_reqtimeout gives it by default, with the least rate.
+"""
+
+REPLAY: Final = 65536
+"""Bytes of a request body that are kept, in case it has to be sent again."""
+
+
+class RequestBody:
+    """
+    A request's body: frames it for the server, keeps it while it is short, and judges
+    whether the client sends it at a fair pace.
+
+    @ivar size: bytes that have come, as they go out.
+    """
+
+    __slots__ = (
+        "_is_chunked",
+        "_kept",
+        "_named",
+        "_pace_due",
+        "_pace_from",
+        "_pace_since",
+        "_rate",
+        "size",
+    )
+
+    def __init__(self, request: RequestHead, rate: float) -> None:
+        """
+        @param rate: bytes a second that must come on average; 0: any.
+        """
+        self._is_chunked = request.length == CHUNKED
+        self._named = request.named
+        self._rate = rate
+        self._kept: list[bytes] | None = []
+        self.size = 0
+        # When the pace is looked at next; since when it is measured, and from what size.
+        self._pace_due = 0.0
+        self._pace_since: float | None = None
+        self._pace_from = 0
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether all that has come can be sent again."""
+        return self._kept is not None
+
+    def piece(self, data: bytes) -> bytes:
+        """
+        Take a piece of the content.
+
+        @return: the same, as it goes to a server.
+        """
+        return self._take(chunk(data) if self._is_chunked else data)
+
+    def end(self, trailers: list[bytes]) -> bytes:
+        """
+        Take the end of the content, with trailer fields.
+
+        @return: what goes to a server.
+        """
+        if not self._is_chunked:
+            return b""
+        # RFC 9110 7.6.1: what Connection names goes no further, here either.
+        return self._take(last_chunk(without(trailers, self._named)))
+
+    def _take(self, data: bytes) -> bytes:
+        self.size += len(data)
+        if self._kept is not None:
+            self._kept.append(data)
+        return data
+
+    def bound(self) -> None:
+        """
+        Keep it no longer if it is long: what has come so far has been sent.
+        """
+        if self.size > REPLAY:
+            self._kept = None
+
+    def kept(self) -> bytes:
+        """
+        All that has come, as it goes to a server; only if it is kept.
+        """
+        assert self._kept is not None
+        return b"".join(self._kept)
+
+    def check_pace(self, now: float, *, answered: bool) -> None:
+        """
+        See that the body comes fast enough, on average, now and then.
+
+        @param now: by L{alacrity.proxy.deadlines.Deadlines}.
+        @param answered: whether the response has begun: then the two may be talking.
+        @raise ProtocolError: the client takes too long over it.
+        """
+        if now < self._pace_due:
+            return
+        if not self._rate or answered:
+            self._pace_due = inf
+            return
+        since = self._pace_since
+        if since is not None and self.size - self._pace_from < self._rate * (now - since):
+            raise ProtocolError("the request body does not come in time", 408)
+        self._pace_from = self.size
+        self._pace_since = now
+        self._pace_due = now + PACE_WINDOW
+
+    def restart_pace(self) -> None:
+        """
+        Measure the pace anew: there was a wait that was not the client's.
+        """
+        self._pace_due, self._pace_since = 0.0, None

@@ -1,0 +1,54 @@
+"""
+What all client connections share.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from alacrity.http1.messages import MessageLimits
+from alacrity.net.turns import Turns
+from alacrity.proxy.exchange.context import ExchangeContext
+from alacrity.proxy.front.admission import Admission
+from alacrity.proxy.front.drain import OpenConnections
+
+
+class FrontContext:
+    """
+    What all client connections share.
+
+    @ivar exchanges: what their exchanges share.
+    @ivar message_limits: of their requests' heads.
+    @ivar pseudonym: the proxy's name in C{Via}.
+    @ivar via: what the proxy says of itself there.
+    @ivar reuse: which requests may go over server connections that other clients have used;
+        see L{alacrity.config.Proxy}.
+    @ivar turns: the queue of connections that wait to go on with what they have.
+    """
+
+    def __init__(
+        self,
+        exchanges: ExchangeContext,
+        admission: Admission,
+        turns: Turns,
+        *,
+        pseudonym: bytes,
+        reuse: Literal["always", "safe", "never"],
+    ) -> None:
+        limits = exchanges.limits
+        self.exchanges = exchanges
+        self.admission = admission
+        self.turns = turns
+        self.pseudonym = pseudonym
+        self.via = b"1.1 " + pseudonym
+        self.reuse: Literal["always", "safe", "never"] = reuse
+        self.deadlines = exchanges.deadlines
+        self.limits = limits
+        self.listeners = exchanges.listeners
+        self.timeouts = exchanges.timeouts
+        self.message_limits = MessageLimits(
+            request_line=limits.request_line,
+            header_bytes=limits.header_bytes,
+            header_count=limits.header_count,
+        )
+        self.connections = OpenConnections()

@@ -1,0 +1,165 @@
+"""
+Reading requests from a client's bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from alacrity.http1.errors import ProtocolError
+from alacrity.http1.forwarding import Forwarder
+from alacrity.http1.messages import MessageLimits
+from alacrity.http1.parser import RequestParser, RequestReceiver
+from alacrity.net.gate import HELD, SLOW, TURN, ReadGate
+from alacrity.net.turns import LARGE, MUCH, Turns
+from alacrity.proxy.exchange.exchange import NEW, Exchange
+from alacrity.proxy.front.phase import CLOSING, GONE, LINGERING, TUNNEL, ClientPhase
+
+TURN_REQUESTS: Final = 16
+"""Requests of one connection that are answered at once in one turn of the loop."""
+
+
+_OVER: Final = (TUNNEL, LINGERING, CLOSING, GONE)
+"""The phases in which no more requests are read."""
+
+
+class RequestOwner(RequestReceiver, Protocol):
+    """
+    A client connection, as its reader sees it.
+
+    @ivar phase: of the connection.
+    @ivar exchange: that of the last request, until it is over.
+    @ivar forwarder: writes this client's requests for servers.
+    @ivar full: whether the client takes no more for now.
+    """
+
+    full: bool
+    phase: ClientPhase
+    exchange: Exchange | None
+    forwarder: Forwarder
+
+    def head_begins(self) -> None:
+        """A part of a request's head has come."""
+
+    def reject(self, error: ProtocolError) -> None:
+        """The client does not speak HTTP, or goes too far."""
+
+
+class RequestReader:
+    """
+    Reads requests, one at a time, and no more in a turn of the loop than is right. The bytes
+    that come too early wait here, and the connection is not read from meanwhile.
+
+    @ivar held: the bytes that wait, and some that came before them; empty: none do.
+    """
+
+    __slots__ = ("_held_from", "_owner", "_parser", "_turns", "gate", "held")
+
+    def __init__(
+        self, owner: RequestOwner, limits: MessageLimits, gate: ReadGate, turns: Turns
+    ) -> None:
+        """
+        @param gate: decides whether the connection is read from.
+        @param turns: the queue of connections that wait to go on with what they have.
+        """
+        self._owner = owner
+        self._parser = RequestParser(owner, limits)
+        self._turns = turns
+        self.held = b""
+        self._held_from = 0
+        self.gate = gate
+
+    @property
+    def begun(self) -> bool:
+        """Whether a part of a request has been read, but not all of it."""
+        return self._parser.begun
+
+    def receive(self, data: bytes) -> None:
+        """
+        Read what has come, if nothing waits.
+        """
+        if self.held:
+            self._hold(self.held[self._held_from :] + data, 0)
+        elif len(data) > MUCH and self._turns:
+            # Others wait to go on already.
+            self._hold_for_a_turn(data, 0)
+        else:
+            self.read(data)
+            if len(data) >= LARGE and self._owner.phase is not TUNNEL:
+                self.gate.count_large_read(self.go_on)
+
+    def read(self, data: bytes, start: int = 0) -> None:
+        """
+        Read on until a request is complete. What follows it, waits as it came; so does
+        what is too much for one turn of the loop.
+        """
+        owner = self._owner
+        feed = self._parser.feed
+        size = len(data)
+        answered = 0
+        exchange: Exchange | None = None
+        try:
+            while start < size:
+                exchange = owner.exchange
+                if exchange.complete if exchange is not None else owner.full:
+                    self._hold(data, start)
+                    return
+                start = feed(data, start)
+                exchange = owner.exchange
+                if exchange is not None and exchange.phase is NEW:
+                    exchange.start(owner.forwarder.request(exchange.request))
+                    exchange = owner.exchange
+                if exchange is None and owner.phase in _OVER:
+                    return
+                if start < size:
+                    if exchange is None:
+                        answered += 1
+                    if answered >= TURN_REQUESTS or (
+                        exchange is not None and not exchange.complete
+                    ):
+                        self._hold_for_a_turn(data, start)
+                        return
+        except ProtocolError as error:
+            owner.reject(error)
+            return
+        if exchange is None and self._parser.begun:
+            owner.head_begins()
+
+    def _hold(self, data: bytes, start: int) -> None:
+        self.held = data
+        self._held_from = start
+        self.gate.close(HELD)
+
+    def _hold_for_a_turn(self, data: bytes, start: int) -> None:
+        """
+        Let others have their turn before the rest is read.
+        """
+        self._hold(data, start)
+        self.gate.await_turn(self.go_on)
+
+    def go_on(self) -> None:
+        """
+        Read on in a turn of the loop that was waited for.
+        """
+        gate, owner = self.gate, self._owner
+        gate.open(TURN)
+        if not gate.reasons & SLOW and (owner.exchange is not None or not owner.full):
+            self.read_held()
+
+    def read_held(self) -> None:
+        """
+        Read what waits, unless that is for its turn of the loop.
+        """
+        if self.held and not self.gate.reasons & TURN:
+            data, start = self.held, self._held_from
+            self.held = b""
+            self.read(data, start)
+            if not self.held:
+                self.gate.open(HELD)
+
+    def take_held(self) -> bytes:
+        """
+        Take what waits away; it is not read as requests.
+        """
+        held, self.held = self.held, b""
+        return held[self._held_from :] if held else b""

@@ -1,0 +1,284 @@
+"""
+The two seams of an exchange: the client's side, which its response goes to, and the
+connection to a server, which its request goes to.
+
+An exchange knows neither HTTP/1 nor sockets on the client's side. A connection of HTTP/1 is
+a L{Downstream}; each stream of HTTP/2 could be one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from alacrity.http1.messages import RequestHead, ResponseHead
+from alacrity.proxy.events import FailureKind
+
+
+class TunnelReceiver(Protocol):
+    """
+    One side of a tunnel: is told of the bytes, the end and the room of one connection that
+    was switched to another protocol.
+    """
+
+    def received(self, data: bytes) -> None:
+        """Bytes have come."""
+
+    def ended(self) -> None:
+        """No more will come; bytes may still be written."""
+
+    def lost(self) -> None:
+        """The connection is lost."""
+
+    def full(self) -> None:
+        """It takes no more bytes for now."""
+
+    def drained(self) -> None:
+        """It takes more bytes."""
+
+    def expired(self) -> None:
+        """Its deadline has passed."""
+
+    def cut(self) -> None:
+        """Drop both connections of the tunnel."""
+
+
+class TunnelEnd(Protocol):
+    """
+    One of the two connections of a tunnel.
+
+    @ivar full: whether it takes no more bytes for now.
+    """
+
+    full: bool
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+
+    def end(self) -> None:
+        """Send no more: half-close, once all is written."""
+
+    def pause(self) -> None:
+        """Stop reading: the other side takes no more for now."""
+
+    def resume(self) -> None:
+        """Read on: the other side takes more."""
+
+    def close(self) -> None:
+        """Close, once all is written."""
+
+    def abort(self) -> None:
+        """Drop the connection, and what is on its way."""
+
+
+class ResponseSink(Protocol):
+    """
+    Writes responses to a client, in whatever form its protocol has for them.
+
+    What is written of a response may be kept back until L{flush} or L{finish}.
+
+    @ivar sent: bytes of the body that were written of the response, if one was started.
+    """
+
+    sent: int
+
+    def inform(self, request: RequestHead, head: ResponseHead) -> None:
+        """
+        Write an interim response (1xx), unless the client's protocol knows none.
+        """
+
+    def start(self, request: RequestHead, head: ResponseHead, complete: bool) -> None:
+        """
+        Write the head of the final response.
+
+        @param complete: whether the request has been read to its end.
+        """
+
+    def write(self, data: bytes) -> None:
+        """Write a piece of the body."""
+
+    def finish(self, trailers: list[bytes]) -> None:
+        """Write the end of the response, with its trailer fields, as lines."""
+
+    def flush(self) -> None:
+        """Let the client have what was kept back."""
+
+    def take_back(self) -> bool:
+        """
+        Forget the response that was started, if all of it was kept back.
+
+        @return: whether it is forgotten.
+        """
+
+    def answer(self, request: RequestHead, status: int, complete: bool) -> None:
+        """
+        Write a whole response of the proxy's own.
+
+        @param complete: whether the request has been read to its end.
+        """
+
+
+class Downstream(TunnelEnd, Protocol):
+    """
+    The client's side of an exchange: it has one exchange at a time, and is told when that
+    is over.
+
+    While the exchange lasts, it stops and resumes the reading of the request's body by
+    C{pause} and C{resume}.
+
+    @ivar client: the client's IP address; empty: it has none, as on a Unix socket.
+    @ivar response: where the response goes.
+    """
+
+    @property
+    def client(self) -> bytes: ...
+
+    @property
+    def response(self) -> ResponseSink: ...
+
+    def await_until(self, seconds: float) -> None:
+        """
+        Have C{expired} of the exchange, or of the tunnel, called after some seconds, unless
+        this is called again before.
+        """
+
+    def unsent(self) -> int | None:
+        """
+        Bytes that the client has not acknowledged; L{None}: it cannot be told.
+        """
+
+    def ended(self, complete: bool) -> None:
+        """
+        The response is written to its end, and the exchange is over.
+
+        @param complete: whether the request has been read to its end.
+        """
+
+    def break_off(self) -> None:
+        """
+        The exchange is over, and the response is not complete: let the client see that.
+        """
+
+    def switch(self, head: ResponseHead, said: bytes, tunnel: TunnelReceiver) -> None:
+        """
+        The exchange goes on as a tunnel. Write the response that says so, and give the
+        tunnel what has come since the request, and what comes from now on.
+
+        @param said: what the server has sent after its response.
+        """
+
+
+class ConnectionKeeper(Protocol):
+    """
+    Keeps connections to servers between requests.
+    """
+
+    @property
+    def keep(self) -> Callable[[Any], None]:
+        """Keep a connection that is free; or close it."""
+
+    def remove(self, connection: Any) -> None:
+        """Keep a connection no more."""
+
+
+class RequestSide(Protocol):
+    """
+    What a connection to a server has to know of the request that it carries.
+
+    @ivar request: its head.
+    @ivar complete: whether it has been read to its end.
+    @ivar affinity: keeps connections for the request's client alone.
+    """
+
+    complete: bool
+
+    @property
+    def request(self) -> RequestHead: ...
+
+    @property
+    def affinity(self) -> ConnectionKeeper: ...
+
+
+class ResponseReceiver(Protocol):
+    """
+    Is told of a response by a connection to a server, and of that connection: an attempt.
+
+    @ivar exchange: knows the request that the response answers.
+    @ivar response: the head of the final response, once it has come.
+    @ivar answered: whether the response has come, and been written, to its end.
+    @ivar switching: whether the server has switched to another protocol.
+    """
+
+    response: ResponseHead
+    answered: bool
+    switching: bool
+
+    @property
+    def exchange(self) -> RequestSide: ...
+
+    def informationReceived(self, head: ResponseHead) -> None:
+        """An interim response (1xx)."""
+
+    def switchReceived(self, head: ResponseHead) -> None:
+        """
+        The server goes on with another protocol (101).
+
+        @raise ProtocolError: it was not asked to.
+        """
+
+    def responseReceived(self, head: ResponseHead) -> None:
+        """The final response begins."""
+
+    @property
+    def responseBodyReceived(self) -> Callable[[bytes], None]:
+        """A piece of its body."""
+
+    def responseFinished(self, trailers: list[bytes]) -> None:
+        """It is complete."""
+
+    def progress(self) -> None:
+        """What has come is read, and there is more of the response to come."""
+
+    def switched(self, said: bytes) -> None:
+        """
+        The connection is free to be one end of a tunnel.
+
+        @param said: what the server has sent after its response.
+        """
+
+    def finished(self) -> None:
+        """The response is complete, and the connection is free for another request."""
+
+    def failed(self, kind: FailureKind, text: str) -> None:
+        """The connection is lost, or was dropped since the response is not HTTP."""
+
+    def server_left(self) -> None:
+        """The server has left the pool, and had its time to finish; the connection is dropped."""
+
+    def pause_request(self) -> None:
+        """The server takes no more of the request's body for now."""
+
+    def resume_request(self) -> None:
+        """The server takes more of it."""
+
+
+class UpstreamConnection(TunnelEnd, Protocol):
+    """
+    A connection to a server, as an exchange uses it: C{write}, C{pause}, C{resume} and
+    C{abort} are about its request's body and its response.
+
+    @ivar usable: whether a request may be sent: the server has not ended the connection,
+        nor spoken before it was asked.
+    """
+
+    usable: bool
+
+    def send(self, attempt: ResponseReceiver, data: bytes) -> None:
+        """
+        Send a request, or what there is of it.
+
+        @param attempt: is told of the response. It is not told of C{abort}.
+        """
+
+    def switch(self, tunnel: TunnelReceiver) -> None:
+        """Go on as one end of a tunnel."""
