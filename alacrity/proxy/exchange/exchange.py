@@ -20,11 +20,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from alacrity.http1.messages import RequestHead, ResponseHead
-from alacrity.proxy.events import Cause, FailureKind, Party, RequestEnded
+from alacrity.proxy.events import Cause, FailureKind, RequestEnded
 from alacrity.proxy.exchange.body import RequestBody
 from alacrity.proxy.exchange.context import ExchangeContext
-from alacrity.proxy.exchange.pace import ReaderPace
 from alacrity.proxy.exchange.tunnel import TunnelSide, open_tunnel
+from alacrity.proxy.exchange.waiting import Waiting
 from alacrity.proxy.interfaces import Downstream, UpstreamConnection
 from alacrity.proxy.upstream.affinity import ClientAffinity
 from alacrity.proxy.upstream.attempt import Attempt
@@ -53,9 +53,6 @@ _SENT: Final = ExchangePhase.SENT
 _TUNNEL: Final = ExchangePhase.TUNNEL
 _ENDED: Final = ExchangePhase.ENDED
 
-_CLIENT: Final = Party.CLIENT
-_SERVER: Final = Party.SERVER
-
 _GONE: Final = Cause(FailureKind.CLIENT_GONE)
 _STOPS: Final = Cause(FailureKind.NODE_STOPS)
 
@@ -76,14 +73,12 @@ class Exchange:
 
     # Defaults of what is seldom read. Python reads an instance's own values much faster.
     paused = False
-    # How the client takes a response that it is slow to read.
-    _reader_pace: ReaderPace | None = None
     # The server's side of the tunnel, if it has become one.
     _from_server: TunnelSide | None = None
     # The request's head, as it goes to a server.
     _head = b""
-    # Who is waited for: the client has more of its body to send, or the server to answer.
-    _awaited = _SERVER
+    # Made when it is first needed: most requests wait for the server alone.
+    _waiting: Waiting | None = None
     # When it began, if anybody listens to requests.
     _began = 0.0
 
@@ -96,9 +91,7 @@ class Exchange:
         affinity: ClientAffinity,
         request: RequestHead,
     ) -> None:
-        """
-        @param downstream: the client's side.
-        """
+        """@param downstream: the client's side."""
         self._context = context
         self._downstream = downstream
         self.affinity = affinity
@@ -156,7 +149,8 @@ class Exchange:
 
     def _connect(self, attempt: Attempt) -> None:
         self.phase = _CONNECTING
-        self._reader_pace = None
+        if self._waiting is not None:
+            self._waiting.reader_is_back()
         self._downstream.await_until(self._context.timeouts.connect)
         if not self.complete:
             self.paused = True
@@ -164,18 +158,14 @@ class Exchange:
         attempt.connect(self._context.connect)
 
     def connected(self, connection: UpstreamConnection) -> None:
-        """
-        There is a connection: send the request.
-        """
+        """There is a connection: send the request."""
         attempt = self._attempt
         assert attempt is not None
         self._send(attempt, connection)
         self.resume_request()
 
     def crashed(self, failure: Failure) -> None:
-        """
-        Answer in spite of a fault of ours, which is not the server's.
-        """
+        """Answer in spite of a fault of ours, which is not the server's."""
         self._log.failure("an exchange failed", failure)
         if self.phase is not _ENDED:
             cause = Cause(FailureKind.NODE_FAULT, "a fault of this node's")
@@ -186,10 +176,12 @@ class Exchange:
         self.phase = _SENT
         body = self._body
         if self.complete or ((body is None or not body.size) and self._waits_to_continue()):
-            self._awaited = _SERVER
-            self._downstream.await_until(self._context.timeouts.server_response)
+            if self._waiting is not None:
+                self._waiting.for_server()
+            else:
+                self._downstream.await_until(self._context.timeouts.server_response)
         else:
-            self._await_client()
+            self._needed_waiting().for_client()
         if body is None:
             connection.send(attempt, self._head)
         else:
@@ -203,15 +195,11 @@ class Exchange:
         """
         return any(name == b"expect" for name, _ in self.request.specials)
 
-    def _await_server(self) -> None:
-        self._awaited = _SERVER
-        # While the client is slow to read, it is the client that is waited for.
-        if self._reader_pace is None:
-            self._downstream.await_until(self._context.timeouts.server_response)
-
-    def _await_client(self) -> None:
-        self._awaited = _CLIENT
-        self._downstream.await_until(self._context.timeouts.client_idle)
+    def _needed_waiting(self) -> Waiting:
+        waiting = self._waiting
+        if waiting is None:
+            self._waiting = waiting = Waiting(self._context, self._downstream)
+        return waiting
 
     # The request's body, from the client
 
@@ -239,7 +227,7 @@ class Exchange:
             if last:
                 self._forward(body, last)
             if self.phase is _SENT:
-                self._await_server()
+                self._needed_waiting().for_server()
 
     def _needed_body(self) -> RequestBody:
         body = self._body
@@ -252,70 +240,54 @@ class Exchange:
         connection = self._attempt.connection if self._attempt is not None else None
         if connection is not None:
             body.check_pace(self._context.deadlines.now, answered=self.responding)
-            self._await_client()
+            self._needed_waiting().for_client()
             connection.write(data)
             body.bound()
 
     def pause_request(self) -> None:
-        """
-        Have the client wait with the body: the server takes no more for now.
-        """
+        """Have the client wait with the body: the server takes no more for now."""
         self.paused = True
         self._downstream.pause()
-        self._await_server()
+        self._needed_waiting().for_server()
 
     def resume_request(self) -> None:
-        """
-        Go on with the body: the server takes more of it.
-        """
+        """Go on with the body: the server takes more of it."""
         if self.paused:
             self.paused = False
             body = self._body
             if body is not None:
                 body.restart_pace()
                 if body.size and not self.complete:
-                    self._await_client()
+                    self._needed_waiting().for_client()
             self._downstream.resume()
 
     # The response
 
     def informed(self, status: int) -> None:
-        """
-        The client has got an interim response.
-        """
+        """The client has got an interim response."""
         if status == 100 and not self.complete and not self.paused:
-            self._await_client()
+            self._needed_waiting().for_client()
 
     def goes_on(self) -> None:
-        """
-        More of the response has come, and there is more to come.
-        """
-        self._await_server()
+        """More of the response has come, and there is more to come."""
+        self._needed_waiting().for_server()
 
     def pause_response(self) -> None:
-        """
-        Have the server wait: the client takes no more of the response for now.
-        """
+        """Have the server wait: the client takes no more of the response for now."""
         connection = self._attempt.connection if self._attempt is not None else None
         if connection is not None:
             connection.pause()
-            idle = self._context.timeouts.client_idle
-            rate = self._context.limits.response_rate
-            self._reader_pace = ReaderPace(
-                self._context.deadlines, self._downstream.unsent, idle=idle, rate=rate
-            )
-            self._downstream.await_until(idle)
+            self._needed_waiting().for_reader()
 
     def resume_response(self) -> None:
-        """
-        Go on with the response: the client takes more of it.
-        """
+        """Go on with the response: the client takes more of it."""
         connection = self._attempt.connection if self._attempt is not None else None
         if connection is not None:
-            self._reader_pace = None
+            waiting = self._needed_waiting()
+            waiting.reader_is_back()
             connection.resume()
             if self.phase is not _ENDED:
-                self._await_server()
+                waiting.for_server()
 
     def switched(self, head: ResponseHead, said: bytes) -> None:
         """
@@ -351,9 +323,7 @@ class Exchange:
     # The end of an attempt
 
     def attempt_succeeded(self, status: int) -> None:
-        """
-        The response is written to its end, and the server's connection is free.
-        """
+        """The response is written to its end, and the server's connection is free."""
         self.phase = _ENDED
         listeners = self.listeners
         listeners.count_request(status < 500)
@@ -384,27 +354,16 @@ class Exchange:
             self._answer(own_status(cause), cause)
 
     def expired(self) -> None:
-        """
-        What is awaited has not come in time.
-        """
-        attempt, pace = self._attempt, self._reader_pace
+        """What is awaited has not come in time."""
+        attempt = self._attempt
         assert attempt is not None
         if attempt.stop_connecting():
             # The endpoint's failure leads on to the next server.
             return
-        if pace is not None:
-            # It is the client that is slow; if it is steady, that is its right.
-            wait = pace.allowance()
-            if wait:
-                self._downstream.await_until(wait)
-                return
-            kind, text = FailureKind.RESPONSE_NOT_READ, "the client took too little of the response"
-        elif self._awaited is _CLIENT:
-            kind, text = FailureKind.REQUEST_TIMED_OUT, "the request body did not come in time"
-        else:
-            kind, text = FailureKind.RESPONSE_TIMED_OUT, "the server did not answer in time"
-        cause = Cause(kind, text, was_sent=True)
-        if attempt.give_up(cause) or pace is not None:
+        cause = self._needed_waiting().expired()
+        if cause is None:
+            return
+        if attempt.give_up(cause) or cause.kind is FailureKind.RESPONSE_NOT_READ:
             self._break_off(cause)
         else:
             self._answer(own_status(cause), cause)
@@ -412,17 +371,13 @@ class Exchange:
     # The end of the request
 
     def abandon(self) -> None:
-        """
-        The client has gone away: neither side is to blame.
-        """
+        """The client has gone away: neither side is to blame."""
         if self.phase is not _ENDED:
             self._give_up_attempt(_GONE)
             self._end(_GONE, self._status(), complete=False)
 
     def cut(self) -> None:
-        """
-        This node stops, and waits no longer.
-        """
+        """This node stops, and waits no longer."""
         self._give_up_attempt(_STOPS)
         self._break_off(_STOPS)
 
@@ -438,33 +393,25 @@ class Exchange:
             self._answer(status, cause)
 
     def _give_up_attempt(self, cause: Cause) -> bool:
-        """
-        @return: whether the client has seen some of the response.
-        """
+        """@return: whether the client has seen some of the response."""
         attempt = self._attempt
         return attempt is not None and attempt.outcome is None and attempt.give_up(cause)
 
     def _answer(self, status: int, cause: Cause) -> None:
-        """
-        Answer ourselves.
-        """
+        """Answer ourselves."""
         self.sink.answer(self.request, status, self.complete)
         self.listeners.count_request(status < 500)
         self._end(cause, status, complete=True)
         self._downstream.ended(self.complete)
 
     def _break_off(self, cause: Cause) -> None:
-        """
-        The response cannot be completed, and must not look as if it were.
-        """
+        """The response cannot be completed, and must not look as if it were."""
         self.listeners.count_request(False)
         self._end(cause, self._status(), complete=False)
         self._downstream.break_off()
 
     def _status(self) -> int:
-        """
-        The status of the response that has begun; 0: none has.
-        """
+        """The status of the response that has begun; 0: none has."""
         return 0 if self._attempt is None else self._attempt.status
 
     def _end(self, cause: Cause | None, status: int, *, complete: bool) -> None:

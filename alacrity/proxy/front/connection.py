@@ -12,15 +12,15 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from alacrity.http1.errors import ProtocolError
-from alacrity.http1.forwarding import Forwarder, goes_round
-from alacrity.http1.messages import RequestHead, ResponseHead
+from alacrity.http1.forwarding import Forwarder
+from alacrity.http1.messages import ResponseHead
 from alacrity.net.gate import HELD, SLOW, ReadGate
 from alacrity.net.turns import LARGE, MUCH
 from alacrity.net.unsent import unsent
 from alacrity.proxy.deadlines import NEVER
 from alacrity.proxy.events import Cause, FailureKind, RequestEnded
 from alacrity.proxy.exchange.exchange import Exchange
-from alacrity.proxy.exchange.pace import ReaderPace
+from alacrity.proxy.front.closing import ClosingTime
 from alacrity.proxy.front.context import FrontContext
 from alacrity.proxy.front.phase import (
     CLOSING,
@@ -35,19 +35,6 @@ from alacrity.proxy.front.reading import RequestReader
 from alacrity.proxy.front.response import ResponseWriter
 from alacrity.proxy.interfaces import TunnelReceiver
 from alacrity.proxy.upstream.affinity import ClientAffinity
-
-LINGER: Final = 5.0
-"""
-Seconds that a connection is read from after its last response, since the client sent
-last, so that the response is not lost to a reset (RFC 9112 9.6). This and the next are
-nginx's C{lingering_timeout} and C{lingering_time}.
-"""
-
-LINGER_IN_ALL: Final = 30.0
-"""Seconds that it is read from at most, however busily the client sends."""
-
-LAST_LINGER: Final = 1.0
-"""Seconds that it is read from at most once the proxy stops."""
 
 PROBE: Final = 0.5
 """Seconds for which the answer to a probe is awaited."""
@@ -83,15 +70,11 @@ class ClientConnection(Protocol):
         self.full = False
         self.exchange: Exchange | None = None
         self._tunnel: TunnelReceiver | None = None
-        self._requests = 0
-        self._body_size = 0
         # Whether the client has sent all that it will.
         self._has_ended = False
         # Within a probe, the deadline that holds after it.
         self._after_probe: float | None = None
-        self._linger_until = 0.0
-        # How a client reads its last response, when the connection is to be closed.
-        self._reader_pace: ReaderPace | None = None
+        self._closing: ClosingTime | None = None
         self.deadline = context.deadlines.now + context.timeouts.client_idle
 
     def __repr__(self) -> str:
@@ -109,8 +92,8 @@ class ClientConnection(Protocol):
         )
         self.response = ResponseWriter(transport, context.via, context.deadlines)
         self._gate = ReadGate(transport, context.turns)
-        self._reader = RequestReader(self, context.message_limits, self._gate, context.turns)
         self._affinity = ClientAffinity(context.reuse)
+        self._reader = RequestReader(self, context, self._affinity, self._gate)
         transport.registerProducer(self, True)
         context.connections.add(self)
         context.deadlines.add(self)
@@ -140,56 +123,21 @@ class ClientConnection(Protocol):
             if len(data) >= LARGE:
                 self._gate.count_large_read(self._reader.go_on)
         elif phase is LINGERING:
-            self.deadline = min(self._deadlines.now + LINGER, self._linger_until)
+            assert self._closing is not None
+            self.deadline = self._closing.linger()
             if len(data) >= LARGE:
                 self._gate.count_large_read(self._reader.go_on)
 
     def head_begins(self) -> None:
-        """
-        A part of a request's head has come, and the rest is to come in time.
-        """
+        """A part of a request's head has come, and the rest is to come in time."""
         if self.phase is IDLE:
             self.phase = HEAD
             self.deadline = self._deadlines.now + self._context.timeouts.client_header
 
-    def requestReceived(self, head: RequestHead) -> None:
-        """
-        Part of L{alacrity.http1.parser.RequestReceiver}.
-        """
-        context = self._context
-        limits = context.limits
+    def begin(self, exchange: Exchange) -> None:
+        """A request's head is read."""
         self.phase = EXCHANGE
-        self._requests += 1
-        if self._requests == limits.requests_per_connection:
-            self.response.make_last()
-        affinity = self._affinity
-        if not affinity.shares:
-            affinity.request_begins()
-        if head.via and goes_round(head.via, context.pseudonym):
-            raise ProtocolError("the request goes round in a loop: see its Via", 508)
-        if head.length:
-            if head.length > limits.body_bytes > 0:
-                raise ProtocolError("the request body is too large", 413)
-            self._body_size = 0
-        self.exchange = Exchange(context.exchanges, self, affinity, head)
-
-    def requestBodyReceived(self, data: bytes) -> None:
-        """
-        Part of L{alacrity.http1.parser.RequestReceiver}.
-        """
-        exchange = self.exchange
-        if exchange is not None:
-            self._body_size += len(data)
-            if self._body_size > self._context.limits.body_bytes > 0:
-                raise ProtocolError("the request body is too large", 413)
-            exchange.body_received(data)
-
-    def requestFinished(self, trailers: list[bytes]) -> None:
-        """
-        Part of L{alacrity.http1.parser.RequestReceiver}.
-        """
-        if self.exchange is not None:
-            self.exchange.request_finished(trailers)
+        self.exchange = exchange
 
     def reject(self, error: ProtocolError) -> None:
         """
@@ -205,9 +153,7 @@ class ClientConnection(Protocol):
             self._close(linger=True)
 
     def _refuse(self, status: int, kind: FailureKind, reason: str) -> None:
-        """
-        Answer what did not come to an exchange.
-        """
+        """Answer what did not come to an exchange."""
         self.response.refuse(status)
         listeners = self._context.listeners
         listeners.count_request(status < 500)
@@ -255,10 +201,10 @@ class ClientConnection(Protocol):
         context.deadlines.discard(self)
         context.admission.leave(self._admitted)
         self.phase = GONE
-        self._reader.take_held()
-        # They know us, and would keep us until the next collection of cycles.
+        self._reader.release()
+        # They know us, too.
         del self._reader
-        self._reader_pace = None
+        self._closing = None
         self._affinity.close()
         tunnel, self._tunnel = self._tunnel, None
         exchange, self.exchange = self.exchange, None
@@ -278,28 +224,20 @@ class ClientConnection(Protocol):
         self.deadline = self._deadlines.now + seconds
 
     def pause(self) -> None:
-        """
-        Stop reading: the server takes no more for now.
-        """
+        """Stop reading: the server takes no more for now."""
         self._gate.close(SLOW)
 
     def resume(self) -> None:
-        """
-        Read on, what was held first.
-        """
+        """Read on, what was held first."""
         self._gate.open(SLOW)
         self._reader.read_held()
 
     def unsent(self) -> int | None:
-        """
-        Bytes that the client has not acknowledged; L{None}: it cannot be told.
-        """
+        """Bytes that the client has not acknowledged; L{None}: it cannot be told."""
         return unsent(self.transport)
 
     def ended(self, complete: bool) -> None:
-        """
-        The response is written; on to the next request.
-        """
+        """The response is written; on to the next request."""
         self.exchange = None
         self._after_probe = None
         if not complete:
@@ -316,16 +254,12 @@ class ClientConnection(Protocol):
                 self._close()
 
     def break_off(self) -> None:
-        """
-        Drop the connection, so that the client sees that its response is not complete.
-        """
+        """Drop the connection, so that the client sees that its response is not complete."""
         self.exchange = None
         self.abort()
 
     def switch(self, head: ResponseHead, said: bytes, tunnel: TunnelReceiver) -> None:
-        """
-        Go on as one end of a tunnel.
-        """
+        """Go on as one end of a tunnel."""
         self.exchange = None
         self.phase = TUNNEL
         self._tunnel = tunnel
@@ -341,29 +275,21 @@ class ClientConnection(Protocol):
     # As one end of a tunnel
 
     def write(self, data: bytes) -> None:
-        """
-        Send bytes.
-        """
+        """Send bytes."""
         self.transport.write(data)
 
     def end(self) -> None:
-        """
-        Send no more: half-close, once all is written.
-        """
+        """Send no more: half-close, once all is written."""
         self.transport.unregisterProducer()
         self.transport.loseWriteConnection()
 
     def close(self) -> None:
-        """
-        Close, once all is written.
-        """
+        """Close, once all is written."""
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
     def abort(self) -> None:
-        """
-        Drop the connection, and what is on its way.
-        """
+        """Drop the connection, and what is on its way."""
         self.phase = GONE
         self.transport.unregisterProducer()
         self.transport.abortConnection()
@@ -371,22 +297,17 @@ class ClientConnection(Protocol):
     # The end
 
     def drain(self) -> None:
-        """
-        Close as soon as no request is under way.
-        """
+        """Close as soon as no request is under way."""
         self.response.make_last()
         if self.phase is LINGERING:
-            # Nothing is owed to it any more.
-            self._linger_until = min(self._linger_until, self._deadlines.now + LAST_LINGER)
-            self.deadline = min(self.deadline, self._linger_until)
+            assert self._closing is not None
+            self.deadline = self._closing.shorten(self.deadline)
         elif (self.phase is IDLE or self.phase is HEAD) and not self._reader.begun:
             # Unless it is a tunnel: that may go on for as long as a request may.
             self._close()
 
     def cut(self) -> None:
-        """
-        Close now.
-        """
+        """Close now."""
         if self.exchange is not None:
             self.exchange.cut()
         elif self._tunnel is not None:
@@ -402,22 +323,19 @@ class ClientConnection(Protocol):
         self._reader.take_held()
         self.transport.unregisterProducer()
         self._affinity.close()
-        now = self._deadlines.now
+        self._closing = closing = ClosingTime(self._context.exchanges, self.unsent)
         if linger and not self._has_ended:
             self.phase = LINGERING
-            self._linger_until = now + LINGER_IN_ALL
-            self.deadline = now + LINGER
+            self.deadline = closing.linger()
             self.transport.loseWriteConnection()
             self._gate.open(HELD | SLOW)
         else:
             self.phase = CLOSING
-            self.deadline = now + self._context.timeouts.client_idle
+            self.deadline = self._deadlines.now + self._context.timeouts.client_idle
             self.transport.loseConnection()
 
     def expired(self) -> None:
-        """
-        What was awaited has not come.
-        """
+        """What was awaited has not come."""
         now = self._deadlines.now
         self.deadline = NEVER
         if self._tunnel is not None:
@@ -434,29 +352,12 @@ class ClientConnection(Protocol):
             self.reject(ProtocolError("the request did not come in time", 408))
         elif self.phase is IDLE:
             self._close()
-        else:
-            self._expire_closing()
-
-    def _expire_closing(self) -> None:
-        """
-        Drop the connection, unless the client is reading the response still, at its own
-        pace.
-        """
-        if self._reader_pace is not None:
-            wait = self._reader_pace.allowance()
-        else:
-            context = self._context
-            self._reader_pace = ReaderPace(
-                context.deadlines,
-                self.unsent,
-                idle=context.timeouts.client_idle,
-                rate=context.limits.response_rate,
-            )
-            wait = LINGER if self.unsent() else 0.0
-        if wait:
-            self.deadline = self._deadlines.now + wait
-        else:
-            self.transport.abortConnection()
+        elif self._closing is not None:
+            extended = self._closing.extend()
+            if extended is not None:
+                self.deadline = extended
+            else:
+                self.transport.abortConnection()
 
     # As a producer of responses, for the transport
 

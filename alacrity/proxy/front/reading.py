@@ -7,13 +7,17 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from alacrity.http1.errors import ProtocolError
-from alacrity.http1.forwarding import Forwarder
-from alacrity.http1.messages import MessageLimits
-from alacrity.http1.parser import RequestParser, RequestReceiver
+from alacrity.http1.forwarding import Forwarder, goes_round
+from alacrity.http1.messages import RequestHead
+from alacrity.http1.parser import RequestParser
 from alacrity.net.gate import HELD, SLOW, TURN, ReadGate
-from alacrity.net.turns import LARGE, MUCH, Turns
+from alacrity.net.turns import LARGE, MUCH
 from alacrity.proxy.exchange.exchange import NEW, Exchange
+from alacrity.proxy.front.context import FrontContext
 from alacrity.proxy.front.phase import CLOSING, GONE, LINGERING, TUNNEL, ClientPhase
+from alacrity.proxy.front.response import ResponseWriter
+from alacrity.proxy.interfaces import Downstream
+from alacrity.proxy.upstream.affinity import ClientAffinity
 
 TURN_REQUESTS: Final = 16
 """Requests of one connection that are answered at once in one turn of the loop."""
@@ -23,23 +27,28 @@ _OVER: Final = (TUNNEL, LINGERING, CLOSING, GONE)
 """The phases in which no more requests are read."""
 
 
-class RequestOwner(RequestReceiver, Protocol):
+class RequestOwner(Downstream, Protocol):
     """
     A client connection, as its reader sees it.
 
     @ivar phase: of the connection.
     @ivar exchange: that of the last request, until it is over.
     @ivar forwarder: writes this client's requests for servers.
-    @ivar full: whether the client takes no more for now.
+    @ivar response: writes its responses.
     """
 
-    full: bool
     phase: ClientPhase
     exchange: Exchange | None
     forwarder: Forwarder
 
+    @property
+    def response(self) -> ResponseWriter: ...
+
     def head_begins(self) -> None:
         """A part of a request's head has come."""
+
+    def begin(self, exchange: Exchange) -> None:
+        """A request's head is read."""
 
     def reject(self, error: ProtocolError) -> None:
         """The client does not speak HTTP, or goes too far."""
@@ -50,29 +59,91 @@ class RequestReader:
     Reads requests, one at a time, and no more in a turn of the loop than is right. The bytes
     that come too early wait here, and the connection is not read from meanwhile.
 
+    Of its parser, it is the L{RequestReceiver<alacrity.http1.parser.RequestReceiver>}.
+
     @ivar held: the bytes that wait, and some that came before them; empty: none do.
     """
 
-    __slots__ = ("_held_from", "_owner", "_parser", "_turns", "gate", "held")
+    __slots__ = (
+        "_affinity",
+        "_body_size",
+        "_context",
+        "_gate",
+        "_held_from",
+        "_owner",
+        "_parser",
+        "_requests",
+        "_turns",
+        "held",
+    )
 
     def __init__(
-        self, owner: RequestOwner, limits: MessageLimits, gate: ReadGate, turns: Turns
+        self, owner: RequestOwner, context: FrontContext, affinity: ClientAffinity, gate: ReadGate
     ) -> None:
         """
+        @param affinity: the connections to servers that the requests may use.
         @param gate: decides whether the connection is read from.
-        @param turns: the queue of connections that wait to go on with what they have.
         """
         self._owner = owner
-        self._parser = RequestParser(owner, limits)
-        self._turns = turns
+        self._context = context
+        self._affinity = affinity
+        self._gate = gate
+        self._parser = RequestParser(self, context.message_limits)
+        self._turns = context.turns
+        self._requests = 0
+        self._body_size = 0
         self.held = b""
         self._held_from = 0
-        self.gate = gate
 
     @property
     def begun(self) -> bool:
         """Whether a part of a request has been read, but not all of it."""
         return self._parser.begun
+
+    # From the parser
+
+    def requestReceived(self, head: RequestHead) -> None:
+        """
+        Begin an exchange.
+
+        @raise ProtocolError: the request goes too far.
+        """
+        context, owner, affinity = self._context, self._owner, self._affinity
+        limits = context.limits
+        self._requests += 1
+        if self._requests == limits.requests_per_connection:
+            owner.response.make_last()
+        if not affinity.shares:
+            affinity.request_begins()
+        if head.via and goes_round(head.via, context.pseudonym):
+            raise ProtocolError("the request goes round in a loop: see its Via", 508)
+        if head.length:
+            if head.length > limits.body_bytes > 0:
+                raise ProtocolError("the request body is too large", 413)
+            self._body_size = 0
+        owner.begin(Exchange(context.exchanges, owner, affinity, head))
+
+    def requestBodyReceived(self, data: bytes) -> None:
+        """
+        Pass on a piece of a request's body.
+
+        @raise ProtocolError: the body is too large.
+        """
+        exchange = self._owner.exchange
+        if exchange is not None:
+            self._body_size += len(data)
+            if self._body_size > self._context.limits.body_bytes > 0:
+                raise ProtocolError("the request body is too large", 413)
+            exchange.body_received(data)
+
+    def requestFinished(self, trailers: list[bytes]) -> None:
+        """
+        Pass on the end of a request's body.
+        """
+        if self._owner.exchange is not None:
+            self._owner.exchange.request_finished(trailers)
+
+    # From the client
 
     def receive(self, data: bytes) -> None:
         """
@@ -86,7 +157,7 @@ class RequestReader:
         else:
             self.read(data)
             if len(data) >= LARGE and self._owner.phase is not TUNNEL:
-                self.gate.count_large_read(self.go_on)
+                self._gate.count_large_read(self.go_on)
 
     def read(self, data: bytes, start: int = 0) -> None:
         """
@@ -128,20 +199,20 @@ class RequestReader:
     def _hold(self, data: bytes, start: int) -> None:
         self.held = data
         self._held_from = start
-        self.gate.close(HELD)
+        self._gate.close(HELD)
 
     def _hold_for_a_turn(self, data: bytes, start: int) -> None:
         """
         Let others have their turn before the rest is read.
         """
         self._hold(data, start)
-        self.gate.await_turn(self.go_on)
+        self._gate.await_turn(self.go_on)
 
     def go_on(self) -> None:
         """
         Read on in a turn of the loop that was waited for.
         """
-        gate, owner = self.gate, self._owner
+        gate, owner = self._gate, self._owner
         gate.open(TURN)
         if not gate.reasons & SLOW and (owner.exchange is not None or not owner.full):
             self.read_held()
@@ -150,12 +221,20 @@ class RequestReader:
         """
         Read what waits, unless that is for its turn of the loop.
         """
-        if self.held and not self.gate.reasons & TURN:
+        if self.held and not self._gate.reasons & TURN:
             data, start = self.held, self._held_from
             self.held = b""
             self.read(data, start)
             if not self.held:
-                self.gate.open(HELD)
+                self._gate.open(HELD)
+
+    def release(self) -> None:
+        """
+        Read no more. The parser knows us, and would keep us until the next collection of
+        cycles.
+        """
+        self.held = b""
+        del self._parser
 
     def take_held(self) -> bytes:
         """

@@ -131,9 +131,7 @@ class Attempt:
     def __init__(
         self, exchange: AttemptOwner, upstream: UpstreamServer, connection: KeptConnection | None
     ) -> None:
-        """
-        @param connection: one that was kept; L{None}: one is to be made.
-        """
+        """@param connection: one that was kept; L{None}: one is to be made."""
         self.exchange = exchange
         self.upstream = upstream
         self.connection: UpstreamConnection | None = connection
@@ -157,9 +155,7 @@ class Attempt:
     # The connection
 
     def connect(self, connect: Connect) -> None:
-        """
-        Make a connection.
-        """
+        """Make a connection."""
         self.was_reused = False
         self._connecting = connecting = connect(self.upstream)
         connecting.addCallbacks(self._connected, self._connect_failed)
@@ -197,9 +193,7 @@ class Attempt:
     # The response, from the connection
 
     def informationReceived(self, head: ResponseHead) -> None:
-        """
-        Take an interim response.
-        """
+        """Take an interim response."""
         # The server has the request: it is not to be sent again.
         self._was_informed = True
         exchange = self.exchange
@@ -219,9 +213,7 @@ class Attempt:
         self.switching = True
 
     def responseReceived(self, head: ResponseHead) -> None:
-        """
-        Begin the final response.
-        """
+        """Begin the final response."""
         self.response = head
         self.status = head.status
         exchange = self.exchange
@@ -230,9 +222,7 @@ class Attempt:
             self.responseFinished([])
 
     def responseFinished(self, trailers: list[bytes]) -> None:
-        """
-        End the response.
-        """
+        """End the response."""
         self.answered = True
         self._sink.finish(trailers)
 
@@ -256,23 +246,17 @@ class Attempt:
         self.exchange.switched(self.response, said)
 
     def pause_request(self) -> None:
-        """
-        The server takes no more of the request's body for now.
-        """
+        """The server takes no more of the request's body for now."""
         self.exchange.pause_request()
 
     def resume_request(self) -> None:
-        """
-        It takes more.
-        """
+        """It takes more."""
         self.exchange.resume_request()
 
     # The end
 
     def finished(self) -> None:
-        """
-        The response is complete.
-        """
+        """The response is complete."""
         status = self.status
         succeeded = status < 500
         self._end(_SUCCEEDED[status], succeeded)
@@ -281,15 +265,11 @@ class Attempt:
         exchange.attempt_succeeded(status)
 
     def tunnel_closed(self) -> None:
-        """
-        The tunnel that the server has switched to is over.
-        """
+        """The tunnel that the server has switched to is over."""
         self._end(_SUCCEEDED[self.status], None)
 
     def failed(self, kind: FailureKind, text: str) -> None:
-        """
-        The connection is lost, or was dropped since the response is not HTTP.
-        """
+        """The connection is lost, or was dropped since the response is not HTTP."""
         if self.outcome is None:
             exchange = self.exchange
             repeat_is_safe = may_repeat(
@@ -301,16 +281,12 @@ class Attempt:
             self._fail(Cause(kind, text, was_sent=True, repeat_is_safe=repeat_is_safe))
 
     def server_left(self) -> None:
-        """
-        The server has left the pool, and has had its time to finish.
-        """
+        """The server has left the pool, and has had its time to finish."""
         text = "the server was removed, and took too long to finish"
         self._fail(Cause(FailureKind.SERVER_REMOVED, text, was_sent=True))
 
     def _fail(self, cause: Cause) -> None:
-        """
-        End, as the connection has.
-        """
+        """End, as the connection has."""
         self.connection = None
         self.exchange.attempt_failed(cause, self.give_up(cause))
 

@@ -22,11 +22,12 @@ from zope.interface import implementer
 from alacrity.http1.errors import ProtocolError
 from alacrity.http1.messages import MessageLimits
 from alacrity.http1.parser import ResponseParser
-from alacrity.net.gate import HELD, SLOW, TURN, ReadGate
+from alacrity.net.gate import SLOW, ReadGate
 from alacrity.net.turns import LARGE, MUCH, Turns
 from alacrity.proxy.deadlines import NEVER, Deadlines
 from alacrity.proxy.events import FailureKind
 from alacrity.proxy.interfaces import ConnectionKeeper, ResponseReceiver, TunnelReceiver
+from alacrity.proxy.upstream.reading import ResponseReader
 from alacrity.proxy.upstream.server import UpstreamServer
 from alacrity.proxy.upstream.slots import Slot
 
@@ -90,6 +91,7 @@ class ServerConnection(Protocol):
     As a push producer, it stands for the request body that is written to it.
 
     @ivar phase: see the top of this module.
+    @ivar attempt: is told of the response to the request that was sent; L{None}: there is none.
     @ivar deadline: until when it may stay idle; when the server has left the pool, until
         when it may stay at all; see L{Deadlines}.
     @ivar full: whether the server takes no more for now.
@@ -119,12 +121,10 @@ class ServerConnection(Protocol):
         self._turns = turns
         self._slot = slot
         self._parser = ResponseParser(settings.limits)
-        self._attempt: ResponseReceiver | None = None
+        self.attempt: ResponseReceiver | None = None
         self._tunnel: TunnelReceiver | None = None
         # Those who keep it while it waits for a request.
         self._keeper: ConnectionKeeper | None = None
-        # Bytes that wait for a turn of the loop, or for the client to take what came before.
-        self._held = b""
         self.phase = _OPEN
         self.full = False
         self.usable = True
@@ -132,11 +132,12 @@ class ServerConnection(Protocol):
         self.deadline = NEVER
 
     def __repr__(self) -> str:
-        phase = self.phase.value if self._attempt is None else "busy"
+        phase = self.phase.value if self.attempt is None else "busy"
         return f"<ServerConnection {self.upstream.id} {phase}>"
 
     def connectionMade(self) -> None:
         self._gate = ReadGate(self.transport, self._turns)
+        self._reader = ResponseReader(self, self._parser, self._gate, self._turns)
         self.transport.registerProducer(self, True)
         self._deadlines.add(self)
         self.upstream.add(self)
@@ -149,7 +150,7 @@ class ServerConnection(Protocol):
 
         @param attempt: is told of the response. It is not told of L{abort}.
         """
-        self._attempt = attempt
+        self.attempt = attempt
         self._keeper = None
         if not self.upstream.retired:
             self.deadline = NEVER
@@ -157,125 +158,62 @@ class ServerConnection(Protocol):
         self.transport.write(data)
 
     def write(self, data: bytes) -> None:
-        """
-        Send more of the request, or of what goes through the tunnel.
-        """
+        """Send more of the request, or of what goes through the tunnel."""
         self.transport.write(data)
 
     def pause(self) -> None:
-        """
-        Read no more for now: the client takes no more.
-        """
+        """Read no more for now: the client takes no more."""
         self._gate.close(SLOW)
 
     def resume(self) -> None:
-        """
-        Read on, what was held first: the client takes more.
-        """
-        gate = self._gate
-        gate.open(SLOW)
-        if self._held and not gate.reasons & TURN:
-            self._read_held()
+        """Read on, what was held first: the client takes more."""
+        self._gate.open(SLOW)
+        self._reader.read_held()
 
     def switch(self, tunnel: TunnelReceiver) -> None:
-        """
-        Go on as one end of a tunnel.
-        """
+        """Go on as one end of a tunnel."""
         self.phase = _TUNNEL
         self._tunnel = tunnel
         self._parser.forget()
 
     def end(self) -> None:
-        """
-        Send no more: half-close, once all is written.
-        """
+        """Send no more: half-close, once all is written."""
         self.transport.unregisterProducer()
         self.transport.loseWriteConnection()
 
     # From the server
 
     def dataReceived(self, data: bytes) -> None:
-        attempt = self._attempt
+        attempt = self.attempt
         if attempt is not None:
-            if not self._held and len(data) <= MUCH:
-                self._read(attempt, data)
+            reader = self._reader
+            if reader.held or len(data) > MUCH:
+                reader.receive(attempt, data)
             else:
-                self._receive_much(attempt, data)
+                reader.read(attempt, data)
         elif self._tunnel is not None:
             self._tunnel.received(data)
             if len(data) >= LARGE:
-                self._gate.count_large_read(self._go_on)
+                self._gate.count_large_read(self._reader.go_on)
         else:
             # RFC 9112 9.2: bytes that no request asked for are never the next client's.
             self.abort()
 
-    def _receive_much(self, attempt: ResponseReceiver, data: bytes) -> None:
+    def leave_http(self, attempt: ResponseReceiver, said: bytes) -> None:
         """
-        Read what has come, if nothing waits.
-        """
-        if self._held:
-            # It is not read from, but what came before its end may come all the same.
-            self._held += data
-        elif self._turns:
-            # Others wait to go on already.
-            self._hold(data)
-        else:
-            self._read(attempt, data)
-            if len(data) >= LARGE and self._attempt is not None:
-                self._gate.count_large_read(self._go_on)
+        The server has switched to another protocol.
 
-    def _read(self, attempt: ResponseReceiver, data: bytes) -> None:
+        @param said: what it has sent after its response.
         """
-        Read on in a response, as far as is right in one turn of the loop.
-        """
-        try:
-            end = self._parser.feed(data)
-        except ProtocolError as error:
-            self.abort()
-            attempt.failed(FailureKind.BAD_RESPONSE, str(error))
-            return
-        if attempt.answered:
-            self._finish(attempt, reusable=end == len(data))
-        elif attempt.switching:
-            self._attempt = None
-            attempt.switched(data[end:])
-        else:
-            if end < len(data):
-                self._hold(data[end:])
-            attempt.progress()
+        self.attempt = None
+        attempt.switched(said)
 
-    def _hold(self, rest: bytes) -> None:
-        """
-        Let others have their turn before the rest is read.
-        """
-        self._held = rest
-        self._gate.close(HELD)
-        self._gate.await_turn(self._go_on)
-
-    def _go_on(self) -> None:
-        """
-        Read on in a turn of the loop that was waited for.
-        """
-        self._gate.open(TURN)
-        if not self._gate.reasons & SLOW:
-            self._read_held()
-
-    def _read_held(self) -> None:
-        """
-        Read what has been held, and then on.
-        """
-        held, self._held = self._held, b""
-        if held and self._attempt is not None:
-            self._read(self._attempt, held)
-        if not self._held:
-            self._gate.open(HELD)
-
-    def _finish(self, attempt: ResponseReceiver, *, reusable: bool) -> None:
+    def finish(self, attempt: ResponseReceiver, *, reusable: bool) -> None:
         """
         The response is complete. The connection is free before the attempt ends,
         for the client's next request may want it.
         """
-        self._attempt = None
+        self.attempt = None
         if self._gate.reasons:
             self.resume()
         settings, upstream = self._settings, self.upstream
@@ -312,15 +250,13 @@ class ServerConnection(Protocol):
         attempt.finished()
 
     def readConnectionLost(self) -> None:
-        """
-        The server sends no more. A request that it has still to take is of no use.
-        """
+        """The server sends no more. A request that it has still to take is of no use."""
         self.usable = False
         self._gate.end()
         if self._tunnel is not None:
             self._tunnel.ended()
-        elif self._attempt is not None:
-            self._end_response(self._attempt)
+        elif self.attempt is not None:
+            self._end_response(self.attempt)
         else:
             self.close()
 
@@ -332,12 +268,9 @@ class ServerConnection(Protocol):
         self._deadlines.discard(self)
         self._slot.release()
         self.upstream.discard(self)
-        while self._held and self._attempt is not None:
-            # What came before the end counts, and the end is not to wait.
-            held, self._held = self._held, b""
-            self._read(self._attempt, held)
+        self._reader.read_rest()
         tunnel, self._tunnel = self._tunnel, None
-        attempt = self._attempt
+        attempt = self.attempt
         if tunnel is not None:
             tunnel.lost()
         elif attempt is None:
@@ -347,20 +280,20 @@ class ServerConnection(Protocol):
         else:
             self._break_off(attempt)
         self.phase = _LOST
+        # It knows us, and would keep us until the next collection of cycles.
+        del self._reader
 
     def _end_response(self, attempt: ResponseReceiver) -> None:
-        """
-        The server has come to an end, as the response may have by that.
-        """
+        """The server has come to an end, as the response may have by that."""
         try:
             self._parser.ended()
         except ProtocolError:
             self._break_off(attempt)
         else:
-            self._finish(attempt, reusable=False)
+            self.finish(attempt, reusable=False)
 
     def _break_off(self, attempt: ResponseReceiver) -> None:
-        self._attempt = None
+        self.attempt = None
         self.close()
         kind = (
             FailureKind.RESET_IN_RESPONSE
@@ -377,7 +310,7 @@ class ServerConnection(Protocol):
         server has left the pool and had the time to finish.
         """
         self.deadline = NEVER
-        attempt = self._attempt
+        attempt = self.attempt
         if self.phase is _CLOSING:
             self.abort()
         elif self._tunnel is not None:
@@ -404,9 +337,7 @@ class ServerConnection(Protocol):
             self.deadline = self._deadlines.now + self._settings.drain
 
     def close(self) -> None:
-        """
-        Use it no more, and close it once all is written.
-        """
+        """Use it no more, and close it once all is written."""
         self._forget()
         self.usable = False
         self.phase = _CLOSING
@@ -415,11 +346,8 @@ class ServerConnection(Protocol):
         self.transport.loseConnection()
 
     def abort(self) -> None:
-        """
-        Drop the connection, and what is on its way. The attempt is not told.
-        """
-        self._attempt = None
-        self._held = b""
+        """Drop the connection, and what is on its way. The attempt is not told."""
+        self.attempt = None
         self.usable = False
         self.phase = _CLOSING
         self._forget()
@@ -427,9 +355,7 @@ class ServerConnection(Protocol):
         self.transport.abortConnection()
 
     def _forget(self) -> None:
-        """
-        Let nobody have it who might use it again.
-        """
+        """Let nobody have it who might use it again."""
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             keeper.remove(self)
@@ -439,16 +365,16 @@ class ServerConnection(Protocol):
     def pauseProducing(self) -> None:
         """The server is slower than the client."""
         self.full = True
-        if self._attempt is not None:
-            self._attempt.pause_request()
+        if self.attempt is not None:
+            self.attempt.pause_request()
         elif self._tunnel is not None:
             self._tunnel.full()
 
     def resumeProducing(self) -> None:
         """It has caught up."""
         self.full = False
-        if self._attempt is not None:
-            self._attempt.resume_request()
+        if self.attempt is not None:
+            self.attempt.resume_request()
         elif self._tunnel is not None:
             self._tunnel.drained()
 
