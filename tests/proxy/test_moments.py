@@ -18,7 +18,7 @@ from alacrity.http1.forwarding import goes_round
 from alacrity.net.turns import LARGE, READS
 from alacrity.pool import Change, State
 from alacrity.proxy.upstream.connection import ServerConnection
-from tests.proxy.test_tunnel import SWITCH, UPGRADE
+from tests.proxy.exchange.test_tunnel import SWITCH, UPGRADE
 from tests.support.wire import Proxy, Wire, server
 
 GET = b"GET /a HTTP/1.1\r\nHost: example.org\r\n\r\n"

@@ -77,11 +77,13 @@ class TunnelSide:
 
     def full(self) -> None:
         """The connection takes no more: have the other wait."""
-        self._other.pause()
+        if self._tunnel.phase is _OPEN:
+            self._other.pause()
 
     def drained(self) -> None:
         """The connection takes more: have the other go on."""
-        self._other.resume()
+        if self._tunnel.phase is _OPEN:
+            self._other.resume()
 
     def expired(self) -> None:
         """The connection's deadline has passed."""
