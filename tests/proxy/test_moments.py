@@ -964,6 +964,21 @@ class TurnTests(SynchronousTestCase):
         proxy.servers[0].producer.resumeProducing()
         self.assertTrue(client.reading)
 
+    def test_server_lost_while_the_client_is_full(self) -> None:
+        """
+        A connection that is lost while it is held up ends the response in its way.
+        """
+        for last, counted in ((b"", (1, 0, 1, 0)), (b"Content-Length: 9\r\n", (0, 1, 0, 1))):
+            proxy = Proxy()
+            client = proxy.client()
+            client.receive(GET)
+            wire = proxy.servers[0]
+            wire.receive(b"HTTP/1.1 200 OK\r\n" + last + b"\r\nhi")
+            client.producer.pauseProducing()
+            wire.lose(ConnectionDone())
+            self.assertEqual(proxy.counted(), counted)
+            self.assertEqual(client.aborted, bool(last))
+
     def test_client_lost(self) -> None:
         """
         A client that is lost meanwhile leaves nothing to do.

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections import Counter
-from random import Random
 
 from twisted.internet.error import ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.pool import Change, Server, State
-from alacrity.proxy.upstream.balancer import GOINGS, Balancer
+from alacrity.pool import Change, State
 from tests.support.wire import Proxy, Wire, server
 
 GET = b"GET /a HTTP/1.1\r\nHost: example.org\r\n\r\n"
@@ -354,54 +351,6 @@ class ServerChoiceTests(SynchronousTestCase):
         self.assertIn(b"\r\nRetry-After: ", client.sent)
         self.assertEqual(status(client), 503)
         self.assertFalse(client.closing)
-
-    def test_any_changes(self) -> None:
-        """
-        Whoever comes, goes and changes its weight: those that are up, and they alone,
-        get their shares.
-        """
-        rng = Random(0)
-        balancer = Balancer()
-        pool: dict[int, Server] = {}
-        for _ in range(2000):
-            port = rng.randrange(8)
-            before = pool.pop(port, None)
-            after = None
-            if before is None or rng.random() < 0.7:
-                state = rng.choice([State.UP, State.UP, State.DOWN])
-                after = pool[port] = server(port, state=state, weight=rng.choice([1, 1, 1, 1, 2]))
-            balancer.changed(Change(before, after))
-            up = {each.port: each.weight for each in pool.values() if each.state is State.UP}
-            if rng.random() < 0.5:
-                balancer.choose()
-            if rng.random() < 0.2:
-                rounds = [balancer.choose() for _ in range(2 * sum(up.values()))]
-                counts = Counter(each.port for each in rounds if each is not None)
-                for port, weight in up.items():
-                    self.assertLessEqual(abs(counts[port] - 2 * weight), 1, (up, counts))
-                self.assertLessEqual(set(counts), set(up))
-
-    def test_many_go_and_come_at_once(self) -> None:
-        """
-        Between two requests, as when a rack fails: those that are left get their shares, and
-        then all do.
-        """
-        for going in (GOINGS - 1, GOINGS, GOINGS + 1, 3 * GOINGS):
-            balancer = Balancer()
-            ports = range(1, 5 * GOINGS)
-            for port in ports:
-                balancer.changed(Change(None, server(port)))
-            for _ in range(7):
-                balancer.choose()
-            for port in ports[:going]:
-                balancer.changed(Change(server(port), server(port, state=State.DOWN)))
-            left = ports[going:]
-            chosen = [balancer.choose() for _ in left]
-            self.assertEqual(sorted(each.port for each in chosen if each), list(left))
-            for port in ports[:going]:
-                balancer.changed(Change(server(port, state=State.DOWN), server(port)))
-            chosen = [balancer.choose() for _ in ports]
-            self.assertEqual(sorted(each.port for each in chosen if each), list(ports))
 
     def test_another_server(self) -> None:
         """
@@ -930,6 +879,65 @@ class PaceTests(SynchronousTestCase):
         self.assertTrue(client.lost)
         client.protocol = None
         self.assertIsNone(connection())
+
+
+class PhaseTests(SynchronousTestCase):
+    """
+    What those see who look at a connection or an exchange.
+    """
+
+    def test_client(self) -> None:
+        """
+        A client connection shows its phase.
+        """
+        proxy = Proxy()
+        client = proxy.client()
+        connection = client.protocol
+        seen = [repr(connection)]
+        for happens in (
+            lambda: client.receive(GET[:9]),
+            lambda: client.receive(GET[9:]),
+            lambda: proxy.servers[0].receive(OK),
+            lambda: client.receive(b"nonsense\r\n\r\n"),
+            client.end,
+        ):
+            happens()
+            seen.append(repr(connection))
+        phases = ["idle", "head", "exchange", "idle", "lingering", "gone"]
+        self.assertEqual(seen, [f"<ClientConnection 203.0.113.9 {phase}>" for phase in phases])
+
+    def test_server(self) -> None:
+        """
+        So does a server connection, and an exchange.
+        """
+        proxy = Proxy()
+        proxy.automatic = False
+        client = proxy.client()
+        client.receive(GET)
+        exchange = client.protocol.exchange
+        seen = [repr(exchange)]
+        wire = proxy.accept()
+        connection = wire.protocol
+        seen += [repr(exchange), repr(connection)]
+        wire.receive(OK)
+        seen += [repr(exchange), repr(connection)]
+        wire.lingering = True
+        connection.close()
+        seen.append(repr(connection))
+        wire.lose()
+        seen.append(repr(connection))
+        self.assertEqual(
+            seen,
+            [
+                "<Exchange GET /a connecting>",
+                "<Exchange GET /a sent>",
+                "<ServerConnection 10.0.0.7:1 busy>",
+                "<Exchange GET /a ended>",
+                "<ServerConnection 10.0.0.7:1 open>",
+                "<ServerConnection 10.0.0.7:1 closing>",
+                "<ServerConnection 10.0.0.7:1 lost>",
+            ],
+        )
 
 
 class LimitTests(SynchronousTestCase):
