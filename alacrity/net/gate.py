@@ -1,5 +1,5 @@
 """
-The one switch of whether a connection is read from.
+The reasons against reading from a connection, and the switch that they work.
 """
 
 from __future__ import annotations

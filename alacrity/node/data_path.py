@@ -83,7 +83,7 @@ class DataPath:
             connect=connector.connect,
             deadlines=self.deadlines,
             limits=limits,
-            listeners=listeners(self.stats, access_log(settings.log)),
+            listeners=node_listeners(self.stats, access_log(settings.log)),
             timeouts=timeouts,
         )
         admission = Admission(
@@ -111,10 +111,10 @@ class DataPath:
         return [upstream.pooled for upstream in self.balancer.draining()]
 
 
-def listeners(stats: Stats, write: Callable[[AccessRecord], None] | None) -> Listeners:
+def node_listeners(stats: Stats, write: Callable[[AccessRecord], None] | None) -> Listeners:
     """
-    Those who are told of the ends of attempts and requests: the counters, the access log if
-    there is one, and the log.
+    The listeners to the ends of attempts and requests: the counters, the access log if
+    there is one, and the log of failures.
 
     @param write: writes a record to the access log.
     """
@@ -130,7 +130,7 @@ def listeners(stats: Stats, write: Callable[[AccessRecord], None] | None) -> Lis
 
 def log_failure(ended: RequestEnded) -> None:
     """
-    Log why a client got an answer of ours, or a response was broken off.
+    Log why a client got an answer of the proxy's own, or a response was broken off.
     """
     _log.debug(
         "{client}: {status}: {reason} (server: {server})",

@@ -1,5 +1,5 @@
 """
-Ends of attempts and of requests, as frozen values, and those who are told of them.
+Ends of attempts and of requests, as frozen values, and the listeners that are told of them.
 
 Nothing of the data path counts or logs in the middle of its work: each attempt with a
 server and each request ends once, and counters, the access log and whoever else listens
@@ -20,7 +20,7 @@ from alacrity.http1.messages import RequestHead
 
 class Party(Enum):
     """
-    The three that can be at fault, or be waited for.
+    The parties of a request: each can be at fault, or be waited for.
     """
 
     CLIENT = "client"
@@ -79,7 +79,7 @@ _PARTIES: Final = {
 
 class Cause(msgspec.Struct, frozen=True, gc=False):
     """
-    Why an attempt or a request ended early.
+    The cause of an attempt's or a request's early end.
 
     @ivar kind: what happened.
     @ivar text: the same in a few words, with particulars, for logs; empty: nothing that
@@ -176,8 +176,8 @@ _UNEXPLAINED: Final = frozenset({FailureKind.CLIENT_GONE, FailureKind.NODE_STOPS
 
 class Listeners:
     """
-    Those who are told of ends: the counters of every one, by a cheap call each; others as
-    they wish.
+    The callables that are told of ends: counters of every one, by a cheap call; others only
+    where they are given.
 
     @ivar count_request: told of each request that was answered or broken off: whether the
         client got a response below 500. A client that went away counts as neither.
@@ -225,7 +225,7 @@ class Listeners:
 
     def request_ended(self, ended: RequestEnded) -> None:
         """
-        Tell those who listen to requests, and to failures.
+        Tell the listeners to requests, and to failures.
         """
         cause = ended.cause
         if self.failures is not None and cause is not None and cause.kind not in _UNEXPLAINED:

@@ -178,12 +178,12 @@ class ConnectionKeeper(Protocol):
         """Keep a connection that is free; or close it."""
 
     def remove(self, connection: Any) -> None:
-        """Keep a connection no more."""
+        """Stop keeping a connection."""
 
 
 class RequestSide(Protocol):
     """
-    What a connection to a server has to know of the request that it carries.
+    The request that a connection to a server carries.
 
     @ivar request: its head.
     @ivar complete: whether it has been read to its end.

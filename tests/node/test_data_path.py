@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.http1.messages import RequestHead
 from alacrity.metrics.counters import Stats
-from alacrity.node.data_path import access_record, listeners
+from alacrity.node.data_path import access_record, node_listeners
 from alacrity.proxy.events import Cause, FailureKind, RequestEnded
 from alacrity.runtime.logs import AccessRecord
 
@@ -92,7 +92,7 @@ class ListenersTests(SynchronousTestCase):
         A failure is logged for those who look for it, and recorded.
         """
         records: list[AccessRecord] = []
-        told = listeners(Stats(), records.append)
+        told = node_listeners(Stats(), records.append)
         with capturedLogs() as events:
             told.request_ended(RequestEnded(b"", HEAD, 200))
             told.request_ended(RequestEnded(b"::1", HEAD, 502, cause=CAUSE, reason="nonsense"))
@@ -106,7 +106,7 @@ class ListenersTests(SynchronousTestCase):
         Without one, nobody listens to requests; counters count.
         """
         stats = Stats()
-        told = listeners(stats, None)
+        told = node_listeners(stats, None)
         self.assertIsNone(told.requests)
         told.count_request(True)
         told.count_attempt(False)

@@ -1,5 +1,5 @@
 """
-What all exchanges share.
+The services and settings that all exchanges share.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from alacrity.proxy.upstream.balancer import Balancer
 
 class ExchangeContext:
     """
-    What all exchanges share.
+    The services and settings that all exchanges share.
 
     @ivar connect: opens a connection to a server.
     @ivar listeners: are told how attempts and requests end.

@@ -62,6 +62,10 @@ class Exchange:
     Takes one request to a server, to another if that fails, and its response
     back to the client.
 
+    Over 300 lines, as it is one object and not several: each further object that is made for
+    every request costs 1 to 2 % of a request's time. What few requests need (a body, a wait
+    for the client, failed attempts, a tunnel) is in classes of its own.
+
     @ivar phase: see the top of this module.
     @ivar request: its head.
     @ivar complete: whether the request has been read to its end.
@@ -77,7 +81,7 @@ class Exchange:
     _from_server: TunnelSide | None = None
     # The request's head, as it goes to a server.
     _head = b""
-    # Made when it is first needed: most requests wait for the server alone.
+    # Made when first needed: most requests wait for the server alone.
     _waiting: Waiting | None = None
     # When it began, if anybody listens to requests.
     _began = 0.0
@@ -165,7 +169,7 @@ class Exchange:
         self.resume_request()
 
     def crashed(self, failure: Failure) -> None:
-        """Answer in spite of a fault of ours, which is not the server's."""
+        """Answer in spite of a fault in this program, which is not the server's."""
         self._log.failure("an exchange failed", failure)
         if self.phase is not _ENDED:
             cause = Cause(FailureKind.NODE_FAULT, "a fault of this node's")
@@ -377,7 +381,7 @@ class Exchange:
             self._end(_GONE, self._status(), complete=False)
 
     def cut(self) -> None:
-        """This node stops, and waits no longer."""
+        """Break off: this node stops, and waits no longer."""
         self._give_up_attempt(_STOPS)
         self._break_off(_STOPS)
 
@@ -398,7 +402,7 @@ class Exchange:
         return attempt is not None and attempt.outcome is None and attempt.give_up(cause)
 
     def _answer(self, status: int, cause: Cause) -> None:
-        """Answer ourselves."""
+        """Send an answer of the proxy's own."""
         self.sink.answer(self.request, status, self.complete)
         self.listeners.count_request(status < 500)
         self._end(cause, status, complete=True)
@@ -416,7 +420,7 @@ class Exchange:
 
     def _end(self, cause: Cause | None, status: int, *, complete: bool) -> None:
         """
-        Be over, and tell those who listen.
+        End, and tell the listeners.
 
         @param cause: why the request failed; L{None}: it did not.
         @param status: of the response; 0: there was none.

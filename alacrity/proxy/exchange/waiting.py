@@ -55,7 +55,7 @@ class Waiting:
         self._downstream.await_until(idle)
 
     def reader_is_back(self) -> None:
-        """The client reads as fast as it has to, or all of the wait begins anew."""
+        """Wait no longer for the client to read."""
         self._reader_pace = None
 
     def expired(self) -> Cause | None:

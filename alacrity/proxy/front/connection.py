@@ -46,6 +46,10 @@ class ClientConnection(Protocol):
     One connection from a client: its requests one after the other, each in an
     exchange, whose L{Downstream<alacrity.proxy.interfaces.Downstream>} it is.
 
+    Over 300 lines, as it has three small interfaces in one: Twisted's protocol, the client's
+    side of an exchange, and one end of a tunnel. Reading, writing and the time of closing are
+    in classes of their own.
+
     As a push producer, it stands for the responses that are written to it.
 
     @ivar phase: see L{alacrity.proxy.front.phase}.

@@ -1,5 +1,5 @@
 """
-What all client connections share.
+The services and settings that all client connections share.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from alacrity.proxy.front.drain import OpenConnections
 
 class FrontContext:
     """
-    What all client connections share.
+    The services and settings that all client connections share.
 
-    @ivar exchanges: what their exchanges share.
+    @ivar exchanges: those that their exchanges share.
     @ivar message_limits: of their requests' heads.
     @ivar pseudonym: the proxy's name in C{Via}.
-    @ivar via: what the proxy says of itself there.
+    @ivar via: the proxy's own entry there.
     @ivar reuse: which requests may go over server connections that other clients have used;
         see L{alacrity.config.Proxy}.
     @ivar turns: the queue of connections that wait to go on with what they have.

@@ -33,7 +33,7 @@ class Frontend(Factory):
         reuse: Literal["always", "safe", "never"] = "always",
     ) -> None:
         """
-        @param exchanges: what all exchanges share.
+        @param exchanges: the services and settings of all exchanges.
         @param turns: the queue of connections that wait to go on with what they have.
         @param pseudonym: the proxy's name in C{Via}.
         @param reuse: which requests may go over server connections that other clients have

@@ -31,7 +31,7 @@ class ResponseWriter:
 
     def __init__(self, transport: Any, via: bytes, deadlines: Deadlines) -> None:
         """
-        @param via: what the proxy says of itself in C{Via}.
+        @param via: the proxy's own entry in C{Via}.
         @param deadlines: have the date.
         """
         self._transport = transport

@@ -1,5 +1,5 @@
 """
-Which connections to servers the requests of one client may use.
+The connections to servers that the requests of one client may use.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class ClientAffinity:
 
     def remove(self, connection: KeptConnection) -> None:
         """
-        Keep a connection no more.
+        Stop keeping a connection.
         """
         self.private.remove(connection)
 

@@ -286,7 +286,7 @@ class Attempt:
         self._fail(Cause(FailureKind.SERVER_REMOVED, text, was_sent=True))
 
     def _fail(self, cause: Cause) -> None:
-        """End, as the connection has."""
+        """End, after the connection has, and tell the exchange."""
         self.connection = None
         self.exchange.attempt_failed(cause, self.give_up(cause))
 
@@ -328,7 +328,7 @@ class Attempt:
 
 def cause_of(failure: Failure) -> Cause:
     """
-    Why a connection could not be made.
+    The cause of a failure to connect.
     """
     error = failure.value
     shortage = local_shortage(error)

@@ -66,7 +66,7 @@ _LOST: Final = ConnectionPhase.LOST
 
 class ConnectionSettings(msgspec.Struct, frozen=True):
     """
-    What holds for all connections to servers.
+    Settings of all connections to servers.
 
     @ivar limits: of the responses' heads.
     @ivar idle_limit: connections to one server that may wait for any client's request.
@@ -123,7 +123,7 @@ class ServerConnection(Protocol):
         self._parser = ResponseParser(settings.limits)
         self.attempt: ResponseReceiver | None = None
         self._tunnel: TunnelReceiver | None = None
-        # Those who keep it while it waits for a request.
+        # Keeps it while it waits for a request.
         self._keeper: ConnectionKeeper | None = None
         self.phase = _OPEN
         self.full = False
@@ -306,8 +306,8 @@ class ServerConnection(Protocol):
 
     def expired(self) -> None:
         """
-        It has been idle for too long, or does not take what is still to be sent, or its
-        server has left the pool and had the time to finish.
+        Close or drop the connection: it has been idle for too long, or does not take what is
+        still to be sent, or its server has left the pool and had the time to finish.
         """
         self.deadline = NEVER
         attempt = self.attempt
@@ -355,7 +355,7 @@ class ServerConnection(Protocol):
         self.transport.abortConnection()
 
     def _forget(self) -> None:
-        """Let nobody have it who might use it again."""
+        """Take it out of the connections that are kept."""
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             keeper.remove(self)

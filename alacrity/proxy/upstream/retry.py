@@ -1,5 +1,5 @@
 """
-The rules of what follows a failed attempt.
+The rules for the step after a failed attempt.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 
 class NextStep(Enum):
     """
-    What follows a failed attempt.
+    The step after a failed attempt.
     """
 
     ANOTHER_SERVER = "another server"
@@ -47,7 +47,7 @@ def may_repeat(kind: FailureKind, *, was_reused: bool, method: bytes, body_is_ke
 
 def next_step(cause: Cause) -> NextStep:
     """
-    Decide what follows a failed attempt of whose response the client has seen nothing.
+    Choose the step after a failed attempt of whose response the client has seen nothing.
     """
     if cause.kind is FailureKind.NODE_SHORTAGE:
         # Another server may have ports left, but no descriptors.
@@ -95,9 +95,9 @@ class FailedAttempts:
 
     def add(self, upstream: UpstreamServer, cause: Cause) -> NextStep:
         """
-        Note one more.
+        Add a failed attempt.
 
-        @return: what follows.
+        @return: the next step.
         """
         self.last = cause
         if cause.kind is FailureKind.NODE_SHORTAGE:

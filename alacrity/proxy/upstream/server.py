@@ -14,7 +14,7 @@ from alacrity.proxy.interfaces import UpstreamConnection
 
 class KeptConnection(UpstreamConnection, Protocol):
     """
-    A connection to a server, as those see it who keep it between requests.
+    A connection to a server that can be kept between requests.
 
     @ivar upstream: the server.
     @ivar login: whether a client has logged in on it; it is for that one alone.
@@ -149,7 +149,7 @@ class UpstreamServer:
 
     def remove(self, connection: KeptConnection) -> None:
         """
-        Keep a connection no more.
+        Stop keeping a connection.
         """
         self.idle.remove(connection)
 
