@@ -31,7 +31,7 @@ from alacrity.proxy.upstream.balancer import Balancer
 from alacrity.proxy.upstream.connection import ConnectionSettings
 from alacrity.proxy.upstream.connector import Connector
 from alacrity.proxy.upstream.slots import Slots
-from alacrity.runtime.logs import AccessRecord, access_log
+from alacrity.runtime.access_log import AccessRecord, access_log
 
 _log = Logger()
 

@@ -4,12 +4,10 @@ The service that C{twistd} runs: a node, and the order in which its parts start 
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, ReactorNotRunning
@@ -20,21 +18,22 @@ from alacrity import __version__
 from alacrity.cluster.log.errors import StateError
 from alacrity.cluster.secret import SecretError
 from alacrity.config import Settings
-from alacrity.health import Gatherer, Monitor, standard_checks
-from alacrity.health.monitor import IN_FLIGHT
-from alacrity.management import Api
-from alacrity.net.connecting import client_endpoint
+from alacrity.health.monitor import CHECKS_IN_FLIGHT
+from alacrity.net.bindings import listener_at
 from alacrity.net.listening import server_endpoint
 from alacrity.net.loops import uvloop_of
 from alacrity.net.tokens import TokenError, read_token
+from alacrity.node.cluster import load_secret
+from alacrity.node.control import Control, Entry, Traffic
 from alacrity.node.data_path import DataPath
 from alacrity.node.descriptors import Budget, TooFew, allot, wanted_by
-from alacrity.node.readiness import Phase, why_unfit
+from alacrity.node.failures import CannotStart, cause, state_directory_remedy
+from alacrity.node.listeners import MANAGEMENT, PROXY, CannotListen, Listeners
+from alacrity.node.phase import NodePhase
+from alacrity.node.readiness import why_unfit
 from alacrity.pool import PoolView
-from alacrity.pool.store import StateError
 from alacrity.process.launch import Launch
 from alacrity.runtime import logs
-from alacrity.runtime.access_log import AccessRecord, access_log
 from alacrity.runtime.collector import Collector
 
 PROXY_SOCKET_MODE: Final = 0o660
@@ -91,11 +90,8 @@ class Alacrity(Service):
         self._entry = entry
         self._settings = settings
         self._state_directory = state_directory
-        self._proxy_ports: list[IListeningPort] = []
-        self._management_ports: list[IListeningPort] = []
+        self._listeners = Listeners(reactor)
         self.data_path = DataPath(reactor)
-        self.balancer = self.data_path.balancer
-        self.stats = self.data_path.stats
         self._collector = Collector(reactor)
 
     def __repr__(self) -> str:
@@ -115,9 +111,9 @@ class Alacrity(Service):
         self._state_directory = self._state_directory.absolute()
         budget = self._share_out_descriptors()
         self.view = PoolView()
-        self.view.subscribe(self.balancer.changed)
+        self.view.subscribe(self.data_path.balancer.changed)
         self.control = self._open_control(budget)
-        self._build_data_path(budget)
+        self.frontend = self.data_path.frontend(self._settings, budget)
         self._listen(budget)
         try:
             self._launch.hand_over(self._listeners.socket_paths(), logs.descriptor())
@@ -170,43 +166,17 @@ class Alacrity(Service):
         except (StateError, SecretError) as error:
             raise self._cannot_start(f"{error}{state_directory_remedy(error)}") from None
         except OSError as error:
-            fault = f"the state directory {self._state_directory} cannot be used: {_cause(error)}"
-            raise self._impossible(f"{fault}{_remedy(error)}") from None
-        self.replica = replica = self.part.replica
-        self.monitor = Monitor(
-            self.view,
-            # What a leader found that is one no more, the next one sees for itself.
-            Gatherer(replica.propose_as_leader, lambda: replica.format >= 2, self._reactor).propose,
-            settings.health,
-            standard_checks(
-                lambda host, port, timeout: client_endpoint(self._reactor, host, port, timeout),
-                self._reactor,
-            ),
-            clock=self._reactor,
-            rng=Random(),
-            in_flight=budget.checks,
-        )
-        self.frontend = self.data_path.frontend(settings, budget)
-        api = Api(
-            view=self.view,
-            propose=replica.propose,
-            stats=self.stats,
-            counters=self.data_path.counter,
-            draining=self.data_path.draining,
-            results=self.monitor.results,
+            fault = f"the state directory {directory} cannot be used: {cause(error)}"
+            raise self._cannot_start(f"{fault}{state_directory_remedy(error)}") from None
+
+    def _listen(self, budget: Budget) -> None:
+        settings = self._settings
+        site = self.control.site(
+            Traffic(self.data_path.stats, self.data_path.counter, self.data_path.draining),
             unfit=self._why_unfit,
-            wall=time.time,
-            cluster=replica,
             own=self._own,
-            token=self._bearer,
-            hosts=settings.management.hosts,
-            interval=settings.health.interval,
-        )
-        self._management_ports = self._listen(
-            settings.management.listen,
-            "management",
-            api.site(connections=budget.management),
-            partial(server_endpoint, turn=MANAGEMENT_TURN),
+            token=self._token,
+            connections=budget.management,
         )
         try:
             self._listeners.open(
@@ -241,14 +211,13 @@ class Alacrity(Service):
             self.privilegedStartService()
         super().startService()
         self._reactor.addSystemEventTrigger("after", "shutdown", self._launch.end)
-        settings = self._settings
         self.data_path.deadlines.start()
         self._collector.start()
         self.phase = NodePhase.STARTING
         serves_always = self._settings.cluster.serve == "all"
-        self.balancer.serve(serves_always)
+        self.data_path.balancer.serve(serves_always)
         if not serves_always:
-            self.control.replica.on_leadership_change(self.balancer.serve)
+            self.control.replica.on_leadership_change(self.data_path.balancer.serve)
         self.control.open()
         Deferred.fromCoroutine(self._take_part()).addErrback(self._fail)
         self._log.info(
@@ -313,8 +282,8 @@ class Alacrity(Service):
             late.cancel()
         await self.control.stop_checks()
         await self._listeners.close(MANAGEMENT)
-        self.balancer.close_idle()
-        await self.part.stop()
+        self.data_path.balancer.close_idle()
+        await self.control.leave()
         self.data_path.deadlines.stop()
         self._collector.stop()
         self._log.info("stopped")
@@ -322,49 +291,33 @@ class Alacrity(Service):
     def _requests_cut(self, failure: Failure) -> None:
         self._log.warn("requests in flight were cut off: they took too long to finish")
 
+    # Shown by the management API
 
-async def _stop_listening(ports: list[IListeningPort], log: Logger) -> None:
-    def complain(failure: Failure) -> None:
-        # A Unix socket in a directory that only root may write.
-        log.warn("an address is not let go of in order: {why}", why=str(failure.value))
+    def _why_unfit(self) -> str | None:
+        """
+        The reason why this node should get no requests; see L{why_unfit}.
+        """
+        replica = self.control.replica
+        return why_unfit(
+            self.phase,
+            failure=self._failure or replica.halted,
+            listening=bool(self._listeners.ports[PROXY]),
+            status=replica.status(),
+            leading=replica.is_leader,
+            only_leader=self._settings.cluster.serve == "leader",
+        )
 
-    await DeferredList([maybeDeferred(port.stopListening).addErrback(complain) for port in ports])
-    ports.clear()
-
-
-def _cause(error: BaseException | None) -> str:
-    """
-    Why an address cannot be had, in a few words.
-    """
-    cause = getattr(error, "socketError", error)
-    return getattr(cause, "strerror", None) or str(cause)
-
-
-def _remedy(error: BaseException) -> str:
-    """
-    The rest of the line on a state directory that cannot be written.
-    """
-    cause = error if isinstance(error, OSError) else error.__cause__
-    if getattr(cause, "errno", None) in {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT}:
-        return "; name one that this user can write with --state-dir"
-    return ""
-
-
-def _socket_path(port: IListeningPort) -> str | None:
-    """
-    The path of a Unix socket; L{None}: it is not one in the file system.
-    """
-    name: Any = getattr(port.getHost(), "name", None)
-    path = name.decode(errors="surrogateescape") if isinstance(name, bytes) else name
-    return path if path and not path.startswith("\0") else None
-
-
-def _text(address: Any) -> str:
-    """
-    An address, for people.
-    """
-    host = getattr(address, "host", None)
-    if host is None:
-        name = getattr(address, "name", b"")
-        return f"unix:{name.decode(errors='replace') if isinstance(name, bytes) else name}"
-    return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
+    def _own(self, ip: str, port: int) -> str | None:
+        """
+        Name the listener of this node at an address; L{None}: there is none.
+        """
+        ports = self._listeners.ports
+        return listener_at(
+            ip,
+            port,
+            {
+                "proxy": ports[PROXY],
+                "management API": ports[MANAGEMENT],
+                "port for the cluster": self.control.part.transport.ports,
+            },
+        )

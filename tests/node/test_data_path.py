@@ -14,7 +14,7 @@ from alacrity.http1.messages import RequestHead
 from alacrity.metrics.counters import Stats
 from alacrity.node.data_path import access_record, node_listeners
 from alacrity.proxy.events import Cause, FailureKind, RequestEnded
-from alacrity.runtime.logs import AccessRecord
+from alacrity.runtime.access_log import AccessRecord
 
 HEAD: Final = RequestHead(
     b"GET",

@@ -185,8 +185,8 @@ class Proxy:
         @param connector: connects to servers, in the place of this one's own way.
         @param listens: whether anybody but the counters is told of ends.
         """
-        limits = {k: v for k, v in settings.items() if k in Limits.__struct_fields__}
-        timeouts = {k: v for k, v in settings.items() if k in Timeouts.__struct_fields__}
+        limits = {k: v for k, v in settings.items() if k in LimitSettings.__struct_fields__}
+        timeouts = {k: v for k, v in settings.items() if k in TimeoutSettings.__struct_fields__}
         assert len(limits) + len(timeouts) == len(settings), settings
         self.clock = Clock()
         self.limits = msgspec.structs.replace(LimitSettings(), **limits)

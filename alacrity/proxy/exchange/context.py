@@ -4,7 +4,7 @@ The services and settings that all exchanges share.
 
 from __future__ import annotations
 
-from alacrity.config import Limits, Timeouts
+from alacrity.config import LimitSettings, TimeoutSettings
 from alacrity.proxy.deadlines import Deadlines
 from alacrity.proxy.events import Listeners
 from alacrity.proxy.upstream.attempt import Connect
@@ -27,9 +27,9 @@ class ExchangeContext:
         balancer: Balancer,
         connect: Connect,
         deadlines: Deadlines,
-        limits: Limits,
+        limits: LimitSettings,
         listeners: Listeners,
-        timeouts: Timeouts,
+        timeouts: TimeoutSettings,
     ) -> None:
         self.balancer = balancer
         self.connect = connect
