@@ -14,6 +14,8 @@ from typing import Any, Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from acceptance.lab.nodes import Node
+from acceptance.lab.waiting import PATIENCE
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.proposals import OutcomeUnknown, Refused
 from alacrity.management import Api
@@ -24,7 +26,6 @@ from alacrity.management.site import BODY_LIMIT
 from alacrity.pool import Command, Outcome, Report, State
 from tests.management.test_cluster import ADDRESSES, BAD_ADDRESSES
 from tests.support.management_caller import NOW, TOKEN, Management, Response, Result
-from tests.support.node import PATIENCE, Node
 from tests.support.places import ROOT
 
 ID = "10.0.0.7:8080"

@@ -15,6 +15,9 @@ from tempfile import TemporaryDirectory
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
+from acceptance.lab.calls import call
+from acceptance.lab.nodes import Node
+from acceptance.lab.waiting import PATIENCE
 from alacrity.net.descriptions import (
     ANY,
     ANY_IPV4,
@@ -26,7 +29,6 @@ from alacrity.net.descriptions import (
     socket_at,
     socket_of,
 )
-from tests.support.node import PATIENCE, Node, call
 
 
 class SocketTests(SynchronousTestCase):
@@ -206,7 +208,7 @@ class NodeTests(SynchronousTestCase):
         directory.mkdir()
         node = Node(directory, "--proxy=tcp6:0")
         self.addCleanup(node.stop, signal.SIGKILL)
-        port = int(node.expect(r"proxy listens on \[::\]:(\d+)")[1])
+        port = int(node.start().expect(r"proxy listens on \[::\]:(\d+)")[1])
         node.started()
         for ip in ("127.0.0.1", "127.3.2.1", "::1", "0:0::1", *_interface_addresses()):
             answer = call(node.management, "POST", "/servers", {"ip": ip, "port": port})

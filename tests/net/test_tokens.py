@@ -10,6 +10,8 @@ from pathlib import Path
 from twisted.internet.address import IPv4Address
 from twisted.trial.unittest import SynchronousTestCase
 
+from acceptance.lab.calls import call
+from acceptance.lab.nodes import Node, TestServer
 from alacrity.config import (
     ConfigurationError,
     Management,
@@ -23,7 +25,6 @@ from alacrity.net.tokens import LONGEST, SHORTEST, TokenError, read_token
 from alacrity.testserver import arguments
 from tests.support.management_caller import TOKEN, Response
 from tests.support.management_caller import Management as Caller
-from tests.support.node import Node, TestServer, call
 
 ID = "10.0.0.7:8080"
 BODY = b'{"ip": "10.0.0.7", "port": 8080}'

@@ -10,10 +10,10 @@ import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from acceptance.lab.waiting import PATIENCE
 from alacrity.node import service
 from alacrity.runtime.clocks import steady
 from alacrity.runtime.logs import AccessRecord
-from tests.support.node import PATIENCE
 from tests.support.places import ROOT
 from tests.support.wire import Proxy
 

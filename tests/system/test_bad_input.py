@@ -19,6 +19,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from acceptance.lab.nodes import Node
 from alacrity.http1.forwarding import LAST_CHUNK
 from tests.support import wire
 from tests.support.bad_inputs import (
@@ -32,7 +33,6 @@ from tests.support.bad_inputs import (
     forwarded,
     lines,
 )
-from tests.support.node import Node
 from tests.support.recorder import OK, Answer, Connection, RawClient, RecordingServer
 
 NEXT = lines("GET /next HTTP/1.1|Host: a")

@@ -17,7 +17,9 @@ from typing import Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.node import PATIENCE, Node, call
+from acceptance.lab.calls import call
+from acceptance.lab.nodes import Node
+from acceptance.lab.waiting import PATIENCE
 from tests.support.recorder import RawClient, RecordingServer
 
 GET: Final = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"

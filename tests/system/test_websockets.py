@@ -18,7 +18,9 @@ from websockets.http11 import Request, Response
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import Server, ServerConnection, serve
 
-from tests.support.node import PATIENCE, Node, call
+from acceptance.lab.calls import call
+from acceptance.lab.nodes import Node
+from acceptance.lab.waiting import PATIENCE
 from tests.support.recorder import RawClient
 
 LARGE: Final = 1 << 24
