@@ -86,7 +86,7 @@ class FakeClock:
 
     def jump_to(self, offset: int) -> None:
         """
-        Have them differ from the machine's by so many seconds from now on.
+        Set them to differ from the machine's by so many seconds from now on.
         """
         new = self._file.with_suffix(".new")
         new.write_text(f"{offset:+d}\n")
@@ -94,7 +94,7 @@ class FakeClock:
 
     def differences(self) -> str:
         """
-        By how many seconds each clock differs from the machine's.
+        The seconds by which each clock differs from the machine's.
         """
         command = [sys.executable, "-c", _TELL_CLOCKS, *CLOCKS]
         asked = Process(command, self._directory, environment=self.environment).start()

@@ -30,12 +30,12 @@ from acceptance.lab.servers import serve
 from acceptance.lab.waiting import wait_until
 
 KEPT = 50
-"""With so many servers of its own registered, a writer begins to remove."""
+"""Servers of its own that a writer registers before it begins to remove."""
 
 
 class Counts(NamedTuple):
     """
-    How many nodes there are, and how often each is done.
+    The numbers of nodes and repetitions.
     """
 
     nodes: int
@@ -171,7 +171,7 @@ def _accepted(node: Node) -> None:
 
 def _compare(nodes: Sequence[Node], writers: Sequence[Writer]) -> tuple[int, int]:
     """
-    How many acknowledged writes have left no trace, and whether states differ, as 0 or 1.
+    Count acknowledged writes that have left no trace, and states that differ, as 0 or 1.
     """
     try:
         equal(nodes)

@@ -90,7 +90,7 @@ def read_only(directory: Path, report: Report) -> None:
 
 def _states(directory: Path) -> dict[str, Path]:
     """
-    Where the nodes will keep their state, by name.
+    The directories in which the nodes will keep their state, by name.
     """
     return {f"n{number}": directory / f"n{number}" / "alacrity-state" for number in NODES}
 

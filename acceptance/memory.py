@@ -153,7 +153,7 @@ def checksum_of(size: int) -> int:
 
 def serve(listener: socket.socket, slowness: Slowness) -> None:
     """
-    Be the server: C{GET /size/framing} is answered with such a body, and a C{PUT} to it
+    Serve: C{GET /size/framing} is answered with such a body, and a C{PUT} to it
     with length and checksum of the body that came, in C{X-Received}. Only large bodies are
     read slowly.
     """

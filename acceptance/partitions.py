@@ -80,7 +80,7 @@ vrrp_instance alacrity {
 """The same on all nodes; it is also in docs/operations.md."""
 
 ROUNDS = 5
-"""How many leaders are killed."""
+"""Leaders that are killed."""
 
 
 def virtual_ip(directory: Path, report: Report) -> None:
@@ -155,7 +155,7 @@ def _holders() -> list[int]:
 
 def _is_on_leader(nodes: list[Node]) -> bool:
     """
-    Whether the virtual IP is on the leader, and nowhere else.
+    True if the virtual IP is on the leader, and nowhere else.
     """
     return _holders() == [number_of(node) for node in leading(nodes)]
 

@@ -40,7 +40,7 @@ LOOK = 30.0
 """Seconds for which both run."""
 
 LINES = 12
-"""So many may a node log meanwhile."""
+"""Lines that a node may log meanwhile."""
 
 EACH = 4
 """KiB of memory that a registered server may take."""

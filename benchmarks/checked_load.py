@@ -32,7 +32,7 @@ from benchmarks.wrk import BROWSER, Bench, Result, missing_tools
 BAR = 2.0
 
 CALLERS = 32
-"""How many clients register servers at once."""
+"""Clients that register servers at once."""
 
 _SELDOM = 3600.0
 _COLUMNS = {

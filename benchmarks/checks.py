@@ -39,7 +39,7 @@ Address = tuple[str, int]
 
 def accept_forever(count: int, core: int, kind: str) -> None:
     """
-    Be C{count} servers, until standard input ends.
+    Serve as C{count} servers, until standard input ends.
 
     Each accepts connections and closes them; for http checks, after an answer.
     """

@@ -34,7 +34,7 @@ from acceptance.lab.waiting import Broken, wait_until
 from benchmarks.probe import Probe
 
 CALLERS = 16
-"""How many clients register the many servers at once."""
+"""Clients that register the many servers at once."""
 
 GIVE_UP = 30.0
 """Seconds."""
@@ -44,7 +44,7 @@ _UNKNOWN = "/servers/192.0.2.1:1"
 
 class Counts(NamedTuple):
     """
-    How often each is done, and by how many nodes; C{idle} in seconds.
+    The numbers of nodes, servers and repetitions; C{idle} in seconds.
     """
 
     nodes: int

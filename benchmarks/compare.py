@@ -41,10 +41,10 @@ CASES: dict[str, tuple[str, Callable[[Bench, Process, int], Result]]] = {
     ),
     "100m": ("100 MB body", lambda load, proxy, port: load.body(proxy, port, "/100m")),
 }
-"""By the name for C{--cases}: the name for the table, and how it is measured."""
+"""The cases, by their name for C{--cases}: the name for the table, and the measurement."""
 
 COSTS = ("cpu_us", "cpu_s_gb", "kib")
-"""What the ratios are of: each case has one."""
+"""The values that are compared as ratios: each case has one."""
 
 COLUMNS = {
     "cpu_us": ("CPU us/request", ".1f"),
@@ -56,10 +56,10 @@ COLUMNS = {
     "kib": ("KiB/connection", ".1f"),
     "core": ("core %", ".0f"),
 }
-"""By the name of the value: its head, and how it is written."""
+"""The columns, by the name of the value: head and format."""
 
 Results = dict[tuple[str, str], list[Result]]
-"""By case and proxy, one a round."""
+"""The results by case and proxy, one a round."""
 
 
 def measure(
@@ -170,7 +170,7 @@ def _cell(rounds: Sequence[Result], name: str, form: str) -> str:
 
 def _spread(rounds: Sequence[Result]) -> str:
     """
-    How far the rounds are apart, in percent of the median.
+    The distance between the rounds, in percent of the median.
     """
     cost = _cost(rounds)
     if len(cost) < 2 or median(cost) <= 0:

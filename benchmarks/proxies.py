@@ -26,7 +26,7 @@ from acceptance.lab.processes import LOAD_CORE, PROXY_CORE, FileOutput, Process
 from acceptance.lab.waiting import Broken
 
 CONNECTIONS = 8000
-"""How many connections each proxy is told to allow, where it wants to know."""
+"""Connections that each proxy is told to allow, where it has such a limit."""
 
 SIZES = {"/100": 100, "/16k": 16 * 1024, "/100m": 100_000_000}
 """The origin's paths, and how many bytes it answers on each."""

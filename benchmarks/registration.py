@@ -93,7 +93,7 @@ class Connection:
 
     def is_readable(self) -> bool:
         """
-        Whether an answer is there, or a part of it.
+        True if an answer is there, or a part of it.
         """
         return self._socket is not None and bool(select.select([self._socket], [], [], 0)[0])
 

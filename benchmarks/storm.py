@@ -129,8 +129,8 @@ def _prepare(servers: int, port: int) -> Callable[[Cluster], None]:
 
 def _agreed(node: Node, servers: int, port: int, state: str) -> bool:
     """
-    Whether all servers of a storm are in a state, on a node. It is asked for one of the
-    last verdicts before it is asked for all.
+    True if all servers of a storm are in a state, on a node. One of the last verdicts is
+    asked for before all are.
     """
     if node.document(f"/servers/{_address(KEPT)}:{port}")["state"] != state:
         return False

@@ -147,7 +147,7 @@ def search(random: Random, rounds: int) -> tuple[float, bytes]:
 
 def parsers(random: Random, rounds: int) -> list[str]:
     """
-    Print what the parsers cost, and return the bars that are missed.
+    Print the cost of the parsers, and return the bars that are missed.
     """
     missed = []
 
@@ -188,7 +188,7 @@ ATTACKS = {
     "heads byte by byte": (b"", GET),
     "empty lines": (b"", (b"\r\n" * 16 + GET) * 1000),
 }
-"""What attackers send: once at the beginning of a connection, and then for ever."""
+"""The bytes that attackers send: once at the beginning of a connection, and then for ever."""
 
 
 @contextmanager
@@ -238,7 +238,7 @@ def attack_for_ever(port: int, head: bytes, unit: bytes, step: int) -> None:
 
 def latency(port: int, seconds: float) -> list[float]:
     """
-    How long requests take, one after the other, in milliseconds, sorted.
+    The milliseconds that requests take, one after the other, sorted.
     """
     took = []
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=30)
@@ -255,7 +255,7 @@ def latency(port: int, seconds: float) -> list[float]:
 
 def under_attack(node: Node, attackers: int, seconds: float) -> list[str]:
     """
-    Print how others fare under each attack, and return the bars that are missed.
+    Print the latency of others under each attack, and return the bars that are missed.
     """
     missed = []
     print("\n| under attack by | requests of others | p50 ms | p99 ms | longest ms |")

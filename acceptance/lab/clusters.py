@@ -18,12 +18,12 @@ from alacrity.cluster import secret
 
 ADDRESS: Final = "127.0.0.2"
 """
-Where the nodes listen. Connections of clients come from another address, so none of them
+The address that the nodes listen on. Connections of clients come from another address, so none of them
 can take the port of a node that is down.
 """
 
 QUIET: Final = {"type": "tcp", "interval": 3600}
-"""A check that is done hardly ever."""
+"""A check that comes once an hour."""
 
 
 class Cluster:
@@ -61,13 +61,13 @@ class Cluster:
 
     def directory(self, number: int) -> Path:
         """
-        Where a node runs.
+        A node's working directory.
         """
         return self._directory / f"node-{number}"
 
     def state(self, number: int) -> Path:
         """
-        Where a node keeps its state.
+        A node's state directory.
         """
         return self.directory(number) / "alacrity-state"
 
@@ -223,7 +223,7 @@ def leader(nodes: Sequence[Node]) -> Node:
 
 def applied_alike(nodes: Sequence[Node]) -> bool:
     """
-    Whether nodes have applied the same entries.
+    True if nodes have applied the same entries.
     """
     return len({node.cluster()["applied_index"] for node in nodes}) == 1
 

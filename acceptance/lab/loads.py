@@ -72,7 +72,7 @@ class Load:
     @property
     def count(self) -> int:
         """
-        How often the action was done.
+        The number of times that the action was done.
         """
         return self.outcomes.total()
 
@@ -116,7 +116,7 @@ class Writer(Load):
     """
     Registrations of one server after another, and removals of the oldest.
 
-    @ivar acknowledged: how many writes were.
+    @ivar acknowledged: the number of writes that were.
     @ivar there: the ids whose registration was acknowledged, and whose removal was not
         asked for.
     @ivar gone: the ids whose removal was acknowledged.
@@ -176,7 +176,7 @@ class Writer(Load):
 
     def lost(self, nodes: Sequence[Node]) -> int:
         """
-        How many acknowledged writes have left no trace on some of these nodes.
+        The number of acknowledged writes that have left no trace, summed over these nodes.
         """
         lost = 0
         for node in nodes:

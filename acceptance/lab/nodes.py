@@ -21,7 +21,7 @@ class Node(Process):
     """
     A node, running or not.
 
-    @ivar directory: where it runs.
+    @ivar directory: its working directory.
     @ivar host: the address at which it is called.
     @ivar proxy: the port of its proxy, once it has L{started}.
     @ivar management: the port of its management API, likewise.
@@ -159,7 +159,7 @@ class Node(Process):
 
     def says_it_leads(self) -> bool:
         """
-        Whether it leads, by its own account.
+        True if it leads, by its own account.
 
         @raise OSError: there was no answer.
         """

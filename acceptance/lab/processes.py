@@ -170,7 +170,7 @@ class Process:
     @property
     def running(self) -> bool:
         """
-        Whether it runs.
+        True while it runs.
         """
         return self._process is not None and self._process.poll() is None
 
@@ -333,8 +333,8 @@ class Process:
 @contextlib.contextmanager
 def _usual_signals() -> Iterator[None]:
     """
-    Have a process begin as from a terminal: a shell has what it starts in the background
-    ignore some signals, and so would all that is started here.
+    Give a process the signals of one that a terminal starts: shells let their background
+    jobs ignore some, and all that is started here would inherit that.
     """
     ignored = [
         number

@@ -18,7 +18,7 @@ _SHOWN = 12
 
 class Watch:
     """
-    What a node has used since this was made.
+    Processor time, memory and log of a node since this was made.
     """
 
     def __init__(self, node: Node) -> None:

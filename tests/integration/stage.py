@@ -101,7 +101,7 @@ class InProcessNode:
 
     async def leads(self) -> bool:
         """
-        Whether it leads, by its own account.
+        True if it leads, by its own account.
         """
         return (await self.call("GET", "/health/leader")).status == 200
 
@@ -125,7 +125,7 @@ class Listening(Protocol):
 @implementer(ILogObserver)
 class Stage:
     """
-    What a test starts, which is stopped at its end.
+    The nodes, servers and clients of a test, which are stopped at its end.
 
     @ivar reactor: the one of this process.
     @ivar http: a client of HTTP, which keeps no connections.

@@ -86,7 +86,7 @@ async def test_each_node_takes_writes(stage: Stage, tmp_path: Path) -> None:
 @pytest_twisted.ensureDeferred
 async def test_leader_stops(stage: Stage, tmp_path: Path) -> None:
     """
-    When the leader stops, the two others go on with what was acknowledged.
+    The two others go on when the leader stops, with all that was acknowledged.
     """
     nodes = await three(stage, tmp_path)
     first = await leader(stage, nodes)

@@ -46,7 +46,7 @@ class Patient:
 
     def site(self) -> Any:
         """
-        What listens.
+        The factory for a listening port.
         """
         site = _QuietSite(self.app.resource())
         site.noisy = False

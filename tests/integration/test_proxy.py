@@ -221,7 +221,7 @@ class Sink(Peer):
 
     def has_all(self) -> bool:
         """
-        Whether all of the large body has come, as it was.
+        True once all of the large body has come, as it was.
         """
         return self.size == SIZE and self._digest.digest() == DIGEST
 

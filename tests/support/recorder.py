@@ -55,7 +55,7 @@ class Connection:
         self.answered = 0
 
     def received_to(self, end: bytes) -> bool:
-        """Whether the bytes that came end so."""
+        """True if the bytes that came end so."""
         return self.received.endswith(end)
 
     def close(self, *, reset: bool = False) -> None:
@@ -311,5 +311,5 @@ class RawClient:
         return head + body
 
     def quiet(self, seconds: float) -> bool:
-        """Whether nothing comes for so long."""
+        """True if nothing comes for so long."""
         return not select.select([self.socket], [], [], seconds)[0]

@@ -458,7 +458,7 @@ class PaceRowTests(RowTestCase):
 
 class DisclosureTests(RowTestCase):
     """
-    What the proxy says of itself, and lets others say in its name.
+    Fields that the proxy adds of its own, and does not take from others.
     """
 
     def test_own_answers(self) -> None:

@@ -381,7 +381,7 @@ class FaultTests(ClusterTestCase):
 
     def test_start(self) -> None:
         """
-        It does not start without its secret, with a damaged log, or in a directory that
+        A node does not start without its secret, with a damaged log, or in a directory that
         another one uses.
         """
         cluster = self.cluster()

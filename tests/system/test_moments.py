@@ -225,7 +225,7 @@ class MomentsTests(SynchronousTestCase):
 
     def test_others_while_one_attacks(self) -> None:
         """
-        What one connection sends in the dearest ways holds up no other for long.
+        Floods of the dearest inputs on one connection hold up no other for long.
         """
         node = self.node()
         chunked = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -252,7 +252,7 @@ class MomentsTests(SynchronousTestCase):
 
     def test_others_while_one_attacks_management(self) -> None:
         """
-        Nor does one at the management API.
+        Floods at the management API hold up no request of the proxy either.
         """
         node = self.node()
         server = RecordingServer()

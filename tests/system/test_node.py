@@ -24,7 +24,7 @@ from tests.support.places import ROOT
 
 class MainJobTests(NodeTestCase):
     """
-    Servers register, get traffic, fall out, are counted.
+    Servers that register, get traffic, fall out and are counted.
     """
 
     twistd: ClassVar[tuple[str, ...]] = ()
@@ -116,7 +116,7 @@ class EpollTests(MainJobTests):
 
 class StateTests(NodeTestCase):
     """
-    What outlives a node.
+    The state that outlives a node.
     """
 
     def test_killed(self) -> None:
@@ -169,7 +169,7 @@ class StateTests(NodeTestCase):
 
 class LogTests(NodeTestCase):
     """
-    What a node writes.
+    The logs of a node.
     """
 
     def test_json(self) -> None:

@@ -24,10 +24,10 @@ client_header = 60.0
 """
 
 IDLE: Final = 32
-"""How many unused connections to the server are kept."""
+"""Unused connections to the server that are kept."""
 
 WANTED: Final = 1 << 24
-"""How many bytes each of the slow readers asks for, and each slow body has."""
+"""Bytes that each of the slow readers asks for, and that each slow body has."""
 
 SHARE: Final = (64 + 256) * 1024
 """
@@ -50,7 +50,7 @@ class SlowPeersTests(NodeTestCase):
 
     def slowest(self) -> float:
         """
-        How long the slowest of some requests takes, in seconds.
+        The seconds that the slowest of some requests takes.
         """
         client = RawClient(self.proxy.proxy)
         self.addCleanup(client.close)

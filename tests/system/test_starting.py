@@ -24,12 +24,14 @@ from tests.support.places import ROOT
 
 class FaultTests(NodeTestCase):
     """
-    What keeps a node from starting: one line on standard error, and a status.
+    Faults that keep a node from starting: one line on standard error, and a status.
     """
 
     def fault(self, *options: str, configuration: str = "") -> str:
         """
-        What is said of a fault.
+        Start a node that cannot start.
+
+        @return: the line on standard error.
         """
         directory = self.directory()
         (directory / "a.toml").write_text(configuration)
@@ -137,7 +139,7 @@ class FaultTests(NodeTestCase):
 
 class DaemonFaultTests(NodeTestCase):
     """
-    What keeps a daemon from starting: whoever started it is told in one line, and does not
+    Faults that keep a daemon from starting: its caller is told in one line, and does not
     wait for ever.
     """
 
@@ -153,9 +155,10 @@ class DaemonFaultTests(NodeTestCase):
         path: Path | None = None,
     ) -> str:
         """
-        What is said of a fault.
+        Start a daemon that cannot start.
 
         @param path: where modules are found first.
+        @return: the line on standard error.
         """
         self.place = self.directory()
         (self.place / "a.toml").write_text(configuration)

@@ -23,7 +23,7 @@ from tests.support.places import ROOT
 
 class StopTests(NodeTestCase):
     """
-    How a node ends.
+    The end of a node, and the requests in flight.
     """
 
     def stopping(self, delay: str, configuration: str = "") -> tuple[Node, HTTPConnection]:
@@ -57,7 +57,7 @@ class StopTests(NodeTestCase):
 
     def test_cut(self) -> None:
         """
-        Those that take longer than C{timeouts.drain} are cut off.
+        Requests in flight that take longer than C{timeouts.drain} are cut off.
         """
         node, connection = self.stopping("60", "[timeouts]\ndrain = 0.1")
         with self.assertRaises(ConnectionError):
@@ -103,7 +103,7 @@ class StopTests(NodeTestCase):
 
     def test_daemon_closed_descriptors(self) -> None:
         """
-        It does so, or says by its status that it cannot, where standard input, output or
+        A daemon starts, or says by its status that it cannot, where standard input, output or
         error are closed.
         """
         here = "tcp:0:interface=127.0.0.1"
@@ -173,7 +173,7 @@ class PipeOutput:
 
 class SignalTests(NodeTestCase):
     """
-    What operators, supervisors and logrotate send, as the kernel delivers it.
+    The signals that operators, supervisors and logrotate send, as the kernel delivers them.
     """
 
     twistd: ClassVar[tuple[str, ...]] = ()
@@ -308,7 +308,7 @@ class TwistTests(NodeTestCase):
 
     def test_whole(self) -> None:
         """
-        It runs a node too, which drains, and says in one line why it cannot.
+        C{twist} runs a node too, which drains, and says in one line why it cannot start.
         """
         directory = self.directory()
         here = "tcp:0:interface=127.0.0.1"

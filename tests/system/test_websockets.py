@@ -29,7 +29,7 @@ LARGE: Final = 1 << 24
 
 def talk(connection: ServerConnection) -> None:
     """
-    What the server does: it says each message back, and closes when told to.
+    Send each message back, as the server, and close when told to.
     """
     assert connection.request is not None
     for message in connection:
@@ -44,7 +44,7 @@ def talk(connection: ServerConnection) -> None:
 
 def admit(connection: ServerConnection, request: Request) -> Response | None:
     """
-    Who may talk to it.
+    Refuse those that the server does not admit.
     """
     if request.path == "/forbidden":
         return connection.respond(HTTPStatus.FORBIDDEN, "no\n")

@@ -51,21 +51,21 @@ class Change:
     @property
     def acknowledged(self) -> bool:
         """
-        Whether the answer is that it is done.
+        True if the answer is that it is done.
         """
         return self.answered and not isinstance(self._result, Failure)
 
     @property
     def refused(self) -> bool:
         """
-        Whether the answer is that it is not done, and will not be.
+        True if the answer is that it is not done, and will not be.
         """
         return self._failed_with(Refused)
 
     @property
     def unknown(self) -> bool:
         """
-        Whether the answer is that it may be done, or not.
+        True if the answer is that it may be done, or not.
         """
         return self._failed_with(OutcomeUnknown)
 
@@ -334,7 +334,7 @@ class Story:
 
     def has(self, name: str, change: Change) -> bool:
         """
-        Whether a node shows a write.
+        True if a node shows a write.
         """
         return change.server in self._nodes[name].pool.servers
 
@@ -353,7 +353,7 @@ class Story:
 
     def keeps(self, name: str, index: int) -> bool:
         """
-        Whether an entry is in the log on a node's disk, and not only in the snapshot.
+        True if an entry is in the log on a node's disk, and not only in the snapshot.
         """
         return self._run.ledger.disk(name).term_at(index) is not None
 
