@@ -3,12 +3,18 @@ For pytest alone: a directory of its own for each test, as trial has it, and the
 which the tests of C{tests/integration} run.
 """
 
+# mypy: disable-error-code="import-untyped"
+
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
 import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,6 +41,24 @@ def pytest_configure(config: pytest.Config) -> None:
 
     asyncioreactor.install(uvloop.new_event_loop())
     config.option.reactor = "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _running_reactor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Have trial's C{TestCase}s wait in the reactor that pytest-twisted runs; by themselves they
+    would run it, which it is already.
+    """
+    from twisted.internet import reactor
+
+    def wait(self: TestCase, deferred: Deferred[object]) -> None:
+        pytest_twisted.blockon(deferred)
+
+    def iterate(delay: float = 0.0) -> None:
+        pytest_twisted.blockon(deferLater(reactor, delay))
+
+    monkeypatch.setattr(TestCase, "_wait", wait)
+    monkeypatch.setattr(reactor, "iterate", iterate)
 
 
 @pytest.fixture(autouse=True)

@@ -71,13 +71,16 @@ def network(*more: int) -> Iterator[None]:
     Make the namespaces, and move this process into the hub; remove them in the end.
 
     @param more: numbers of further ones, beside those of the nodes.
+    @raise Broken: they cannot be made, as when another script has them.
     """
     numbers = [*NODES, *more]
-    names = [HUB, *map(namespace, numbers)]
+    made: list[str] = []
     own = os.open("/proc/self/ns/net", os.O_RDONLY)
     try:
-        for name in names:
+        for name in (HUB, *map(namespace, numbers)):
+            # Fails where another script has made it, whose it stays.
             ip(f"netns add {name}")
+            made.append(name)
             ip(f"-n {name} link set lo up")
         ip(f"-n {HUB} link add br0 type bridge")
         ip(f"-n {HUB} address add {HUB_ADDRESS}/24 dev br0")
@@ -95,7 +98,7 @@ def network(*more: int) -> Iterator[None]:
     finally:
         _enter(own)
         os.close(own)
-        for name in names:
+        for name in made:
             with contextlib.suppress(Broken):
                 ip(f"netns delete {name}")
 
