@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import random
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -24,9 +23,9 @@ from typing import NamedTuple
 from acceptance.lab.clusters import QUIET, applied_alike, equal, leader, running_cluster
 from acceptance.lab.loads import Requests, Writer
 from acceptance.lab.nodes import Node
-from acceptance.lab.processes import allow_descriptors, exit_with, forked
+from acceptance.lab.processes import allow_descriptors, exit_with
 from acceptance.lab.reports import Report
-from acceptance.lab.servers import serve
+from acceptance.lab.servers import serving_everywhere
 from acceptance.lab.waiting import wait_until
 
 KEPT = 50
@@ -216,11 +215,9 @@ def main() -> int:
         report.step(f"{name}:")
         with (
             TemporaryDirectory(prefix="alacrity-crashes-") as directory,
-            # All loopback addresses reach it.
-            socket.create_server(("0.0.0.0", 0), backlog=4096) as listener,  # noqa: S104
-            forked(serve, [listener]),
+            serving_everywhere() as port,
         ):
-            PARTS[name](Path(directory), listener.getsockname()[1], counts, report)
+            PARTS[name](Path(directory), port, counts, report)
     return int(report.failed)
 
 

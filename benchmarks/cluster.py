@@ -13,7 +13,6 @@ import argparse
 import os
 import select
 import signal
-import socket
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +28,7 @@ from acceptance.lab.clusters import QUIET, leader, running_cluster
 from acceptance.lab.nodes import Node
 from acceptance.lab.processes import allow_descriptors, exit_with, forked
 from acceptance.lab.reports import Report
-from acceptance.lab.servers import serve
+from acceptance.lab.servers import serving_everywhere
 from acceptance.lab.waiting import Broken, wait_until
 from benchmarks.probe import Probe
 
@@ -324,11 +323,9 @@ def main() -> int:
         report.step(f"{name}:")
         with (
             TemporaryDirectory(prefix="alacrity-cluster-") as directory,
-            # All loopback addresses reach it.
-            socket.create_server(("0.0.0.0", 0), backlog=4096) as listener,
-            forked(serve, [listener]),
+            serving_everywhere() as port,
         ):
-            PARTS[name](Path(directory), listener.getsockname()[1], counts, report)
+            PARTS[name](Path(directory), port, counts, report)
     return int(report.failed)
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from acceptance.lab.loads import Load
 from acceptance.lab.nodes import Node
 from acceptance.lab.processes import allow_descriptors, exit_with, forked
 from acceptance.lab.reports import Report
-from acceptance.lab.servers import serve
+from acceptance.lab.servers import serving_everywhere
 from acceptance.lab.waiting import wait_until
 from benchmarks.probe import Probe
 
@@ -203,11 +202,7 @@ def main() -> int:
     options = parser.parse_args()
     report = Report()
     allow_descriptors(8192)
-    with (
-        socket.create_server(("0.0.0.0", 0), backlog=4096) as listener,
-        forked(serve, [listener]),
-    ):
-        port = listener.getsockname()[1]
+    with serving_everywhere() as port:
         for servers in options.servers:
             storm(servers, options.rounds, port, options.pause, report)
     return int(report.failed)

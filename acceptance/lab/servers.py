@@ -1,5 +1,5 @@
 """
-Servers that answer as fast as can be.
+Servers that answer as fast as can be, in processes of their own.
 """
 
 from __future__ import annotations
@@ -7,8 +7,10 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
+
+from acceptance.lab.processes import forked
 
 _ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -39,3 +41,15 @@ def serve(listeners: Sequence[socket.socket]) -> None:
                 if not data:
                     poll.unregister(fd)
                     sockets.pop(fd).close()
+
+
+@contextlib.contextmanager
+def serving_everywhere() -> Iterator[int]:
+    """
+    A server that all loopback addresses reach; its port.
+    """
+    with (
+        socket.create_server(("0.0.0.0", 0), backlog=4096) as listener,  # noqa: S104
+        forked(serve, [listener]),
+    ):
+        yield listener.getsockname()[1]
