@@ -1,20 +1,20 @@
 """
 Run all acceptance scripts, one after the other: C{python -m acceptance}.
 
-C{--short} runs those that repeat themselves for a shorter time. What each prints goes to a
+C{--short} runs those that repeat themselves for a shorter time. The output of each goes to a
 file of its own in a directory. Prints a line for each, and ends with status 1 if one failed.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Final
 
-from acceptance.lab.processes import ROOT, exit_with
+from acceptance.lab.processes import ROOT, FileOutput, Process, exit_with
 
 SCRIPTS: Final[dict[str, tuple[str, ...]]] = {
     "crashes": ("--failovers=10", "--rounds=20"),
@@ -41,44 +41,31 @@ def main() -> int:
     )
     parser.add_argument("scripts", nargs="*", metavar="SCRIPT", help="some of them")
     parser.add_argument("--short", action="store_true", help="the shorter runs")
-    parser.add_argument("--output", type=Path, default=Path("acceptance-output"))
+    parser.add_argument("--output", type=Path, help="the directory (else a new one)")
     options = parser.parse_args()
     if unknown := set(options.scripts) - SCRIPTS.keys():
         parser.error(f"there is no script {min(unknown)}; there are {', '.join(SCRIPTS)}")
-    options.output.mkdir(parents=True, exist_ok=True)
-    failed = []
+    directory = options.output or Path(tempfile.mkdtemp(prefix="alacrity-acceptance-"))
+    directory.mkdir(parents=True, exist_ok=True)
+    failed = False
     for name in options.scripts or SCRIPTS:
-        output = options.output / f"{name}.txt"
+        path = directory / f"{name}.txt"
+        path.unlink(missing_ok=True)
+        command = [sys.executable, "-m", f"acceptance.{name}"]
+        script = Process(
+            [*command, *(SCRIPTS[name] if options.short else ())], ROOT, output=FileOutput(path)
+        )
         begun = time.monotonic()
-        with output.open("wb") as file:
-            # A scenario ends what it has started, so it is asked to end, not killed.
-            script = subprocess.Popen(  # noqa: S603 - a script of ours
-                [
-                    *(sys.executable, "-m", f"acceptance.{name}"),
-                    *(SCRIPTS[name] if options.short else ()),
-                ],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-            )
-            try:
-                status = script.wait(LONGEST)
-            except subprocess.TimeoutExpired:
-                script.terminate()
-                script.wait(60)
-                status = 1
-                file.write(f"not done after {LONGEST} s\n".encode())
-            except BaseException:
-                script.terminate()
-                script.wait(60)
-                raise
+        try:
+            status = script.start().ended(LONGEST)
+        finally:
+            # A script that is asked to end ends what it has started.
+            script.stop(patience=60)
         verdict = "passed" if status == 0 else f"FAILED with status {status}"
-        sys.stdout.write(f"{name:12} {verdict}, {time.monotonic() - begun:.0f} s: {output}\n")
+        sys.stdout.write(f"{name:12} {verdict}, {time.monotonic() - begun:.0f} s: {path}\n")
         sys.stdout.flush()
-        if status:
-            failed.append(name)
-    return int(bool(failed))
+        failed = failed or status != 0
+    return int(failed)
 
 
 if __name__ == "__main__":
