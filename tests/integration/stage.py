@@ -21,12 +21,10 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from twisted.web.client import Agent, HTTPConnectionPool
 from zope.interface import implementer
 
+from acceptance.lab.waiting import PATIENCE
 from alacrity.config import parse
 from alacrity.node.service import makeService
 from tests.support.transport_contract import Peer
-
-PATIENCE: Final = 20.0
-"""Seconds to wait for anything."""
 
 HOST: Final = "127.0.0.1"
 
