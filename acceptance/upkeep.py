@@ -125,7 +125,7 @@ def majority(directory: Path, report: Report) -> None:
         for node in others:
             _join_anew(node, survivor)
             joined = wait_until(
-                lambda node=node: node.cluster()["role"] == "follower",  # type: ignore[misc]
+                lambda node=node: _is_member(node, survivor),  # type: ignore[misc]
                 f"{node.name} is a member",
             )
             report.step(f"{node.name} with --join: a member after {joined:.2f} s")
@@ -135,6 +135,15 @@ def majority(directory: Path, report: Report) -> None:
             lambda: len(survivor.cluster()["members"]) == len(NODES), "the cluster as it was", 15
         )
         reckon(report, nodes, [writer], {})
+
+
+def _is_member(node: Node, leader: Node) -> bool:
+    """
+    True if a node is a member in the eyes of the leader and in its own.
+    """
+    own = node.cluster()
+    names = {member["name"] for member in leader.cluster()["members"]}
+    return own["role"] == "follower" and own["name"] in names
 
 
 def _expect_kept(report: Report, lost: int) -> None:
