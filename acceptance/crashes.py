@@ -26,7 +26,7 @@ from acceptance.lab.nodes import Node
 from acceptance.lab.processes import allow_descriptors, exit_with
 from acceptance.lab.reports import Report
 from acceptance.lab.servers import serving_everywhere
-from acceptance.lab.waiting import wait_until
+from acceptance.lab.waiting import Broken, wait_until
 
 KEPT = 50
 """Servers of its own that a writer registers before it begins to remove."""
@@ -154,8 +154,16 @@ def _serve(nodes: Sequence[Node], port: int) -> None:
     Have two servers get traffic through all nodes.
     """
     for ip in ("127.4.0.1", "127.4.0.2"):
-        nodes[0].register(port, ip=ip, check=QUIET)
-    wait_until(lambda: all(node.get().status == 200 for node in nodes), "traffic")
+        answer = nodes[0].call("POST", "/servers", {"ip": ip, "port": port, "check": QUIET})
+        if answer.status != 201:
+            raise Broken(f"a registration was answered {answer.status}: {answer.body!r}")
+
+    def are_up() -> bool:
+        return all(
+            [each["state"] for each in node.servers().values()] == ["up", "up"] for node in nodes
+        )
+
+    wait_until(are_up, "traffic")
 
 
 def _accepted(node: Node) -> None:

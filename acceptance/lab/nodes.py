@@ -167,7 +167,8 @@ class Node(Process):
 
     def register(self, port: int, *, ip: str = LOOPBACK, **members: object) -> str:
         """
-        Register a server, and wait until it gets traffic.
+        Register a server with a node that leads, and wait until its log says that the server
+        gets traffic.
 
         @param members: more members of the document.
         @return: its id.
