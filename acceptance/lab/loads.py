@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 
 from acceptance.lab.calls import ask, call
 from acceptance.lab.nodes import Node
+from acceptance.lab.waiting import PATIENCE
 
 PAUSE: Final = 0.02
 """Seconds between two requests."""
@@ -94,7 +95,7 @@ class Requests(Load):
     """
 
     def __init__(self, node: Node, pause: float = PAUSE) -> None:
-        self._connection = HTTPConnection(node.host, node.proxy, timeout=20.0)
+        self._connection = HTTPConnection(node.host, node.proxy, timeout=PATIENCE)
         super().__init__(self._ask, pause)
 
     def _ask(self) -> str:
@@ -114,7 +115,8 @@ def traffic(host: str, port: int) -> Load:
 
 class Writer(Load):
     """
-    Registrations of one server after another, and removals of the oldest.
+    Registrations of one server after another, and removals of the oldest, on one connection
+    that is made anew when it is closed.
 
     @ivar acknowledged: the number of writes that were.
     @ivar there: the ids whose registration was acknowledged, and whose removal was not
@@ -145,7 +147,7 @@ class Writer(Load):
         self.acknowledged = 0
         self.there: dict[str, None] = {}
         self.gone: set[str] = set()
-        self._node = node
+        self._connection = HTTPConnection(node.host, node.management, timeout=PATIENCE)
         self._ip = ip
         self._check = check or {"type": "tcp"}
         self._kept = kept
@@ -156,16 +158,20 @@ class Writer(Load):
             id = next(iter(self.there))
             # An attempt without an answer may count, or not.
             del self.there[id]
-            status = self._node.call("DELETE", f"/servers/{id}").status
+            status = ask(self._connection, "DELETE", f"/servers/{id}").status
             if status == 204:
                 self.gone.add(id)
         else:
-            answer = self._node.call("POST", "/servers", self._new())
+            answer = ask(self._connection, "POST", "/servers", self._new())
             status = answer.status
             if status in {200, 201}:
                 self.there[answer.json()["id"]] = None
         self.acknowledged += status in {200, 201, 204}
         return str(status)
+
+    def stop(self) -> None:
+        super().stop()
+        self._connection.close()
 
     def _new(self) -> dict[str, Any]:
         number = next(self._numbers)
