@@ -7,7 +7,6 @@ file of its own in a directory. Prints a line for each, and ends with status 1 i
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from acceptance.lab.processes import ROOT, FileOutput, Process, exit_with
+from acceptance.lab.scenarios import parser_of
 
 SCRIPTS: Final[dict[str, tuple[str, ...]]] = {
     "crashes": ("--failovers=10", "--rounds=20"),
@@ -36,9 +36,7 @@ def main() -> int:
     """
     Read the command line, do what it says, and return the exit status.
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("scripts", nargs="*", metavar="SCRIPT", help="some of them")
     parser.add_argument("--short", action="store_true", help="the shorter runs")
     parser.add_argument("--output", type=Path, help="the directory (else a new one)")

@@ -10,7 +10,6 @@ With Debian's C{chromium}, and the packages of the tests.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import threading
 from contextlib import suppress
@@ -26,6 +25,7 @@ from websockets.sync.server import ServerConnection, serve
 from acceptance.lab.nodes import Node
 from acceptance.lab.processes import Process, exit_with
 from acceptance.lab.reports import Report
+from acceptance.lab.scenarios import parser_of
 from acceptance.lab.waiting import Broken
 
 PAGE = b"""<!doctype html><title>WebSocket</title><script>
@@ -54,9 +54,7 @@ def main() -> int:
     """
     Read the command line, do what it says, and return the exit status.
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--browser", default=shutil.which("chromium"), help="its executable")
     browser = parser.parse_args().browser
     if browser is None:

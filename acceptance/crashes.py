@@ -9,7 +9,6 @@ status is 1 if a bar is missed. C{--nodes 5} does it with five.
 
 from __future__ import annotations
 
-import argparse
 import random
 import signal
 import sys
@@ -25,6 +24,7 @@ from acceptance.lab.loads import Requests, Writer
 from acceptance.lab.nodes import Node
 from acceptance.lab.processes import allow_descriptors, exit_with
 from acceptance.lab.reports import Report
+from acceptance.lab.scenarios import parser_of
 from acceptance.lab.servers import serving_everywhere
 from acceptance.lab.waiting import Broken, wait_until
 
@@ -200,9 +200,7 @@ def main() -> int:
     """
     Read the command line, do what it says, and return the exit status.
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--only", default=",".join(PARTS), help="of %(default)s")
     for name, default, what in (
         ("nodes", 3, "with which the cluster begins"),

@@ -9,7 +9,6 @@ if it grew by 20 MB or more, or if a body did not arrive whole.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import socket
 import threading
@@ -34,6 +33,7 @@ from acceptance.lab.processes import (
     time_limit,
 )
 from acceptance.lab.reports import Report
+from acceptance.lab.scenarios import parser_of
 from acceptance.lab.waiting import Broken
 
 BAR = 20_000_000
@@ -281,9 +281,7 @@ def main() -> int:
     """
     Read the command line, do what it says, and return the exit status.
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     add = parser.add_argument
     add("--size", type=float, default=1e9, help="bytes of a body (1 GB)")
     add("--stall", type=float, default=2.0, help="seconds before the first read (%(default)s)")

@@ -10,7 +10,6 @@ its bar. The exit status is 1 if one is missed.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import signal
 import sys
@@ -25,6 +24,7 @@ from acceptance.lab.loads import Load
 from acceptance.lab.nodes import Node
 from acceptance.lab.processes import allow_descriptors, exit_with, forked
 from acceptance.lab.reports import Report
+from acceptance.lab.scenarios import parser_of
 from acceptance.lab.servers import serving_everywhere
 from acceptance.lab.waiting import wait_until
 from benchmarks.probe import Probe
@@ -191,9 +191,7 @@ def main() -> int:
     """
     Read the command line, do what it says, and return the exit status.
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--servers", type=int, nargs="+", default=sorted(BARS))
     parser.add_argument("--rounds", type=int, default=4, help="storms for each (4)")
     parser.add_argument(

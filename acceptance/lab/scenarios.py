@@ -1,10 +1,11 @@
 """
-The command line of a script with scenarios.
+The command line of scripts.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,18 @@ from acceptance.lab.reports import Report
 
 Scenario: TypeAlias = Callable[[Path, Report], None]
 """Plays with nodes in a directory of its own, and reports."""
+
+
+def parser_of(docstring: str | None) -> argparse.ArgumentParser:
+    """
+    A parser of a script's command line.
+
+    @param docstring: the script's, whose text is shown by C{--help}.
+    """
+    text = re.sub(r"[CL]\{([^}]*)\}", r"\1", docstring or "")
+    return argparse.ArgumentParser(
+        description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
 
 
 def play(description: str | None, scenarios: Mapping[str, Scenario]) -> None:
@@ -28,9 +41,7 @@ def play(description: str | None, scenarios: Mapping[str, Scenario]) -> None:
 
 
 def _play(description: str | None, scenarios: Mapping[str, Scenario]) -> int:
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(description)
     parser.add_argument("--only", choices=sorted(scenarios), help="one of the scenarios")
     parser.add_argument("--keep", type=Path, help="a directory for configuration, state and logs")
     options = parser.parse_args()
