@@ -125,6 +125,7 @@ class Process:
         self._directory = directory
         self._environment = environment or {}
         self._process: subprocess.Popen[bytes] | None = None
+        self._has_session = False
         self._begin = 0
 
     def start(self, *more: str | Path, environment: Mapping[str, str] | None = None) -> Self:
@@ -152,6 +153,7 @@ class Process:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self._has_session = True
         return self
 
     def __enter__(self) -> Self:
@@ -268,9 +270,7 @@ class Process:
             self._process.kill()
             return self._process.wait()
         finally:
-            # Processes that it has left behind are in its session.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            self._end_session()
             self.output.close()
 
     def kill(self) -> None:
@@ -278,6 +278,15 @@ class Process:
         End it with SIGKILL, if it runs.
         """
         self.stop(signal.SIGKILL)
+
+    def _end_session(self) -> None:
+        """
+        End the processes that it has left behind. Once: its id may be another one's later.
+        """
+        if self._has_session:
+            self._has_session = False
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
 
     def cpu_seconds(self) -> float:
         """
