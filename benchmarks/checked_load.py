@@ -1,5 +1,5 @@
 """
-What checks cost the requests: C{python benchmarks/checked_load.py}.
+The cost of checks to requests: C{python -m benchmarks.checked_load}.
 
 Has 10,000 servers in the pool, and measures the latency of requests while they are
 checked hardly ever, and while each is checked every 5 s, in turns. Prints the medians
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import sys
 import time
 from collections import defaultdict
@@ -23,14 +22,17 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from load import BROWSER, Load, Result, missing_tools
-from peers import Node, call, origin, start_node
-from processes import HOST, LOAD_CORE, Broken, end_on_sigterm, pin, wait_until
+from acceptance.lab.calls import ask
+from acceptance.lab.nodes import Node
+from acceptance.lab.processes import LOAD_CORE, exit_with, pin
+from acceptance.lab.waiting import Broken
+from benchmarks.proxies import origin, start_node
+from benchmarks.wrk import BROWSER, Bench, Result, missing_tools
 
 BAR = 2.0
 
 CALLERS = 32
-"""How many register servers at once."""
+"""Clients that register servers at once."""
 
 _SELDOM = 3600.0
 _COLUMNS = {
@@ -56,14 +58,13 @@ def register(node: Node, port: int, count: int, interval: float) -> None:
 
     def are_up() -> bool:
         time.sleep(0.5)
-        _, _, servers = call(node.management, "GET", "/servers")
-        return isinstance(servers, list) and all(each["state"] == "up" for each in servers)
+        return all(each["state"] == "up" for each in node.servers().values())
 
-    wait_until(node.child, are_up, "sending traffic to all servers", 60)
+    node.wait_until(are_up, "sending traffic to all servers", 60)
 
 
 def _register_some(node: Node, port: int, numbers: Sequence[int], interval: float) -> None:
-    connection = HTTPConnection(HOST, node.management, timeout=10)
+    connection = HTTPConnection(node.host, node.management, timeout=10)
     with contextlib.closing(connection):
         for number in numbers:
             document = {
@@ -71,20 +72,16 @@ def _register_some(node: Node, port: int, numbers: Sequence[int], interval: floa
                 "port": port,
                 "check": {"type": "tcp", "interval": interval},
             }
-            connection.request(
-                "POST", "/servers", json.dumps(document), {"Content-Type": "application/json"}
-            )
-            response = connection.getresponse()
-            answer = response.read()
-            if response.status not in (200, 201):
-                raise Broken(f"a registration was answered {response.status}: {answer!r}")
+            answer = ask(connection, "POST", "/servers", document)
+            if answer.status not in (200, 201):
+                raise Broken(f"a registration was answered {answer.status}: {answer.body!r}")
 
 
 def main() -> int:
     """
     Read the command line, do what it says, and return the exit status.
     """
-    parser = argparse.ArgumentParser(description="What checks cost the requests.")
+    parser = argparse.ArgumentParser(description="The cost of checks to requests.")
     parser.add_argument("--servers", type=int, default=10000)
     parser.add_argument("--interval", type=float, default=5.0, help="seconds (%(default)s)")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
@@ -93,23 +90,18 @@ def main() -> int:
     if missing := missing_tools():
         print(f"missing: {', '.join(missing)}", file=sys.stderr)
         return 1
-    end_on_sigterm()
     pin(LOAD_CORE)
     results: defaultdict[float, list[Result]] = defaultdict(list)
     with contextlib.ExitStack() as stack:
-        try:
-            directory = Path(stack.enter_context(TemporaryDirectory(prefix="alacrity-checked-")))
-            port = stack.enter_context(origin(directory, "0.0.0.0"))
-            node = stack.enter_context(start_node(directory))
-            load = Load(options.seconds, 32, 0, directory)
-            for number in range(options.repeat):
-                for interval in (_SELDOM, options.interval):
-                    print(f"round {number + 1}: checks every {interval:g} s", file=sys.stderr)
-                    register(node, port, options.servers, interval)
-                    results[interval].append(load.requests(node.child, node.port, "/100", BROWSER))
-        except (Broken, OSError) as error:
-            print(error, file=sys.stderr)
-            return 1
+        directory = Path(stack.enter_context(TemporaryDirectory(prefix="alacrity-checked-")))
+        port = stack.enter_context(origin(directory, "0.0.0.0"))
+        node = stack.enter_context(start_node(directory))
+        bench = Bench(options.seconds, 32, 0, directory)
+        for number in range(options.repeat):
+            for interval in (_SELDOM, options.interval):
+                print(f"round {number + 1}: checks every {interval:g} s", file=sys.stderr)
+                register(node, port, options.servers, interval)
+                results[interval].append(bench.requests(node, node.proxy, "/100", BROWSER))
     print(f"{options.servers} servers, ten browser headers, 32 connections")
     ratio = 0.0
     for name, title in _COLUMNS.items():
@@ -131,6 +123,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        sys.exit(main())
-    sys.exit(130)
+    exit_with(main)

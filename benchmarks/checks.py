@@ -1,12 +1,12 @@
 """
-What checking many servers costs: C{python benchmarks/checks.py}.
+The cost of checking many servers: C{python -m benchmarks.checks}.
 
 Checks 10,000 servers every 5 s, for 20 s, and prints how much of one core the
 checking took and how punctual it was. The servers are listening sockets of a
 second process, on loopback addresses and ports of the system's choice. Checks run on core 0
 and servers on core 1, unless told otherwise.
 
-C{python benchmarks/checks.py --targets-only} starts the servers alone, prints their
+C{python -m benchmarks.checks --targets-only} starts the servers alone, prints their
 addresses one a line, then an empty line, and serves until its standard input ends.
 C{--register URL} registers them with a running Alacrity as well.
 """
@@ -27,24 +27,24 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from random import Random
 
 import msgspec
 
-ROOT = Path(__file__).resolve().parent.parent
+from acceptance.lab.processes import ROOT, allow_descriptors, pin
+
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 Address = tuple[str, int]
 
 
 def accept_forever(count: int, core: int, kind: str) -> None:
     """
-    Be C{count} servers, until standard input ends.
+    Serve as C{count} servers, until standard input ends.
 
     Each accepts connections and closes them; for http checks, after an answer.
     """
-    _pin(core)
-    _allow_descriptors(count + 100)
+    pin(core)
+    allow_descriptors(count + 100)
     poll = select.epoll()
     poll.register(sys.stdin.fileno(), select.EPOLLIN)
     listeners: dict[int, socket.socket] = {}
@@ -91,7 +91,8 @@ def targets(count: int, core: int, kind: str = "tcp") -> Iterator[list[Address]]
     """
     arguments = ["--targets-only", "--servers", str(count), "--target-core", str(core)]
     process = subprocess.Popen(
-        [sys.executable, __file__, *arguments, "--type", kind],
+        [sys.executable, "-m", "benchmarks.checks", *arguments, "--type", kind],
+        cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -132,8 +133,8 @@ def measure(options: argparse.Namespace, addresses: list[Address]) -> None:
     """
     Check the servers for a while, and print what it took.
     """
-    _pin(options.core)
-    _allow_descriptors(4096)
+    pin(options.core)
+    allow_descriptors(4096)
     import uvloop
     from twisted.internet import asyncioreactor
 
@@ -272,22 +273,11 @@ def _at(values: list[float], share: float) -> float:
     return values[min(len(values) - 1, int(len(values) * share))]
 
 
-def _pin(core: int) -> None:
-    if core in os.sched_getaffinity(0):
-        os.sched_setaffinity(0, {core})
-
-
-def _allow_descriptors(count: int) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < count:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(count, hard), hard))
-
-
 def main() -> None:
     """
     Read the command line, and do what it says.
     """
-    parser = argparse.ArgumentParser(description="What checking many servers costs.")
+    parser = argparse.ArgumentParser(description="The cost of checking many servers.")
     add = parser.add_argument
     add("--servers", type=int, default=10_000)
     add("--interval", type=float, default=5.0, help="seconds between two checks of a server")
@@ -314,5 +304,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     main()

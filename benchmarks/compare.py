@@ -1,5 +1,5 @@
 """
-Alacrity beside its peers: C{python benchmarks/compare.py}.
+Alacrity beside its peers: C{python -m benchmarks.compare}.
 
 Runs each proxy found on this machine before one nginx origin, one at a time and all
 of them in each round, and prints the medians as one table. See C{README.md} for what
@@ -20,14 +20,15 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from load import BROWSER, Load, Result, missing_tools
-from peers import CONNECTIONS, PEERS, origin, start, version
-from processes import LOAD_CORE, PROXY_CORE, Broken, Child, end_on_sigterm
+from acceptance.lab.processes import LOAD_CORE, PROXY_CORE, Process, end_on_sigterm
+from acceptance.lab.waiting import Broken
+from benchmarks.proxies import CONNECTIONS, PROXIES, origin, start, version
+from benchmarks.wrk import BROWSER, Bench, Result, missing_tools
 
 REFERENCES = ("haproxy", "caddy")
 
-CASES: dict[str, tuple[str, Callable[[Load, Child, int], Result]]] = {
-    "idle": ("idle connections", Load.idle_connections),
+CASES: dict[str, tuple[str, Callable[[Bench, Process, int], Result]]] = {
+    "idle": ("idle connections", Bench.idle_connections),
     "bare": ("bare headers", lambda load, proxy, port: load.requests(proxy, port, "/100", {})),
     "browser": (
         "ten browser headers",
@@ -40,10 +41,10 @@ CASES: dict[str, tuple[str, Callable[[Load, Child, int], Result]]] = {
     ),
     "100m": ("100 MB body", lambda load, proxy, port: load.body(proxy, port, "/100m")),
 }
-"""By the name for C{--cases}: the name for the table, and how it is measured."""
+"""The cases, by their name for C{--cases}: the name for the table, and the measurement."""
 
 COSTS = ("cpu_us", "cpu_s_gb", "kib")
-"""What the ratios are of: each case has one."""
+"""The values that are compared as ratios: each case has one."""
 
 COLUMNS = {
     "cpu_us": ("CPU us/request", ".1f"),
@@ -55,14 +56,14 @@ COLUMNS = {
     "kib": ("KiB/connection", ".1f"),
     "core": ("core %", ".0f"),
 }
-"""By the name of the value: its head, and how it is written."""
+"""The columns, by the name of the value: head and format."""
 
 Results = dict[tuple[str, str], list[Result]]
-"""By case and proxy, one a round."""
+"""The results by case and proxy, one a round."""
 
 
 def measure(
-    proxies: Sequence[str], cases: Sequence[str], repeat: int, load: Load, results: Results
+    proxies: Sequence[str], cases: Sequence[str], repeat: int, load: Bench, results: Results
 ) -> None:
     """
     Measure all proxies in all cases, a round after another.
@@ -85,7 +86,7 @@ def measure(
 
 
 def _measure_one(
-    proxy: str, cases: Sequence[str], origin_port: int, load: Load, results: Results
+    proxy: str, cases: Sequence[str], origin_port: int, load: Bench, results: Results
 ) -> None:
     """
     Start one proxy, and measure some cases.
@@ -97,7 +98,8 @@ def _measure_one(
                 try:
                     result = CASES[case][1](load, child, port)
                 except (Broken, OSError) as error:
-                    child.expect_alive()
+                    if not child.running:
+                        raise child.broken("has ended") from error
                     print(f"{proxy}: {case}: {error}", file=sys.stderr)
                     result = Result({}, str(error))
                 results[case, proxy].append(result)
@@ -168,7 +170,7 @@ def _cell(rounds: Sequence[Result], name: str, form: str) -> str:
 
 def _spread(rounds: Sequence[Result]) -> str:
     """
-    How far the rounds are apart, in percent of the median.
+    The distance between the rounds, in percent of the median.
     """
     cost = _cost(rounds)
     if len(cost) < 2 or median(cost) <= 0:
@@ -202,7 +204,7 @@ def _options() -> argparse.Namespace:
     """
     parser = argparse.ArgumentParser(description="Alacrity beside its peers.")
     add = parser.add_argument
-    add("--only", metavar="PROXY,…", default=",".join(PEERS), help="default: %(default)s")
+    add("--only", metavar="PROXY,…", default=",".join(PROXIES), help="default: %(default)s")
     add("--cases", metavar="CASE,…", default=",".join(CASES), help="default: %(default)s")
     add("--seconds", type=float, default=5.0, help="of each measurement (%(default)s)")
     add("--repeat", type=int, default=3, help="rounds (%(default)s)")
@@ -210,7 +212,7 @@ def _options() -> argparse.Namespace:
     add("--idle", type=int, default=3000, help="connections kept idle (%(default)s)")
     add("--json", type=Path, metavar="FILE", help="write each round's values there, too")
     options = parser.parse_args()
-    for key, known in (("only", list(PEERS)), ("cases", list(CASES))):
+    for key, known in (("only", list(PROXIES)), ("cases", list(CASES))):
         wanted = getattr(options, key).split(",")
         if unknown := set(wanted) - set(known):
             parser.error(f"--{key}: no {', '.join(sorted(unknown))}; there are {', '.join(known)}")
@@ -223,12 +225,12 @@ def _options() -> argparse.Namespace:
 
 def _found(wanted: Sequence[str]) -> list[str]:
     """
-    Those of the proxies that are here; of the others, tell what brings them.
+    The proxies that are on this machine; of the others, print how to install them.
     """
-    here = [name for name in wanted if PEERS[name].find() is not None]
+    here = [name for name in wanted if PROXIES[name].find() is not None]
     for name in wanted:
         if name not in here:
-            print(f"skipped: {name} is not here; {PEERS[name].hint}", file=sys.stderr)
+            print(f"skipped: {name} is not here; {PROXIES[name].hint}", file=sys.stderr)
     return here
 
 
@@ -249,7 +251,7 @@ def main() -> int:
     status = 0
     try:
         with TemporaryDirectory(prefix="alacrity-compare-") as directory:
-            load = Load(options.seconds, options.connections, options.idle, Path(directory))
+            load = Bench(options.seconds, options.connections, options.idle, Path(directory))
             measure(proxies, options.cases, options.repeat, load, results)
     except Broken as error:
         print(error, file=sys.stderr)

@@ -1,5 +1,5 @@
 """
-How soon a new server gets traffic: C{python benchmarks/registration.py}.
+The time until a new server gets traffic: C{python -m benchmarks.registration}.
 
 Registers a server with an Alacrity that has none, and asks the proxy again and again
 until it answers from that server; then removes it, and does the same with the next.
@@ -14,32 +14,30 @@ import contextlib
 import json
 import select
 import socket
-import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from peers import Node, call, start_node
-from processes import (
-    HOST,
+from acceptance.lab.calls import LOOPBACK
+from acceptance.lab.nodes import Node
+from acceptance.lab.processes import (
     LOAD_CORE,
-    Broken,
     allow_descriptors,
-    end_on_sigterm,
+    exit_with,
     forked,
     pin,
     time_limit,
-    wait_until,
 )
+from acceptance.lab.servers import serve
+from acceptance.lab.waiting import Broken, wait_until
+from benchmarks.proxies import start_node
 
 BAR = 0.020
 """Seconds."""
 
 _GIVE_UP = 10.0
-_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 class Times(NamedTuple):
@@ -56,7 +54,7 @@ class Times(NamedTuple):
 
 class Connection:
     """
-    A client's connection, which comes back when it is closed.
+    A client's connection, which is made anew when it was closed.
     """
 
     def __init__(self, port: int) -> None:
@@ -68,13 +66,15 @@ class Connection:
         Send a request, over a new connection if there is none.
         """
         if self._socket is None:
-            self._socket = socket.create_connection((HOST, self._port), _GIVE_UP)
+            self._socket = socket.create_connection((LOOPBACK, self._port), _GIVE_UP)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.sendall(request)
 
     def receive(self) -> tuple[int, bytes]:
         """
-        @return: status and head of the answer; its body is read as well.
+        Read an answer to its end.
+
+        @return: its status and head.
         @raise Broken: there was none, or it broke off.
         """
         assert self._socket is not None
@@ -93,13 +93,13 @@ class Connection:
 
     def is_readable(self) -> bool:
         """
-        Whether an answer is there, or a part of it.
+        True if an answer is there, or a part of it.
         """
         return self._socket is not None and bool(select.select([self._socket], [], [], 0)[0])
 
     def close(self) -> None:
         """
-        Close it, for now.
+        Close it, until the next request.
         """
         if self._socket is not None:
             self._socket.close()
@@ -114,47 +114,19 @@ def _length(head: bytes) -> int:
     return 0
 
 
-def serve(listeners: Sequence[socket.socket]) -> None:
-    """
-    Be the servers: each answers 200 to whatever it is asked.
-    """
-    poll = select.epoll()
-    sockets = {listener.fileno(): listener for listener in listeners}
-    listening = set(sockets)
-    for fd in sockets:
-        poll.register(fd, select.EPOLLIN)
-    while True:
-        for fd, _ in poll.poll():
-            if fd in listening:
-                connection, _ = sockets[fd].accept()
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sockets[connection.fileno()] = connection
-                poll.register(connection.fileno(), select.EPOLLIN)
-            else:
-                data = b""
-                with contextlib.suppress(OSError):
-                    # Requests have no bodies, and come one at a time.
-                    data = sockets[fd].recv(65536)
-                    if data:
-                        sockets[fd].sendall(_ANSWER)
-                if not data:
-                    poll.unregister(fd)
-                    sockets.pop(fd).close()
-
-
 def measure(node: Node, ip: str, port: int) -> Times:
     """
-    Register a server, see how long it takes, and remove it.
+    Register a server, measure the times, and remove it.
 
     @raise Broken: the API or the proxy answers what it should not.
     """
     document = json.dumps({"ip": ip, "port": port, "check": {"type": "tcp"}})
     register = (
-        f"POST /servers HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n"
+        f"POST /servers HTTP/1.1\r\nHost: {LOOPBACK}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(document)}\r\n\r\n{document}"
     ).encode()
-    request = f"GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
-    management, client = Connection(node.management), Connection(node.port)
+    request = f"GET / HTTP/1.1\r\nHost: {LOOPBACK}\r\n\r\n".encode()
+    management, client = Connection(node.management), Connection(node.proxy)
     with contextlib.closing(management), contextlib.closing(client), time_limit(_GIVE_UP):
         client.send(request)
         status, _ = client.receive()
@@ -188,42 +160,32 @@ def _remove(node: Node, location: str) -> None:
     """
     Remove a server, and wait until it is gone.
     """
-    status, _, answer = call(node.management, "DELETE", location)
-    if status != 204:
-        raise Broken(f"a removal was answered {status}: {answer!r}")
-
-    def is_gone() -> bool:
-        status, _, _ = call(node.management, "GET", location)
-        return status == 404
-
-    wait_until(node.child, is_gone, "rid of the server")
+    answer = node.call("DELETE", location)
+    if answer.status != 204:
+        raise Broken(f"a removal was answered {answer.status}: {answer.body!r}")
+    wait_until(lambda: node.call("GET", location).status == 404, "the server is gone")
 
 
 def main() -> int:
     """
     Read the command line, do what it says, and return the exit status.
     """
-    parser = argparse.ArgumentParser(description="How soon a new server gets traffic.")
+    parser = argparse.ArgumentParser(description="The time until a new server gets traffic.")
     parser.add_argument("-n", type=int, default=50, help="how many servers (%(default)s)")
     options = parser.parse_args()
     if not 0 < options.n < 255:
         parser.error("-n: 1 to 254")
-    end_on_sigterm()
     allow_descriptors(options.n + 100)
     with contextlib.ExitStack() as stack:
-        try:
-            listeners = [
-                stack.enter_context(socket.create_server((f"127.0.1.{number + 1}", 0)))
-                for number in range(options.n)
-            ]
-            stack.enter_context(forked(lambda: serve(listeners)))
-            pin(LOAD_CORE)
-            directory = stack.enter_context(TemporaryDirectory(prefix="alacrity-registration-"))
-            node = stack.enter_context(start_node(Path(directory)))
-            times = [measure(node, *listener.getsockname()) for listener in listeners]
-        except (Broken, OSError) as error:
-            print(error, file=sys.stderr)
-            return 1
+        listeners = [
+            stack.enter_context(socket.create_server((f"127.0.1.{number + 1}", 0)))
+            for number in range(options.n)
+        ]
+        stack.enter_context(forked(serve, listeners))
+        pin(LOAD_CORE)
+        directory = stack.enter_context(TemporaryDirectory(prefix="alacrity-registration-"))
+        node = stack.enter_context(start_node(Path(directory)))
+        times = [measure(node, *listener.getsockname()) for listener in listeners]
     worst = max(each.served for each in times)
     print(f"{options.n} registrations, each the only server: ms from sending POST /servers to")
     for what, values in (
@@ -239,6 +201,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        sys.exit(main())
-    sys.exit(130)
+    exit_with(main)

@@ -1,6 +1,6 @@
 """
 Thousands of servers that change their state at once, on a cluster of three nodes on the
-loopback interface: C{python benchmarks/storm.py}.
+loopback interface: C{python -m benchmarks.storm}.
 
 The leader's checks come to a verdict on all of them in a moment; requests go through all
 nodes and C{GET /servers} is asked of each meanwhile. Prints how long it takes until all
@@ -10,21 +10,24 @@ its bar. The exit status is 1 if one is missed.
 
 from __future__ import annotations
 
-import argparse
+import itertools
 import signal
-import socket
 import sys
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from cluster import Probe, Report
-from processes import Broken, allow_descriptors, end_on_sigterm, forked
-from registration import serve
-from trio import Node, leader, trio, until
+from acceptance.lab.clusters import Cluster, leader, running_cluster
+from acceptance.lab.loads import Load
+from acceptance.lab.nodes import Node
+from acceptance.lab.processes import allow_descriptors, exit_with, forked
+from acceptance.lab.reports import Report
+from acceptance.lab.scenarios import parser_of
+from acceptance.lab.servers import serving_everywhere
+from acceptance.lab.waiting import wait_until
+from benchmarks.probe import Probe
 
 KEPT = 8
 """Servers that do not change, so that requests have where to go."""
@@ -35,12 +38,8 @@ BARS = {2000: 1.0, 10_000: 5.0}
 PAUSE = 50.0
 """Milliseconds that a request may wait."""
 
-PROGRAM = f"""
-import sys
-sys.path.insert(0, {str(Path(__file__).resolve().parent)!r})
-import storm
-storm.run_node()
-"""
+PROGRAM = (sys.executable, "-c", "from benchmarks.storm import run_node; run_node()")
+"""The command in C{twistd}'s place."""
 
 _QUIET = "[health]\ninterval = 3600.0\nfast_interval = 3600.0\nderegister_after = 0.0\n"
 """The servers are not looked at, beside what the storm says of them."""
@@ -96,9 +95,9 @@ def _address(number: int) -> str:
     return f"127.{10 + number // 50000}.{number // 250 % 200}.{1 + number % 250}"
 
 
-def _prepare(servers: int, port: int) -> Callable[[list[Node]], None]:
+def _prepare(servers: int, port: int) -> Callable[[Cluster], None]:
     """
-    What makes a cluster begin with servers that are up.
+    A function that has a cluster begin with servers that are up.
     """
     from alacrity.cluster.log.files import DirectoryFiles
     from alacrity.cluster.log.members import Member
@@ -114,10 +113,10 @@ def _prepare(servers: int, port: int) -> Callable[[list[Node]], None]:
     ]
     state = encode_state(Replicated(Pool(len(known), {each.id: each for each in known})))
 
-    def prepare(nodes: list[Node]) -> None:
-        members = tuple(Member(node.name, node.name) for node in nodes)
-        for node in nodes:
-            node.state.mkdir()
+    def prepare(cluster: Cluster) -> None:
+        members = tuple(Member(address, address) for address in cluster.addresses)
+        for node in cluster.nodes.values():
+            node.state.mkdir(mode=0o700)
             files = DirectoryFiles(node.state)
             storage = Storage.open(files)
             bootstrap(storage, members, state)
@@ -129,112 +128,83 @@ def _prepare(servers: int, port: int) -> Callable[[list[Node]], None]:
 
 def _agreed(node: Node, servers: int, port: int, state: str) -> bool:
     """
-    Whether all servers of a storm are in a state, on a node. It is asked for one of the
-    last verdicts before it is asked for all.
+    True if all servers of a storm are in a state, on a node. One of the last verdicts is
+    asked for before all are.
     """
-    if node.call("GET", f"/servers/{_address(KEPT)}:{port}")[1]["state"] != state:
+    if node.document(f"/servers/{_address(KEPT)}:{port}")["state"] != state:
         return False
-    states = [each["state"] for each in node.call("GET", "/servers")[1]]
+    states = [each["state"] for each in node.document("/servers")]
     return states[KEPT:] == [state] * servers
 
 
-class Curious:
+def storm(servers: int, rounds: int, port: int, pause: float, report: Report) -> None:
     """
-    Somebody who asks nodes for all their servers, again and again.
+    Play storms over a number of servers.
+
+    @param pause: seconds between two calls of C{GET /servers}; 0: there are none.
     """
-
-    def __init__(self, nodes: list[Node], pause: float) -> None:
-        self._nodes = nodes
-        self._pause = pause
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while not self._over.is_set():
-            for node in self._nodes:
-                node.call("GET", "/servers")
-                self._over.wait(self._pause)
-
-    def stop(self) -> None:
-        """
-        Ask no more.
-        """
-        self._over.set()
-        self._thread.join()
-
-
-def storm(servers: int, rounds: int, port: int, curious: float, report: Report) -> None:
-    """
-    Storms over a number of servers.
-
-    @param curious: seconds between two calls of C{GET /servers}; 0: there are none.
-    """
-    print(f"{servers} servers", flush=True)
+    report.step(f"{servers} servers")
     with (
         TemporaryDirectory() as directory,
-        trio(
-            Path(directory), program=PROGRAM, tables=_QUIET, prepare=_prepare(servers, port)
+        running_cluster(
+            Path(directory), _QUIET, program=PROGRAM, prepare=_prepare(servers, port)
         ) as nodes,
     ):
         first = leader(nodes)
         time.sleep(1.0)
-        term = first.call("GET", "/cluster")[1]["term"]
+        term = first.cluster()["term"]
         probe = Probe(nodes)
         with forked(probe.run):
             time.sleep(2.0)
             report.say(f"slowest request before: {max(probe.slowest().values()):.1f} ms")
             for number in range(rounds):
                 state = ("down", "up")[number % 2]
-                asker = Curious(nodes, curious) if curious else None
+                turns = itertools.cycle(nodes)
+                reader = Load(lambda turns=turns: _read_all(next(turns)), pause)  # type: ignore[misc]
+                if pause:
+                    reader.start()
                 probe.slowest()
-                before = {node: node.cpu_ticks() for node in nodes}
+                before = {node: node.cpu_seconds() for node in nodes}
                 began = time.perf_counter()
                 first.send(signal.SIGUSR1)
                 for node in nodes:
-                    until(partial(_agreed, node, servers, port, state), f"all {state}")
+                    agreed = partial(_agreed, node, servers, port, state)
+                    wait_until(agreed, f"all are {state}", 30.0, pause=0.002)
                 took = time.perf_counter() - began
-                if asker is not None:
-                    asker.stop()
+                reader.stop()
                 slowest = probe.slowest()
-                used = [node.cpu_ticks() - before[node] for node in nodes]
-                said = [node.call("GET", "/cluster")[1] for node in nodes]
-                elections = max(each["term"] for each in said) - term
+                used = [f"{node.cpu_seconds() - before[node]:.2f}" for node in nodes]
+                elections = max(node.cluster()["term"] for node in nodes) - term
                 term += elections
                 report.bar(f"all {state} on all nodes", took, BARS.get(servers, 5.0), "s")
                 report.bar("elections", elections, 0, "")
                 report.bar("slowest request meanwhile", max(slowest.values()), PAUSE, "ms")
-                report.say(f"CPU of the nodes, in hundredths of a second: {used}")
+                report.say(f"CPU seconds of the nodes: {', '.join(used)}")
                 first = leader(nodes)
+
+
+def _read_all(node: Node) -> str:
+    return str(node.call("GET", "/servers").status)
 
 
 def main() -> int:
     """
-    Run it.
+    Read the command line, do what it says, and return the exit status.
     """
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--servers", type=int, nargs="+", default=sorted(BARS))
     parser.add_argument("--rounds", type=int, default=4, help="storms for each (4)")
     parser.add_argument(
-        "--curious", type=float, default=0.5, help="seconds between two GET /servers (0.5; 0: none)"
+        "--pause", type=float, default=0.5, help="seconds between two GET /servers (0.5; 0: none)"
     )
     options = parser.parse_args()
-    end_on_sigterm()
     report = Report()
-    try:
-        allow_descriptors(8192)
-        with (
-            socket.create_server(("0.0.0.0", 0), backlog=4096) as listener,
-            forked(lambda: serve([listener])),
-        ):
-            port = listener.getsockname()[1]
-            for servers in options.servers:
-                storm(servers, options.rounds, port, options.curious, report)
-    except (Broken, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return int(report.missed)
+    allow_descriptors(8192)
+    with serving_everywhere() as port:
+        for servers in options.servers:
+            storm(servers, options.rounds, port, options.pause, report)
+    return int(report.failed)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

@@ -1,6 +1,6 @@
 """
 Twisted's own reverse proxy on its default reactor, as a script to compare with:
-C{python benchmarks/twisted_web_proxy.py PORT ORIGIN_PORT}.
+C{python -m benchmarks.twisted_web_proxy PORT ORIGIN_PORT}.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-The dearest inputs: C{python benchmarks/worst_case.py}.
+The dearest inputs: C{python -m benchmarks.worst_case}.
 
 First, what the parsers cost a byte, for inputs that are known to be dear and for others
 that a search makes of them. Then a real node under attack by some of these at full speed,
@@ -22,12 +22,13 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-from peers import Node, origin, register, start_node
-from processes import HOST, LOAD_CORE, PROXY_CORE, Broken
-
+from acceptance.lab.calls import LOOPBACK
+from acceptance.lab.nodes import Node
+from acceptance.lab.processes import LOAD_CORE, PROXY_CORE, exit_with
 from alacrity.http1.errors import ProtocolError
 from alacrity.http1.messages import RequestHead, ResponseHead
 from alacrity.http1.parser import MessageLimits, RequestParser, ResponseParser
+from benchmarks.proxies import origin, start_node
 
 HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -146,7 +147,7 @@ def search(random: Random, rounds: int) -> tuple[float, bytes]:
 
 def parsers(random: Random, rounds: int) -> list[str]:
     """
-    Print what the parsers cost, and return the bars that are missed.
+    Print the cost of the parsers, and return the bars that are missed.
     """
     missed = []
 
@@ -187,7 +188,7 @@ ATTACKS = {
     "heads byte by byte": (b"", GET),
     "empty lines": (b"", (b"\r\n" * 16 + GET) * 1000),
 }
-"""What attackers send: once at the beginning of a connection, and then for ever."""
+"""The bytes that attackers send: once at the beginning of a connection, and then for ever."""
 
 
 @contextmanager
@@ -220,7 +221,7 @@ def attack_for_ever(port: int, head: bytes, unit: bytes, step: int) -> None:
     os.nice(10)
     while True:
         try:
-            with socket.create_connection((HOST, port), 5) as connection:
+            with socket.create_connection((LOOPBACK, port), 5) as connection:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 connection.sendall(head)
                 connection.setblocking(False)
@@ -237,10 +238,10 @@ def attack_for_ever(port: int, head: bytes, unit: bytes, step: int) -> None:
 
 def latency(port: int, seconds: float) -> list[float]:
     """
-    How long requests take, one after the other, in milliseconds, sorted.
+    The milliseconds that requests take, one after the other, sorted.
     """
     took = []
-    connection = http.client.HTTPConnection(HOST, port, timeout=30)
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=30)
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         begun = time.monotonic()
@@ -254,7 +255,7 @@ def latency(port: int, seconds: float) -> list[float]:
 
 def under_attack(node: Node, attackers: int, seconds: float) -> list[str]:
     """
-    Print how others fare under each attack, and return the bars that are missed.
+    Print the latency of others under each attack, and return the bars that are missed.
     """
     missed = []
     print("\n| under attack by | requests of others | p50 ms | p99 ms | longest ms |")
@@ -266,11 +267,11 @@ def under_attack(node: Node, attackers: int, seconds: float) -> list[str]:
         if p99 > LATENCY_BAR:
             missed.append(f"{name}: p99 {p99:.1f} ms, at most {LATENCY_BAR:.0f}")
 
-    row("nobody", latency(node.port, seconds))
+    row("nobody", latency(node.proxy, seconds))
     for name, data in ATTACKS.items():
-        for port, where in ((node.port, "proxy"), (node.management, "management")):
+        for port, where in ((node.proxy, "proxy"), (node.management, "management")):
             with attack(port, data, attackers, 1 if "byte by byte" in name else 65536):
-                row(f"{name}, {where}", latency(node.port, seconds))
+                row(f"{name}, {where}", latency(node.proxy, seconds))
     return missed
 
 
@@ -290,7 +291,7 @@ def main() -> int:
     with TemporaryDirectory(prefix="alacrity-worst-") as name:
         directory = Path(name)
         with origin(directory) as port, start_node(directory) as node:
-            register(node, port)
+            node.register(port)
             missed += under_attack(node, options.attackers, options.seconds)
     for each in missed:
         print(f"missed: {each}", file=sys.stderr)
@@ -298,8 +299,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except Broken as broken:
-        print(broken, file=sys.stderr)
-        sys.exit(1)
+    exit_with(main)

@@ -15,6 +15,9 @@ from tempfile import TemporaryDirectory
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
+from acceptance.lab.calls import call
+from acceptance.lab.nodes import Node
+from acceptance.lab.waiting import PATIENCE
 from alacrity.net.bindings import (
     ANY,
     ANY_IPV4,
@@ -25,7 +28,6 @@ from alacrity.net.bindings import (
     socket_at,
     socket_of,
 )
-from tests.support.node import PATIENCE, Node, call
 
 
 class SocketTests(SynchronousTestCase):

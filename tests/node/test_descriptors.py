@@ -21,6 +21,9 @@ from twisted.internet.error import ConnectionRefusedError
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from acceptance.lab.calls import call
+from acceptance.lab.nodes import Node, TestServer
+from acceptance.lab.waiting import PATIENCE, wait_until
 from alacrity.node.descriptors import (
     LEAST,
     Budget,
@@ -32,7 +35,6 @@ from alacrity.node.descriptors import (
     slack,
 )
 from alacrity.proxy.upstream.slots import Slots
-from tests.support.node import PATIENCE, Node, TestServer, call, wait_until
 from tests.support.places import ROOT
 
 DEFAULT = Wanted(clients=10000, management=256, checks=512, listeners=2, clustered=False)
@@ -321,6 +323,8 @@ class TooFewTests(SynchronousTestCase):
         directory.mkdir()
         node = Node(directory, descriptors=64)
         self.addCleanup(node.stop, signal.SIGKILL)
-        node.expect(r"alacrity: 64 file descriptors are allowed, of which this node needs \d+ ")
+        node.start().expect(
+            r"alacrity: 64 file descriptors are allowed, of which this node needs \d+ "
+        )
         self.assertEqual(node.ended(), 1)
         self.assertNotIn("Traceback", node.log)

@@ -13,14 +13,15 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from acceptance.lab.clusters import Cluster
+from acceptance.lab.nodes import Node, TestServer
+from acceptance.lab.waiting import PATIENCE, wait_until
 from alacrity.cluster.raft.membership import FIRST_INDEX
 from alacrity.cluster.status import ClusterStatus
 from alacrity.node.phase import NodePhase
 from alacrity.node.readiness import why_unfit
 from alacrity.pool import Register, TcpCheck
 from tests.cluster.test_membership_changes import ClusterCase, address_of
-from tests.support.clusters import Cluster
-from tests.support.node import PATIENCE, Node, TestServer, call, wait_until
 
 STATUS = ClusterStatus(
     name="a",
@@ -233,7 +234,7 @@ class NodeTests(SynchronousTestCase):
 
     def health(self, node: Node, path: str = "/health") -> tuple[int, str]:
         """The status and the reason that a node gives."""
-        answer = call(node.management, "GET", path)
+        answer = node.call("GET", path)
         return answer.status, answer.json().get("detail", "")
 
     def test_members(self) -> None:
@@ -257,15 +258,14 @@ class NodeTests(SynchronousTestCase):
         wait_until(lambda: self.health(one)[0] == 200, "the first node is fit")
         document = {"address": cluster.addresses[1]}
         wait_until(
-            lambda: call(one.management, "POST", "/cluster/nodes", document).status == 201,
+            lambda: one.call("POST", "/cluster/nodes", document).status == 201,
             "the second node is taken in",
         )
         wait_until(lambda: self.health(first)[0] == 200, "the second node is fit")
         # The first one leads, so it is the second that is asked to go.
         wait_until(
             lambda: (
-                call(one.management, "DELETE", f"/cluster/nodes/{cluster.addresses[1]}").status
-                in {204, 404}
+                one.call("DELETE", f"/cluster/nodes/{cluster.addresses[1]}").status in {204, 404}
             ),
             "the second node is removed",
         )
@@ -290,18 +290,18 @@ class NodeTests(SynchronousTestCase):
         cluster.leader(0, 1)
         document = {"ip": "127.0.0.1", "port": 9}
         wait_until(
-            lambda: call(alone.management, "POST", "/servers", document).status in {200, 201},
+            lambda: alone.call("POST", "/servers", document).status in {200, 201},
             "a server is registered",
         )
         cluster.kill(1)
-        wait_until(lambda: cluster.ask(0, "/cluster")["stale"], "the node is without a majority")
+        wait_until(lambda: cluster.nodes[0].cluster()["stale"], "the node is without a majority")
         wait_until(lambda: self.health(alone, "/health/leader")[0] == 503, "it does not lead")
         self.assertEqual(self.health(alone)[0], 200)
         cluster.kill(0)
         cluster.start(0)
         again = cluster.nodes[0]
         # Whether the last entries are known to be committed may not be on its disk yet.
-        remembers = cluster.ask(0, "/cluster")["applied_index"] > FIRST_INDEX
+        remembers = cluster.nodes[0].cluster()["applied_index"] > FIRST_INDEX
         self.assertEqual(self.health(again)[0], 200 if remembers else 503)
 
     def test_nobody_registered(self) -> None:
@@ -316,7 +316,7 @@ class NodeTests(SynchronousTestCase):
         cluster.start(0, 1)
         leader = cluster.leader(0, 1)
         cluster.kill(1 - leader)
-        wait_until(lambda: cluster.ask(leader, "/cluster")["stale"], "it is without a majority")
+        wait_until(lambda: cluster.nodes[leader].cluster()["stale"], "it is without a majority")
         self.assertEqual(self.health(cluster.nodes[leader]), (200, ""))
 
     def test_draining(self) -> None:

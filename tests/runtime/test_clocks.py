@@ -10,10 +10,10 @@ import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from acceptance.lab.waiting import PATIENCE
 from alacrity.node.data_path import access_record
 from alacrity.runtime.access_log import AccessRecord
 from alacrity.runtime.clocks import steady
-from tests.support.node import PATIENCE
 from tests.support.places import ROOT
 from tests.support.wire import Proxy
 

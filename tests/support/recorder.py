@@ -1,6 +1,6 @@
 """
-For tests with raw bytes: a server that keeps what it gets and answers as it is told,
-and a client that sends anything.
+Raw bytes over real sockets: a server that keeps the bytes that come and answers as it is
+told, and a client that sends anything.
 """
 
 from __future__ import annotations
@@ -11,24 +11,23 @@ import selectors
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
-from tests.support.node import PATIENCE
+from acceptance.lab.waiting import PATIENCE
 
 OK: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 class Answer(msgspec.Struct, frozen=True):
     """
-    What a server does when it has got a request.
+    The answer of a server to a request.
 
-    @ivar data: what it sends.
-    @ivar then: with its connection.
-    @ivar early: whether it does not wait for the request's body.
+    @ivar data: the bytes that it sends.
+    @ivar then: C{keep}, C{close} or C{reset}, the connection after that.
+    @ivar early: whether it is sent before the request's body has come.
     """
 
     data: bytes = OK
@@ -43,7 +42,7 @@ class Connection:
     """
     One connection to the server.
 
-    @ivar received: all that came on it.
+    @ivar received: all bytes that came on it.
     @ivar ended: whether the other side has closed it, or half of it.
     @ivar reset: whether it has dropped it.
     """
@@ -56,7 +55,7 @@ class Connection:
         self.answered = 0
 
     def received_to(self, end: bytes) -> bool:
-        """Whether what came ends so."""
+        """True if the bytes that came end so."""
         return self.received.endswith(end)
 
     def close(self, *, reset: bool = False) -> None:
@@ -68,12 +67,12 @@ class Connection:
 
 class RecordingServer:
     """
-    A server in a thread, which tests look at.
+    A server in a thread of its own.
 
     @ivar port: where it listens.
     @ivar connections: in the order made; those that have brought no byte are among them.
     @ivar received: all bytes, in the order that they came.
-    @ivar answers: by target, what to do; others get L{PLAIN}.
+    @ivar answers: by target; other targets get L{PLAIN}.
     """
 
     def __init__(self) -> None:
@@ -118,7 +117,9 @@ class RecordingServer:
 
     def until(self, condition: Callable[[], Any]) -> Any:
         """
-        Wait until something has happened; what the condition says then.
+        Wait until a condition holds.
+
+        @return: its value then.
         """
         with self._changed:
             assert self._changed.wait_for(condition, PATIENCE), self.received
@@ -133,7 +134,7 @@ class RecordingServer:
         self._do(lambda: self._close(connection, reset=reset))
 
     def _do(self, task: Callable[[], None]) -> None:
-        """Have the thread do something."""
+        """Have the thread do a task."""
         self._tasks.append(task)
         self._wake.send(b"x")
 
@@ -206,7 +207,7 @@ class RecordingServer:
 
 def _body_length(head: bytes, body: bytes) -> int | None:
     """
-    How much of what follows a head is its body; L{None}: there is more to come.
+    The bytes after a head that are its body; L{None}: there are more to come.
     """
     if b"\r\nTransfer-Encoding: chunked" in head:
         at = 0
@@ -226,9 +227,9 @@ class RawClient:
     """
     A client that sends bytes.
 
-    @ivar received: what has come and was not taken.
-    @ivar closed: how the proxy ended the connection: C{"closed"}, C{"reset"}; empty: it
-        has not.
+    @ivar received: the bytes that have come and were not taken.
+    @ivar closed: the way in which the proxy ended the connection: C{"closed"},
+        C{"reset"}; empty: it has not.
     """
 
     def __init__(self, port: int) -> None:
@@ -248,7 +249,7 @@ class RawClient:
             pass  # The proxy was faster.
 
     def send(self, data: bytes) -> None:
-        """Send; what the proxy does not want, is lost."""
+        """Send; bytes that the proxy does not want are lost."""
         try:
             self.socket.sendall(data)
         except OSError:
@@ -260,7 +261,7 @@ class RawClient:
 
     def read(self) -> bool:
         """
-        Read what comes next.
+        Read the next bytes.
 
         @return: whether anything came; else the connection is closed.
         """
@@ -276,7 +277,7 @@ class RawClient:
 
     def until(self, end: bytes) -> bytes:
         """
-        Read up to some bytes, and take what has come.
+        Read up to some bytes, and take all that has come.
         """
         while end not in self.received:
             assert self.read(), self.received
@@ -285,7 +286,7 @@ class RawClient:
 
     def rest(self) -> bytes:
         """
-        Read until the proxy closes the connection, and take what has come.
+        Read until the proxy closes the connection, and take all that has come.
         """
         while self.read():
             pass
@@ -310,15 +311,5 @@ class RawClient:
         return head + body
 
     def quiet(self, seconds: float) -> bool:
-        """Whether nothing comes for so long."""
+        """True if nothing comes for so long."""
         return not select.select([self.socket], [], [], seconds)[0]
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """
-    Wait until something outside of this process is so.
-    """
-    until = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < until, "it does not come to be"
-        select.select([], [], [], 0.02)

@@ -19,6 +19,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from acceptance.lab.nodes import Node
 from alacrity.http1.forwarding import LAST_CHUNK
 from tests.support import wire
 from tests.support.bad_inputs import (
@@ -32,7 +33,6 @@ from tests.support.bad_inputs import (
     forwarded,
     lines,
 )
-from tests.support.node import Node
 from tests.support.recorder import OK, Answer, Connection, RawClient, RecordingServer
 
 NEXT = lines("GET /next HTTP/1.1|Host: a")
@@ -458,7 +458,7 @@ class PaceRowTests(RowTestCase):
 
 class DisclosureTests(RowTestCase):
     """
-    What the proxy says of itself, and lets others say in its name.
+    Fields that the proxy adds of its own, and does not take from others.
     """
 
     def test_own_answers(self) -> None:

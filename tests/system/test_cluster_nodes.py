@@ -6,27 +6,22 @@ from __future__ import annotations
 
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
-
-from tests.support.clusters import QUIET, Cluster, Requests, Writes
-from tests.support.node import Answer, Node, TestServer, call, wait_until
+from acceptance.lab.calls import Answer
+from acceptance.lab.clusters import QUIET, Cluster
+from acceptance.lab.loads import Requests, Writer
+from acceptance.lab.nodes import Node
+from acceptance.lab.waiting import wait_until
+from tests.support.nodes import NodeTestCase
 from tests.support.places import GOLDEN
 
 RETRY = {"1", "2", "3", "4", "5"}
 
 
-class ClusterTestCase(SynchronousTestCase):
+class ClusterTestCase(NodeTestCase):
     """
-    Starts clusters, and ends them.
+    A test case whose clusters end with each test.
     """
-
-    def directory(self) -> Path:
-        """A new directory."""
-        path = Path(self.mktemp())
-        path.mkdir()
-        return path.absolute()
 
     def cluster(self, configuration: str = "", more: int = 0, size: int = 3) -> Cluster:
         """A cluster, of which no node runs yet."""
@@ -34,15 +29,9 @@ class ClusterTestCase(SynchronousTestCase):
         self.addCleanup(cluster.stop)
         return cluster
 
-    def server(self, *options: str) -> TestServer:
-        """A test server."""
-        server = TestServer(*options)
-        self.addCleanup(server.stop, signal.SIGKILL)
-        return server
-
     def register(self, node: Node, port: int, **more: object) -> Answer:
         """Register a server of this machine with a node."""
-        return call(node.management, "POST", "/servers", {"ip": "127.0.0.1", "port": port, **more})
+        return node.call("POST", "/servers", {"ip": "127.0.0.1", "port": port, **more})
 
     def serve(self, cluster: Cluster, *numbers: int) -> None:
         """Have a server in the pool, and wait until nodes send it traffic."""
@@ -54,10 +43,33 @@ class ClusterTestCase(SynchronousTestCase):
                 f"traffic through {number}",
             )
 
+    def requests(self, cluster: Cluster, *numbers: int) -> list[Requests]:
+        """Begin to request something of proxies, again and again."""
+        loads = [Requests(cluster.nodes[number], 0.0).start() for number in numbers]
+        for load in loads:
+            self.addCleanup(load.stop)
+        return loads
+
+    def all_answered(self, loads: list[Requests]) -> None:
+        """Stop requests, and see that all were answered."""
+        for load in loads:
+            load.stop()
+            self.assertGreater(load.count, 10)
+            self.assertEqual(load.faults, {})
+
+    def writes(self, cluster: Cluster, *numbers: int) -> list[Writer]:
+        """Begin to register servers with nodes, again and again."""
+        writers = [
+            Writer(cluster.nodes[number], check=QUIET, pause=0.0).start() for number in numbers
+        ]
+        for writer in writers:
+            self.addCleanup(writer.stop)
+        return writers
+
 
 class ThreeNodesTests(ClusterTestCase):
     """
-    What three nodes do while all is well, and while one of them is not.
+    Three nodes, all of them or two.
     """
 
     def test_any_node_will_do(self) -> None:
@@ -74,9 +86,9 @@ class ThreeNodesTests(ClusterTestCase):
         answer = self.register(cluster.nodes[follower], port)
         self.assertEqual((answer.status, answer.json()["id"]), (201, f"127.0.0.1:{port}"))
         path = answer.headers["Location"]
-        read = call(cluster.nodes[follower].management, "GET", path)
+        read = cluster.nodes[follower].call("GET", path)
         self.assertEqual((read.status, read.headers["X-Alacrity-Stale"]), (200, "false"))
-        confirmed = call(cluster.nodes[other].management, "GET", f"{path}?consistent=1")
+        confirmed = cluster.nodes[other].call("GET", f"{path}?consistent=1")
         self.assertEqual(confirmed.status, 200)
         self.assertGreaterEqual(
             int(confirmed.headers["X-Alacrity-Index"]), int(read.headers["X-Alacrity-Index"])
@@ -86,17 +98,15 @@ class ThreeNodesTests(ClusterTestCase):
         (server,) = cluster.equal(0, 1, 2)
         self.assertEqual(server["state"], "up")
         for number, node in cluster.nodes.items():
-            status = call(node.management, "GET", "/health/leader").status
+            status = node.call("GET", "/health/leader").status
             self.assertEqual(status, 200 if number == leader else 503)
 
         wanted = cluster.addresses[other]
-        handed = call(
-            cluster.nodes[follower].management, "POST", "/cluster/leader", {"name": wanted}
-        )
+        handed = cluster.nodes[follower].call("POST", "/cluster/leader", {"name": wanted})
         self.assertEqual(handed.status, 202, handed.body)
         wait_until(lambda: cluster.leader(0, 1, 2) == other, "the leader that was asked for")
 
-        self.assertEqual(call(cluster.nodes[leader].management, "DELETE", path).status, 204)
+        self.assertEqual(cluster.nodes[leader].call("DELETE", path).status, 204)
         self.assertEqual(cluster.nodes[leader].get().status, 503)
         self.assertEqual(cluster.equal(0, 1, 2), [])
 
@@ -110,8 +120,7 @@ class ThreeNodesTests(ClusterTestCase):
         self.serve(cluster, 0, 1, 2)
         leader = cluster.leader(0, 1, 2)
         one, other = sorted({0, 1, 2} - {leader})
-        requests = Requests([cluster.nodes[one].proxy, cluster.nodes[other].proxy])
-        self.addCleanup(requests.stop)
+        requests = self.requests(cluster, one, other)
         cluster.kill(leader)
         answer = self.register(cluster.nodes[one], 1, check=QUIET)
         self.assertEqual(answer.status, 201, answer.body)
@@ -119,9 +128,7 @@ class ThreeNodesTests(ClusterTestCase):
         cluster.leader(0, 1, 2)
         self.assertEqual(len(cluster.equal(0, 1, 2)), 2)
         wait_until(lambda: cluster.nodes[leader].get().status == 200, "traffic")
-        requests.stop()
-        self.assertGreater(requests.count, 10)
-        self.assertEqual(requests.faults, [])
+        self.all_answered(requests)
 
     def test_all_killed(self) -> None:
         """
@@ -132,23 +139,23 @@ class ThreeNodesTests(ClusterTestCase):
         cluster = self.cluster()
         cluster.start(0, 1, 2)
         self.serve(cluster, 0, 1, 2)
-        writes = [Writes(cluster.nodes[each].management, f"127.0.{1 + each}") for each in range(3)]
-        wait_until(lambda: all(len(each.acknowledged) > 10 for each in writes), "writes")
+        writes = self.writes(cluster, 0, 1, 2)
+        wait_until(lambda: all(each.acknowledged > 10 for each in writes), "writes")
         cluster.kill(0, 1, 2)
         for each in writes:
             each.stop()
         cluster.start(0, 1, 2)
-        acknowledged = {id for each in writes for id in each.acknowledged}
+        acknowledged = {id for each in writes for id in each.there}
         known = {server["id"] for server in cluster.equal(0, 1, 2)}
         self.assertEqual(acknowledged - known, set())
 
         cluster.kill(1, 2)
         last = cluster.nodes[0]
-        wait_until(lambda: cluster.ask(0, "/cluster")["leader"] is None, "no leader")
+        wait_until(lambda: cluster.nodes[0].cluster()["leader"] is None, "no leader")
         new = {"ip": "127.0.9.1", "port": 1}
         with ThreadPoolExecutor() as callers:
             refusals = [
-                callers.submit(call, last.management, *each)
+                callers.submit(last.call, *each)
                 for each in (
                     ("POST", "/servers", new),
                     ("DELETE", "/servers/127.0.1.1:1"),
@@ -159,7 +166,7 @@ class ThreeNodesTests(ClusterTestCase):
             refused = refusal.result()
             self.assertEqual(refused.status, 503, refused.body)
             self.assertIn(refused.headers["Retry-After"], RETRY)
-        read = call(last.management, "GET", "/servers")
+        read = last.call("GET", "/servers")
         self.assertEqual((read.status, read.headers["X-Alacrity-Stale"]), (200, "true"))
         self.assertEqual({each["id"] for each in read.json()}, known)
         self.assertEqual(last.get().status, 200)
@@ -190,8 +197,7 @@ class FiveNodesTests(ClusterTestCase):
         self.serve(cluster, *self.ALL)
         leader = cluster.leader(*self.ALL)
         follower, third, one, other = sorted({*self.ALL} - {leader})
-        requests = Requests([cluster.nodes[each].proxy for each in (one, other)])
-        self.addCleanup(requests.stop)
+        requests = self.requests(cluster, one, other)
         last = cluster.nodes[one]
         cluster.kill(leader, follower)
         answer = self.register(last, 1, check=QUIET)
@@ -200,21 +206,23 @@ class FiveNodesTests(ClusterTestCase):
         known = cluster.equal(third, one, other)
 
         cluster.kill(third)
-        wait_until(lambda: cluster.ask(one, "/cluster")["leader"] is None, "no leader")
+        wait_until(lambda: last.cluster()["leader"] is None, "no leader")
         refused = self.register(last, 2, check=QUIET)
         self.assertEqual(refused.status, 503, refused.body)
         self.assertIn(refused.headers["Retry-After"], RETRY)
-        read = call(last.management, "GET", "/servers")
+        read = last.call("GET", "/servers")
         self.assertEqual((read.status, read.headers["X-Alacrity-Stale"]), (200, "true"))
-        before = requests.count
-        wait_until(lambda: requests.count > before + 10, "traffic without a quorum")
+        before = [each.count for each in requests]
+        wait_until(
+            lambda: all(e.count > b + 10 for e, b in zip(requests, before, strict=True)),
+            "traffic without a quorum",
+        )
 
         cluster.start(leader, follower, third)
         cluster.leader(*self.ALL)
         self.assertEqual(cluster.equal(*self.ALL), known)
         self.assertEqual(self.register(last, 2, check=QUIET).status, 201)
-        requests.stop()
-        self.assertEqual(requests.faults, [])
+        self.all_answered(requests)
 
     def test_leader_stopped_then_all_killed(self) -> None:
         """
@@ -226,8 +234,7 @@ class FiveNodesTests(ClusterTestCase):
         self.serve(cluster, *self.ALL)
         leader = cluster.leader(*self.ALL)
         rest = sorted({*self.ALL} - {leader})
-        requests = Requests([cluster.nodes[each].proxy for each in rest])
-        self.addCleanup(requests.stop)
+        requests = self.requests(cluster, *rest)
         paused = cluster.nodes[leader]
         paused.send(signal.SIGSTOP)
         self.addCleanup(paused.send, signal.SIGCONT)
@@ -236,17 +243,15 @@ class FiveNodesTests(ClusterTestCase):
         paused.send(signal.SIGCONT)
         self.assertIn(cluster.leader(*self.ALL), rest)
         self.assertIn(answer.json()["id"], {each["id"] for each in cluster.equal(*self.ALL)})
-        requests.stop()
-        self.assertGreater(requests.count, 10)
-        self.assertEqual(requests.faults, [])
+        self.all_answered(requests)
 
-        writes = [Writes(cluster.nodes[each].management, f"127.0.{1 + each}") for each in self.ALL]
-        wait_until(lambda: all(len(each.acknowledged) > 10 for each in writes), "writes")
+        writes = self.writes(cluster, *self.ALL)
+        wait_until(lambda: all(each.acknowledged > 10 for each in writes), "writes")
         cluster.kill(*self.ALL)
         for each in writes:
             each.stop()
         cluster.start(*self.ALL)
-        acknowledged = {id for each in writes for id in each.acknowledged}
+        acknowledged = {id for each in writes for id in each.there}
         known = {server["id"] for server in cluster.equal(*self.ALL)}
         self.assertEqual(acknowledged - known, set())
 
@@ -266,12 +271,12 @@ class MembershipTests(ClusterTestCase):
         first = Node(cluster.directory(0)).started()
         cluster.nodes[0] = first
         self.serve(cluster, 0)
-        known = cluster.ask(0, "/servers")
+        known = cluster.nodes[0].document("/servers")
         first.stop()
         cluster.start(0, members=False)
         # It knows them before it listens.
         self.assertEqual(cluster.nodes[0].get().status, 200)
-        url = f"http://127.0.0.1:{cluster.nodes[0].management}"
+        url = f"http://{cluster.nodes[0].host}:{cluster.nodes[0].management}"
         cluster.start(1, 2, members=False, options=["--join", url])
         for number in (1, 2):
             cluster.nodes[number].expect(
@@ -282,15 +287,15 @@ class MembershipTests(ClusterTestCase):
         self.assertEqual(cluster.nodes[2].get().status, 200)
 
         gone = cluster.addresses[0]
-        answer = call(cluster.nodes[0].management, "DELETE", f"/cluster/nodes/{gone}")
+        answer = cluster.nodes[0].call("DELETE", f"/cluster/nodes/{gone}")
         self.assertEqual(answer.status, 204, answer.body)
         self.assertIn(cluster.leader(1, 2), {1, 2})
         self.assertEqual(
-            {each["name"] for each in cluster.ask(1, "/cluster")["members"]},
+            {each["name"] for each in cluster.nodes[1].cluster()["members"]},
             set(cluster.addresses[1:3]),
         )
-        wait_until(lambda: cluster.ask(0, "/cluster")["role"] == "removed", "removed")
-        answer = call(cluster.nodes[2].management, "DELETE", f"/cluster/nodes/{gone}")
+        wait_until(lambda: cluster.nodes[0].cluster()["role"] == "removed", "removed")
+        answer = cluster.nodes[2].call("DELETE", f"/cluster/nodes/{gone}")
         self.assertEqual(answer.status, 404)
 
         cluster.kill(0)
@@ -315,7 +320,7 @@ class MembershipTests(ClusterTestCase):
         golden = (GOLDEN / "pool-1.json").read_bytes()
         (cluster.state(0) / "pool.json").write_bytes(golden)
         cluster.start(0, members=False)
-        servers = cluster.ask(0, "/servers")
+        servers = cluster.nodes[0].document("/servers")
         self.assertNotEqual(servers, [])
         for server in servers:
             self.assertIn(f'"{server["id"]}"', golden.decode())
@@ -339,7 +344,7 @@ class MembershipTests(ClusterTestCase):
         self.assertIn("a node that was alone", _fault(cluster, 1))
         self.assertEqual((kept / "pool.json").read_bytes(), golden)
         cluster.start(0, members=False)
-        self.assertEqual(len(cluster.ask(0, "/servers")), 1)
+        self.assertEqual(len(cluster.nodes[0].document("/servers")), 1)
 
 
 class LeaderServesTests(ClusterTestCase):
@@ -360,10 +365,8 @@ class LeaderServesTests(ClusterTestCase):
         for number in followers:
             node = cluster.nodes[number]
             self.assertEqual(node.get().status, 503)
-            self.assertEqual(call(node.management, "GET", "/health").status, 503)
-        self.assertEqual(
-            call(cluster.nodes[leader].management, "GET", "/health").json(), {"status": "serving"}
-        )
+            self.assertEqual(node.call("GET", "/health").status, 503)
+        self.assertEqual(cluster.nodes[leader].call("GET", "/health").json(), {"status": "serving"})
         cluster.kill(leader)
         then = cluster.leader(*followers)
         wait_until(lambda: cluster.nodes[then].get().status == 200, "traffic through the new one")
@@ -373,12 +376,12 @@ class LeaderServesTests(ClusterTestCase):
 
 class FaultTests(ClusterTestCase):
     """
-    What keeps a node out of a cluster: one line.
+    Nodes that are kept out of a cluster, each with one line.
     """
 
     def test_start(self) -> None:
         """
-        It does not start without its secret, with a damaged log, or in a directory that
+        A node does not start without its secret, with a damaged log, or in a directory that
         another one uses.
         """
         cluster = self.cluster()
@@ -421,8 +424,8 @@ class FaultTests(ClusterTestCase):
         for number in (0, 1, 2):
             cluster.nodes[number].expect("secret")
         self.assertEqual(self.register(cluster.nodes[0], 1, check=QUIET).status, 201)
-        self.assertEqual(cluster.ask(2, "/servers"), [])
-        self.assertIsNone(cluster.ask(2, "/cluster")["leader"])
+        self.assertEqual(cluster.nodes[2].document("/servers"), [])
+        self.assertIsNone(cluster.nodes[2].cluster()["leader"])
         cluster.nodes[2].stop()
         cluster.nodes[0].stop()
         lines = [line for line in cluster.nodes[0].log.splitlines() if "secret" in line]
@@ -431,14 +434,14 @@ class FaultTests(ClusterTestCase):
 
 def _fault(cluster: Cluster, number: int, *options: str) -> str:
     """
-    Why a node does not start: the one line that it says on standard error.
+    The one line with which a node says why it does not start.
     """
     node = Node(
         cluster.directory(number),
         *options,
         twistd=["--logfile=log"],
         configuration=cluster.table(number),
-    )
+    ).start()
     try:
         status = node.ended()
     finally:

@@ -4,20 +4,19 @@ Tests for awkward moments and hostile connections, over real sockets against a r
 
 from __future__ import annotations
 
-import signal
 import socket
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from threading import Event
 from typing import Final
 
-from twisted.trial.unittest import SynchronousTestCase
-
-from tests.support.node import PATIENCE, Node, call
+from acceptance.lab.calls import call
+from acceptance.lab.nodes import Node
+from acceptance.lab.waiting import PATIENCE
+from tests.support.nodes import NodeTestCase
 from tests.support.recorder import RawClient, RecordingServer
 
 GET: Final = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -64,19 +63,10 @@ def read_head(connection: socket.socket) -> bytes:
     return head
 
 
-class MomentsTests(SynchronousTestCase):
+class MomentsTests(NodeTestCase):
     """
     A node, and servers that do what they should not.
     """
-
-    def node(self, configuration: str = "") -> Node:
-        """
-        A node that has started.
-        """
-        path = Path(self.mktemp())
-        node = Node(path.absolute(), configuration=configuration)
-        self.addCleanup(node.stop, signal.SIGKILL)
-        return node.started()
 
     def client(self, node: Node) -> RawClient:
         """
@@ -125,7 +115,7 @@ class MomentsTests(SynchronousTestCase):
             if read_head(connection):
                 connection.sendall(b"HTTP/1.1 413 No\r\nContent-Length: 4\r\n\r\nlong")
 
-        node = self.node("[health]\ninterval = 86400.0\nfast_interval = 86400.0")
+        node = self.node(configuration="[health]\ninterval = 86400.0\nfast_interval = 86400.0")
         with serving(refuse) as port:
             node.register(port)
             for length in (MIB, MIB, 4 * MIB, 100000):
@@ -138,7 +128,7 @@ class MomentsTests(SynchronousTestCase):
         """
         Our own reaches a client that writes all of a body before it reads, also slowly.
         """
-        node = self.node("[limits]\nbody_bytes = 1000")
+        node = self.node(configuration="[limits]\nbody_bytes = 1000")
         server = RecordingServer()
         self.addCleanup(server.stop)
         node.register(server.port)
@@ -155,7 +145,7 @@ class MomentsTests(SynchronousTestCase):
         """
         A client that reads slowly, and steadily, is not cut off.
         """
-        node = self.node("[timeouts]\nclient_idle = 0.5")
+        node = self.node(configuration="[timeouts]\nclient_idle = 0.5")
         body = 16 * MIB
 
         def big(connection: socket.socket) -> None:
@@ -196,7 +186,7 @@ class MomentsTests(SynchronousTestCase):
                 if ended:
                     closed.set()
 
-        node = self.node("[health]\ninterval = 86400.0\nfast_interval = 86400.0")
+        node = self.node(configuration="[health]\ninterval = 86400.0\nfast_interval = 86400.0")
         with serving(stream) as port:
             node.register(port)
             client = self.client(node)
@@ -212,7 +202,7 @@ class MomentsTests(SynchronousTestCase):
         """
         The access log and, at level C{debug}, the log say what was wrong.
         """
-        node = self.node('[log]\nlevel = "debug"\naccess = "json"')
+        node = self.node(configuration='[log]\nlevel = "debug"\naccess = "json"')
         client = self.client(node)
         client.send(b"GET / HTTP/1.1\r\n\r\n")
         client.response()
@@ -223,7 +213,7 @@ class MomentsTests(SynchronousTestCase):
 
     def test_others_while_one_attacks(self) -> None:
         """
-        What one connection sends in the dearest ways holds up no other for long.
+        Floods of the dearest inputs on one connection hold up no other for long.
         """
         node = self.node()
         chunked = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -250,7 +240,7 @@ class MomentsTests(SynchronousTestCase):
 
     def test_others_while_one_attacks_management(self) -> None:
         """
-        Nor does one at the management API.
+        Floods at the management API hold up no request of the proxy either.
         """
         node = self.node()
         server = RecordingServer()

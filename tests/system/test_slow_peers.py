@@ -4,17 +4,13 @@ Many slow clients at once, on a real node: the others are served, and memory is 
 
 from __future__ import annotations
 
-import os
 import resource
-import signal
 import time
-from pathlib import Path
 from typing import Final
 
-from twisted.trial.unittest import SynchronousTestCase
-
-from tests.support.node import Node, TestServer
-from tests.support.recorder import RawClient, wait_for
+from acceptance.lab.waiting import wait_until
+from tests.support.nodes import NodeTestCase
+from tests.support.recorder import RawClient
 
 HEADS: Final = 400
 BODIES: Final = 300
@@ -28,10 +24,10 @@ client_header = 60.0
 """
 
 IDLE: Final = 32
-"""How many unused connections to the server are kept."""
+"""Unused connections to the server that are kept."""
 
 WANTED: Final = 1 << 24
-"""How many bytes each of the slow readers asks for, and each slow body has."""
+"""Bytes that each of the slow readers asks for, and that each slow body has."""
 
 SHARE: Final = (64 + 256) * 1024
 """
@@ -40,7 +36,7 @@ one more piece, as large as uvloop reads them.
 """
 
 
-class SlowPeersTests(SynchronousTestCase):
+class SlowPeersTests(NodeTestCase):
     """
     A thousand connections that take their time.
     """
@@ -49,24 +45,14 @@ class SlowPeersTests(SynchronousTestCase):
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], 4096), limits[1]))
-        path = Path(self.mktemp())
-        path.mkdir()
-        server = TestServer("--port=0")
-        self.addCleanup(server.stop, signal.SIGKILL)
-        self.node = Node(path.absolute(), configuration=CONFIGURATION)
-        self.addCleanup(self.node.stop, signal.SIGKILL)
-        self.node.started().register(server.port)
-
-    def resident(self) -> int:
-        """The memory of the node, in bytes."""
-        pages = Path(f"/proc/{self.node.pid}/statm").read_text().split()[1]
-        return int(pages) * resource.getpagesize()
+        self.proxy = self.node(configuration=CONFIGURATION)
+        self.proxy.register(self.server().port)
 
     def slowest(self) -> float:
         """
-        How long the slowest of some requests takes, in seconds.
+        The seconds that the slowest of some requests takes.
         """
-        client = RawClient(self.node.proxy)
+        client = RawClient(self.proxy.proxy)
         self.addCleanup(client.close)
         slowest = 0.0
         for _ in range(200):
@@ -76,10 +62,6 @@ class SlowPeersTests(SynchronousTestCase):
             slowest = max(slowest, time.monotonic() - began)
         return slowest
 
-    def connections(self) -> int:
-        """How many connections the node has, and a few other files."""
-        return len(os.listdir(f"/proc/{self.node.pid}/fd"))
-
     def test_slow_peers(self) -> None:
         """
         While a thousand clients send slow heads, send slow bodies or read slowly,
@@ -87,7 +69,7 @@ class SlowPeersTests(SynchronousTestCase):
         each.
         """
         self.slowest()
-        before, files = self.resident(), self.connections()
+        before, files = self.proxy.resident_bytes(), self.proxy.descriptors()
         kinds = {
             b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 30000: HEADS,
             b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % WANTED
@@ -97,18 +79,20 @@ class SlowPeersTests(SynchronousTestCase):
         clients = []
         for sent, number in kinds.items():
             for _ in range(number):
-                client = RawClient(self.node.proxy)
+                client = RawClient(self.proxy.proxy)
                 self.addCleanup(client.close)
                 clients.append(client)
                 client.send(sent)
         for client in clients[HEADS + BODIES :]:
             client.until(b"\r\n\r\n")
-        wait_for(lambda: self.connections() >= len(clients) + BODIES + READERS)
+        wait_until(
+            lambda: self.proxy.descriptors() >= len(clients) + BODIES + READERS, "all are connected"
+        )
         slowest = self.slowest()
-        grown = self.resident() - before
+        grown = self.proxy.resident_bytes() - before
         self.assertLess(slowest, 2.0)
         self.assertLess(grown, (HEADS + BODIES + READERS) * SHARE)
         for client in clients:
             client.close()
-        wait_for(lambda: self.connections() <= files + IDLE)
+        wait_until(lambda: self.proxy.descriptors() <= files + IDLE, "all are gone")
         self.assertLess(self.slowest(), 2.0)

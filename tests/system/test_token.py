@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from acceptance.lab.calls import call
+from acceptance.lab.nodes import Node, TestServer
 from alacrity.config import parse
 from alacrity.testserver.command import arguments
 from tests.support.management_caller import TOKEN
-from tests.support.node import Node, TestServer, call
 from tests.support.token_files import DirectoryTestCase, token_file
 
 

@@ -9,16 +9,16 @@ import signal
 import threading
 from contextlib import AbstractContextManager
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, Final
 
-from twisted.trial.unittest import SynchronousTestCase
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 from websockets.http11 import Request, Response
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import Server, ServerConnection, serve
 
-from tests.support.node import PATIENCE, Node, call
+from acceptance.lab.calls import call
+from acceptance.lab.waiting import PATIENCE
+from tests.support.nodes import NodeTestCase
 from tests.support.recorder import RawClient
 
 LARGE: Final = 1 << 24
@@ -27,7 +27,7 @@ LARGE: Final = 1 << 24
 
 def talk(connection: ServerConnection) -> None:
     """
-    What the server does: it says each message back, and closes when told to.
+    Send each message back, as the server, and close when told to.
     """
     assert connection.request is not None
     for message in connection:
@@ -42,14 +42,14 @@ def talk(connection: ServerConnection) -> None:
 
 def admit(connection: ServerConnection, request: Request) -> Response | None:
     """
-    Who may talk to it.
+    Refuse those that the server does not admit.
     """
     if request.path == "/forbidden":
         return connection.respond(HTTPStatus.FORBIDDEN, "no\n")
     return None
 
 
-class WebSocketTests(SynchronousTestCase):
+class WebSocketTests(NodeTestCase):
     """
     Two ends that take each other for real.
 
@@ -60,22 +60,18 @@ class WebSocketTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.lost = threading.Event()
-        self.server: Server = serve(
+        self.peer: Server = serve(
             self.talk, "127.0.0.1", 0, process_request=admit, max_size=None, compression="deflate"
         )
-        serving = threading.Thread(target=self.server.serve_forever)
+        serving = threading.Thread(target=self.peer.serve_forever)
         serving.start()
         self.addCleanup(serving.join)
-        self.addCleanup(self.server.shutdown)
-        path = Path(self.mktemp())
-        path.mkdir()
-        self.node = Node(
-            path.absolute(),
+        self.addCleanup(self.peer.shutdown)
+        self.proxy = self.node(
             configuration="[health]\ninterval = 86400.0\n[timeouts]\ndrain = 0.5\n",
             twistd=self.twistd,
         )
-        self.addCleanup(self.node.stop, signal.SIGKILL)
-        self.node.started().register(self.server.socket.getsockname()[1])
+        self.proxy.register(self.peer.socket.getsockname()[1])
 
     def talk(self, connection: ServerConnection) -> None:
         """Talk, and say when the other side has broken off."""
@@ -87,7 +83,7 @@ class WebSocketTests(SynchronousTestCase):
     def connect(self, path: str = "/", **options: Any) -> AbstractContextManager[ClientConnection]:
         """A client that talks to the proxy."""
         connected: AbstractContextManager[ClientConnection] = connect(
-            f"ws://127.0.0.1:{self.node.proxy}{path}",
+            f"ws://127.0.0.1:{self.proxy.proxy}{path}",
             max_size=None,
             open_timeout=PATIENCE,
             close_timeout=PATIENCE,
@@ -98,7 +94,7 @@ class WebSocketTests(SynchronousTestCase):
 
     def counted(self) -> Any:
         """The node's statistics."""
-        return call(self.node.management, "GET", "/stats").json()
+        return call(self.proxy.management, "GET", "/stats").json()
 
     def test_messages(self) -> None:
         """
@@ -163,7 +159,7 @@ class WebSocketTests(SynchronousTestCase):
         """
         The server hears when its client is gone.
         """
-        client = RawClient(self.node.proxy)
+        client = RawClient(self.proxy.proxy)
         client.send(
             b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -180,14 +176,14 @@ class WebSocketTests(SynchronousTestCase):
         with self.connect() as client:
             client.send("hello")
             self.assertEqual(client.recv(PATIENCE), "hello")
-            self.node.send(signal.SIGTERM)
-            self.node.expect("stopping")
+            self.proxy.send(signal.SIGTERM)
+            self.proxy.expect("stopping")
             client.send("still there")
             self.assertEqual(client.recv(PATIENCE), "still there")
             self.assertRaises(ConnectionClosedError, client.recv, PATIENCE)
         self.assertTrue(self.lost.wait(PATIENCE))
-        self.assertEqual(self.node.ended(), -signal.SIGTERM)
-        self.assertIn("cut off", self.node.log)
+        self.assertEqual(self.proxy.ended(), -signal.SIGTERM)
+        self.assertIn("cut off", self.proxy.log)
 
 
 class TwistedWebSocketTests(WebSocketTests):

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from acceptance.lab.nodes import Node
+from acceptance.lab.waiting import PATIENCE
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused
 from alacrity.management.api import all_calls
@@ -26,7 +28,6 @@ from alacrity.pool import Command, Outcome, Report, State
 from tests.management.calls.test_cluster import ADDRESSES, BAD_ADDRESSES
 from tests.management.example import ID, SERVER
 from tests.support.management_caller import NOW, TOKEN, Management, Response, Result
-from tests.support.node import PATIENCE, Node
 from tests.support.places import ROOT
 from tests.support.pools import apply_to
 

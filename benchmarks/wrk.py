@@ -14,8 +14,11 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import msgspec
-from peers import SIZES, find_program
-from processes import HOST, LOAD_CORE, Broken, Child, allow_descriptors, run
+
+from acceptance.lab.calls import LOOPBACK
+from acceptance.lab.processes import LOAD_CORE, Process, allow_descriptors, run
+from acceptance.lab.waiting import Broken
+from benchmarks.proxies import SIZES, find_program
 
 BROWSER = {
     "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
@@ -46,9 +49,9 @@ end
 """
 
 
-class Requests(msgspec.Struct, frozen=True):
+class WrkSummary(msgspec.Struct, frozen=True):
     """
-    What wrk's C{done} is told: times in microseconds, bytes with heads.
+    The summary that wrk's C{done} is given: times in microseconds, bytes with heads.
     """
 
     requests: int
@@ -71,9 +74,9 @@ class Result(msgspec.Struct, frozen=True):
     fault: str = ""
 
 
-class Load(msgspec.Struct, frozen=True):
+class Bench(msgspec.Struct, frozen=True):
     """
-    How much of it.
+    The measurements, and how much load each takes.
 
     @ivar seconds: of each run of wrk, after a warm-up.
     @ivar connections: at once.
@@ -86,7 +89,7 @@ class Load(msgspec.Struct, frozen=True):
     idle: int
     directory: Path
 
-    def requests(self, proxy: Child, port: int, path: str, fields: dict[str, str]) -> Result:
+    def requests(self, proxy: Process, port: int, path: str, fields: dict[str, str]) -> Result:
         """
         Keep the proxy busy with requests, and measure.
         """
@@ -109,7 +112,7 @@ class Load(msgspec.Struct, frozen=True):
         }
         return Result(values, ", ".join(faults).replace("status errors", "non-2xx"))
 
-    def body(self, proxy: Child, port: int, path: str) -> Result:
+    def body(self, proxy: Process, port: int, path: str) -> Result:
         """
         Fetch a large body, one after another for as long as a run takes.
         """
@@ -126,20 +129,20 @@ class Load(msgspec.Struct, frozen=True):
         }
         return Result(values)
 
-    def idle_connections(self, proxy: Child, port: int) -> Result:
+    def idle_connections(self, proxy: Process, port: int) -> Result:
         """
-        Open connections, have one request answered on each, and see what it takes to
-        keep them.
+        Open connections, have one request answered on each, and measure the memory that
+        keeping them takes.
         """
         allow_descriptors(self.idle + 100)
         # More of a warm-up would leave free memory behind, and the connections would hide in it.
         with _used_connections(port, _TOGETHER):
             pass
         time.sleep(_SETTLE)
-        before = proxy.rss_bytes()
+        before = proxy.resident_bytes()
         with _used_connections(port, self.idle) as clients:
             time.sleep(_SETTLE)
-            grown = proxy.rss_bytes() - before
+            grown = proxy.resident_bytes() - before
             closed = _count_closed(clients)
         fault = f"{closed} of {self.idle} connections closed" if closed else ""
         return Result({"kib": grown / 1024 / max(1, self.idle - closed)}, fault)
@@ -147,8 +150,10 @@ class Load(msgspec.Struct, frozen=True):
     def _warm_up(self) -> float:
         return max(1.0, self.seconds / 4)
 
-    def _wrk(self, port: int, path: str, fields: dict[str, str], seconds: float) -> Requests:
+    def _wrk(self, port: int, path: str, fields: dict[str, str], seconds: float) -> WrkSummary:
         """
+        Run wrk.
+
         @param seconds: wrk takes whole ones.
         """
         program = _find("wrk")
@@ -158,20 +163,22 @@ class Load(msgspec.Struct, frozen=True):
         options = ["-t", "1", "-c", str(self.connections), "-d", f"{whole}s", "--timeout", "5s"]
         for name, value in fields.items():
             options += ["-H", f"{name}: {value}"]
-        url = f"http://{HOST}:{port}{path}"
+        url = f"http://{LOOPBACK}:{port}{path}"
         said = run([program, *options, "-s", script, url], whole + 30, LOAD_CORE)
-        return msgspec.json.decode(said.partition("REPORT ")[2].strip(), type=Requests)
+        return msgspec.json.decode(said.partition("REPORT ")[2].strip(), type=WrkSummary)
 
     def _curl(self, port: int, path: str) -> float:
         """
-        @return: how many seconds it took.
+        Fetch a body.
+
+        @return: the seconds that it took.
         """
         written = run(
             [
                 _find("curl"),
                 *("--silent", "--show-error", "--output", "/dev/null", "--noproxy", "*"),
                 *("--write-out", "%{http_code} %{size_download} %{time_total}"),
-                f"http://{HOST}:{port}{path}",
+                f"http://{LOOPBACK}:{port}{path}",
             ],
             60,
             LOAD_CORE,
@@ -184,7 +191,7 @@ class Load(msgspec.Struct, frozen=True):
 
 def missing_tools() -> list[str]:
     """
-    What to install before anything can be measured.
+    The packages to install before anything can be measured.
     """
     packages = {"wrk": "wrk", "curl": "curl", "taskset": "util-linux"}
     return [package for name, package in packages.items() if find_program(name) is None]
@@ -201,7 +208,7 @@ def _expect_answer(port: int, path: str, fields: dict[str, str]) -> None:
     """
     Wrk counts only statuses from 400 as errors; see that it is 200, and the body whole.
     """
-    connection = HTTPConnection(HOST, port, timeout=10)
+    connection = HTTPConnection(LOOPBACK, port, timeout=10)
     try:
         connection.request("GET", path, headers=fields)
         response = connection.getresponse()
@@ -221,7 +228,8 @@ def _used_connections(port: int, count: int) -> Iterator[list[socket.socket]]:
     """
     with ExitStack() as stack:
         clients = [
-            stack.enter_context(socket.create_connection((HOST, port), 10)) for _ in range(count)
+            stack.enter_context(socket.create_connection((LOOPBACK, port), 10))
+            for _ in range(count)
         ]
         for first in range(0, count, _TOGETHER):
             _one_request_each(clients[first : first + _TOGETHER], "/100")
@@ -232,7 +240,7 @@ def _one_request_each(clients: Sequence[socket.socket], path: str) -> None:
     """
     Send a browser's request on each connection, then read all answers to their ends.
     """
-    lines = [f"GET {path} HTTP/1.1", f"Host: {HOST}"]
+    lines = [f"GET {path} HTTP/1.1", f"Host: {LOOPBACK}"]
     lines += [f"{name}: {value}" for name, value in BROWSER.items()]
     request = ("\r\n".join(lines) + "\r\n\r\n").encode()
     for client in clients:

@@ -1,18 +1,16 @@
 """
-Whether large bodies cost memory: C{python benchmarks/flat_memory.py}.
+Large bodies past slow readers, in bounded memory: C{python -m acceptance.memory}.
 
-Sends 1 GB down through Alacrity to a slow reader, and 1 GB up to an origin that reads
-slowly, and prints how much the proxy's resident memory grew meanwhile. A slow reader
-first does not read at all for 2 s, then at most 200 MB/s, with a pause now and then.
-The exit status is 1 if it grew by 20 MB or more, or if a body did not arrive whole.
+Sends 1 GB down through a node to a slow reader, and 1 GB up to a server that reads slowly,
+and prints how much the node's resident memory grew meanwhile. A slow reader first does not
+read at all for 2 s, then at most 200 MB/s, with a pause now and then. The exit status is 1
+if it grew by 20 MB or more, or if a body did not arrive whole.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import socket
-import sys
 import threading
 import time
 import zlib
@@ -22,26 +20,30 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
-from peers import PEERS, start
-from processes import (
-    HOST,
+
+from acceptance.lab.calls import LOOPBACK
+from acceptance.lab.nodes import Node
+from acceptance.lab.processes import (
     LOAD_CORE,
-    Broken,
-    Child,
-    end_on_sigterm,
+    PROXY_CORE,
+    Process,
+    exit_with,
     forked,
     pin,
     time_limit,
 )
+from acceptance.lab.reports import Report
+from acceptance.lab.scenarios import parser_of
+from acceptance.lab.waiting import Broken
 
 BAR = 20_000_000
-"""By how many bytes memory must not grow."""
+"""Bytes; memory grows by less."""
 
 WARM_UP = 1_000_000
-"""How large the body is that goes before, at full speed."""
+"""Bytes of the body that goes before, at full speed."""
 
 BLOCK = bytes(range(256)) * 256
-"""Bodies are this, over and over."""
+"""The block that bodies repeat."""
 
 _TIMEOUT = 30.0
 _SAMPLE = 0.05
@@ -49,7 +51,7 @@ _SAMPLE = 0.05
 
 class Slowness(msgspec.Struct, frozen=True):
     """
-    How a reader reads.
+    The manner in which a reader reads.
 
     @ivar stall: seconds before its first read.
     @ivar rate: bytes a second at most; 0: as fast as it can.
@@ -64,7 +66,7 @@ class Slowness(msgspec.Struct, frozen=True):
 
 class Stream:
     """
-    An HTTP/1.1 connection, as simple as can be.
+    An HTTP/1.1 connection, reduced to heads and bodies.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -73,6 +75,8 @@ class Stream:
 
     def read_head(self) -> tuple[str, dict[str, str]]:
         """
+        Read a message's head.
+
         @return: the first line, empty at the end of the connection, and the fields.
         """
         first = self._file.readline().decode("latin-1").strip()
@@ -139,7 +143,7 @@ class Stream:
 
 def checksum_of(size: int) -> int:
     """
-    What a body of so many bytes has to add up to.
+    The checksum of a body of so many bytes.
     """
     checksum = 0
     for offset in range(0, size, len(BLOCK)):
@@ -149,8 +153,9 @@ def checksum_of(size: int) -> int:
 
 def serve(listener: socket.socket, slowness: Slowness) -> None:
     """
-    Be the origin: C{GET /size/framing} is answered with such a body, and a C{PUT} to it
-    with what came, in C{X-Received}. Only large bodies are read slowly.
+    Serve: C{GET /size/framing} is answered with such a body, and a C{PUT} to it
+    with length and checksum of the body that came, in C{X-Received}. Only large bodies are
+    read slowly.
     """
     while True:
         connection, _ = listener.accept()
@@ -176,13 +181,13 @@ def _serve_one(connection: socket.socket, slowness: Slowness) -> None:
 
 def down(port: int, size: int, framing: str, slowness: Slowness) -> None:
     """
-    Have a body come through the proxy.
+    Receive a body through the proxy.
 
     @raise Broken: it does not come, or not whole.
     """
-    with socket.create_connection((HOST, port), _TIMEOUT) as connection:
+    with socket.create_connection((LOOPBACK, port), _TIMEOUT) as connection:
         stream = Stream(connection)
-        request = f"GET /{size}/{framing} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"
+        request = f"GET /{size}/{framing} HTTP/1.1\r\nHost: {LOOPBACK}\r\nConnection: close\r\n\r\n"
         connection.sendall(request.encode())
         first, fields = stream.read_head()
         if first.split()[1:2] != ["200"]:
@@ -192,13 +197,13 @@ def down(port: int, size: int, framing: str, slowness: Slowness) -> None:
 
 def up(port: int, size: int, framing: str, _: Slowness) -> None:
     """
-    Send a body through the proxy; it is the origin that is slow.
+    Send a body through the proxy; the server is slow.
 
     @raise Broken: it does not get there, or not whole.
     """
-    with socket.create_connection((HOST, port), _TIMEOUT) as connection:
+    with socket.create_connection((LOOPBACK, port), _TIMEOUT) as connection:
         stream = Stream(connection)
-        head = f"PUT /{size}/{framing} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close"
+        head = f"PUT /{size}/{framing} HTTP/1.1\r\nHost: {LOOPBACK}\r\nConnection: close"
         stream.write(head, size, chunked=framing == "chunked")
         first, fields = stream.read_head()
         if first.split()[1:2] != ["200"]:
@@ -218,24 +223,24 @@ FRAMINGS = ("length", "chunked")
 
 class Memory(threading.Thread):
     """
-    Watches a process's resident memory.
+    The resident memory of a process, looked at again and again.
 
     @ivar peak: bytes.
     """
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, node: Process) -> None:
         super().__init__(daemon=True)
-        self._child = child
+        self._node = node
         self._done = threading.Event()
-        self.peak = child.rss_bytes()
+        self.peak = node.resident_bytes()
 
     def run(self) -> None:
         """
-        Look, until told to stop or the process ends.
+        Look until L{finish} is called or the process ends.
         """
         with contextlib.suppress(Broken, OSError):
             while not self._done.wait(_SAMPLE):
-                self.peak = max(self.peak, self._child.rss_bytes())
+                self.peak = max(self.peak, self._node.resident_bytes())
 
     def finish(self) -> int:
         """
@@ -249,7 +254,7 @@ class Memory(threading.Thread):
 
 
 def measure(
-    child: Child, port: int, direction: str, framing: str, slowness: Slowness
+    node: Process, port: int, direction: str, framing: str, slowness: Slowness
 ) -> tuple[int, int, float]:
     """
     Send one body.
@@ -260,8 +265,8 @@ def measure(
     send = DIRECTIONS[direction]
     send(port, WARM_UP, framing, Slowness())
     time.sleep(0.5)
-    before = child.rss_bytes()
-    memory = Memory(child)
+    before = node.resident_bytes()
+    memory = Memory(node)
     memory.start()
     begun = time.monotonic()
     try:
@@ -276,46 +281,34 @@ def main() -> int:
     """
     Read the command line, do what it says, and return the exit status.
     """
-    parser = argparse.ArgumentParser(description="Whether large bodies cost memory.")
+    parser = parser_of(__doc__)
     add = parser.add_argument
-    add("--proxy", choices=PEERS, default="alacrity", help="default: %(default)s")
     add("--size", type=float, default=1e9, help="bytes of a body (1 GB)")
     add("--stall", type=float, default=2.0, help="seconds before the first read (%(default)s)")
     add("--rate", type=float, default=200e6, help="bytes a second read at most (200 MB/s)")
     add("--pause", type=float, default=0.5, help="seconds between quarters (%(default)s)")
     options = parser.parse_args()
-    end_on_sigterm()
     slowness = Slowness(options.stall, options.rate, options.pause, int(options.size))
-    good = True
-    with contextlib.ExitStack() as stack:
-        try:
-            listener = stack.enter_context(socket.create_server((HOST, 0), backlog=64))
-            stack.enter_context(forked(lambda: serve(listener, slowness)))
-            pin(LOAD_CORE)
-            directory = stack.enter_context(TemporaryDirectory(prefix="alacrity-memory-"))
-            origin = listener.getsockname()[1]
-            child, port = stack.enter_context(start(options.proxy, origin, Path(directory)))
-            print(f"{options.proxy}: a body of {slowness.size / 1e6:.0f} MB\n")
-            print("| way  | framing | before MB | peak MB | growth MB | seconds |      |")
-            print("| ---- | ------- | --------: | ------: | --------: | ------: | ---- |")
-            for way in DIRECTIONS:
-                for framing in FRAMINGS:
-                    before, peak, seconds = measure(child, port, way, framing, slowness)
-                    grown = peak - before
-                    good = good and grown < BAR
-                    print(
-                        f"| {way:4} | {framing:7} | {before / 1e6:9.1f} | {peak / 1e6:7.1f} "
-                        f"| {grown / 1e6:9.1f} | {seconds:7.1f} "
-                        f"| {'flat' if grown < BAR else 'GREW'} |",
-                        flush=True,
-                    )
-        except (Broken, OSError) as error:
-            print(error, file=sys.stderr)
-            return 1
-    return int(not good)
+    report = Report()
+    with (
+        socket.create_server((LOOPBACK, 0), backlog=64) as listener,
+        forked(serve, listener, slowness),
+        TemporaryDirectory(prefix="alacrity-memory-") as directory,
+        Node(Path(directory), core=PROXY_CORE) as node,
+    ):
+        pin(LOAD_CORE)
+        node.started().register(listener.getsockname()[1])
+        report.step(f"bodies of {slowness.size / 1e6:.0f} MB")
+        for way in DIRECTIONS:
+            for framing in FRAMINGS:
+                before, peak, seconds = measure(node, node.proxy, way, framing, slowness)
+                report.say(
+                    f"{before / 1e6:.1f} MB before, {peak / 1e6:.1f} MB at the peak, "
+                    f"{seconds:.1f} s"
+                )
+                report.bar(f"growth, {way}, {framing}", (peak - before) / 1e6, BAR / 1e6, "MB")
+    return int(report.failed)
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        sys.exit(main())
-    sys.exit(130)
+    exit_with(main)

@@ -1,33 +1,32 @@
 """
-A browser's page talks WebSocket through a node: C{python benchmarks/browser.py}.
+A page in a browser that talks WebSocket through a node: C{python -m acceptance.browser}.
 
-Needs Chromium (C{apt-get install chromium}) and the packages of the tests. The page
-and its WebSocket come from one server behind the node. It sends text, data and more
-bytes than the buffers hold, compares what comes back, and says in its close whether
-that was all, in order.
+The page and its WebSocket come from one server behind the node. It sends text, data and
+more bytes than the buffers hold, compares the answers, and says in its close whether all
+came back, in order. The exit status is 1 if they did not.
+
+With Debian's C{chromium}, and the packages of the tests.
 """
 
 from __future__ import annotations
 
-import argparse
 import shutil
-import signal
-import subprocess
-import sys
-import tempfile
 import threading
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from tests.support.node import Node, call
+from acceptance.lab.nodes import Node
+from acceptance.lab.processes import Process, exit_with
+from acceptance.lab.reports import Report
+from acceptance.lab.scenarios import parser_of
+from acceptance.lab.waiting import Broken
 
 PAGE = b"""<!doctype html><title>WebSocket</title><script>
 const sent = ["hello", "", "\\u00fc".repeat(1000), "x".repeat(1 << 20)];
@@ -47,14 +46,21 @@ socket.onerror = () => new WebSocket(`ws://${location.host}/failed`);
 </script>"""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+ALL_IN_ORDER = 4000
+"""The status with which the page closes, if all came back."""
+
+
+def main() -> int:
+    """
+    Read the command line, do what it says, and return the exit status.
+    """
+    parser = parser_of(__doc__)
     parser.add_argument("--browser", default=shutil.which("chromium"), help="its executable")
     browser = parser.parse_args().browser
     if browser is None:
-        sys.exit("there is no Chromium: name one with --browser")
-    verdict: list[tuple[int | None, str | None]] = []
-    given = threading.Event()
+        raise Broken("there is no Chromium: apt-get install chromium, or name one with --browser")
+    closes: list[tuple[int | None, str | None]] = []
+    closed = threading.Event()
 
     def serve_page(connection: ServerConnection, request: Request) -> Response | None:
         if request.headers.get("Upgrade"):
@@ -66,38 +72,28 @@ def main() -> None:
         with suppress(ConnectionClosed):
             for message in connection:
                 connection.send(message)
-        verdict.append((connection.close_code, connection.close_reason))
-        given.set()
+        closes.append((connection.close_code, connection.close_reason))
+        closed.set()
 
+    report = Report()
     with (
-        tempfile.TemporaryDirectory() as directory,
+        TemporaryDirectory(prefix="alacrity-browser-") as directory,
         serve(talk, "127.0.0.1", 0, process_request=serve_page, max_size=None) as server,
     ):
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        node = Node(Path(directory) / "node")
-        try:
+        with Node(Path(directory) / "node") as node:
             node.started().register(server.socket.getsockname()[1])
-            page = subprocess.Popen(
-                [
-                    *(browser, "--headless", "--no-sandbox", "--disable-gpu"),
-                    *(f"--user-data-dir={directory}/browser", "--remote-debugging-port=0"),
-                    f"http://127.0.0.1:{node.proxy}/",
-                ],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            try:
-                given.wait(60)
-            finally:
-                page.terminate()
-                page.wait()
-            stats = call(node.management, "GET", "/stats").json()
-        finally:
-            node.stop(signal.SIGTERM)
-    if not verdict or verdict[0][0] != 4000:
-        sys.exit(f"the page did not see what it should: {verdict}, {stats}")
-    print(f"all messages came back to {verdict[0][1]}; {stats}")
+            options = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0")
+            profile = f"--user-data-dir={directory}/browser"
+            url = f"http://127.0.0.1:{node.proxy}/"
+            with Process([browser, *options, profile, url], Path(directory)):
+                closed.wait(60)
+            stats = node.document("/stats")
+    report.step(f"the page closed with {closes}; {stats}")
+    if [status for status, _ in closes] != [ALL_IN_ORDER]:
+        report.fail("not all came back, in order")
+    return int(report.failed)
 
 
 if __name__ == "__main__":
-    main()
+    exit_with(main)
