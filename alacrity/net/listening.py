@@ -28,6 +28,7 @@ from zope.interface import implementer
 
 from alacrity.net.descriptions import parse_description
 from alacrity.net.loops import uvloop_of
+from alacrity.net.portions import PortionedTransport
 from alacrity.net.sockets import twisted_address
 from alacrity.net.transports import StreamTransport
 from alacrity.net.turns import Turns
@@ -185,6 +186,12 @@ class _UvPort:
         phase = "stopped" if self._serving is None else "listening"
         return f"<_UvPort {phase} at {self._host}>"
 
+    def _transport(self) -> StreamTransport:
+        build = self._factory.buildProtocol
+        if self._turn:
+            return PortionedTransport(self._loop, build, self._turn, self._turns)
+        return StreamTransport(self._loop, build)
+
     def startListening(self) -> None:
         self._factory.doStart()
         sock = self._socket
@@ -198,9 +205,7 @@ class _UvPort:
         )
         self._serving = self._loop.create_task(
             create(
-                lambda: StreamTransport(
-                    self._loop, self._factory.buildProtocol, self._turn, self._turns
-                ),
+                self._transport,
                 sock=sock,
                 backlog=self._backlog,
             )

@@ -32,7 +32,6 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from alacrity.net.sockets import ConnectionSocket
-from alacrity.net.turns import Turns
 
 HIGH_WATER: Final = 65536
 """Unsent bytes from which a producer is paused."""
@@ -84,8 +83,8 @@ class StreamTransport(ConnectionSocket):
 
     @ivar write: sends bytes; uvloop's own, while the connection is open.
     @ivar writeSequence: sends several; likewise.
-    @ivar data_received: the protocol's own C{dataReceived}, unless the protocol takes a
-        bounded number of bytes in a turn of the loop.
+    @ivar data_received: the protocol's own C{dataReceived}, unless a subclass puts something
+        before it.
     @ivar phase: of the connection.
     """
 
@@ -94,15 +93,11 @@ class StreamTransport(ConnectionSocket):
         "_build",
         "_error",
         "_full",
-        "_giving",
-        "_held",
         "_loop",
         "_paused",
         "_producer",
         "_protocol",
         "_pull",
-        "_turn",
-        "_turns",
         "data_received",
         "phase",
         "write",
@@ -116,22 +111,12 @@ class StreamTransport(ConnectionSocket):
         self,
         loop: asyncio.AbstractEventLoop,
         build: Callable[[IAddress], IProtocol | None],
-        turn: int = 0,
-        turns: Turns | None = None,
     ) -> None:
         """
         @param build: makes the protocol for the other end's address; L{None}: the
             connection is dropped.
-        @param turn: bytes that the protocol is given at once; 0: as many as there are.
-        @param turns: the queue in which it waits for more.
         """
         super().__init__()
-        self._turn = turn
-        self._turns: Any = turns
-        # Bytes left for the next turns, whether a turn is asked for, and whether the
-        # protocol has paused the reading.
-        self._held = b""
-        self._giving = False
         self._paused = False
         self._loop = loop
         self._build = build
@@ -180,33 +165,15 @@ class StreamTransport(ConnectionSocket):
         self._protocol = protocol
         protocol.makeConnection(self)
         # uvloop keeps the bound method that it finds at this moment.
-        self.data_received = self._receive if self._turn else protocol.dataReceived
+        self.data_received = self._receiver(protocol)
         uv.set_protocol(self)
 
-    def _receive(self, data: bytes) -> None:
+    def _receiver(self, protocol: Any) -> Callable[[bytes], None]:
         """
-        Give the protocol its share for this turn of the loop, and keep the rest.
+        The function that uvloop calls with each read.
         """
-        self._held += data
-        if self._giving:
-            return
-        turns = self._turns
-        if turns or len(self._held) > self._turn:
-            if self._uv is not None:
-                self._uv.pause_reading()
-            self._giving = True
-            turns.add(self._give)
-        else:
-            self._give()
-
-    def _give(self) -> None:
-        self._giving = False
-        if self._paused or not self._held or self._protocol is None:
-            return
-        piece, self._held = self._held[: self._turn], self._held[self._turn :]
-        self._protocol.dataReceived(piece)
-        if not self._paused:
-            self.resumeProducing()
+        receive: Callable[[bytes], None] = protocol.dataReceived
+        return receive
 
     def eof_received(self) -> bool:
         # libuv tells of an end where there are bytes and a reset at once, and looks no
@@ -222,14 +189,13 @@ class StreamTransport(ConnectionSocket):
         return True
 
     def connection_lost(self, error: BaseException | None) -> None:
-        if isinstance(error, OSError) and self.phase is not _ABORTING and not self._turn:
+        if isinstance(error, OSError) and self.phase is not _ABORTING:
             self._read_rest()
         aborted = self.phase is _ABORTING
         self.phase = _LOST
         # References in both directions are dropped: a connection that has ended is not to
         # wait for Python's collector of cycles, which would stop all others meanwhile.
         self._uv = None
-        self._held = b""
         error = error or self._error
         self.write = self.writeSequence = self.data_received = _discard
         producer, self._producer = self._producer, None
@@ -363,11 +329,7 @@ class StreamTransport(ConnectionSocket):
 
     def resumeProducing(self) -> None:
         self._paused = False
-        if self._held:
-            if not self._giving:
-                self._giving = True
-                self._turns.add(self._give)
-        elif self._uv is not None and self._open_socket() is not None:
+        if self._uv is not None and self._open_socket() is not None:
             self._uv.resume_reading()
 
     def stopProducing(self) -> None:

@@ -190,7 +190,7 @@ class NodeTests(SynchronousTestCase):
         directory.mkdir()
         node = Node(directory, "--proxy=tcp6:0")
         self.addCleanup(node.stop, signal.SIGKILL)
-        port = int(node.expect(r"proxy listens on \[::\]:(\d+)")[1])
+        port = int(node.start().expect(r"proxy listens on \[::\]:(\d+)")[1])
         node.started()
         for ip in ("127.0.0.1", "127.3.2.1", "::1", "0:0::1", *_interface_addresses()):
             answer = call(node.management, "POST", "/servers", {"ip": ip, "port": port})

@@ -15,6 +15,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.protocol import Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
+from alacrity.net.portions import PortionedTransport
 from alacrity.net.transports import StreamTransport, TransportPhase
 from alacrity.net.turns import Turns
 from tests.support.own_reactor import OwnReactorTestCase
@@ -134,7 +135,7 @@ class PacedTests(SynchronousTestCase):
         """
         uv, taker = _Uv(), _Taker()
         loop: Any = _Loop()
-        transport = StreamTransport(loop, lambda _address: taker, 4, self.turns)
+        transport = PortionedTransport(loop, lambda _address: taker, 4, self.turns)
         transport.connection_made(uv)
         return uv, taker
 
