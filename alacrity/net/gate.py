@@ -19,7 +19,7 @@ HELD: Final = 4
 """Reason not to read: bytes that came earlier are still to be used."""
 
 ENDED: Final = 8
-"""Reason not to read: the other end has sent all that it will."""
+"""Reason not to read: the other end has sent all that it will, or the connection is closed."""
 
 
 class PausableTransport(Protocol):
@@ -79,7 +79,7 @@ class ReadGate:
 
     def end(self) -> None:
         """
-        The other end has sent all that it will: never read on.
+        Never read on: the other end has sent all that it will, or the connection is closed.
         """
         self.reasons |= ENDED
         self._is_open = False

@@ -377,6 +377,7 @@ class Exchange:
     def abandon(self) -> None:
         """The client has gone away: neither side is to blame."""
         if self.phase is not _ENDED:
+            self.phase = _ENDED
             self._give_up_attempt(_GONE)
             self._end(_GONE, self._status(), complete=False)
 
@@ -403,6 +404,7 @@ class Exchange:
 
     def _answer(self, status: int, cause: Cause) -> None:
         """Send an answer of the proxy's own."""
+        self.phase = _ENDED
         self.sink.answer(self.request, status, self.complete)
         self.listeners.count_request(status < 500)
         self._end(cause, status, complete=True)

@@ -289,6 +289,7 @@ class ClientConnection(Protocol):
 
     def close(self) -> None:
         """Close, once all is written."""
+        self._gate.end()
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
@@ -336,6 +337,7 @@ class ClientConnection(Protocol):
         else:
             self.phase = CLOSING
             self.deadline = self._deadlines.now + self._context.timeouts.client_idle
+            self._gate.end()
             self.transport.loseConnection()
 
     def expired(self) -> None:

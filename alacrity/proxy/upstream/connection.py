@@ -342,6 +342,7 @@ class ServerConnection(Protocol):
         self.usable = False
         self.phase = _CLOSING
         self.deadline = self._deadlines.now + self._settings.idle_timeout
+        self._gate.end()
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
