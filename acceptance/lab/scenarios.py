@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from acceptance.lab.processes import exit_with
 from acceptance.lab.reports import Report
+from acceptance.lab.waiting import Broken
 
 Scenario: TypeAlias = Callable[[Path, Report], None]
 """Plays with nodes in a directory of its own, and reports."""
@@ -51,5 +52,9 @@ def _play(description: str | None, scenarios: Mapping[str, Scenario]) -> int:
             if options.only in {None, name}:
                 directory = (options.keep or Path(temporary)).absolute() / name
                 directory.mkdir(parents=True)
-                scenario(directory, report)
+                try:
+                    scenario(directory, report)
+                except (Broken, OSError) as error:
+                    # The other scenarios begin anew.
+                    report.fail(f"{name}: {error}")
     return int(report.failed)
