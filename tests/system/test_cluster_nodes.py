@@ -203,6 +203,12 @@ class FiveNodesTests(ClusterTestCase):
         answer = self.register(last, 1, check=QUIET)
         self.assertEqual(answer.status, 201, answer.body)
         self.assertIn(cluster.leader(third, one, other), {third, one, other})
+        # Nothing answers there. The state has to be settled, to be the same at the end.
+        id = answer.json()["id"]
+        wait_until(
+            lambda: last.call("GET", f"/servers/{id}").json()["state"] == "down",
+            "the verdict of the first checks",
+        )
         known = cluster.equal(third, one, other)
 
         cluster.kill(third)
