@@ -51,7 +51,7 @@ def complete_cluster(cluster: ClusterSettings, name: str) -> ClusterSettings:
         ):
             if value:
                 raise Key(name, f"cluster.{key}").fault(
-                    f"{shown(value)} without cluster.listen", "it only beside that"
+                    f"{shown(value)} without cluster.listen", "only together with cluster.listen"
                 )
         return cluster
     is_local = all(parse_description(each).is_local for each in cluster.listen)
@@ -183,4 +183,6 @@ def require_listen(settings: Settings, *, join: str | None) -> None:
     if not is_http_url(join):
         raise key.refuse(join, "a URL such as http://10.0.0.1:8687")
     if not settings.cluster.listen:
-        raise key.fault(f"{shown(join)} without cluster.listen", "it beside that")
+        raise key.fault(
+            f"{shown(join)} without cluster.listen", "only together with cluster.listen"
+        )

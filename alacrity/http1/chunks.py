@@ -155,7 +155,7 @@ class ChunkedBody:
         framing = at - start - len(content)
         self._framing = max(0, self._framing + framing - len(content) * _FRAMING_RATIO)
         if self._framing > self._limits.header_bytes:
-            raise ProtocolError("there is more framing than content in the chunks", 431)
+            raise ProtocolError("there is too much chunk framing for the content", 431)
         return at
 
     def _read(self, data: bytes, start: int, pieces: list[bytes]) -> int:

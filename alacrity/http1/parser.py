@@ -170,7 +170,7 @@ class RequestParser(MessageParser):
             if name == b"host":
                 # RFC 9112 3.2: more than one, or an invalid one, is an error.
                 if host is not None or not valid_host(value):
-                    raise ProtocolError("the Host is not one host")
+                    raise ProtocolError("there is more than one Host, or an invalid one")
                 host = value
             elif name == b"connection":
                 named = named | options(value) if named else options(value)

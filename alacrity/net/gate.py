@@ -1,5 +1,5 @@
 """
-The reasons against reading from a connection, and the switch that they work.
+A gate for reading: a connection is read from while no reason is set against it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class PausableTransport(Protocol):
 
 class ReadGate:
     """
-    Set of reasons not to read from a connection: it is read from while there is none.
+    A set of reasons not to read from a connection. Reading is paused while there is one.
 
     @ivar reasons: those that hold, as the sum of L{TURN}, L{SLOW}, L{HELD} and L{ENDED}.
     """
@@ -61,7 +61,7 @@ class ReadGate:
 
     def close(self, reason: int) -> None:
         """
-        Do not read, for a reason.
+        Set a reason, and pause reading.
         """
         self.reasons |= reason
         if self._is_open:
@@ -70,7 +70,7 @@ class ReadGate:
 
     def open(self, reason: int) -> None:
         """
-        Read on, as far as a reason goes: others may hold still.
+        Clear a reason, and resume reading if there is no other.
         """
         self.reasons &= ~reason
         if not self.reasons and not self._is_open:
@@ -86,7 +86,7 @@ class ReadGate:
 
     def await_turn(self, go_on: Callable[[], None]) -> None:
         """
-        Do not read before a turn of the loop of one's own.
+        Pause reading until a turn of the loop of its own.
 
         @param go_on: called in that turn; it opens the gate for L{TURN} first of all.
         """

@@ -17,7 +17,7 @@ from alacrity.net.turns import Turns
 
 class _UngatedReading:
     """
-    The reading of a transport, past the gate: what the gate switches.
+    The reading of a transport itself, which the gate pauses and resumes.
     """
 
     __slots__ = ("_transport",)

@@ -178,11 +178,11 @@ class Control:
         await self.replica.start()
         for port in self.part.transport.ports:
             self._log.info(
-                "cluster node {name} listens on {address}, for {members}",
+                "cluster node {name} listens on {address}; members: {members}",
                 name=self.part.me.name,
                 address=address_text(port.getHost()),
                 members=", ".join(each.name for each in self.replica.status().members)
-                or "whoever takes it in",
+                or "none yet",
             )
 
     def join(self, token: bytes | None) -> None:

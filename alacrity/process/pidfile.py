@@ -77,12 +77,12 @@ class PidFile:
                 raise _used(path, content or "unknown") from None
             except OSError:
                 return file  # A file system without locks.
-            if self._is(file):
+            if self._is_current(file):
                 return file
             # The process that held it removed it between the two calls.
             os.close(file)
 
-    def _is(self, file: int) -> bool:
+    def _is_current(self, file: int) -> bool:
         """
         Whether the name still leads to this file.
         """
@@ -106,7 +106,7 @@ class PidFile:
         if self._file < 0:
             return
         try:
-            if self._is(self._file):
+            if self._is_current(self._file):
                 os.unlink(self._name, dir_fd=self._directory)
         except OSError:
             try:

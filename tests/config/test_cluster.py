@@ -195,11 +195,11 @@ class FaultTests(SynchronousTestCase):
     def test_not_listening(self) -> None:
         self.assertEqual(
             self.fault('advertise = "a:1"'),
-            "advertise: found 'a:1' without cluster.listen; allowed: it only beside that",
+            "advertise: found 'a:1' without cluster.listen; allowed: only together with cluster.listen",
         )
         self.assertEqual(
             self.fault('members = ["a:1"]'),
-            "members: found ['a:1'] without cluster.listen; allowed: it only beside that",
+            "members: found ['a:1'] without cluster.listen; allowed: only together with cluster.listen",
         )
 
     def test_no_secret(self) -> None:
