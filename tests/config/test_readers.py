@@ -5,7 +5,6 @@ place.
 
 from __future__ import annotations
 
-import re
 from ipaddress import ip_network
 from typing import Any, get_type_hints
 
@@ -16,7 +15,6 @@ from alacrity.config import readers as r
 from alacrity.config.faults import Key
 from alacrity.config.reading import readers_of
 from alacrity.net.addresses import NodeAddress
-from tests.support.places import ROOT
 
 KEY = Key("dir/a.toml", "table.key")
 
@@ -84,43 +82,3 @@ class TableTests(SynchronousTestCase):
             self.assertEqual(tuple(readers), kind.__struct_fields__)
             for key, read in readers.items():
                 self.assertTrue(callable(read), key)
-
-    def test_readme(self) -> None:
-        """
-        The README lists each key with its default.
-        """
-        text = (ROOT / "README.md").read_text(encoding="utf-8")
-        rows = text.partition("| table | key | default | is |\n")[2].splitlines()[1:]
-        listed: dict[str, dict[str, str]] = {}
-        table = ""
-        for row in rows[: rows.index("")]:
-            name, keys, defaults = (cell.strip() for cell in row.split("|")[1:4])
-            table = name.strip("`") or table
-            found = re.findall(r"`(\w+)`", keys)
-            if not found:
-                continue  # The cluster's keys have a page of their own.
-            values = [defaults] if len(found) == 1 else defaults.split(", ")
-            listed.setdefault(table, {}).update(zip(found, values, strict=True))
-        settings = Settings()
-        for name in Settings.__struct_fields__:
-            if name not in listed:
-                self.assertEqual(name, "cluster")
-                continue
-            defaults_of = getattr(settings, name)
-            self.assertEqual(
-                listed[name],
-                {key: _toml(getattr(defaults_of, key)) for key in defaults_of.__struct_fields__},
-            )
-
-
-def _toml(value: object) -> str:
-    """
-    A default, as the README shows it.
-    """
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return "`[" + ", ".join(f'"{each}"' for each in value) + "]`"
-    return f'`"{value}"`' if isinstance(value, str) else str(value)
