@@ -964,6 +964,26 @@ class TurnTests(SynchronousTestCase):
         proxy.servers[0].producer.resumeProducing()
         self.assertTrue(client.reading)
 
+    def test_server_lost_while_it_is_full(self) -> None:
+        """
+        A client that waited for a server is read from again when that is gone, whether its
+        next request has come already or not.
+        """
+        for more in (b"", GET):
+            proxy = Proxy()
+            client = proxy.client()
+            client.receive(GET + more)
+            proxy.servers[0].producer.pauseProducing()
+            self.assertFalse(client.reading)
+            proxy.servers[0].lose(ConnectionLost())
+            self.assertEqual(statuses(client), [502])
+            if more:
+                proxy.servers[1].receive(OK)
+                self.assertEqual(statuses(client), [200])
+            client.receive(GET)
+            proxy.servers[-1].receive(OK)
+            self.assertEqual(statuses(client), [200])
+
     def test_server_lost_while_the_client_is_full(self) -> None:
         """
         A connection that is lost while it is held up ends the response in its way.

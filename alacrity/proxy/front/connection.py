@@ -251,11 +251,15 @@ class ClientConnection(Protocol):
         else:
             self.phase = IDLE
             self.deadline = self._deadlines.now + self._context.timeouts.client_idle
-            if self._reader.held:
-                if not self.full:
-                    self._reader.read_held()
-            elif self._has_ended:
-                self._close()
+            gate = self._gate
+            if gate.reasons:
+                # A server that took no more has nothing to do with the next request.
+                gate.open(SLOW)
+                if self._reader.held:
+                    if not self.full:
+                        self._reader.read_held()
+                elif self._has_ended:
+                    self._close()
 
     def break_off(self) -> None:
         """Drop the connection, so that the client sees that its response is not complete."""
