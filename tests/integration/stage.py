@@ -31,7 +31,7 @@ HOST: Final = "127.0.0.1"
 _LOOK: Final = 0.01
 
 
-class Answer:
+class ApiAnswer:
     """
     A response of the management API, read to its end.
     """
@@ -65,7 +65,9 @@ class InProcessNode:
         if service is not None:
             await maybeDeferred(service.stopService)
 
-    async def call(self, method: str, path: str, document: object = None, **headers: str) -> Answer:
+    async def call(
+        self, method: str, path: str, document: object = None, **headers: str
+    ) -> ApiAnswer:
         """
         Call its management API, on a connection of its own.
         """
@@ -74,7 +76,7 @@ class InProcessNode:
         fields: dict[bytes | str, bytes | str] = dict(headers.items())
         response = await self._stage.http.request(method, url, headers=fields, **more)
         content = await response.content()
-        return Answer(response, await response.json() if content else None)
+        return ApiAnswer(response, await response.json() if content else None)
 
     async def register(self, port: int, **members: object) -> str:
         """
