@@ -1,19 +1,9 @@
 """
 One request and its response.
-
-    NEW ─▶ CONNECTING ─▶ SENT ─▶ ENDED      the usual way
-    NEW ─▶ SENT                             over a connection that is kept
-    CONNECTING ─▶ CONNECTING                another server, as nothing was sent
-    SENT ─▶ CONNECTING                      sent again, as the client has seen nothing
-    SENT ─▶ TUNNEL ─▶ ENDED                 switched to another protocol
-
-ENDED comes from any phase: by an answer of the proxy's own, by breaking the response off, or
-as the client has gone. What has come of the response, the L{Attempt} knows.
 """
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import Final
 
 from twisted.logger import Logger
@@ -23,35 +13,13 @@ from alacrity.http1.messages import RequestHead, ResponseHead
 from alacrity.proxy.events import Cause, FailureKind, RequestEnded
 from alacrity.proxy.exchange.body import RequestBody
 from alacrity.proxy.exchange.context import ExchangeContext
+from alacrity.proxy.exchange.phase import CONNECTING, ENDED, NEW, SENT, TUNNEL
 from alacrity.proxy.exchange.tunnel import TunnelSide, open_tunnel
 from alacrity.proxy.exchange.waiting import Waiting
 from alacrity.proxy.interfaces import Downstream, UpstreamConnection
 from alacrity.proxy.upstream.affinity import ClientAffinity
 from alacrity.proxy.upstream.attempt import Attempt
 from alacrity.proxy.upstream.retry import FailedAttempts, NextStep, own_status
-
-
-class ExchangePhase(Enum):
-    """
-    The phases of an exchange; see the top of this module.
-    """
-
-    NEW = "new"
-    """The request's head is read, and no server has been looked for."""
-
-    CONNECTING = "connecting"
-    SENT = "sent"
-    """The request is on its way to a server, or its response comes back."""
-
-    TUNNEL = "tunnel"
-    ENDED = "ended"
-
-
-NEW: Final = ExchangePhase.NEW
-_CONNECTING: Final = ExchangePhase.CONNECTING
-_SENT: Final = ExchangePhase.SENT
-_TUNNEL: Final = ExchangePhase.TUNNEL
-_ENDED: Final = ExchangePhase.ENDED
 
 _GONE: Final = Cause(FailureKind.CLIENT_GONE)
 _STOPS: Final = Cause(FailureKind.NODE_STOPS)
@@ -66,7 +34,7 @@ class Exchange:
     every request costs 1 to 2 % of a request's time. What few requests need (a body, a wait
     for the client, failed attempts, a tunnel) is in classes of its own.
 
-    @ivar phase: see the top of this module.
+    @ivar phase: see L{alacrity.proxy.exchange.phase}.
     @ivar request: its head.
     @ivar complete: whether the request has been read to its end.
     @ivar paused: whether the client is not read from, until the server takes more.
@@ -152,7 +120,7 @@ class Exchange:
             self._connect(attempt)
 
     def _connect(self, attempt: Attempt) -> None:
-        self.phase = _CONNECTING
+        self.phase = CONNECTING
         if self._waiting is not None:
             self._waiting.reader_is_back()
         self._downstream.await_until(self._context.timeouts.connect)
@@ -171,13 +139,13 @@ class Exchange:
     def crashed(self, failure: Failure) -> None:
         """Answer in spite of a fault in this program, which is not the server's."""
         self._log.failure("an exchange failed", failure)
-        if self.phase is not _ENDED:
+        if self.phase is not ENDED:
             cause = Cause(FailureKind.NODE_FAULT, "a fault of this node's")
             self._give_up_attempt(cause)
             self._answer(500, cause)
 
     def _send(self, attempt: Attempt, connection: UpstreamConnection) -> None:
-        self.phase = _SENT
+        self.phase = SENT
         body = self._body
         if self.complete or ((body is None or not body.size) and self._waits_to_continue()):
             if self._waiting is not None:
@@ -213,7 +181,7 @@ class Exchange:
 
         @raise ProtocolError: the client takes too long over it.
         """
-        if self.phase is not _ENDED:
+        if self.phase is not ENDED:
             body = self._needed_body()
             self._forward(body, body.piece(data))
 
@@ -225,12 +193,12 @@ class Exchange:
         @raise ProtocolError: as for L{body_received}.
         """
         self.complete = True
-        if self.phase is not _ENDED:
+        if self.phase is not ENDED:
             body = self._needed_body()
             last = body.end(trailers)
             if last:
                 self._forward(body, last)
-            if self.phase is _SENT:
+            if self.phase is SENT:
                 self._needed_waiting().for_server()
 
     def _needed_body(self) -> RequestBody:
@@ -290,7 +258,7 @@ class Exchange:
             waiting = self._needed_waiting()
             waiting.reader_is_back()
             connection.resume()
-            if self.phase is not _ENDED:
+            if self.phase is not ENDED:
                 waiting.for_server()
 
     def switched(self, head: ResponseHead, said: bytes) -> None:
@@ -303,7 +271,7 @@ class Exchange:
         attempt = self._attempt
         assert attempt is not None
         assert attempt.connection is not None
-        self.phase = _TUNNEL
+        self.phase = TUNNEL
         self.listeners.count_request(True)
         self.listeners.tunnel_opened()
         timeouts = self._context.timeouts
@@ -328,7 +296,7 @@ class Exchange:
 
     def attempt_succeeded(self, status: int) -> None:
         """The response is written to its end, and the server's connection is free."""
-        self.phase = _ENDED
+        self.phase = ENDED
         listeners = self.listeners
         listeners.count_request(status < 500)
         if listeners.requests is not None:
@@ -376,8 +344,8 @@ class Exchange:
 
     def abandon(self) -> None:
         """The client has gone away: neither side is to blame."""
-        if self.phase is not _ENDED:
-            self.phase = _ENDED
+        if self.phase is not ENDED:
+            self.phase = ENDED
             self._give_up_attempt(_GONE)
             self._end(_GONE, self._status(), complete=False)
 
@@ -404,7 +372,7 @@ class Exchange:
 
     def _answer(self, status: int, cause: Cause) -> None:
         """Send an answer of the proxy's own."""
-        self.phase = _ENDED
+        self.phase = ENDED
         self.sink.answer(self.request, status, self.complete)
         self.listeners.count_request(status < 500)
         self._end(cause, status, complete=True)
@@ -428,7 +396,7 @@ class Exchange:
         @param status: of the response; 0: there was none.
         @param complete: whether it was written to its end.
         """
-        self.phase = _ENDED
+        self.phase = ENDED
         if cause is not None or self.listeners.requests is not None:
             self._report(cause, status, complete=complete)
         # It knows us.

@@ -20,6 +20,7 @@ from alacrity.net.unsent import unsent
 from alacrity.proxy.deadlines import NEVER
 from alacrity.proxy.events import Cause, FailureKind, RequestEnded
 from alacrity.proxy.exchange.exchange import Exchange
+from alacrity.proxy.front.addresses import authority_of, ip_of
 from alacrity.proxy.front.closing import ClosingTime
 from alacrity.proxy.front.context import FrontContext
 from alacrity.proxy.front.phase import (
@@ -86,12 +87,12 @@ class ClientConnection(Protocol):
 
     def connectionMade(self) -> None:
         context, transport = self._context, self.transport
-        host = _host(transport.getPeer())
+        host = ip_of(transport.getPeer())
         trusted = context.admission.trusts(host)
         self.forwarder = Forwarder(
             via=context.via,
             client=host.encode("ascii"),
-            authority=_authority(transport.getHost()),
+            authority=authority_of(transport.getHost()),
             trusted=trusted,
         )
         self.response = ResponseWriter(transport, context.via, context.deadlines)
@@ -391,21 +392,3 @@ class ClientConnection(Protocol):
 
     def stopProducing(self) -> None:
         """The connection is lost; L{connectionLost} says so too."""
-
-
-def _host(peer: Any) -> str:
-    """
-    A client's IP address; empty where it has none, as on a Unix socket.
-    """
-    host = getattr(peer, "host", "")
-    return host if isinstance(host, str) else ""
-
-
-def _authority(host: Any) -> bytes:
-    """
-    The address that a client connected to, as in a C{Host} field.
-    """
-    ip = getattr(host, "host", "")
-    if not ip:
-        return b"localhost"
-    return (f"[{ip}]:{host.port}" if ":" in ip else f"{ip}:{host.port}").encode("ascii")

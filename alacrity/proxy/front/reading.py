@@ -12,7 +12,8 @@ from alacrity.http1.messages import RequestHead
 from alacrity.http1.parser import RequestParser
 from alacrity.net.gate import HELD, SLOW, TURN, ReadGate
 from alacrity.net.turns import LARGE, MUCH
-from alacrity.proxy.exchange.exchange import NEW, Exchange
+from alacrity.proxy.exchange.exchange import Exchange
+from alacrity.proxy.exchange.phase import NEW
 from alacrity.proxy.front.context import FrontContext
 from alacrity.proxy.front.phase import CLOSING, GONE, LINGERING, TUNNEL, ClientPhase
 from alacrity.proxy.front.response import ResponseWriter

@@ -15,7 +15,8 @@ from alacrity.http1.messages import CHUNKED, RequestHead, ResponseHead
 from alacrity.pool import State
 from alacrity.proxy.deadlines import NEVER
 from alacrity.proxy.events import FailureKind
-from alacrity.proxy.exchange.exchange import Exchange, ExchangePhase
+from alacrity.proxy.exchange.exchange import Exchange
+from alacrity.proxy.exchange.phase import ExchangePhase
 from alacrity.proxy.interfaces import TunnelReceiver
 from alacrity.proxy.upstream.affinity import ClientAffinity
 from tests.support.wire import Proxy, server

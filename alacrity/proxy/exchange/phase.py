@@ -1,0 +1,40 @@
+"""
+The phases of an exchange.
+
+    NEW ─▶ CONNECTING ─▶ SENT ─▶ ENDED      the usual way
+    NEW ─▶ SENT                             over a connection that is kept
+    CONNECTING ─▶ CONNECTING                another server, as nothing was sent
+    SENT ─▶ CONNECTING                      sent again, as the client has seen nothing
+    SENT ─▶ TUNNEL ─▶ ENDED                 switched to another protocol
+
+ENDED comes from any phase: by an answer of the proxy's own, by breaking the response off, or
+as the client has gone. What has come of the response, the attempt knows.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+
+class ExchangePhase(Enum):
+    """
+    The phases of an exchange; see the top of this module.
+    """
+
+    NEW = "new"
+    """The request's head is read, and no server has been looked for."""
+
+    CONNECTING = "connecting"
+    SENT = "sent"
+    """The request is on its way to a server, or its response comes back."""
+
+    TUNNEL = "tunnel"
+    ENDED = "ended"
+
+
+NEW: Final = ExchangePhase.NEW
+CONNECTING: Final = ExchangePhase.CONNECTING
+SENT: Final = ExchangePhase.SENT
+TUNNEL: Final = ExchangePhase.TUNNEL
+ENDED: Final = ExchangePhase.ENDED
