@@ -39,17 +39,19 @@ class FormatRaise:
         self._failed = failed
         self._under_way = False
 
-    def maybe_propose(self, version_of_all: int) -> None:
+    def maybe_propose(self, version_of_all: Callable[[], int]) -> None:
         """
         As the leader, once all members are known to speak as this program does, have the
         log say so: from then on it need not be known of each, and whoever does not is kept
         out (see L{alacrity.cluster.wire.transport}).
 
-        @param version_of_all: the newest version of commands that all members are known to
+        @param version_of_all: says the newest version of commands that all members are known to
             understand.
         """
         raised = self._machine.raised_format
-        if self._machine.format < raised <= version_of_all and not self._under_way:
+        if self._machine.format >= raised or self._under_way:
+            return
+        if raised <= version_of_all():
             self._under_way = True
             Deferred.fromCoroutine(self._raise(raised)).addErrback(self._failed)
 

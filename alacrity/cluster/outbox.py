@@ -28,13 +28,13 @@ class Outbox:
         """
         for each in traffic:
             match each:
+                case Send(peer, message, connection):
+                    if connection == self._connections.current(peer.id):
+                        self._transport.send(peer, message)
                 case AddPeer(peer):
                     self._transport.addNode(peer)
                 case DropPeer(peer):
                     self._transport.dropNode(peer)
-                case Send(peer, message, connection):
-                    if connection == self._connections.current(peer.id):
-                        self._transport.send(peer, message)
 
     def send_at_once(self, peer: Peer, message: Message) -> None:
         """

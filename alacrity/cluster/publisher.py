@@ -110,11 +110,12 @@ class Publisher:
         """
         self.leaderless.look(self._clock.seconds(), has_quorum=self._engine.has_quorum)
 
-    def show(self, results: Iterable[StepResult]) -> None:
+    def show(self, results: tuple[StepResult, ...]) -> None:
         """
         Show the results of a step. Whoever is answered, reads what it is answered.
         """
-        results = list(results)
+        if not results:
+            return
         if any(isinstance(each, StateRestored) for each in results):
             self.replace()
         elif outcomes := _new_outcomes(results):

@@ -83,7 +83,7 @@ class StepClient(Protocol):
     def take_proposals(self) -> Iterable[tuple[str, bytes]]:
         """Take the proposals that are to be made in this step."""
 
-    def show(self, results: Iterable[StepResult]) -> None:
+    def show(self, results: tuple[StepResult, ...]) -> None:
         """Show what was applied, and tell what became of commands."""
 
     def release(self, effects: StepEffects) -> None:
@@ -210,7 +210,7 @@ class Steps:
         self.wake()
 
     async def _run(self) -> None:
-        engine = self._stepper.engine
+        raft = self._stepper.engine.raft
         try:
             while self._due and self.phase is StepPhase.RUNNING:
                 self._due = False
@@ -219,14 +219,14 @@ class Steps:
                 )
                 if effects.snapshot is not None:
                     self._compact(effects.snapshot)
-                if engine.halted is not None:
+                if raft.halted is not None:
                     self._halt(effects.results)
                     break
                 if effects.persist and not await self._persist(effects):
                     break
                 self._release(effects)
                 self._client.step_over()
-                if engine.applied_index < engine.commit_index or self.inbox:
+                if raft.applied_index < raft.commit_index or self.inbox:
                     # There is more to do. Others come first.
                     self._due = True
                     await deferLater(self._clock, 0)
@@ -328,7 +328,7 @@ class Steps:
                 continue
             return
 
-    def _halt(self, results: Iterable[StepResult]) -> None:
+    def _halt(self, results: tuple[StepResult, ...]) -> None:
         """
         Take no part until an operator has seen to it. What was applied before is seen.
         """

@@ -5,7 +5,7 @@ L{StockNode}, which runs PySyncObj as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from random import Random
 from typing import Any, Final, TypeAlias
 from zlib import crc32
@@ -132,7 +132,7 @@ class _Recording(Replica):
         self._show = publisher.show
         publisher.show = self._shows
 
-    def _shows(self, results: Iterable[StepResult]) -> None:
+    def _shows(self, results: tuple[StepResult, ...]) -> None:
         node = self.node
         for index, request_id, seen in self._seen:
             if request_id is None:

@@ -15,6 +15,7 @@ from alacrity.cluster.log.entries import REGULAR
 from alacrity.cluster.log.records import Snapshot
 from alacrity.cluster.log.storage import Storage
 from alacrity.cluster.raft.adapter import LEADER, RaftAdapter
+from alacrity.cluster.raft.commands import Commands
 from alacrity.cluster.raft.elections import Elections
 from alacrity.cluster.raft.engine import Engine, Rooms
 from alacrity.cluster.raft.environment import Environment, RaftLimits, RaftTiming
@@ -467,15 +468,20 @@ class _Presuming(Engine):
         super().__init__(environment, Rooms(adapter=_PresumingAdapter))
 
 
+class _TruncatingCommands(Commands):
+    def take_waiting(self) -> None:
+        log = self._raft.log
+        if len(log) > 1:
+            log.deleteEntriesFrom(len(log) - 1)
+
+
 class _Truncating(Engine):
     """
     It forgets the end of its log with each tick, and its vote with each message.
     """
 
-    def take_commands(self) -> None:
-        log = self.raft.log
-        if len(log) > 1:
-            log.deleteEntriesFrom(len(log) - 1)
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment, Rooms(commands=_TruncatingCommands))
 
 
 class WatchingTests(SynchronousTestCase):

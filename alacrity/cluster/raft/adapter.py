@@ -7,8 +7,10 @@ pinned for them.
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Final
 
+import msgspec
 from pysyncobj import SyncObj, SyncObjConf, syncobj
 
 from alacrity.cluster.log.entries import NO_OP
@@ -30,32 +32,26 @@ LEADER: Final = 2
 """A node's roles: PySyncObj's."""
 
 
-class Hooks(Protocol):
+class Hooks(msgspec.Struct, frozen=True):
     """
-    Methods that run in the place of PySyncObj's own, or before them.
+    Functions that run in the place of PySyncObj's own methods, or before them.
+
+    @ivar before_new_term: called when the term is about to change.
+    @ivar before_leading: called when this node has won an election, and PySyncObj has not
+        begun to lead yet.
+    @ivar take_commands: appends the commands that wait, or passes them on.
+    @ivar apply_committed: applies entries that are committed; says whether followers are to
+        be told at once.
+    @ivar send_entries: sends each follower the entries that it lacks, or a heartbeat.
+    @ivar compact: replaces the beginning of the log by a snapshot, if it is long.
     """
 
-    def before_new_term(self) -> None:
-        """The term is about to change."""
-
-    def before_leading(self) -> None:
-        """This node has won an election, and PySyncObj has not begun to lead yet."""
-
-    def take_commands(self) -> None:
-        """Append the commands that wait, or pass them on."""
-
-    def apply_committed(self) -> bool:
-        """
-        Apply entries that are committed.
-
-        @return: whether followers are to be told at once.
-        """
-
-    def send_entries(self) -> None:
-        """Send each follower the entries that it lacks, or a heartbeat."""
-
-    def compact(self) -> None:
-        """Replace the beginning of the log by a snapshot, if it is long."""
+    before_new_term: Callable[[], None]
+    before_leading: Callable[[], None]
+    take_commands: Callable[[], None]
+    apply_committed: Callable[[], bool]
+    send_entries: Callable[[], None]
+    compact: Callable[[], None]
 
 
 class _NoPoller:
@@ -79,6 +75,12 @@ class RaftAdapter(SyncObj):  # type: ignore[misc] # it is not annotated
     that is used, so that all of them are in one place.
 
     @ivar halted: why this node does nothing any more, and must not; L{None}: it goes on.
+    @ivar log: the entries, and what else is kept on disk.
+    @ivar others: the other members, which count in majorities; see L{set_others}.
+    @ivar connected: the peers that are connected; changed by whoever hears of connections.
+    @ivar next_index: a leader's book-keeping: the entry that each follower is sent next.
+    @ivar match_index: how far each follower's log is known to equal the leader's.
+    @ivar last_response: when each follower answered last.
     """
 
     # PySyncObj's own, as far as they are used here.
@@ -100,12 +102,14 @@ class RaftAdapter(SyncObj):  # type: ignore[misc] # it is not annotated
     _SyncObj__newAppendEntriesTime: float
     _SyncObj__noopIDx: int | None
 
-    def __init__(self, environment: Environment, hooks: Hooks) -> None:
+    _hooks: Hooks
+
+    def __init__(self, environment: Environment) -> None:
         """
-        Go on where the storage ends. Its snapshot is taken for applied.
+        Go on where the storage ends. Its snapshot is taken for applied. Before anything else is
+        asked of it, L{set_hooks} is to be called.
         """
         self.halted: str | None = None
-        self._hooks = hooks
         self._outgoing = transport = environment.transport
         self._rng = environment.rng
         timing = environment.timing
@@ -135,7 +139,13 @@ class RaftAdapter(SyncObj):  # type: ignore[misc] # it is not annotated
         if len(storage) == 0:
             storage.add(NO_OP, 1, 0)
         snapshot = storage.snapshot
-        self._SyncObj__raftLog = storage
+        self.log = self._SyncObj__raftLog = storage
+        # PySyncObj changes these in place, and never puts others there.
+        self.others = self._SyncObj__otherNodes
+        self.connected = self._SyncObj__connectedNodes
+        self.next_index = self._SyncObj__raftNextIndex
+        self.match_index = self._SyncObj__raftMatchIndex
+        self.last_response = self._SyncObj__lastResponseTime
         self._SyncObj__raftCurrentTerm = max(storage.getCurrentTerm(), storage[-1][2])
         self._SyncObj__votedForNodeId = storage.getVotedForNodeId()
         if snapshot is not None:
@@ -144,12 +154,13 @@ class RaftAdapter(SyncObj):  # type: ignore[misc] # it is not annotated
             storage.getRaftCommitIndex(), self._SyncObj__raftLastApplied
         )
 
-    # State
+    def set_hooks(self, hooks: Hooks) -> None:
+        """
+        Call these from now on.
+        """
+        self._hooks = hooks
 
-    @property
-    def log(self) -> Storage:
-        """The entries, and what else is kept on disk."""
-        return self._SyncObj__raftLog
+    # State
 
     @property
     def term(self) -> int:
@@ -214,34 +225,9 @@ class RaftAdapter(SyncObj):  # type: ignore[misc] # it is not annotated
         return self._SyncObj__transferInProgress
 
     @property
-    def others(self) -> set[Peer]:
-        """The other members, which count in majorities."""
-        return self._SyncObj__otherNodes
-
-    @property
     def sorted_others(self) -> list[Peer]:
         """L{others}, in the order of their names."""
         return sorted(self._SyncObj__otherNodes, key=by_name)
-
-    @property
-    def connected(self) -> set[Peer]:
-        """The peers that are connected; to be changed by whoever hears of connections."""
-        return self._SyncObj__connectedNodes
-
-    @property
-    def next_index(self) -> dict[Peer, int]:
-        """A leader's book-keeping: the entry that each follower is sent next."""
-        return self._SyncObj__raftNextIndex
-
-    @property
-    def match_index(self) -> dict[Peer, int]:
-        """A leader's book-keeping: how far each follower's log is known to equal its own."""
-        return self._SyncObj__raftMatchIndex
-
-    @property
-    def last_response(self) -> dict[Peer, float]:
-        """A leader's book-keeping: when each follower answered last."""
-        return self._SyncObj__lastResponseTime
 
     @staticmethod
     def now() -> float:
@@ -300,7 +286,7 @@ class RaftAdapter(SyncObj):  # type: ignore[misc] # it is not annotated
 
     def set_others(self, others: set[Peer]) -> None:
         """Count other members from now on."""
-        self._SyncObj__otherNodes = others
+        self.others = self._SyncObj__otherNodes = others
 
     def set_election_deadline(self, at: float) -> None:
         """Stand for election at a time, if nobody leads by then."""

@@ -118,7 +118,6 @@ class Commands:
     def _all_heard(self) -> bool:
         return self._raft.others <= self._replication.versions.keys()
 
-    @property
     def version_of_all(self) -> int:
         """
         The newest version of commands that all members are known to understand.

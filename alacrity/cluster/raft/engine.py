@@ -35,7 +35,7 @@ import msgspec
 from twisted.logger import Logger
 
 from alacrity.cluster.log.members import Member
-from alacrity.cluster.raft.adapter import LEADER, RaftAdapter
+from alacrity.cluster.raft.adapter import LEADER, Hooks, RaftAdapter
 from alacrity.cluster.raft.applying import Applying
 from alacrity.cluster.raft.commands import Commands
 from alacrity.cluster.raft.compaction import Compaction
@@ -93,7 +93,7 @@ class Engine:
         rooms = rooms or Rooms()
         if environment.storage.snapshot is not None:
             environment.machine.restore(environment.storage.snapshot.state)
-        self.raft = raft = rooms.adapter(environment, self)
+        self.raft = raft = rooms.adapter(environment)
         self.transfer = LeadershipTransfer(raft, environment)
         self.replication = rooms.replication(raft, environment)
         self.reconfiguration = rooms.reconfiguration(
@@ -106,6 +106,16 @@ class Engine:
         )
         self.applying = rooms.applying(raft, environment, self.reconfiguration)
         self.commands = rooms.commands(raft, environment, self.replication, self.reconfiguration)
+        raft.set_hooks(
+            Hooks(
+                before_new_term=self.elections.forget_votes,
+                before_leading=self._begin_leading,
+                take_commands=self.commands.take_waiting,
+                apply_committed=self.applying.apply_committed,
+                send_entries=self.replication.send_to_all,
+                compact=self.compaction.compact,
+            )
+        )
         self.reconfiguration.configure()
         if len(self.configuration) == 1 and self.is_member:
             # It need not wait for anybody.
@@ -120,7 +130,7 @@ class Engine:
         """
         Take a message from a peer; one that is none is logged and passed over.
         """
-        if self.halted is not None:
+        if self.raft.halted is not None:
             return
         try:
             parsed = parse(message)
@@ -238,33 +248,13 @@ class Engine:
             between()
         self.applying.end_steps()
 
-    # PySyncObj's hooks, see L{Hooks <alacrity.cluster.raft.adapter.Hooks>}
-
-    def before_new_term(self) -> None:
-        """Votes of an earlier term count no more."""
-        self.elections.forget_votes()
-
-    def before_leading(self) -> None:
-        """Nothing of an earlier leadership counts any more."""
+    def _begin_leading(self) -> None:
+        """
+        Forget what belongs to an earlier leadership: a new one begins.
+        """
         self.reconfiguration.begin_leading()
         self.transfer.forget()
         self.replication.begin_leading()
-
-    def take_commands(self) -> None:
-        """See L{Commands.take_waiting}."""
-        self.commands.take_waiting()
-
-    def apply_committed(self) -> bool:
-        """See L{Applying.apply_committed}."""
-        return self.applying.apply_committed()
-
-    def send_entries(self) -> None:
-        """See L{Replication.send_to_all}."""
-        self.replication.send_to_all()
-
-    def compact(self) -> None:
-        """See L{Compaction.compact}."""
-        self.compaction.compact()
 
     # What the node looks at
 
@@ -326,8 +316,9 @@ class Engine:
     @property
     def is_leader(self) -> bool:
         """Whether it is the leader, and has applied all that was committed before."""
-        first = self.raft.no_op_index
-        return self.role == LEADER and first is not None and self.applied_index >= first
+        raft = self.raft
+        first = raft.no_op_index
+        return raft.role == LEADER and first is not None and raft.applied_index >= first
 
     @property
     def has_quorum(self) -> bool:
@@ -339,12 +330,12 @@ class Engine:
         """On the leader: how far each other member's log is known to equal its own."""
         return {peer.id: self.raft.match_index[peer] for peer in self.raft.sorted_others}
 
-    @property
     def version_of_all(self) -> int:
         """See L{Commands.version_of_all}."""
-        return self.commands.version_of_all
+        return self.commands.version_of_all()
 
     @property
     def progress(self) -> tuple[int, int, int]:
         """Values that a tick changes when there is more to do in the next one."""
-        return self.last_index, self.commit_index, self.role
+        raft = self.raft
+        return raft.last_index, raft.commit_index, raft.role

@@ -206,7 +206,8 @@ class Stepper:
         # An engine that is alone commits in the tick after the one that appends.
         before = None
         now = engine.progress
-        while engine.halted is None and before != now:
+        raft = engine.raft
+        while raft.halted is None and before != now:
             before = now
             engine.tick()
             now = engine.progress
@@ -246,6 +247,7 @@ class Stepper:
         A step's effects with what was asked of the engine since the step, while it was
         persisted: a hand-over, which depends on nothing that is not persisted with it.
         """
-        return msgspec.structs.replace(
-            effects, traffic=effects.traffic + self._recorder.take_traffic()
-        )
+        asked = self._recorder.take_traffic()
+        if not asked:
+            return effects
+        return msgspec.structs.replace(effects, traffic=effects.traffic + asked)

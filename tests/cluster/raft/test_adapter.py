@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from inspect import get_annotations, getsource
 from pathlib import Path
+from typing import Any
 
 from pysyncobj import SyncObj
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,6 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 import alacrity
 from alacrity.cluster.raft import adapter
 from alacrity.cluster.raft.adapter import RaftAdapter
+from alacrity.cluster.raft.membership import Members, encode_members
+from tests.cluster.raft.engines import A, B, C, EngineCase
 
 PRIVATE = "_SyncObj__"
 
@@ -41,3 +44,26 @@ class NamesTests(SynchronousTestCase):
         package = Path(alacrity.__file__).parent
         files = [each for each in package.rglob("*.py") if PRIVATE in each.read_text("utf-8")]
         self.assertEqual(files, [Path(adapter.__file__)])
+
+
+class BookKeepingTests(EngineCase):
+    """
+    What the adapter shows is PySyncObj's own, at all times.
+    """
+
+    def test_nothing_else_takes_its_place(self) -> None:
+        engine: Any = self.lead(A, B, C)
+        self.confirm(engine, "b")
+        change = encode_members(Members("x", (A, B)))
+        self.append("b", engine.term + 1, [(change, 4, engine.term + 1)], prev=(3, engine.term))
+        self.assertEqual([each.name for each in engine.configuration], ["a", "b"])
+        raft = engine.raft
+        for shown, own in {
+            "log": "raftLog",
+            "others": "otherNodes",
+            "connected": "connectedNodes",
+            "next_index": "raftNextIndex",
+            "match_index": "raftMatchIndex",
+            "last_response": "lastResponseTime",
+        }.items():
+            self.assertIs(getattr(raft, shown), getattr(raft, PRIVATE + own), shown)
