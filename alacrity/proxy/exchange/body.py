@@ -30,30 +30,19 @@ class RequestBody:
     @ivar size: bytes that have come, as they go out.
     """
 
-    __slots__ = (
-        "_is_chunked",
-        "_kept",
-        "_named",
-        "_pace_due",
-        "_pace_from",
-        "_pace_since",
-        "_rate",
-        "size",
-    )
+    # When the pace is looked at next; since when it is measured, and from what size.
+    _pace_due = 0.0
+    _pace_since: float | None = None
+    _pace_from = 0
 
     def __init__(self, request: RequestHead, rate: float) -> None:
         """
         @param rate: bytes a second that must come on average; 0: any.
         """
-        self._is_chunked = request.length == CHUNKED
-        self._named = request.named
+        self._request = request
         self._rate = rate
         self._kept: list[bytes] | None = []
         self.size = 0
-        # When the pace is looked at next; since when it is measured, and from what size.
-        self._pace_due = 0.0
-        self._pace_since: float | None = None
-        self._pace_from = 0
 
     @property
     def is_kept(self) -> bool:
@@ -66,7 +55,12 @@ class RequestBody:
 
         @return: the same, as it goes to a server.
         """
-        return self._take(chunk(data) if self._is_chunked else data)
+        if self._request.length == CHUNKED:
+            data = chunk(data)
+        self.size += len(data)
+        if self._kept is not None:
+            self._kept.append(data)
+        return data
 
     def end(self, trailers: list[bytes]) -> bytes:
         """
@@ -74,23 +68,20 @@ class RequestBody:
 
         @return: what goes to a server.
         """
-        if not self._is_chunked:
+        if self._request.length != CHUNKED:
             return b""
         # RFC 9110 7.6.1: what Connection names goes no further, here either.
-        return self._take(last_chunk(without(trailers, self._named)))
-
-    def _take(self, data: bytes) -> bytes:
+        data = last_chunk(without(trailers, self._request.named))
         self.size += len(data)
         if self._kept is not None:
             self._kept.append(data)
         return data
 
-    def bound(self) -> None:
+    def drop(self) -> None:
         """
-        Keep it no longer if it is long: what has come so far has been sent.
+        Keep it no longer.
         """
-        if self.size > REPLAY:
-            self._kept = None
+        self._kept = None
 
     def kept(self) -> bytes:
         """

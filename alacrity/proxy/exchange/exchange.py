@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from alacrity.http1.messages import RequestHead, ResponseHead
 from alacrity.proxy.events import Cause, FailureKind, RequestEnded
-from alacrity.proxy.exchange.body import RequestBody
+from alacrity.proxy.exchange.body import REPLAY, RequestBody
 from alacrity.proxy.exchange.context import ExchangeContext
 from alacrity.proxy.exchange.phase import CONNECTING, ENDED, NEW, SENT, TUNNEL
 from alacrity.proxy.exchange.tunnel import TunnelSide, open_tunnel
@@ -158,7 +158,8 @@ class Exchange:
             connection.send(attempt, self._head)
         else:
             connection.send(attempt, self._head + body.kept())
-            body.bound()
+            if body.size > REPLAY:
+                body.drop()
 
     def _waits_to_continue(self) -> bool:
         """
@@ -182,8 +183,12 @@ class Exchange:
         @raise ProtocolError: the client takes too long over it.
         """
         if self.phase is not ENDED:
-            body = self._needed_body()
-            self._forward(body, body.piece(data))
+            body = self._body
+            if body is None:
+                body = self._begin_body()
+            data = body.piece(data)
+            if self._attempt is not None:
+                self._forward(self._attempt, body, data)
 
     def request_finished(self, trailers: list[bytes]) -> None:
         """
@@ -194,27 +199,28 @@ class Exchange:
         """
         self.complete = True
         if self.phase is not ENDED:
-            body = self._needed_body()
+            body = self._body
+            if body is None:
+                body = self._begin_body()
             last = body.end(trailers)
-            if last:
-                self._forward(body, last)
-            if self.phase is SENT:
-                self._needed_waiting().for_server()
+            if self._attempt is not None:
+                if last:
+                    self._forward(self._attempt, body, last)
+                if self.phase is SENT:
+                    self._needed_waiting().for_server()
 
-    def _needed_body(self) -> RequestBody:
-        body = self._body
-        if body is None:
-            rate = self._context.limits.body_rate
-            self._body = body = RequestBody(self.request, rate)
+    def _begin_body(self) -> RequestBody:
+        self._body = body = RequestBody(self.request, self._context.limits.body_rate)
         return body
 
-    def _forward(self, body: RequestBody, data: bytes) -> None:
-        connection = self._attempt.connection if self._attempt is not None else None
+    def _forward(self, attempt: Attempt, body: RequestBody, data: bytes) -> None:
+        connection = attempt.connection
         if connection is not None:
             body.check_pace(self._context.deadlines.now, answered=self.responding)
             self._needed_waiting().for_client()
             connection.write(data)
-            body.bound()
+            if body.size > REPLAY:
+                body.drop()
 
     def pause_request(self) -> None:
         """Have the client wait with the body: the server takes no more for now."""

@@ -35,18 +35,18 @@ class RequestBodyTests(SynchronousTestCase):
         self.assertEqual((plain.piece(b"hi"), plain.end([])), (b"hi", b""))
         self.assertEqual((plain.kept(), plain.size), (b"hi", 2))
 
-    def test_kept_while_short(self) -> None:
+    def test_kept(self) -> None:
         """
-        More is kept no longer than until it is sent.
+        All of it can be sent again, until it is dropped.
         """
         plain = body(2 * REPLAY)
         plain.piece(b"x" * REPLAY)
-        plain.bound()
-        self.assertTrue(plain.is_kept)
         plain.piece(b"x")
+        self.assertTrue(plain.is_kept)
         self.assertEqual(len(plain.kept()), REPLAY + 1)
-        plain.bound()
+        plain.drop()
         self.assertFalse(plain.is_kept)
+        self.assertEqual((plain.piece(b"x"), plain.size), (b"x", REPLAY + 2))
 
     def test_pace(self) -> None:
         """
