@@ -513,7 +513,7 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.replication",
-                "        # It may have been restarted as another version.\n        self.versions.pop(peer, None)",
+                "        # The peer may have been restarted with another version of its program.\n        self.versions.pop(peer, None)",
                 "",
             ),
         ),
@@ -527,8 +527,8 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.replication",
-                "        self.transfers.pop(peer, None)\n        # It may",
-                "        # It may",
+                "        self.transfers.pop(peer, None)\n        # The peer may",
+                "        # The peer may",
             ),
         ),
         equivalent="the follower answers with how much it has, and the leader goes on from there",
@@ -1193,7 +1193,7 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.reconfiguration",
-                "                # So that it learns that it was removed.\n                replication.send_to(peer)",
+                "                # This message tells the peer that it was removed.\n                replication.send_to(peer)",
                 "                pass",
             ),
         ),

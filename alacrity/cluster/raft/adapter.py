@@ -1,8 +1,9 @@
 """
-The seam to PySyncObj: its private state, typed, and its methods that are replaced.
+The adapter of PySyncObj: typed access to its private state, and replacements of some of its
+methods.
 
-No other file spells PySyncObj's private names, those that begin with C{_SyncObj__}. It is
-pinned for them.
+No other file uses PySyncObj's private names, which begin with C{_SyncObj__}. Because of these
+names, the version of PySyncObj is pinned.
 """
 
 from __future__ import annotations
@@ -29,21 +30,21 @@ from alacrity.cluster.raft.peer import Peer, by_name
 FOLLOWER: Final = 0
 CANDIDATE: Final = 1
 LEADER: Final = 2
-"""A node's roles: PySyncObj's."""
+"""The roles of a node, with PySyncObj's values."""
 
 
 class Hooks(msgspec.Struct, frozen=True):
     """
-    Functions that run in the place of PySyncObj's own methods, or before them.
+    Functions that run instead of PySyncObj's own methods, or before them.
 
     @ivar before_new_term: called when the term is about to change.
-    @ivar before_leading: called when this node has won an election, and PySyncObj has not
-        begun to lead yet.
-    @ivar take_commands: appends the commands that wait, or passes them on.
-    @ivar apply_committed: applies entries that are committed; says whether followers are to
-        be told at once.
-    @ivar send_entries: sends each follower the entries that it lacks, or a heartbeat.
-    @ivar compact: replaces the beginning of the log by a snapshot, if it is long.
+    @ivar before_leading: called when this node has won an election, and is about to become
+        the leader.
+    @ivar take_commands: appends the waiting commands, or sends them to the leader.
+    @ivar apply_committed: applies committed entries; returns whether to send to the followers
+        at once.
+    @ivar send_entries: sends each follower its missing entries, or a heartbeat.
+    @ivar compact: replaces the beginning of the log by a snapshot, if the log is long.
     """
 
     before_new_term: Callable[[], None]
@@ -65,25 +66,27 @@ class _NoPoller:
 
 class RaftAdapter(SyncObj):  # type: ignore[misc] # it is not annotated
     """
-    PySyncObj's Raft with a typed interface. It keeps PySyncObj's elections, its ticks, its
-    commit rule and its book-keeping; what is replaced, it asks L{Hooks} for.
+    PySyncObj's Raft with a typed interface. PySyncObj's elections, ticks, commit rule and
+    book-keeping are kept; the replaced parts call L{Hooks}.
 
-    PySyncObj's constructor reads all attributes of its object, properties too: those here
-    read nothing but what is set by then.
+    PySyncObj's constructor reads all attributes of its object, properties too. So the
+    properties here read only attributes that are set by then.
 
-    This class may be longer than others: it has a line or two for each name of PySyncObj's
+    This class is longer than others, because it has a line or two for each name of PySyncObj's
     that is used, so that all of them are in one place.
 
-    @ivar halted: why this node does nothing any more, and must not; L{None}: it goes on.
-    @ivar log: the entries, and what else is kept on disk.
-    @ivar others: the other members, which count in majorities; see L{set_others}.
-    @ivar connected: the peers that are connected; changed by whoever hears of connections.
-    @ivar next_index: a leader's book-keeping: the entry that each follower is sent next.
-    @ivar match_index: how far each follower's log is known to equal the leader's.
-    @ivar last_response: when each follower answered last.
+    @ivar halted: the reason why this node has halted, and must do nothing more; L{None}: it
+        has not halted.
+    @ivar log: the log, with the other persistent state.
+    @ivar others: the other members, which count for majorities; see L{set_others}.
+    @ivar connected: the connected peers; the engine adds and removes them.
+    @ivar next_index: on the leader: the index of the next entry to send, by follower.
+    @ivar match_index: on the leader: the last index up to which a follower's log is known to
+        equal the leader's, by follower.
+    @ivar last_response: on the leader: the time of the last reply, by follower.
     """
 
-    # PySyncObj's own, as far as they are used here.
+    # The attributes of PySyncObj that are used here.
     _SyncObj__raftLog: Storage
     _SyncObj__raftState: int
     _SyncObj__raftCurrentTerm: int
@@ -106,8 +109,8 @@ class RaftAdapter(SyncObj):  # type: ignore[misc] # it is not annotated
 
     def __init__(self, environment: Environment) -> None:
         """
-        Go on where the storage ends. Its snapshot is taken for applied. Before anything else is
-        asked of it, L{set_hooks} is to be called.
+        Restore the state from the storage. Its snapshot counts as applied. L{set_hooks} must be
+        called before anything else.
         """
         self.halted: str | None = None
         self._outgoing = transport = environment.transport
@@ -130,7 +133,7 @@ class RaftAdapter(SyncObj):  # type: ignore[misc] # it is not annotated
             ),
             transport=transport,
         )
-        # Messages come in by the engine, which checks them, and by nothing else.
+        # All messages come through the engine, which checks them.
         transport.setOnMessageReceivedCallback(None)
         transport.setOnNodeConnectedCallback(None)
         transport.setOnNodeDisconnectedCallback(None)
@@ -169,7 +172,7 @@ class RaftAdapter(SyncObj):  # type: ignore[misc] # it is not annotated
 
     @property
     def vote(self) -> str | None:
-        """The name of the node that was voted for in this term."""
+        """The name of the node that this node voted for in this term; L{None}: no vote yet."""
         return self._SyncObj__votedForNodeId
 
     @property
@@ -179,61 +182,67 @@ class RaftAdapter(SyncObj):  # type: ignore[misc] # it is not annotated
 
     @property
     def leader(self) -> Peer | None:
-        """The leader that this node follows, or itself; L{None}: it knows of none."""
+        """The leader of this term, maybe this node itself; L{None}: unknown."""
         return self._SyncObj__raftLeader
 
     @property
     def commit_index(self) -> int:
-        """The last entry that is known to be committed."""
+        """The index of the last entry that is known to be committed."""
         return self._SyncObj__raftCommitIndex
 
     @property
     def applied_index(self) -> int:
-        """The last entry that is applied."""
+        """The index of the last applied entry."""
         return self._SyncObj__raftLastApplied
 
     @property
     def applied_term(self) -> int:
-        """The term of the entry that was applied last."""
+        """The term of the last applied entry."""
         log = self._SyncObj__raftLog
         term: int = log[self.applied_index - log[0][1]][2]
         return term
 
     @property
     def last_index(self) -> int:
-        """The last entry of the log."""
+        """The index of the last entry of the log."""
         return self._SyncObj__raftLog[-1][1]
 
     @property
     def told_commit_index(self) -> int | None:
-        """The commit index that the leader told; L{None}: it told none yet."""
+        """The leader's commit index, by its last message; L{None}: no message yet."""
         return self._SyncObj__leaderCommitIndex
 
     @property
     def no_op_index(self) -> int | None:
-        """The entry with which this node began to lead last; L{None}: it never did."""
+        """
+        The index of the no-op entry with which this node last became the leader; L{None}: it
+        has never led.
+        """
         return self._SyncObj__noopIDx
 
     @property
     def election_deadline(self) -> float:
-        """The time at which this node stands for election, if nobody leads by then."""
+        """The time of the next election, unless a leader is heard before."""
         return self._SyncObj__raftElectionDeadline
 
     @property
     def is_asked_to_lead(self) -> bool:
-        """Whether the leader has asked this node to take over, and it has not stood yet."""
+        """
+        Whether the leader has asked this node to take over, and this node has not started the
+        election yet.
+        """
         return self._SyncObj__transferInProgress
 
     @property
     def sorted_others(self) -> list[Peer]:
-        """L{others}, in the order of their names."""
+        """L{others}, sorted by name."""
         return sorted(self._SyncObj__otherNodes, key=by_name)
 
     @staticmethod
     def now() -> float:
         """
-        The time by PySyncObj's clock, and no other: some deadlines are set here and looked at
-        there.
+        The time by PySyncObj's clock. No other clock will do, because PySyncObj checks some of
+        the deadlines that are set here.
         """
         now: float = syncobj.monotonicTime()
         return now
@@ -241,12 +250,12 @@ class RaftAdapter(SyncObj):  # type: ignore[misc] # it is not annotated
     # Changes
 
     def halt(self, reason: str) -> None:
-        """Do nothing any more."""
+        """Halt: do nothing any more."""
         if self.halted is None:
             self.halted = reason
 
     def send(self, peer: Peer, message: Message) -> None:
-        """Have a message sent, once this step is on disk."""
+        """Queue a message. It is sent once this step is on disk."""
         self._outgoing.send(peer, plain(message))
 
     def append(self, command: bytes) -> None:
@@ -254,71 +263,71 @@ class RaftAdapter(SyncObj):  # type: ignore[misc] # it is not annotated
         self._SyncObj__raftLog.add(command, self.last_index + 1, self.term)
 
     def entries_from(self, index: int, size: int) -> list[LogEntry]:
-        """Entries of the log from an index on, so many bytes of them, or one."""
+        """The entries from an index on, of about this size in bytes, but at least one."""
         entries: list[LogEntry] = self._SyncObj__getEntries(index, None, size)
         return entries
 
     def commit(self, index: int) -> None:
-        """Take the log for committed up to an index, unless it is further already."""
+        """Raise the commit index; a lower index changes nothing."""
         if index > self.commit_index:
             self._SyncObj__raftCommitIndex = index
             self._SyncObj__raftLog.setRaftCommitIndex(index)
 
     def mark_applied(self, index: int) -> None:
-        """Take the log for applied up to an index."""
+        """Set the index of the last applied entry."""
         self._SyncObj__raftLastApplied = index
 
     def set_term(self, term: int, vote: str | None = None) -> None:
-        """Enter a term, with a vote in it or none; it is kept on disk."""
+        """Enter a term, with a vote or without; both are kept on disk."""
         self._SyncObj__setCurrentTerm(term, vote)
 
     def become_follower(self) -> None:
-        """Lead and stand no more."""
+        """Become a follower, from whatever role."""
         self._SyncObj__setState(FOLLOWER)
 
     def set_leader(self, leader: Peer | None) -> None:
-        """Take a peer for the leader, or nobody."""
+        """Set the leader; L{None}: unknown."""
         self._SyncObj__raftLeader = leader
 
     def set_told_commit_index(self, index: int) -> None:
-        """Note the commit index that the leader told."""
+        """Set the leader's commit index, from its message."""
         self._SyncObj__leaderCommitIndex = index
 
     def set_others(self, others: set[Peer]) -> None:
-        """Count other members from now on."""
+        """Set the other members, which count for majorities."""
         self.others = self._SyncObj__otherNodes = others
 
     def set_election_deadline(self, at: float) -> None:
-        """Stand for election at a time, if nobody leads by then."""
+        """Set the time of the next election, unless a leader is heard before."""
         self._SyncObj__raftElectionDeadline = at
 
     def postpone_election(self) -> None:
-        """Stand for election after a random time from now, if nobody leads by then."""
+        """Start a new random election timeout now."""
         self._SyncObj__raftElectionDeadline = self.now() + self._SyncObj__generateRaftTimeout()
 
     def forget_request_to_lead(self) -> None:
-        """Pass over that a leader has asked this node to take over: another one leads."""
+        """Ignore an earlier leader's request to take over: another node leads."""
         self._SyncObj__transferInProgress = False
 
     def set_next_heartbeat(self, at: float) -> None:
-        """Have L{Hooks.send_entries} called at a time again, as the leader."""
+        """Set the time of the leader's next call of L{Hooks.send_entries}."""
         self._SyncObj__newAppendEntriesTime = at
 
     # PySyncObj's own methods
 
     def run_tick(self) -> None:
         """
-        PySyncObj's tick: elections, the commit rule, stepping down, and the hooks.
+        Run PySyncObj's tick: elections, the commit rule, stepping down, and the hooks.
         """
         self._onTick(0.0)
 
     def handle(self, peer: Peer, message: RequestVote | ResponseVote | TimeoutNow) -> None:
         """
-        PySyncObj's way with a message.
+        Let PySyncObj handle a message.
         """
         self._SyncObj__onMessageReceived(peer, plain(message))
 
-    # Its methods that are replaced, or begin with something else
+    # PySyncObj's methods that are replaced or extended
 
     def _SyncObj__setCurrentTerm(self, term: int, votedForNodeId: str | None) -> None:
         if term != self.term:

@@ -15,7 +15,7 @@ from alacrity.cluster.raft.reconfiguration import Reconfiguration
 
 class Applying:
     """
-    Applies what is committed, in parts that hold up nothing else.
+    Applies committed entries, in parts small enough not to delay other work.
     """
 
     def __init__(
@@ -34,25 +34,26 @@ class Applying:
 
     def begin_step(self) -> None:
         """
-        Apply as much as one step may from now on.
+        Begin a step: limit the bytes that are applied until the next call.
         """
         self._allowance = self._limits.applied_bytes
 
     def end_steps(self) -> None:
         """
-        Apply as much as there is from now on.
+        Apply without a limit of bytes from now on.
         """
         self._allowance = inf
 
     def apply_committed(self) -> bool:
         """
-        G7. Apply what is committed, each entry once.
+        G7. Apply the committed entries, each once.
 
-        PySyncObj applies an entry again at each tick if it, or a callback of a caller,
-        raises, and shifts all that follow if it skips one. Here nobody is called back but
-        the machine, which is total; what it cannot understand halts the node.
+        PySyncObj applies an entry again at each tick if the entry, or a caller's callback,
+        raises; and if it skips one entry, all that follow are shifted. Here only the state
+        machine is called, which never raises, except for an entry that it does not understand;
+        such an entry halts the node.
 
-        @return: whether followers are to be told at once.
+        @return: whether to send to the followers at once.
         """
         raft, log = self._raft, self._raft.log
         before = raft.applied_index
@@ -67,7 +68,7 @@ class Applying:
                 if kind == REGULAR:
                     self._results.command_applied(self._machine.apply(command[1:]))
                 elif kind not in {NO_OP, MEMBERSHIP}:
-                    raise CannotApply(f"it is of kind {command[:1]!r}")
+                    raise CannotApply(f"its kind is {command[:1]!r}")
             except CannotApply as error:
                 raft.halt(f"entry {index} is committed, and not understood: {error}")
                 return False
@@ -80,8 +81,11 @@ class Applying:
 
     def _is_enough(self, applied: int, more: int) -> bool:
         """
-        Whether a step has applied so many bytes of commands that it applies no more.
+        Whether the next command has to wait for the next step.
+
+        @param applied: bytes of commands applied so far.
+        @param more: bytes of the next command.
         """
-        # One that is longer by itself is applied as the first one of a step.
+        # A command that is longer than the limit is applied as the first one of a step.
         whole = self._limits.applied_bytes
         return applied + more > self._allowance and (applied > 0 or self._allowance < whole)

@@ -1,11 +1,12 @@
 """
-Commands on their way into the leader's log, and which versions of them all members
-understand.
+Commands that are about to enter the leader's log, and the version of commands that all
+members understand.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 import msgspec
 
@@ -18,10 +19,13 @@ from alacrity.cluster.raft.peer import Peer
 from alacrity.cluster.raft.reconfiguration import Reconfiguration
 from alacrity.cluster.raft.replication import Replication
 
+_NOT_ALL_UNDERSTAND: Final = "not all members understand this command"
+_NOT_ALL_HEARD: Final = "not all members have reported yet whether they understand this command"
+
 
 class Commands:
     """
-    The commands that wait to be appended, or to be passed on to the leader.
+    The commands that wait to be appended, or to be sent to the leader.
     """
 
     def __init__(
@@ -37,21 +41,21 @@ class Commands:
         self._limits = environment.limits
         self._replication = replication
         self._reconfiguration = reconfiguration
-        # Each with the peer that it comes from; None: it is this node's own.
+        # The proposing peer (None: this node), the request id, and the command.
         self._waiting: deque[tuple[Peer | None, str, bytes]] = deque()
 
     def submit(self, origin: Peer | None, request_id: str, command: bytes) -> None:
         """
-        Have a command appended by the leader, if there is one, in the next tick. That it was,
-        its application says; that it was not, may be told by L{Results.command_denied}.
+        Queue a command: the next tick appends it, or sends it to the leader. Success shows
+        when the command is applied. A failure may be reported by L{Results.command_denied}.
 
-        @param origin: the peer that has proposed it; L{None}: this node.
+        @param origin: the peer that has proposed the command; L{None}: this node.
         """
         self._waiting.append((origin, request_id, command))
 
     def take_waiting(self) -> None:
         """
-        Append the commands that wait, pass them on, or deny them.
+        Append the waiting commands, send them to the leader, or deny them.
         """
         raft = self._raft
         appended = raft.last_index
@@ -75,10 +79,9 @@ class Commands:
         elif kind == MEMBERSHIP:
             self._change_members(origin, request_id, command)
         elif kind != REGULAR or not self._machine.readable(command[1:], self._common_version()):
-            self._deny(origin, Denial(request_id, "not all members understand it", final=True))
+            self._deny(origin, Denial(request_id, _NOT_ALL_UNDERSTAND, final=True))
         elif not (self._all_heard() or self._machine.readable(command[1:], 1)):
-            unheard = "not all members have said yet whether they understand it"
-            self._deny(origin, Denial(request_id, unheard, final=False))
+            self._deny(origin, Denial(request_id, _NOT_ALL_HEARD, final=False))
         else:
             self._raft.append(command)
 
@@ -87,7 +90,7 @@ class Commands:
         try:
             change = msgspec.msgpack.decode(command[1:], type=MemberChange)
         except msgspec.MsgspecError:
-            denial = Denial(request_id, "it is not understood", final=True)
+            denial = Denial(request_id, "the membership change cannot be decoded", final=True)
         else:
             denial = self._reconfiguration.change_members(change)
         if denial is not None:
@@ -101,13 +104,14 @@ class Commands:
 
     def on_denial(self, denial: Denial) -> None:
         """
-        Tell that a command of this node was not appended.
+        Report that a command of this node was not appended.
         """
         self._results.command_denied(denial.request_id, denial.reason, final=denial.final)
 
     def _common_version(self) -> int:
         """
-        The newest version of commands that all members understand that have said so.
+        The newest version of commands that all members understand, as far as they have
+        reported.
         """
         versions = self._replication.versions
         return min(

@@ -1,5 +1,5 @@
 """
-Compaction: when the beginning of the log is replaced by a snapshot.
+The decision when to compact: to replace the beginning of the log by a snapshot.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from alacrity.cluster.raft.replication import Replication
 
 class Compaction:
     """
-    The size of the log, and what it was when a snapshot was taken last.
+    The size of the log, compared with its size when the last snapshot was taken.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Compaction:
 
     def installed(self, index: int) -> None:
         """
-        Note that a snapshot has come from the leader.
+        Note that the leader's snapshot up to an index was installed.
         """
         self._compacted = index
 
@@ -43,7 +43,8 @@ class Compaction:
         """
         raft, log = self._raft, self._raft.log
         applied = raft.applied_index
-        # Not while a follower gets a snapshot: it would be too old once it is there.
+        # While a follower receives a snapshot, wait longer: with a newer snapshot here, the
+        # one on its way would be too old.
         patience = 4 if self._replication.transfers else 1
         many = (
             len(log) > self._limits.log * patience
@@ -60,14 +61,14 @@ class Compaction:
 
     def _is_large(self, patience: int) -> bool:
         """
-        Whether the log has too many bytes, half of them since it was compacted last.
+        Whether the log has too many bytes, half of the limit since the last compaction.
         """
         log = self._raft.log
         snapshot = log.snapshot
         limit = self._limits.log_bytes
         if snapshot is not None:
             limit = max(limit, len(snapshot.state) // 2)
-        # That it is smaller than it was means that the snapshot has taken its place.
+        # A log that has become smaller was compacted meanwhile.
         self._compacted_size = min(self._compacted_size, log.size)
         return (
             log.size > limit * min(patience, 2)

@@ -18,27 +18,27 @@ class CommandApplied(msgspec.Struct, frozen=True):
     """
     A command is applied.
 
-    @ivar result: the state machine's.
+    @ivar result: the result that the state machine returned.
     """
 
     result: object
 
 
 class StateRestored(msgspec.Struct, frozen=True):
-    """The state was replaced by that of the leader's snapshot."""
+    """The state was replaced by the state in the leader's snapshot."""
 
 
 class MembersChanged(msgspec.Struct, frozen=True):
-    """A change of the members is committed."""
+    """A membership change is committed."""
 
     request_id: str
 
 
 class CommandDenied(msgspec.Struct, frozen=True):
     """
-    A command of this node was not appended, by one attempt.
+    One attempt to append a command of this node was denied.
 
-    @ivar final: asking again is of no use.
+    @ivar final: whether another attempt is useless.
     """
 
     request_id: str
@@ -51,15 +51,15 @@ StepResult: TypeAlias = CommandApplied | StateRestored | MembersChanged | Comman
 
 class StepEffects(msgspec.Struct, frozen=True):
     """
-    All that a step asks of its node. The entries, the term and the vote to persist are in the
-    storage already.
+    Everything that the node has to do for a step. The entries, the term and the vote to
+    persist are in the storage already.
 
-    @ivar persist: whether the storage is to be synced before anything else below.
+    @ivar persist: whether the storage must be synced before the other effects take place.
     @ivar traffic: messages, and changes of the peers, in the order in which they were made.
-    @ivar results: what became of commands, in the order in which it did.
+    @ivar results: the results of commands, in order.
     @ivar heartbeats: heartbeats that may be sent from then on, until the next step is
         persisted.
-    @ivar snapshot: a snapshot to put in the place of the log's beginning, some time.
+    @ivar snapshot: a snapshot with which to compact the log later.
     """
 
     persist: bool
@@ -70,7 +70,7 @@ class StepEffects(msgspec.Struct, frozen=True):
 
     def without_messages(self) -> StepEffects:
         """
-        The same, and nothing is sent: the step could not be persisted in time.
+        The same effects without the messages: the step could not be persisted in time.
         """
         kept = tuple(each for each in self.traffic if not isinstance(each, Send))
         return msgspec.structs.replace(self, traffic=kept)

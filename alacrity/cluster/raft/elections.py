@@ -1,8 +1,8 @@
 """
-Elections: votes, and before them pre-votes; terms and roles; silence and quorum.
+Elections: pre-votes and votes, terms and roles, silent leaders and quorum.
 
-How an election is won is PySyncObj's. What stands here is when one may begin, which
-votes count, and what is left behind with a term or a role.
+PySyncObj decides when an election is won. This module decides when one may begin and which
+votes count, and cleans up when the term or the role changes.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ class Elections:
         self._reconfiguration = reconfiguration
         # The peers that have voted for this node in this term.
         self._voters: set[Peer] = set()
-        # The peers that would vote for it, and in which term; 0: it does not ask.
+        # The peers that have granted a pre-vote, and the term that they were asked for; 0: no
+        # pre-vote is under way.
         self._pre_voters: set[Peer] = set()
         self._pre_vote_term = 0
-        # Whether a majority would, and it stands in this tick.
+        # Whether a majority has granted its pre-votes: the election begins in this tick.
         self._standing = False
         self._leader_heard_at = float("-inf")
 
@@ -38,11 +39,11 @@ class Elections:
 
     def maybe_ask_for_pre_votes(self) -> None:
         """
-        Ask for pre-votes, if no leader was heard for long: a node that would be elected stands
-        for election then.
+        Ask for pre-votes, if the election timeout has passed. The node starts an election only
+        if a majority would vote for it.
 
-        An election raises the term, and with it deposes the leader. A node that hears
-        nobody, or was removed, would do so again and again.
+        An election raises the term, and so deposes the leader. Without pre-votes, a node that
+        hears nobody, or was removed, would do this again and again.
         """
         raft = self._raft
         if self._standing or (raft.is_asked_to_lead and self._reconfiguration.is_member):
@@ -50,7 +51,7 @@ class Elections:
         if raft.election_deadline >= raft.now():
             return
         self.postpone()
-        # Whoever led is silent. Nothing more is sent there, until it is heard again.
+        # The leader is silent. No proposals are sent to it until it is heard again.
         raft.set_leader(None)
         if not self._reconfiguration.is_member:
             return
@@ -71,7 +72,7 @@ class Elections:
 
     def end_tick(self) -> None:
         """
-        If this node has stood in this tick, let time pass until it asks again.
+        Start a new election timeout, if this node has started an election in this tick.
         """
         if self._standing:
             self.postpone()
@@ -79,15 +80,15 @@ class Elections:
     @property
     def may_vote(self) -> bool:
         """
-        Whether this node may vote: not while it waits to be taken in. It counts nowhere
-        yet, unless somebody who is behind takes it for its former self, whose files are
-        gone, and with them whom that one has voted for.
+        Whether this node may vote. A node that waits to be added must not: its vote counts
+        nowhere, except at a member that is behind and takes this node for a former member
+        of the same name. That member's files are lost, with the votes that it gave.
         """
         return self._reconfiguration.configuration != ()
 
     def on_pre_vote(self, peer: Peer, message: PreVote) -> None:
         """
-        Answer whether a node would be elected, as far as this one has a say.
+        Answer whether this node would vote for a peer.
         """
         raft, log = self._raft, self._raft.log
         followed = raft.role == LEADER or (
@@ -105,7 +106,7 @@ class Elections:
 
     def on_pre_vote_reply(self, peer: Peer, message: PreVoteReply) -> None:
         """
-        Count an answer; stand for election when a majority has said yes.
+        Count a pre-vote. With a majority of them, start an election.
         """
         raft = self._raft
         if message.current > raft.term:
@@ -123,7 +124,7 @@ class Elections:
 
     def on_request_vote(self, peer: Peer, message: RequestVote) -> None:
         """
-        Vote for a node, if this one may, and has not voted in that term for another.
+        Vote for a peer, if this node may vote and has not voted for another one in that term.
         """
         if not self.may_vote:
             return
@@ -134,7 +135,7 @@ class Elections:
 
     def on_response_vote(self, peer: Peer, vote: ResponseVote) -> None:
         """
-        Count a vote: each member's once, and nobody else's.
+        Count a vote: one from each member, and none from others.
         """
         raft = self._raft
         if vote.term == raft.term and peer in raft.others - self._voters:
@@ -145,18 +146,18 @@ class Elections:
 
     def postpone(self) -> None:
         """
-        Let a new time pass until this node asks for pre-votes.
+        Start a new election timeout, after which this node asks for pre-votes.
         """
         self._standing = False
-        # What was answered before a leader was heard, or in an earlier round, says nothing of
-        # now: those who answered may be no members any more.
+        # Pre-votes from an earlier round, or from before a leader was heard, do not count any
+        # more: their senders may have been removed meanwhile.
         self._pre_voters = set()
         self._pre_vote_term = 0
         self._raft.postpone_election()
 
     def enter_later_term(self, term: int) -> None:
         """
-        Follow into a later term, whose leader is not known.
+        Enter a later term as a follower; its leader is not known yet.
         """
         self._raft.set_term(term)
         self._raft.become_follower()
@@ -165,17 +166,17 @@ class Elections:
 
     def step_down(self) -> None:
         """
-        Leave behind what a leader had: this node leads no more.
+        Clean up after this node has stopped being the leader.
 
-        PySyncObj leaves the deadline where it was before this node led: it would
-        stand again at once, against who has just been elected.
+        PySyncObj leaves the election deadline where it was before this node led. With that
+        deadline, this node would start an election at once, against the new leader.
         """
         self.postpone()
         self._reconfiguration.forget_learners()
 
     def forget_votes(self) -> None:
         """
-        Count anew: another term begins.
+        Forget all votes, because a new term begins.
         """
         self._voters = set()
         self._pre_voters = set()
@@ -183,7 +184,7 @@ class Elections:
 
     def hear_leader(self, leader: Peer) -> None:
         """
-        Take a message as a sign of a leader's life, and follow it.
+        Note that a leader was heard, and follow it.
         """
         if not self._raft.is_asked_to_lead:
             self.postpone()
@@ -196,7 +197,7 @@ class Elections:
     @property
     def has_quorum(self) -> bool:
         """
-        Whether a leader with a majority was heard of lately.
+        Whether this node has lately heard a leader, or as the leader, a majority.
         """
         raft = self._raft
         since = raft.now() - self._timing.fallback
@@ -207,9 +208,10 @@ class Elections:
 
     def discount_stall(self, stalled: float) -> None:
         """
-        Count the time for which this process did not run as nobody's silence: no follower is
-        taken for lost for it, and no election is begun. If it was long, others may have elected
-        a leader meanwhile.
+        Discount a stall of this process: the time of the stall does not count as silence of
+        the peers, so no follower counts as lost because of it, and no election begins. At most
+        L{RaftTiming.fallback} is discounted, since after a long stall the others may have
+        elected a leader.
 
         @param stalled: the seconds for which it did not run.
         """

@@ -3,27 +3,27 @@ The Raft engine: PySyncObj's, with guards.
 
 PySyncObj 0.3.17 loses acknowledged writes when its log is compacted, when members
 change and when nodes crash. The engine keeps its elections, its ticks, its commit rule
-and its book-keeping, behind L{RaftAdapter}, and replaces what is not safe. The guards,
-each with its reason where it stands:
+and its book-keeping, behind L{RaftAdapter}, and replaces the unsafe parts. The replacements
+are called guards; the docstring of each names its reason:
 
-  - B{G1}, L{Following.verified}: commit only what is proved equal to the leader's log.
-  - B{G2}, L{Following.take}: truncate only on conflict, and never what is committed.
-  - B{G3}, L{Reconfiguration.is_settled}: one change of the members at a time; the members
-    are a function of the log; leaders are followed whatever the pending members are.
+  - B{G1}, L{Following.verified}: commit only entries that are proved equal to the leader's.
+  - B{G2}, L{Following.take}: truncate only on conflict, and never committed entries.
+  - B{G3}, L{Reconfiguration.is_settled}: one membership change at a time; the members are a
+    function of the log; a leader is followed even if it is not among the pending members.
   - B{G4}, L{Replication.counts}: replies carry the term they belong to.
-  - B{G5}, L{Following.on_mismatch}: common ground is found in one step, and looked for one
+  - B{G5}, L{Following.on_mismatch}: the last common entry is found in one step, with one
     message at a time.
-  - B{G6}, L{Following.install}: snapshot and log change as one.
-  - B{G7}, L{Applying.apply_committed}: nothing that is applied raises; what cannot be
+  - B{G6}, L{Following.install}: snapshot and log change together, or not at all.
+  - B{G7}, L{Applying.apply_committed}: applying an entry never raises; an entry that is not
     understood halts the node.
-  - B{G8}, L{Replication.send_to_all}: nothing is sent in an endless loop; snapshots go in
-    slices, each when the one before has arrived.
+  - B{G8}, L{Replication.send_to_all}: no endless loop of sending; snapshots are sent in
+    slices, each after the one before has arrived.
 
-and beyond those: a pre-vote, so that a node that hears nobody cannot depose a leader;
-a new member catches up before it counts.
+Two more additions: pre-votes, so that a node that hears nobody cannot depose a leader; and a
+new member catches up before it counts.
 
-An engine does no I/O. It runs in steps, a message or a tick each, and what a step has
-changed must be on disk before anything that it has sent leaves the node.
+An engine does no I/O. It runs in steps, each a message or a tick. The changes of a step must
+be on disk before its messages leave the node.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ from alacrity.cluster.raft.transfer import LeadershipTransfer
 
 class Rooms(msgspec.Struct, frozen=True):
     """
-    The classes that an engine is put together from; a test takes others.
+    The classes of an engine's parts; tests replace some.
     """
 
     adapter: type[RaftAdapter] = RaftAdapter
@@ -79,7 +79,7 @@ class Rooms(msgspec.Struct, frozen=True):
 
 class Engine:
     """
-    One node's part in Raft: messages and ticks in, and the room that sees to each.
+    One node's Raft: passes messages and ticks to the parts that handle them.
 
     @ivar raft: terms, roles, log and indexes.
     """
@@ -88,7 +88,7 @@ class Engine:
 
     def __init__(self, environment: Environment, rooms: Rooms | None = None) -> None:
         """
-        @raise CannotApply: the storage's snapshot is not understood.
+        @raise CannotApply: the snapshot in the storage is not understood.
         """
         rooms = rooms or Rooms()
         if environment.storage.snapshot is not None:
@@ -118,17 +118,17 @@ class Engine:
         )
         self.reconfiguration.configure()
         if len(self.configuration) == 1 and self.is_member:
-            # It need not wait for anybody.
+            # The only member starts its election at once.
             raft.set_election_deadline(float("-inf"))
 
     def __repr__(self) -> str:
         return f"<Engine {self.halted or self.raft}>"
 
-    # What comes in
+    # Events
 
     def receive(self, peer: Peer, message: dict[str, Any]) -> None:
         """
-        Take a message from a peer; one that is none is logged and passed over.
+        Handle a message from a peer. An invalid message is logged and ignored.
         """
         if self.raft.halted is not None:
             return
@@ -136,7 +136,7 @@ class Engine:
             parsed = parse(message)
         except msgspec.ValidationError as error:
             self._log.warn(
-                "{name} has sent what is no message: {fault}", name=peer.id, fault=str(error)
+                "{name} has sent an invalid message: {fault}", name=peer.id, fault=str(error)
             )
             return
         match parsed:
@@ -174,7 +174,7 @@ class Engine:
 
     def connected(self, peer: Peer) -> None:
         """
-        Note that there is a connection with a peer, another one than before.
+        Note that a new connection with a peer was made.
         """
         self.raft.connected.add(peer)
         self.replication.connected(peer)
@@ -188,7 +188,7 @@ class Engine:
 
     def tick(self) -> None:
         """
-        Let time pass: stand for election, commit, apply, send, step down, as is due.
+        Run one tick: start an election, commit, apply, send or step down, as is due.
         """
         raft = self.raft
         if raft.halted is not None:
@@ -204,43 +204,43 @@ class Engine:
         elif was_leader or self.reconfiguration.has_learners:
             self.elections.step_down()
 
-    # What the node asks for
+    # Requests of this node
 
     def submit(self, request_id: str, command: bytes) -> None:
         """
-        Have a command of this node appended, see L{Commands.submit}.
+        Propose a command of this node, see L{Commands.submit}.
         """
         self.commands.submit(None, request_id, command)
 
     def hand_over(self, target: str | None) -> None:
         """
-        Have the leader hand over, see L{LeadershipTransfer.hand_over}.
+        Ask for a leadership transfer, see L{LeadershipTransfer.hand_over}.
         """
         self.transfer.hand_over(target)
 
     def discount_stall(self, stalled: float) -> None:
         """
-        Take the time for which this process did not run for nobody's silence, see L{Elections.discount_stall}.
+        Discount a stall of this process, see L{Elections.discount_stall}.
         """
         self.elections.discount_stall(stalled)
 
     def halt(self, reason: str) -> None:
         """
-        Do nothing any more.
+        Halt: do nothing any more.
         """
         self.raft.halt(reason)
 
     def begin_step(self) -> None:
         """
-        Begin some ticks that are one step.
+        Begin a step, which may consist of several ticks.
         """
         self.applying.begin_step()
 
     def replay(self, between: Callable[[], object] = lambda: None) -> None:
         """
-        Apply what is known to be committed when the node starts, without a tick.
+        Apply all entries that are known to be committed when the node starts, without a tick.
 
-        @param between: called after each part of it.
+        @param between: called after each part of the entries.
         """
         while self.halted is None and self.applied_index < self.commit_index:
             self.applying.begin_step()
@@ -250,17 +250,17 @@ class Engine:
 
     def _begin_leading(self) -> None:
         """
-        Forget what belongs to an earlier leadership: a new one begins.
+        Forget the state of an earlier leadership.
         """
         self.reconfiguration.begin_leading()
         self.transfer.forget()
         self.replication.begin_leading()
 
-    # What the node looks at
+    # State for this node
 
     @property
     def halted(self) -> str | None:
-        """Why this node does nothing any more, and must not; L{None}: it goes on."""
+        """The reason why this node has halted; L{None}: it has not."""
         return self.raft.halted
 
     @property
@@ -305,29 +305,35 @@ class Engine:
 
     @property
     def is_member(self) -> bool:
-        """Whether this node is in the cluster, as far as its log says."""
+        """Whether this node is a member, by its log."""
         return self.reconfiguration.is_member
 
     @property
     def peers(self) -> list[Peer]:
-        """See L{Replication}; in the order of their names."""
+        """The peers to connect to, see L{Replication}, sorted by name."""
         return sorted(self.replication.peers, key=by_name)
 
     @property
     def is_leader(self) -> bool:
-        """Whether it is the leader, and has applied all that was committed before."""
+        """
+        Whether this node is the leader, and has applied all entries that were committed before
+        it was elected.
+        """
         raft = self.raft
         first = raft.no_op_index
         return raft.role == LEADER and first is not None and raft.applied_index >= first
 
     @property
     def has_quorum(self) -> bool:
-        """Whether a leader with a majority was heard of lately."""
+        """See L{Elections.has_quorum}."""
         return self.elections.has_quorum
 
     @property
     def matches(self) -> dict[str, int]:
-        """On the leader: how far each other member's log is known to equal its own."""
+        """
+        On the leader: the last index up to which a member's log is known to equal the
+        leader's, by the names of the other members.
+        """
         return {peer.id: self.raft.match_index[peer] for peer in self.raft.sorted_others}
 
     def version_of_all(self) -> int:
@@ -336,6 +342,6 @@ class Engine:
 
     @property
     def progress(self) -> tuple[int, int, int]:
-        """Values that a tick changes when there is more to do in the next one."""
+        """Values that change in a tick if the next tick has more to do."""
         raft = self.raft
         return raft.last_index, raft.commit_index, raft.role

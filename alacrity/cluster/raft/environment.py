@@ -1,6 +1,6 @@
 """
-All that an engine is given: how long it waits, how much it takes on, the state machine that
-it drives, the log and the way out.
+The environment of an engine: its times and bounds, the state machine, the log and the
+transport.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ class RaftTiming(msgspec.Struct, frozen=True):
     """
     The engine's times, in seconds.
 
-    @ivar heartbeat: the leader's interval.
-    @ivar election: a follower that has not heard a leader for a time between the two
-        stands for election.
-    @ivar fallback: a leader that has not heard a majority for so long steps down.
-    @ivar resend: a slice of a snapshot that was not confirmed is sent again.
-    @ivar catch_up: a new member that has not caught up is given up, unless it is
-        asked for again.
+    @ivar heartbeat: the interval between a leader's heartbeats.
+    @ivar election: the least and the greatest election timeout: a follower that has not heard
+        a leader for that time starts an election.
+    @ivar fallback: the time after which a leader that has not heard a majority steps down.
+    @ivar resend: the time after which a slice of a snapshot that was not confirmed is sent
+        again.
+    @ivar catch_up: the time that a learner has to catch up. A later request to add the node
+        starts the time again.
     """
 
     heartbeat: float = 0.1
@@ -40,16 +41,16 @@ class RaftLimits(msgspec.Struct, frozen=True):
     """
     The engine's bounds.
 
-    @ivar log: entries, beyond which the log is compacted.
-    @ivar log_bytes: bytes of commands, beyond which it is; or half of the last snapshot's,
-        where that is more.
+    @ivar log: entries in the log; with more, the log is compacted.
+    @ivar log_bytes: bytes of commands in the log, or half of the last snapshot's bytes, if
+        that is more; with more, the log is compacted.
     @ivar batch: bytes of commands in a message, unless one alone is longer.
     @ivar slice: bytes of a snapshot in a message.
     @ivar ahead: entries sent to a follower that it has not confirmed.
-    @ivar backlog: entries appended and not committed, beyond which commands are denied.
+    @ivar backlog: entries appended and not committed; with more, commands are denied.
     @ivar applied: entries applied in one tick.
-    @ivar applied_bytes: bytes of commands after which a step applies no more, so that what
-        else is due, heartbeats first, need not wait for them.
+    @ivar applied_bytes: bytes of commands applied in one step, so that other work, heartbeats
+        first, need not wait.
     """
 
     log: int = 5000
@@ -73,16 +74,16 @@ class StateMachine(Protocol):
     """
     The state that the log's commands are applied to.
 
-    @ivar version: the newest version of commands that it understands.
+    @ivar version: the newest version of commands that the machine understands.
     """
 
     version: int
 
     def apply(self, command: bytes) -> object:
         """
-        Change the state as a command says.
+        Apply a command to the state.
 
-        @return: what came of it.
+        @return: the command's result.
         @raise CannotApply: nothing was changed.
         """
 
@@ -91,46 +92,47 @@ class StateMachine(Protocol):
 
     def restore(self, state: bytes) -> None:
         """
-        Take another state.
+        Replace the state by the one in a snapshot.
 
         @raise CannotApply: nothing was changed.
         """
 
     def readable(self, command: bytes, version: int) -> bool:
-        """Whether a command can be applied by machines up to a version."""
+        """Whether a machine of a version can apply a command."""
 
 
 class Results(Protocol):
     """
-    The place where an engine notes what became of commands.
+    The receiver of the results of commands.
     """
 
     def command_applied(self, result: object) -> None:
         """A command is applied, with a result of L{StateMachine.apply}."""
 
     def state_restored(self) -> None:
-        """The state was replaced by that of the leader's snapshot."""
+        """The state was replaced by the state in the leader's snapshot."""
 
     def members_changed(self, request_id: str) -> None:
-        """A change of the members is committed."""
+        """A membership change is committed."""
 
     def command_denied(self, request_id: str, reason: str, *, final: bool) -> None:
-        """A command of this node was not appended, by this attempt."""
+        """One attempt to append a command of this node was denied."""
 
     def snapshot_taken(self, snapshot: Snapshot) -> None:
-        """A snapshot is to take the place of the entries up to it, some time."""
+        """A snapshot was taken, with which the log can be compacted later."""
 
 
 class Environment(msgspec.Struct, frozen=True):
     """
-    All that an engine is given.
+    The environment of an engine.
 
-    @ivar member: the engine's own node.
-    @ivar storage: its log; if it is empty, the node waits until a cluster takes it in.
+    @ivar member: this node.
+    @ivar storage: the log of this node; if it is empty, the node waits to be added to a
+        cluster.
     @ivar transport: takes messages for the other members.
     @ivar machine: the state machine that committed commands are applied to.
-    @ivar results: is told what became of commands.
-    @ivar rng: the chance in election timeouts.
+    @ivar results: receives the results of commands.
+    @ivar rng: the random numbers for election timeouts.
     """
 
     member: Member

@@ -1,5 +1,5 @@
 """
-A follower's part: to take the leader's entries and snapshots, and reply.
+The follower's side of replication: it takes the leader's entries and snapshots, and replies.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from alacrity.cluster.raft.reconfiguration import Reconfiguration
 
 class SnapshotArrival(msgspec.Struct):
     """
-    A snapshot on its way from the leader.
+    A snapshot that is being received from the leader.
+
+    @ivar key: the leader's name and term, the snapshot's last index and term, and its size.
+    @ivar data: the bytes received so far.
     """
 
     key: tuple[str, int, int, int, int]
@@ -29,7 +32,7 @@ class SnapshotArrival(msgspec.Struct):
 
 class Following:
     """
-    A follower's answers to its leader's messages.
+    Handles the leader's messages on a follower.
     """
 
     _log = Logger()
@@ -52,11 +55,12 @@ class Following:
 
     def follow(self, peer: Peer, term: int, probe: int) -> bool:
         """
-        Take a leader's message as a sign of its life, whatever the pending members are (G3:
-        an uncommitted removal of the node that leads then would strand this one).
+        Follow the sender of a leader's message, even if it is not among the pending members
+        (G3: the removal of a member may not be committed, and that member may be elected; a
+        follower that refused it would be stranded).
 
-        @return: whether to go on; not if the leader is one no more. It is told, since
-            with pre-votes nobody else tells it.
+        @return: whether to handle the message; not if its sender is no longer the leader. The
+            sender is told so, because with pre-votes nobody else tells it.
         """
         raft = self._raft
         if term < raft.term:
@@ -76,7 +80,7 @@ class Following:
 
     def on_append_entries(self, peer: Peer, message: AppendEntries) -> None:
         """
-        Have the leader's entries in the log, or say from where on they are needed.
+        Handle a leader's entries: append them, or reply which entry is needed first.
         """
         if any(entry[1] != message.prev_index + 1 + at for at, entry in enumerate(message.entries)):
             self._log.warn("{name} has sent entries with a gap", name=peer.id)
@@ -98,25 +102,26 @@ class Following:
 
     def verified(self, index: int) -> int:
         """
-        G1. Up to where a message has proved this log to equal the leader's: to the last
-        entry that it carries, or refers to, and no further.
+        G1. The index up to which a message has proved that this log equals the leader's: that
+        of the last entry in the message, or without entries, of the entry before them.
 
-        PySyncObj takes the whole log for proved by any message, also by one that carries
-        a part of a snapshot or nothing: an isolated leader that comes back then applies
-        entries that nobody else has.
+        PySyncObj takes the whole log as proved by any message, even by a slice of a snapshot
+        or an empty one. A leader that was isolated and comes back would then apply entries
+        that nobody else has.
 
-        @param index: of that entry.
+        @param index: the index of that entry.
         """
         return index
 
     def take(self, message: AppendEntries) -> bool:
         """
-        G2. Have a message's entries in the log: those that are there already stay, with
-        all that follow. The first one of another term goes, with all that follow.
+        G2. Add a message's entries to the log. Entries that are in the log already stay, and
+        so do all that follow them. The first entry with another term is removed, with all that
+        follow it.
 
-        PySyncObj truncates at each message, and so forgets what it has acknowledged.
+        PySyncObj truncates the log at each message, and so loses acknowledged entries.
 
-        @return: whether that was possible.
+        @return: whether this was possible; if not, the node has halted.
         """
         raft, log = self._raft, self._raft.log
         changed = False
@@ -128,7 +133,10 @@ class Following:
                 if log[index - first][2] == term:
                     continue
                 if index <= raft.commit_index:
-                    raft.halt(f"the leader of term {message.term} contradicts entry {index}")
+                    raft.halt(
+                        f"entry {index} is committed here, but the leader of term "
+                        f"{message.term} has sent a different one"
+                    )
                     return False
                 log.deleteEntriesFrom(index - first)
                 changed = True
@@ -140,18 +148,18 @@ class Following:
 
     def on_mismatch(self, peer: Peer, message: AppendEntries) -> None:
         """
-        G5. This log has not the entry that a message's are to follow. What is committed here
-        is in the leader's log, so the next attempt from there succeeds, or finds that a
-        snapshot is needed.
+        G5. Reply to a message whose entries do not fit: this log lacks the entry before them.
+        All entries that are committed here are in the leader's log. So the leader's next
+        attempt, after the last of them, succeeds, or shows that a snapshot is needed.
 
-        PySyncObj answers with the end of the log or goes back by one entry, and takes
-        the last answer of many: under load, the two never meet.
+        PySyncObj replies with the end of the log, or goes back by one entry, and uses the
+        last of many replies: under load, it may never find the last common entry.
         """
         raft = self._raft
         if message.prev_index <= raft.commit_index:
             raft.halt(
-                f"entry {message.prev_index} is committed here, and {peer.id}, who leads "
-                f"term {message.term}, has another"
+                f"entry {message.prev_index} is committed here, but {peer.id}, the leader of "
+                f"term {message.term}, has a different one"
             )
             return
         self.reply(peer, raft.commit_index + 1, message.probe, success=False)
@@ -160,13 +168,14 @@ class Following:
 
     def on_install_snapshot(self, peer: Peer, message: InstallSnapshot) -> None:
         """
-        Gather the slices of a snapshot, and install it once it is whole.
+        Collect the slices of a snapshot, and install it once it is complete.
         """
         if not self.follow(peer, message.term, message.probe):
             return
         raft = self._raft
         if message.last_index <= raft.commit_index:
-            # It says nothing new. What is committed here is in the leader's log.
+            # The snapshot has nothing new: all entries that are committed here are in the
+            # leader's log.
             self._arrival = None
             self.reply(peer, raft.commit_index + 1, message.probe, success=True)
             return
@@ -185,17 +194,20 @@ class Following:
 
     def install(self, message: InstallSnapshot, state: bytes) -> bool:
         """
-        G6. Take a snapshot that is whole, and keep what the log has beyond it, if it does: it
-        may have been acknowledged. Both change as one, see L{Storage.replace}.
+        G6. Install a complete snapshot. If the log contains the snapshot's last entry, the
+        entries after it are kept: they may have been acknowledged. Snapshot and log change
+        together, or not at all, see L{Storage.replace}.
 
-        PySyncObj writes them to two files, one after the other, and throws the whole log
-        away when they disagree after a crash.
+        PySyncObj writes them to two files, one after the other, and drops the whole log if
+        they disagree after a crash.
+
+        @return: whether this was possible; if not, the node has halted.
         """
         raft, log = self._raft, self._raft.log
         try:
             self._machine.restore(state)
         except CannotApply as error:
-            raft.halt(f"the leader's snapshot: {error}")
+            raft.halt(f"the leader's snapshot cannot be installed: {error}")
             return False
         self._results.state_restored()
         index, term = message.last_index, message.last_term
@@ -212,7 +224,10 @@ class Following:
 
     def reply(self, peer: Peer, next_index: int, probe: int, *, success: bool) -> None:
         """
-        Tell the leader up to where the logs are equal, or from where on it shall try again.
+        Reply to the leader.
+
+        @param next_index: on success, the index after the last one up to which the logs are
+            known to be equal; otherwise the index from which the leader shall try again.
         """
         version = self._machine.version
         self._raft.send(peer, Reply(self._raft.term, next_index, success, probe, version))

@@ -1,6 +1,6 @@
 """
-Mail: what comes in for the engine, and what it sends, as values; and the connections that both
-belong to.
+Mail: the events that the engine receives and the messages that it sends, as values, with the
+numbers of the connections that they belong to.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from alacrity.cluster.raft.peer import Peer
 
 
 class Received(msgspec.Struct, frozen=True):
-    """A message of a peer has come in."""
+    """A message from a peer was received."""
 
     peer: Peer
     message: dict[str, Any]
 
 
 class Connected(msgspec.Struct, frozen=True):
-    """There is a connection with a peer, another one than before."""
+    """A new connection with a peer was made."""
 
     peer: Peer
 
@@ -34,7 +34,7 @@ class Disconnected(msgspec.Struct, frozen=True):
 
 
 class LogCompacted(msgspec.Struct, frozen=True):
-    """A file with the compacted log is written, and may take the old one's place."""
+    """A file with the compacted log was written, and can replace the log's file."""
 
     rewrite: Compaction
 
@@ -46,7 +46,8 @@ class Send(msgspec.Struct, frozen=True):
     """
     Send a message.
 
-    @ivar connection: the number of the connection that it is for, see L{Connections}.
+    @ivar connection: the number of the connection that the message is for, see
+        L{Connections}.
     """
 
     peer: Peer
@@ -55,13 +56,13 @@ class Send(msgspec.Struct, frozen=True):
 
 
 class AddPeer(msgspec.Struct, frozen=True):
-    """Keep a connection with a peer from now on."""
+    """Connect to a peer, and again after each loss."""
 
     peer: Peer
 
 
 class DropPeer(msgspec.Struct, frozen=True):
-    """Keep no connection with a peer any more."""
+    """Close the connection with a peer, and make no more."""
 
     peer: Peer
 
@@ -71,11 +72,11 @@ Traffic: TypeAlias = Send | AddPeer | DropPeer
 
 class Connections:
     """
-    Numbers of connections: how often those with each peer have changed, and how many of
-    these changes the engine has heard of.
+    Numbers of connections: for each peer, how often its connection was made or lost, and how
+    many of these changes the engine knows.
 
-    What was sent on one connection is not delivered on a later one: the engine relies
-    on the order that a connection keeps.
+    A message for one connection is not sent on a later one, because the engine relies on the
+    order of messages within a connection.
     """
 
     def __init__(self) -> None:
@@ -84,19 +85,19 @@ class Connections:
 
     def note_change(self, name: str) -> None:
         """
-        A connection has come or gone. The engine does not know yet.
+        Count a connection that was made or lost. The engine does not know of it yet.
         """
         self._changes[name] += 1
 
     def note_heard(self, name: str) -> None:
         """
-        The engine hears of the next change.
+        Count a change that the engine is told of now.
         """
         self._heard[name] += 1
 
     def current(self, name: str) -> int:
         """
-        The number of the connection that there is, or was last.
+        The number of the present connection, or of the last one.
         """
         return self._changes[name]
 

@@ -1,6 +1,6 @@
 """
-The members as a function of the log, and the entries with which a cluster begins. No engine
-runs here.
+The members as a function of the log, and the entries with which a cluster begins. These
+functions need no running engine.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from alacrity.cluster.log.storage import Storage
 
 FIRST_INDEX: Final = 2
 """
-The index of a new cluster's first entry. The log of a node that is to join begins before,
-so it always gets a snapshot, and with it the state that the cluster began with.
+The index of a new cluster's first entry. The log of a joining node begins before this index.
+So it always gets a snapshot, which has the state that the cluster began with.
 """
 
 
 class MemberChange(msgspec.Struct, frozen=True, array_like=True):
     """
-    A proposed change: one member more or one less.
+    A proposed membership change: one member to add or to remove.
     """
 
     request_id: str
@@ -33,7 +33,7 @@ class MemberChange(msgspec.Struct, frozen=True, array_like=True):
 
 class Members(msgspec.Struct, frozen=True, array_like=True):
     """
-    The content of an entry about the members: all members from here on.
+    The content of a membership entry: all members from this entry on.
     """
 
     request_id: str
@@ -42,19 +42,19 @@ class Members(msgspec.Struct, frozen=True, array_like=True):
 
 def bootstrap(storage: Storage, members: tuple[Member, ...], state: bytes) -> None:
     """
-    Begin a cluster on an empty storage: all its first members with the same arguments.
+    Begin a cluster on an empty storage. All its first members need the same arguments.
     """
     storage.replace(*first_snapshot(members, state))
 
 
 def make_alone(storage: Storage, member: Member) -> None:
     """
-    Let a node be the only member of its cluster, under a name and an address, which may
-    be new. The engine must not run.
+    Make a node the only member of its cluster. Its name and its address may be new. The
+    engine must not run.
 
-    B{All others count no more.} That is right for a node that was alone before; and to go on
-    when most members are lost for good, and with them, it may be, what was acknowledged
-    last.
+    B{All other members are removed without a vote.} This is right for a node that was alone
+    before. It is also the last resort when most members are lost for good; the writes that
+    were acknowledged last may then be lost with them.
     """
     term = max(storage.getCurrentTerm(), storage[-1][2])
     member = msgspec.structs.replace(member, incarnation=storage.incarnation)
@@ -64,14 +64,14 @@ def make_alone(storage: Storage, member: Member) -> None:
 
 def members_of(storage: Storage) -> tuple[Member, ...]:
     """
-    The members by a storage's log, committed or not; none if it is empty.
+    The members by a storage's log, committed or not; none if the log is empty.
     """
     return members_at(storage, storage[-1][1]) if len(storage) else ()
 
 
 def members_at(log: Storage, index: int) -> tuple[Member, ...]:
     """
-    The members by a log up to an index: what its last entry about them says.
+    The members by the last membership entry of a log up to an index.
     """
     snapshot = log.snapshot
     base = 0 if snapshot is None else snapshot.last_index
@@ -93,15 +93,15 @@ def first_snapshot(members: tuple[Member, ...], state: bytes) -> tuple[Snapshot,
 
 def encode_members(members: Members) -> bytes:
     """
-    Encode an entry's command, with its kind in front.
+    Encode the command of a membership entry, which begins with its kind.
     """
     return MEMBERSHIP + msgspec.msgpack.encode(members)
 
 
 def decode_members(command: bytes) -> Members:
     """
-    Decode the command of an entry about the members.
+    Decode the command of a membership entry.
 
-    @raise msgspec.MsgspecError: L{encode_members} has not written it.
+    @raise msgspec.MsgspecError: the command was not made by L{encode_members}.
     """
     return msgspec.msgpack.decode(command[1:], type=Members)

@@ -1,8 +1,8 @@
 """
 Messages between the engines of a cluster, and the dicts that a transport carries them in.
 
-A dict is checked once, where it comes in, and is a typed value from then on. Unknown
-keys are passed over, so that a newer node may add some.
+A received dict is checked once, and converted into a typed value. Unknown keys are ignored, so
+that a newer version may add some.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from alacrity.cluster.log.records import LogEntry
 
 class AppendEntries(msgspec.Struct, frozen=True, tag_field="type", tag="append_entries"):
     """
-    The leader's entries after one that the follower should have; without any, its
-    heartbeat.
+    The leader's entries that follow one at C{prev_index}; without entries, a heartbeat.
 
-    @ivar probe: the number of the leader's attempt to find common ground that this belongs to.
+    @ivar probe: the number of the leader's search for the last common entry that this message
+        belongs to.
     """
 
     term: int
@@ -33,10 +33,10 @@ class AppendEntries(msgspec.Struct, frozen=True, tag_field="type", tag="append_e
 
 class InstallSnapshot(msgspec.Struct, frozen=True, tag_field="type", tag="install_snapshot"):
     """
-    A slice of the leader's snapshot; without data, its heartbeat meanwhile.
+    A slice of the leader's snapshot; without data, a heartbeat during the transfer.
 
-    @ivar size: of the whole state, in bytes.
-    @ivar offset: where the slice begins.
+    @ivar size: the size of the whole state, in bytes.
+    @ivar offset: the offset of the slice in it.
     """
 
     term: int
@@ -51,10 +51,10 @@ class InstallSnapshot(msgspec.Struct, frozen=True, tag_field="type", tag="instal
 
 class Reply(msgspec.Struct, frozen=True, tag_field="type", tag="next_node_idx"):
     """
-    A follower's answer to the two above.
+    A follower's reply to L{AppendEntries} or L{InstallSnapshot}.
 
-    @ivar next_node_idx: if it succeeded: the follower's log equals the leader's up to
-        the index before. Otherwise: the same, where the leader shall try again.
+    @ivar next_node_idx: on success, the index after the last one up to which the follower's
+        log equals the leader's; otherwise the index from which the leader shall try again.
     @ivar version: the newest version of commands that the follower understands.
     """
 
@@ -67,9 +67,9 @@ class Reply(msgspec.Struct, frozen=True, tag_field="type", tag="next_node_idx"):
 
 class SnapshotReply(msgspec.Struct, frozen=True, tag_field="type", tag="snapshot_reply"):
     """
-    A follower's answer to a slice of a snapshot.
+    A follower's reply to a slice of a snapshot.
 
-    @ivar offset: how many bytes of it the follower has.
+    @ivar offset: the number of bytes of the snapshot that the follower has.
     """
 
     term: int
@@ -79,9 +79,10 @@ class SnapshotReply(msgspec.Struct, frozen=True, tag_field="type", tag="snapshot
 
 class PreVote(msgspec.Struct, frozen=True, tag_field="type", tag="pre_vote"):
     """
-    A question before an election: would you vote for me? Raft dissertation, section 9.6.
+    A request for a pre-vote: whether the receiver would vote for the sender in an election.
+    Raft dissertation, section 9.6.
 
-    @ivar term: the term that the election would be in.
+    @ivar term: the term of that election.
     """
 
     term: int
@@ -91,10 +92,10 @@ class PreVote(msgspec.Struct, frozen=True, tag_field="type", tag="pre_vote"):
 
 class PreVoteReply(msgspec.Struct, frozen=True, tag_field="type", tag="pre_vote_reply"):
     """
-    An answer to that question.
+    A reply to L{PreVote}.
 
-    @ivar term: the question's.
-    @ivar current: the term of the node that answers.
+    @ivar term: the term in the request.
+    @ivar current: the current term of the node that replies.
     """
 
     term: int
@@ -103,7 +104,7 @@ class PreVoteReply(msgspec.Struct, frozen=True, tag_field="type", tag="pre_vote_
 
 
 class RequestVote(msgspec.Struct, frozen=True, tag_field="type", tag="request_vote"):
-    """PySyncObj's own: a candidate asks for a vote."""
+    """A candidate's request for a vote; PySyncObj's own message."""
 
     term: int
     last_log_index: int
@@ -111,20 +112,20 @@ class RequestVote(msgspec.Struct, frozen=True, tag_field="type", tag="request_vo
 
 
 class ResponseVote(msgspec.Struct, frozen=True, tag_field="type", tag="response_vote"):
-    """PySyncObj's own: a vote."""
+    """A vote; PySyncObj's own message."""
 
     term: int
 
 
 class TimeoutNow(msgspec.Struct, frozen=True, tag_field="type", tag="timeout_now"):
-    """PySyncObj's own: the leader asks a follower to take over."""
+    """The leader's request to a follower to take over; PySyncObj's own message."""
 
     term: int
 
 
 class Propose(msgspec.Struct, frozen=True, tag_field="type", tag="apply_command"):
     """
-    A command for the leader to append.
+    A follower's command, for the leader to append.
     """
 
     request_id: str
@@ -133,9 +134,10 @@ class Propose(msgspec.Struct, frozen=True, tag_field="type", tag="apply_command"
 
 class Denial(msgspec.Struct, frozen=True, tag_field="type", tag="apply_command_response"):
     """
-    An answer to a command that was not appended. (One that was is applied in the end.)
+    A reply to L{Propose}: the command was not appended. For an appended command there is no
+    reply; it is applied in the end.
 
-    @ivar final: asking again is of no use.
+    @ivar final: whether another attempt is useless.
     """
 
     request_id: str
@@ -145,7 +147,9 @@ class Denial(msgspec.Struct, frozen=True, tag_field="type", tag="apply_command_r
 
 class HandOver(msgspec.Struct, frozen=True, tag_field="type", tag="hand_over"):
     """
-    A request to the leader to hand over, to a member or to any.
+    A request to the leader for a leadership transfer.
+
+    @ivar target: the name of the member to transfer to; L{None}: any.
     """
 
     target: str | None
@@ -171,9 +175,9 @@ _PLAIN: Final = (bytes,)
 
 def parse(message: object) -> Message:
     """
-    Read the dict that came from a peer.
+    Convert the dict that came from a peer.
 
-    @raise msgspec.ValidationError: it is no message.
+    @raise msgspec.ValidationError: the dict is not a valid message.
     """
     parsed: Message = msgspec.convert(message, Message, builtin_types=_PLAIN)
     return parsed
@@ -181,7 +185,7 @@ def parse(message: object) -> Message:
 
 def plain(message: Message) -> dict[str, Any]:
     """
-    Write a message as a dict of plain values.
+    Convert a message into a dict of plain values.
     """
     built: dict[str, Any] = msgspec.to_builtins(message, builtin_types=_PLAIN)
     return built

@@ -1,5 +1,5 @@
 """
-Members of the cluster as PySyncObj knows them.
+Peers: the other nodes of the cluster, in the form that PySyncObj uses.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from alacrity.cluster.log.members import Member
 
 class Peer(Node):  # type: ignore[misc] # it is not annotated
     """
-    A node of PySyncObj's, with its member.
+    A node in PySyncObj's sense, with its member.
 
-    @ivar member: the member as the log or an operator describes it.
+    @ivar member: the member as it is in the log, or as an operator has given it.
     """
 
     id: str
@@ -24,7 +24,8 @@ class Peer(Node):  # type: ignore[misc] # it is not annotated
     def __init__(self, member: Member) -> None:
         super().__init__(member.name, address=member.address)
         self.member = member
-        # Not the string's: sets of peers have the same order in each process.
+        # Not the hash of the string, which differs between processes: sets of peers must have
+        # the same order in each process.
         self._hash = crc32(member.name.encode())
 
     def __hash__(self) -> int:
@@ -36,6 +37,6 @@ class Peer(Node):  # type: ignore[misc] # it is not annotated
 
 def by_name(peer: Peer) -> str:
     """
-    The key that peers are sorted by, so that all is done in the same order each time.
+    The sort key of peers, so that work is done in the same order each time.
     """
     return peer.id

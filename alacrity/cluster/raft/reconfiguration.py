@@ -1,6 +1,6 @@
 """
-Changes of the members: the members that an engine counts and talks with, and how one is
-taken in or let go. A node that is to be added catches up first, as a learner.
+Membership changes: the members that an engine counts and communicates with, and how one is
+added or removed. A node that is to be added catches up first, as a learner.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from alacrity.cluster.raft.replication import Replication
 
 class Reconfiguration:
     """
-    The members, as the log changes, and how a leader changes them.
+    Keeps the members as the log changes, and changes them on the leader.
 
     @ivar configuration: the members by the log, committed or not.
-    @ivar settled_configuration: the members by the part of it that is applied.
+    @ivar settled_configuration: the members by the applied part of the log.
     """
 
     def __init__(
@@ -34,7 +34,8 @@ class Reconfiguration:
         hand_over: Callable[[str | None], None],
     ) -> None:
         """
-        @param hand_over: has the leader hand over, to a member or to whom it likes.
+        @param hand_over: begins a leadership transfer to the member of a name; L{None}: to
+            any member.
         """
         self.configuration: tuple[Member, ...] = ()
         self.settled_configuration: tuple[Member, ...] = ()
@@ -45,38 +46,39 @@ class Reconfiguration:
         self._limits = environment.limits
         self._replication = replication
         self._hand_over = hand_over
-        # Each learner, and until when it is waited for.
+        # The learners, each with its deadline for catching up.
         self._learners: dict[Peer, float] = {}
         self._seats: dict[Peer, Seat] = {}
         self._change_index = 0
 
     @property
     def is_member(self) -> bool:
-        """Whether this node is in the cluster, as far as its log says."""
+        """Whether this node is a member, by its log."""
         return any(member.name == self._member.name for member in self.configuration)
 
     @property
     def has_learners(self) -> bool:
-        """Whether a node is catching up, to be added."""
+        """Whether there are learners."""
         return bool(self._learners)
 
-    # From the log
+    # Members by the log
 
     def configure(self) -> None:
         """
-        Take the members from the log. To be called when it may have changed in that, or
-        more of it is applied.
+        Read the members from the log. Called when the membership entries may have changed, or
+        when more of the log is applied.
 
-        They count as soon as an entry is in the log, committed or not (Raft, section 6);
-        if it is truncated, those before count again, whoever they were. Who is no member
-        any more is still talked with until that is committed: it may be elected before.
+        The members of an entry count as soon as it is in the log, committed or not (Raft,
+        section 6). If the entry is truncated, the members of the entry before it count again.
+        The connection with a removed member is kept until its removal is committed, because
+        it may be elected before.
         """
         raft = self._raft
         try:
             self.configuration = members_at(raft.log, raft.last_index)
             self.settled_configuration = before = members_at(raft.log, raft.applied_index)
         except msgspec.MsgspecError as error:
-            raft.halt(f"an entry about the members is not understood: {error}")
+            raft.halt(f"a membership entry cannot be decoded: {error}")
             return
         own = Peer(self._member)
         raft.set_others({Peer(each) for each in self.configuration} - {own})
@@ -85,22 +87,24 @@ class Reconfiguration:
         wanted = raft.others | {Peer(each) for each in before} - {own}
         wanted |= set(self._learners)
         seats = {Peer(each): each.seat for each in (*before, *self.configuration)}
-        # Taken in by another entry than before: who is connected may be the former one.
+        # Members that were added again by another entry: the connected node may be the former
+        # member of that name.
         others = {peer for peer, seat in self._seats.items() if seats.get(peer, seat) != seat}
         self._seats = seats
         self._update_peers(wanted, others)
 
     def _update_peers(self, wanted: set[Peer], others: set[Peer]) -> None:
         """
-        Begin with the peers that are new, and end with those that are wanted no more.
+        Connect to new peers, and drop those that are not wanted any more.
 
-        @param others: those that are begun with anew, since they may be other nodes by now.
+        @param others: peers that may be other nodes by now; all that is known of them is
+            forgotten.
         """
         raft, replication = self._raft, self._replication
         known = replication.peers
         for peer in sorted(known - wanted, key=by_name):
             if raft.role == LEADER and peer in raft.connected:
-                # So that it learns that it was removed.
+                # This message tells the peer that it was removed.
                 replication.send_to(peer)
             raft.log.forget_peer(peer.id)
             self._transport.dropNode(peer)
@@ -113,16 +117,16 @@ class Reconfiguration:
         for peer in sorted(wanted - (known - again), key=by_name):
             self._transport.addNode(peer)
             replication.track(peer)
-        # Those that stay, too: the log may say more of them than before.
+        # Peers that stay are replaced, too: the log may say more about them than before.
         replication.set_peers(wanted)
 
-    # Into the log
+    # Changes by the leader
 
     def change_members(self, change: MemberChange) -> Denial | None:
         """
-        Append a change of the members.
+        Append a membership change.
 
-        @return: why it was not appended; L{None}: it was.
+        @return: why the change was not appended; L{None}: it was appended.
         """
         members = self._members_after(change)
         if isinstance(members, Denial):
@@ -135,12 +139,12 @@ class Reconfiguration:
 
     def is_settled(self) -> bool:
         """
-        G3. Whether the members may be changed: no other change is under way, nor can one
-        of an earlier leader come back.
+        G3. Whether the members may be changed now: no other change is pending, and no change
+        of an earlier leader can come back.
 
-        Two changes at once, by two leaders, can make two majorities that do not meet.
-        What is committed in this term stands on all later leaders' logs. (PySyncObj
-        never sets what it would tell a pending change by.)
+        Two changes at once, by two leaders, can make two majorities that have no member in
+        common. An entry that is committed in this term is in the logs of all later leaders.
+        (PySyncObj never sets the variable by which it would detect a pending change.)
         """
         first = self._raft.no_op_index
         applied = self._raft.applied_index
@@ -148,13 +152,14 @@ class Reconfiguration:
 
     def begin_leading(self) -> None:
         """
-        Know of no change that this leadership has appended.
+        Begin a leadership: it has not appended a membership change yet.
         """
         self._change_index = 0
 
     def _identified(self, member: Member) -> Member:
         """
-        A member as the log has it from now on, for those that have not met it.
+        A member with its incarnation, if this node knows that. The log then tells it to nodes
+        that have not met the member yet.
         """
         storage = self._raft.log
         if member.incarnation:
@@ -167,7 +172,7 @@ class Reconfiguration:
         members = self.configuration
         id = change.request_id
         if not self.is_settled():
-            return Denial(id, "another change of the members is under way", final=False)
+            return Denial(id, "another membership change is pending", final=False)
         added = change.add
         if added is None:
             left = tuple(each for each in members if each.name != change.remove)
@@ -175,7 +180,7 @@ class Reconfiguration:
                 return Denial(id, "the last member cannot be removed", final=True)
             if change.remove == self._member.name:
                 self._hand_over(None)
-                return Denial(id, "the leader is to be removed, and hands over first", final=False)
+                return Denial(id, "the leader hands over before it is removed", final=False)
             return left
         for each in members:
             if each.contact == added.contact:
@@ -194,8 +199,8 @@ class Reconfiguration:
 
     def _has_caught_up(self, peer: Peer) -> bool:
         """
-        Whether a node that is to be added has the log, so that it does not hold up the
-        others once it counts. If it has not yet, see that it gets it.
+        Whether a node that is to be added has nearly all of the log, so that it does not delay
+        commits once it counts. Makes the node a learner, which gets the log.
         """
         raft = self._raft
         known = peer in self._learners
@@ -207,14 +212,14 @@ class Reconfiguration:
 
     def forget_late_learners(self) -> None:
         """
-        Give up the learners that have not caught up in time.
+        Drop the learners that have not caught up in time.
         """
         now = self._raft.now()
         self._forget([peer for peer, until in self._learners.items() if until < now])
 
     def forget_learners(self) -> None:
         """
-        Give up all learners: this node does not lead.
+        Drop all learners: this node is not the leader.
         """
         self._forget(list(self._learners))
 
@@ -226,10 +231,10 @@ class Reconfiguration:
 
     def disconnected(self, peer: Peer) -> None:
         """
-        Give up a learner whose connection is lost.
+        Drop a learner whose connection is lost.
 
-        It may come back with an empty disk, which is no fault yet, but what it has
-        confirmed would be wrong then. If it is asked for again, it begins anew.
+        A learner is allowed to come back with an empty disk, but then the entries that it has
+        confirmed are lost. A new request to add the node starts from the beginning.
         """
         if self._learners.pop(peer, None) is not None:
             self.configure()

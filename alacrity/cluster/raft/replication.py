@@ -1,6 +1,6 @@
 """
-A leader's log on its way to the followers: entries, and where those are compacted
-already, slices of a snapshot; and what the followers reply.
+Replication by the leader: it sends entries to the followers, or slices of a snapshot if the
+entries are compacted already, and handles the followers' replies.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from alacrity.cluster.raft.peer import Peer, by_name
 
 class SnapshotTransfer(msgspec.Struct):
     """
-    A snapshot on its way to a follower.
+    A snapshot that is being sent to a follower.
+
+    @ivar offset: the number of bytes that the follower has confirmed.
+    @ivar resend_at: the time at which the next slice is sent again.
     """
 
     snapshot: Snapshot
@@ -26,16 +29,16 @@ class SnapshotTransfer(msgspec.Struct):
 
 class Replication:
     """
-    The state of each peer's log as a leader knows it, and the messages that follow from it.
+    Keeps the state of each peer's log as the leader knows it, and sends what is missing there.
 
     @ivar peers: peers to connect to: members, learners, and removed members whose removal is
         uncommitted.
-    @ivar probes: the number of the latest attempt to find common ground with each.
-    @ivar probing: the peers with which it is not found yet.
-    @ivar transfers: the snapshots under way.
-    @ivar versions: the newest version of commands that each has said, to this leadership and
-        on the present connection, that it understands. What it said before may have been
-        said by another program.
+    @ivar probes: the number of the latest search for the last common entry, by peer.
+    @ivar probing: the peers for which that search has not ended.
+    @ivar transfers: the snapshots that are being sent, by peer.
+    @ivar versions: the newest version of commands that a peer understands, by peer. Only
+        reports to this leadership on the present connection count: an earlier one may have
+        come from another version of the peer's program.
     """
 
     def __init__(self, raft: RaftAdapter, environment: Environment) -> None:
@@ -50,10 +53,10 @@ class Replication:
 
     def counts(self, peer: Peer, term: int) -> bool:
         """
-        G4. Whether a reply is to this leadership, and from a peer that it asks.
+        G4. Whether a reply belongs to this leadership, and comes from a present peer.
 
-        PySyncObj's replies carry no term: a late one, to an earlier leadership, counts
-        in a later one, and commits what no majority has.
+        PySyncObj's replies carry no term. A late reply to an earlier leadership counts in a
+        later one, and commits entries that no majority has.
         """
         raft = self._raft
         return term == raft.term and raft.role == LEADER and peer in self.peers
@@ -62,13 +65,13 @@ class Replication:
 
     def set_peers(self, peers: set[Peer]) -> None:
         """
-        Send the log to these, each begun with before.
+        Set the peers that the log is sent to. Each must be known by L{track}.
         """
         self.peers = peers
 
     def track(self, peer: Peer) -> None:
         """
-        Know nothing of a peer's log yet.
+        Begin with a peer, of whose log nothing is known yet.
         """
         self._raft.match_index[peer] = 0
         self._raft.last_response[peer] = self._raft.now()
@@ -76,7 +79,7 @@ class Replication:
 
     def untrack(self, peer: Peer) -> None:
         """
-        Forget what is known of a peer's log.
+        Forget everything about a peer's log.
         """
         for table in (
             self._raft.next_index,
@@ -91,7 +94,7 @@ class Replication:
 
     def begin_leading(self) -> None:
         """
-        Take nothing for confirmed that was confirmed to an earlier leadership.
+        Begin a leadership: forget all confirmations that were sent to an earlier one.
         """
         for peer in self.peers:
             self._raft.match_index[peer] = 0
@@ -101,13 +104,13 @@ class Replication:
 
     def connected(self, peer: Peer) -> None:
         """
-        Begin anew with a peer that is connected anew.
+        Start again with a peer that has a new connection.
         """
         self.transfers.pop(peer, None)
-        # It may have been restarted as another version.
+        # The peer may have been restarted with another version of its program.
         self.versions.pop(peer, None)
         if self._raft.role == LEADER and peer in self.peers:
-            # What was sent on the connection before may be lost.
+            # Messages on the earlier connection may be lost.
             match = self._raft.match_index[peer]
             self.probe(peer, match + 1 if match else self._raft.last_index + 1)
             self.send_to(peer)
@@ -116,10 +119,11 @@ class Replication:
 
     def send_to_all(self) -> None:
         """
-        G8. Send each follower what it lacks, as far ahead as is good.
+        G8. Send each follower its missing entries, as far ahead of its confirmations as the
+        limits allow.
 
-        PySyncObj sends until the follower has all, in one go, and turns round and round
-        while its snapshot is not ready.
+        PySyncObj sends all missing entries at once, and loops without end while its snapshot
+        is not ready.
         """
         self._raft.set_next_heartbeat(self._raft.now() + self._timing.heartbeat)
         for peer in sorted(self.peers, key=by_name):
@@ -128,7 +132,7 @@ class Replication:
 
     def send_to(self, peer: Peer) -> None:
         """
-        Send a peer the entries that it lacks, a slice of a snapshot, or a heartbeat.
+        Send a peer its missing entries, a slice of a snapshot, or a heartbeat.
         """
         raft, log = self._raft, self._raft.log
         first, last = log[0][1], log[-1][1]
@@ -162,8 +166,8 @@ class Replication:
 
     def heartbeats(self) -> list[tuple[Peer, AppendEntries]]:
         """
-        A leader's heartbeats to those whose log is known to agree with its own so far; they
-        may be sent at any time as long as what this node has done by now is on disk.
+        The leader's heartbeats to peers whose log is known to equal the leader's up to some
+        index. They may be sent at any time once the changes made so far are on disk.
         """
         raft, log = self._raft, self._raft.log
         if raft.role != LEADER:
@@ -182,7 +186,7 @@ class Replication:
 
     def on_reply(self, peer: Peer, message: Reply) -> None:
         """
-        Note how far a follower's log equals this one, and go on from there.
+        Note up to which index a follower's log equals this one, and send the next entries.
         """
         if not self.counts(peer, message.term):
             return
@@ -209,8 +213,8 @@ class Replication:
 
     def probe(self, peer: Peer, index: int) -> None:
         """
-        Look for common ground, from an index on, one message at a time. Replies to
-        earlier attempts say nothing about this one.
+        Search for the last common entry, from an index on, with one message at a time.
+        Replies to earlier searches are ignored.
         """
         self.probes[peer] = self.probes.get(peer, 0) + 1
         self.probing.add(peer)
@@ -220,7 +224,7 @@ class Replication:
 
     def _send_slice(self, peer: Peer) -> None:
         """
-        Send the slice of a snapshot that is due, or a heartbeat.
+        Send the next slice of a snapshot if it is due, or else a heartbeat.
         """
         raft = self._raft
         transfer = self.transfers.get(peer)
@@ -249,7 +253,7 @@ class Replication:
 
     def on_snapshot_reply(self, peer: Peer, message: SnapshotReply) -> None:
         """
-        Send the slice of a snapshot that follows what a follower has.
+        Send the slice of a snapshot that comes after the bytes that a follower has.
         """
         if not self.counts(peer, message.term):
             return

@@ -1,9 +1,9 @@
 """
 Steps of the engine: mail and proposals in, effects out, as values.
 
-The order in which effects take place is the heart of it. What a step has changed is
-persisted first; then what it has sent leaves the node, and what it has applied is seen.
-So nothing that a crash could take back is ever seen by anybody.
+The order of the effects is essential. The changes of a step are persisted first; then its
+messages leave the node, and the commands that it has applied become visible. So nobody ever
+sees a change that a crash could undo.
 """
 
 from __future__ import annotations
@@ -46,9 +46,10 @@ from alacrity.cluster.raft.peer import Peer
 
 class Recorder(Transport):  # type: ignore[misc] # it is not annotated
     """
-    The engine's way out: notes what the engine does, until it is taken.
+    The transport and the results of the engine: records what the engine does, until it is
+    taken.
 
-    @ivar traffic: what is not taken yet, of messages and peers.
+    @ivar traffic: the messages and the changes of the peers that are not taken yet.
     """
 
     def __init__(self, connections: Connections) -> None:
@@ -62,58 +63,58 @@ class Recorder(Transport):  # type: ignore[misc] # it is not annotated
 
     @property
     def ready(self) -> bool:
-        """Always: the real one is started and stopped elsewhere."""
+        """Always true: the real transport is started and stopped elsewhere."""
         return True
 
     def addNode(self, node: Peer) -> None:
-        """Note that a peer is to be connected with."""
+        """Record an L{AddPeer}."""
         self.traffic.append(AddPeer(node))
 
     def dropNode(self, node: Peer) -> None:
-        """Note that a peer is to be connected with no more."""
+        """Record a L{DropPeer}."""
         self.traffic.append(DropPeer(node))
 
     def send(self, node: Peer, message: dict[str, Any]) -> bool:
-        """Note a message, for the connection that the engine knows of."""
+        """Record a L{Send}, for the connection that the engine knows of."""
         self.traffic.append(Send(node, message, self._connections.heard(node.id)))
         return True
 
     def destroy(self) -> None:
-        """The real one is stopped elsewhere."""
+        """Do nothing: the real transport is stopped elsewhere."""
 
     # Results, see L{Results <alacrity.cluster.raft.environment.Results>}
 
     def command_applied(self, result: object) -> None:
-        """Note a L{CommandApplied}."""
+        """Record a L{CommandApplied}."""
         self._results.append(CommandApplied(result))
 
     def state_restored(self) -> None:
-        """Note a L{StateRestored}."""
+        """Record a L{StateRestored}."""
         self._results.append(StateRestored())
 
     def members_changed(self, request_id: str) -> None:
-        """Note a L{MembersChanged}."""
+        """Record a L{MembersChanged}."""
         self._results.append(MembersChanged(request_id))
 
     def command_denied(self, request_id: str, reason: str, *, final: bool) -> None:
-        """Note a L{CommandDenied}."""
+        """Record a L{CommandDenied}."""
         self._results.append(CommandDenied(request_id, reason, final))
 
     def snapshot_taken(self, snapshot: Snapshot) -> None:
-        """Note a snapshot to be written."""
-        # One at a time: the first is on its way already when the next one is due.
+        """Record a snapshot to be written."""
+        # One at a time: the first one of a step is kept.
         self._snapshot = self._snapshot or snapshot
 
     def take_results(self) -> tuple[StepResult, ...]:
         """
-        The results so far, and none of them again.
+        Remove the results recorded so far, and return them.
         """
         results, self._results = tuple(self._results), []
         return results
 
     def take_traffic(self) -> tuple[Traffic, ...]:
         """
-        The traffic so far, and nothing of it again.
+        Remove the traffic recorded so far, and return it.
         """
         traffic, self.traffic = tuple(self.traffic), []
         return traffic
@@ -122,7 +123,7 @@ class Recorder(Transport):  # type: ignore[misc] # it is not annotated
         self, *, persist: bool, heartbeats: Iterable[tuple[Peer, AppendEntries]]
     ) -> StepEffects:
         """
-        All that was noted, and nothing of it again.
+        Remove everything recorded so far, and return it.
         """
         snapshot, self._snapshot = self._snapshot, None
         return StepEffects(
@@ -132,7 +133,7 @@ class Recorder(Transport):  # type: ignore[misc] # it is not annotated
 
 class StepperSettings(Protocol):
     """
-    The engine's part of L{alacrity.cluster.replica_settings.ReplicaSettings}.
+    The settings of L{alacrity.cluster.replica_settings.ReplicaSettings} that the engine needs.
     """
 
     @property
@@ -145,7 +146,7 @@ class Stepper:
     """
     Runs an engine step by step.
 
-    @ivar engine: the engine; to be looked at between the steps.
+    @ivar engine: the engine; its state may be read between the steps.
     """
 
     def __init__(
@@ -160,7 +161,7 @@ class Stepper:
     ) -> None:
         """
         @param settings: the engine's times and bounds.
-        @raise CannotApply: the storage's snapshot is not understood.
+        @raise CannotApply: the snapshot in the storage is not understood.
         """
         self._storage = storage
         self._connections = connections
@@ -181,8 +182,8 @@ class Stepper:
     @property
     def route(self) -> tuple[str, int, int] | None:
         """
-        The leader's name, its term, and the number of the connection with it; L{None}: there
-        is no leader.
+        The leader's name, its term, and the number of the connection with it; L{None}: no
+        leader is known.
         """
         leader = self.engine.leader
         if leader is None:
@@ -193,9 +194,11 @@ class Stepper:
         self, mail: Iterable[Mail], proposals: Callable[[], Iterable[tuple[str, bytes]]]
     ) -> StepEffects:
         """
-        Deliver mail, propose, and let the engine tick until there is no more to do.
+        Run one step: deliver mail, propose, and let the engine tick until there is no more to
+        do.
 
-        @param proposals: called once the mail is delivered, for what to propose then.
+        @param proposals: called once the mail is delivered; returns the request ids and the
+            commands to propose.
         """
         engine = self.engine
         for each in mail:
@@ -203,7 +206,7 @@ class Stepper:
         engine.begin_step()
         for request_id, command in proposals():
             engine.submit(request_id, command)
-        # An engine that is alone commits in the tick after the one that appends.
+        # The engine of a standalone node commits in the tick after the one that appends.
         before = None
         now = engine.progress
         raft = engine.raft
@@ -228,15 +231,15 @@ class Stepper:
 
     def replay(self, between: Callable[[tuple[StepResult, ...]], object]) -> None:
         """
-        Apply what is known to be committed when the node starts, without a step.
+        Apply all entries that are known to be committed when the node starts, without a step.
 
-        @param between: given the results of each part of it.
+        @param between: called after each part of the entries, with its results.
         """
         self.engine.replay(lambda: between(self._recorder.take_results()))
 
     def take_effects(self) -> StepEffects:
         """
-        The effects of what has happened since they were taken last.
+        Remove the effects recorded since the last call, and return them.
         """
         return self._recorder.take(
             persist=self._storage.dirty, heartbeats=self.engine.replication.heartbeats()
@@ -244,8 +247,9 @@ class Stepper:
 
     def complete(self, effects: StepEffects) -> StepEffects:
         """
-        A step's effects with what was asked of the engine since the step, while it was
-        persisted: a hand-over, which depends on nothing that is not persisted with it.
+        The effects of a step, with the messages that were recorded while the step was
+        persisted. Only a leadership transfer records such messages, and they depend on nothing
+        that is not on disk by then.
         """
         asked = self._recorder.take_traffic()
         if not asked:

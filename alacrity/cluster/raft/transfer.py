@@ -1,6 +1,6 @@
 """
-The transfer of leadership (Raft dissertation, 3.10): a leader has a member with the whole
-log take its place.
+The leadership transfer (Raft dissertation, 3.10): the leader asks a member that has the whole
+log to take over.
 """
 
 from __future__ import annotations
@@ -12,35 +12,39 @@ from alacrity.cluster.raft.messages import HandOver, TimeoutNow
 
 class LeadershipTransfer:
     """
-    A leader's wish to hand over, until it has or its time is over.
+    A leadership transfer in progress, until a member is asked to take over or the transfer
+    times out.
     """
 
     def __init__(self, raft: RaftAdapter, environment: Environment) -> None:
         self._raft = raft
         self._timing = environment.timing
-        self._wanted: tuple[str | None, float] | None = None
+        self._pending: tuple[str | None, float] | None = None
 
     def hand_over(self, target: str | None) -> None:
         """
-        Have the leader hand over to a member, or to whom it likes, as soon as that one
-        has the whole log. It may not succeed.
+        Begin a leadership transfer, as the leader, or ask the leader for one. The transfer may
+        fail.
+
+        @param target: the member to transfer to, as soon as it has the whole log; L{None}: any
+            member.
         """
         raft = self._raft
         leader = raft.leader
         if raft.role == LEADER:
-            self._wanted = target, raft.now() + self._timing.election[1]
+            self._pending = target, raft.now() + self._timing.election[1]
             self.proceed()
         elif leader is not None:
             raft.send(leader, HandOver(target))
 
     def proceed(self) -> None:
         """
-        Ask a member to lead that has the whole log, if a transfer is wanted.
+        Ask a connected member with the whole log to take over, if a transfer is in progress.
         """
-        if self._wanted is None:
+        if self._pending is None:
             return
         raft = self._raft
-        target, until = self._wanted
+        target, until = self._pending
         able = [
             peer
             for peer in raft.sorted_others
@@ -51,10 +55,10 @@ class LeadershipTransfer:
         if able:
             raft.send(able[0], TimeoutNow(raft.term))
         if able or until < raft.now():
-            self._wanted = None
+            self._pending = None
 
     def forget(self) -> None:
         """
-        Hand over no more: what was wanted, was wanted of an earlier leader.
+        Cancel the transfer: it was requested of an earlier leadership.
         """
-        self._wanted = None
+        self._pending = None

@@ -45,7 +45,7 @@ class G7Tests(EngineCase):
         engine = self.make(A, B, C)
         replies = self.give("b", InstallSnapshot(1, 9, 1, [A, B, C], 5, 0, b"newer", 4))
         self.assertEqual(replies, [])
-        self.assertEqual(engine.halted, "the leader's snapshot: it is newer")
+        self.assertEqual(engine.halted, "the leader's snapshot cannot be installed: it is newer")
         self.assertEqual(engine.applied_index, 2)
 
     def test_an_entry_of_an_unknown_kind_halts(self) -> None:
@@ -61,12 +61,14 @@ class G7Tests(EngineCase):
         before = engine.last_index
         engine.submit("x", REGULAR + b"v2")
         engine.tick()
-        unheard = ("not all members have said yet whether they understand it", False)
+        unheard = ("not all members have reported yet whether they understand this command", False)
         self.assertEqual(self.notes.denials, [unheard])
         self.give("b", Reply(1, before + 1, True, 1 << 30))
         engine.submit("x", REGULAR + b"v2")
         engine.tick()
-        self.assertEqual(self.notes.denials, [unheard, ("not all members understand it", True)])
+        self.assertEqual(
+            self.notes.denials, [unheard, ("not all members understand this command", True)]
+        )
         self.assertEqual(engine.last_index, before)
         self.give("b", Reply(1, before + 1, True, 1 << 30, version=2))
         engine.submit("x", REGULAR + b"v2")

@@ -85,7 +85,10 @@ class G2Tests(EngineCase):
         engine = self.make(A, B, C)
         self.append("b", 1, self.entries(1, 1), commit=4)
         self.assertEqual(self.append("c", 2, self.entries(2)), [])
-        self.assertEqual(engine.halted, "the leader of term 2 contradicts entry 3")
+        self.assertEqual(
+            engine.halted,
+            "entry 3 is committed here, but the leader of term 2 has sent a different one",
+        )
         self.assertEqual(engine.last_index, 4)
 
     def test_entries_with_a_gap_are_not_taken(self) -> None:
@@ -140,7 +143,8 @@ class G5Tests(EngineCase):
         self.append("b", 1, self.entries(1, 1), commit=4)
         self.append("c", 2, [], prev=(4, 2))
         self.assertEqual(
-            engine.halted, "entry 4 is committed here, and c, who leads term 2, has another"
+            engine.halted,
+            "entry 4 is committed here, but c, the leader of term 2, has a different one",
         )
 
 

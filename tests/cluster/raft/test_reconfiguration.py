@@ -45,9 +45,7 @@ class G3Tests(EngineCase):
     def test_the_second_change_waits(self) -> None:
         engine = self.removed(Engine)
         self.assertEqual(engine.configuration, (self.own(), C))
-        self.assertEqual(
-            self.notes.denials, [("another change of the members is under way", False)]
-        )
+        self.assertEqual(self.notes.denials, [("another membership change is pending", False)])
         self.assertEqual(engine.commit_index, 3)
 
     def test_without_the_guard_one_node_agrees_with_itself(self) -> None:
