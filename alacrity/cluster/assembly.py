@@ -1,5 +1,5 @@
 """
-A node's part in the cluster, put together from its configuration and its files.
+The construction of a node's part in the cluster, from its configuration and its files.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ from alacrity.pool import PoolView
 _log: Final = Logger()
 
 _WAS_ALONE: Final = (
-    "that of a node that was alone, with which no cluster of several begins. Leave "
+    "that of a standalone node, and cannot begin a cluster of several nodes. Leave "
     "cluster.members out, start this node, and let the others join it with --join and empty "
     "state directories"
 )
 
 
 TURN: Final = 65536
-"""Bytes that are read from one node's connection in one turn of the loop."""
+"""Bytes that are read at most from one node's connection in one turn of the event loop."""
 
 
 class ClusterNode:
@@ -57,8 +57,8 @@ class ClusterNode:
     This node's part in the cluster: its connections and its copy of the pool.
 
     @ivar me: this node.
-    @ivar transport: its connections with the others.
-    @ivar replica: its copy of the pool.
+    @ivar transport: the connections with the other nodes.
+    @ivar replica: the copy of the pool.
     """
 
     def __init__(
@@ -73,14 +73,14 @@ class ClusterNode:
         force: bool = False,
     ) -> None:
         """
-        Read the state directory, or begin with nothing.
+        Read the state directory, or begin with an empty one.
 
         @param directory: the state directory.
-        @param view: is given the pool.
+        @param view: receives the pool.
         @param secret: the secret that all nodes have; empty: none is needed.
-        @param join: begin with nothing, and wait to be taken in by a cluster.
-        @param force: go on as the only member, whoever the others were.
-        @raise StateError: the directory, or what is in it, cannot be used.
+        @param join: begin without a log, and wait to be added to a cluster.
+        @param force: continue as the only member, whichever the other members were.
+        @raise StateError: the directory, or a file in it, cannot be used.
         """
         self.me = me = settings.me
         alone = not join and set(settings.members) <= {me}
@@ -92,7 +92,7 @@ class ClusterNode:
                 self._files,
                 fsync=settings.fsync,
                 first=partial(_first, me) if alone else None,
-                # A node that has nobody to vote for breaks no promise by starting anew.
+                # A standalone node has voted for no other, so it may begin with a new log.
                 set_aside=not settings.listen,
             )
             _settle(storage, me, settings.members, join=join, force=force)
@@ -129,15 +129,15 @@ class ClusterNode:
     @property
     def waiting(self) -> bool:
         """
-        Whether this node is to be taken in, and is not yet: also when it has got the log
-        already, but not when it was removed.
+        Whether this node waits to be added to a cluster, even if it has received the log
+        already; but not after it was removed.
         """
         role = self.replica.status().role
         return role == "joining" or (role == "removed" and not self._belonged)
 
     async def stop(self) -> None:
         """
-        Take no part any more, and let go of the directory.
+        Stop the replica, and unlock the directory.
         """
         await self.replica.stop()
         self._files.close()
@@ -147,8 +147,8 @@ def _open(files: Files, *, fsync: bool, first: FirstLog | None, set_aside: bool)
     """
     Open the log.
 
-    @param set_aside: if that is damaged, put it aside and begin with nothing.
-    @raise StateError: it cannot be used.
+    @param set_aside: whether to rename a damaged log, and begin with an empty one.
+    @raise StateError: the log cannot be used.
     """
     try:
         return Storage.open(files, fsync=fsync, first=first)
@@ -164,7 +164,7 @@ def _open(files: Files, *, fsync: bool, first: FirstLog | None, set_aside: bool)
             files.rename(NAME, aside)
             files.sync_names()
         except OSError as error:
-            raise StateError(f"{files.directory}/{NAME} cannot be put aside: {error}") from damage
+            raise StateError(f"{files.directory}/{NAME} cannot be renamed: {error}") from damage
         _log.error(
             "{directory}/{name} cannot be used: {fault}. It is set aside as {aside}; no servers "
             "are known",
@@ -178,7 +178,7 @@ def _open(files: Files, *, fsync: bool, first: FirstLog | None, set_aside: bool)
 
 def _refuse_pool_of_one(files: DirectoryFiles) -> None:
     """
-    See that a cluster of several does not begin beside the pool of one of them.
+    Refuse to begin a cluster of several nodes if this node has the pool of a standalone node.
     """
     if files.read(NAME) is None and files.read(FORMER_POOL_FILE) is not None:
         raise StateError(f"{files.directory}/{FORMER_POOL_FILE} is {_WAS_ALONE}")
@@ -186,7 +186,7 @@ def _refuse_pool_of_one(files: DirectoryFiles) -> None:
 
 def _ever_members(storage: Storage) -> set[str]:
     """
-    The names of all members at any time that the log knows of.
+    The names of all present and former members in the log.
     """
     kept = [] if storage.snapshot is None else list(storage.snapshot.members)
     for command, _, _ in storage[:]:
@@ -203,10 +203,10 @@ def _settle(
     storage: Storage, me: Member, members: tuple[Member, ...], *, join: bool, force: bool
 ) -> None:
     """
-    Settle the members: by the log, or if it is empty, by the configuration.
+    Determine the members: by the log, or if the log is empty, by the configuration.
 
-    @param members: those that a new cluster begins with; empty: this node alone.
-    @raise StateError: the log is another node's.
+    @param members: the members of a new cluster; empty: this node alone.
+    @raise StateError: the log belongs to another node.
     """
     kept = members_of(storage)
     if not len(storage):
@@ -214,17 +214,18 @@ def _settle(
             bootstrap(storage, members or (me,), encode_state(Replicated()))
         return
     if not kept:
-        return  # It waited to be taken in, and does so still.
+        return  # This node still waits to be added.
     names = ", ".join(f"{member.name} at {member.address or 'no address'}" for member in kept)
     contacts = {member.contact for member in kept}
     was_alone = len(kept) == 1 and me.contact not in contacts and kept[0].address == ""
     if was_alone and not force and set(members) > {me}:
         raise StateError(f"the state is {_WAS_ALONE}")
     if force or was_alone:
-        # What had no address was known to nobody else.
+        # A node without an address was known to no other node.
         if force:
             _log.warn(
-                "going on as the only member of the cluster, as told; its members were {names}",
+                "--force-new-cluster: this node is now the only member of the cluster; its members "
+                "were {names}",
                 names=names,
             )
         make_alone(storage, me)
@@ -243,7 +244,7 @@ def _settle(
         _log.warn("this node, {name}, is not among the members: {names}", name=me.name, names=names)
     elif members and {member.contact for member in members} != contacts:
         _log.info(
-            "cluster.members is for the beginning of a cluster, and does not count any more; "
-            "its members are {names}",
+            "cluster.members is ignored: it counts only when a cluster begins; the members are "
+            "{names}",
             names=names,
         )

@@ -1,6 +1,6 @@
 """
-The raising of the format: from then on, all members understand commands of a version for
-good.
+The raising of the format: a committed entry says that from then on, all members understand
+commands up to a version.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from alacrity.cluster.state import RaiseFormat
 
 class FormatRaise:
     """
-    A leader's wish to raise the format.
+    Proposes to raise the format, on the leader.
     """
 
     _log = Logger()
@@ -31,8 +31,8 @@ class FormatRaise:
         failed: Callable[[Failure], object],
     ) -> None:
         """
-        @param propose: has a command with a request id applied, if this node leads.
-        @param failed: told of a fault of the program.
+        @param propose: proposes a command with a request id, if this node is the leader.
+        @param failed: called with a fault of the program.
         """
         self._machine = machine
         self._propose = propose
@@ -41,9 +41,10 @@ class FormatRaise:
 
     def maybe_propose(self, version_of_all: Callable[[], int]) -> None:
         """
-        As the leader, once all members are known to speak as this program does, have the
-        log say so: from then on it need not be known of each, and whoever does not is kept
-        out (see L{alacrity.cluster.wire.transport}).
+        Propose L{RaiseFormat}, once all members are known to understand the newest version of
+        commands. When it is committed, the leader need not know each member's version any
+        more: a node that does not understand the format is refused (see
+        L{alacrity.cluster.wire.admission}). Called on the leader only.
 
         @param version_of_all: says the newest version of commands that all members are known to
             understand.
@@ -59,7 +60,7 @@ class FormatRaise:
         try:
             await self._propose(RaiseFormat(raised), f"format {raised}")
         except (ProposalRefused, OutcomeUnknown):
-            pass  # It is proposed again when it is still wanted.
+            pass  # A later call proposes it again, if it is still needed.
         else:
             self._log.info("all nodes understand commands of version {version}", version=raised)
         finally:

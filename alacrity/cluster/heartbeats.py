@@ -1,9 +1,9 @@
 """
-A leader's heartbeats while its disk is slow.
+The leader's heartbeats while its disk is slow.
 
-What a step sends is held back until the step is on disk. A heartbeat that says nothing
-but what was said before needs no disk; without one, followers would take a leader for
-dead whose disk takes half a second, and the next one has the same load to bear.
+The messages of a step wait until the step is on disk. A heartbeat with nothing new need not
+wait. Without it, a disk that takes half a second would make the followers elect another
+leader, which then has the same load.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from alacrity.cluster.raft.peer import Peer
 
 class Heartbeats:
     """
-    The heartbeats that the last step on disk allows, sent while the next one is written.
+    Sends the heartbeats that the last step on disk allows, while the next step is written.
     """
 
     def __init__(self, outbox: Outbox, timing: RaftTiming) -> None:
         """
-        @param timing: for how long a disk may be slow: longer than L{RaftTiming.fallback}, and
-            the others are to find another leader.
+        @param timing: the interval, and with L{RaftTiming.fallback} the time that a disk may
+            take; after that, the followers shall elect another leader.
         """
         self._outbox = outbox
         self._timing = timing
@@ -35,26 +35,26 @@ class Heartbeats:
 
     def allow(self, heartbeats: Iterable[tuple[Peer, AppendEntries]]) -> None:
         """
-        Send these from now on; none, unless the node leads.
+        Set the heartbeats to send from now on; none, unless this node is the leader.
         """
         self._allowed = tuple(heartbeats)
 
     def begin(self, now: float) -> None:
         """
-        A step is on its way to the disk, from now on.
+        Start sending: the sync of a step has begun.
         """
         self._due = now + self._timing.heartbeat
         self._until = now + self._timing.fallback
 
     def end(self) -> None:
         """
-        The step is on disk, or has failed.
+        Stop sending: the sync of the step has ended.
         """
         self._due = inf
 
     def send_due(self, now: float) -> None:
         """
-        Send the heartbeats, if it is time.
+        Send the heartbeats if they are due.
         """
         if self._due <= now < self._until:
             self._due = now + self._timing.heartbeat

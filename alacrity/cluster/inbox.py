@@ -1,5 +1,5 @@
 """
-The one way in for mail: what the transport and the disk have for the engine.
+The inbox: it queues all mail for the engine, from the transport and from the disk.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from alacrity.cluster.raft.peer import Peer
 
 class Inbox:
     """
-    A queue of what has come in, until the next step takes it.
+    A queue of mail, until the next step takes it.
     """
 
     def __init__(
         self, transport: Any, connections: Connections, wake: Callable[[], object]
     ) -> None:
         """
-        @param transport: what is there for peers comes from it alone.
-        @param wake: called when there is something new.
+        @param transport: the transport, whose callbacks are set here.
+        @param wake: called when new mail is queued.
         """
         self._connections = connections
         self._wake = wake
@@ -39,14 +39,14 @@ class Inbox:
 
     def put(self, incoming: Mail) -> None:
         """
-        Have something taken by the next step.
+        Queue mail for the next step.
         """
         self._waiting.append(incoming)
         self._wake()
 
     def take(self, most: int) -> list[Mail]:
         """
-        The oldest, so many at most, and none of them again.
+        Remove the oldest pieces of mail, at most so many, and return them.
         """
         return [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
 
@@ -66,6 +66,6 @@ class Inbox:
 
 def _peer(node: Node) -> Peer:
     """
-    A node that the transport was not told of has no address.
+    The peer of a node. A node that was not added to the transport has no address.
     """
     return node if isinstance(node, Peer) else Peer(Member(node.id, ""))

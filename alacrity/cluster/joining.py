@@ -1,5 +1,5 @@
 """
-The way of a new node into a cluster: it asks a member, over the management API.
+Joining: a new node asks a member of a cluster, over the management API, to add it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ ATTEMPT_INTERVAL: Final = 1.0
 """Seconds between a failed attempt to join and the next."""
 
 ANSWER_TIMEOUT: Final = 25.0
-"""Seconds to wait for an answer of the API. The new node has to catch up first, for which
-a leader gives it 15, and there may be no leader for 5."""
+"""Seconds to wait for an answer of the API. The new node has to catch up first, for which the
+leader gives it 15 seconds, and there may be no leader for 5 seconds."""
 
 _log: Final = Logger()
 
@@ -36,17 +36,17 @@ async def join(
     clock: IReactorTime,
 ) -> None:
     """
-    Ask for this node to be added to a cluster, until it is or the cluster refuses.
+    Ask a cluster to add this node, again and again, until it is added or refused.
 
     @param api: the management API of any member.
-    @param url: that API's, for the log.
-    @param transport: told of the members, so that it connects to them.
+    @param url: the URL of that API, for the log.
+    @param transport: the transport, to which the members are added.
     @param waiting: whether this node is not a member yet.
     """
     reported = ""
 
     async def attempt() -> None:
-        # A node that the leader has met by now needs to ask no more.
+        # An earlier request may have succeeded meanwhile.
         if waiting():
             await _ask(api, me, transport)
 
@@ -55,7 +55,7 @@ async def join(
         why = str(failure)
         if why != reported:
             reported = why
-            _log.warn("cannot join the cluster by {url} yet: {why}", url=url, why=why)
+            _log.warn("cannot join the cluster through {url} yet: {why}", url=url, why=why)
 
     try:
         await persist(
@@ -66,11 +66,11 @@ async def join(
         )
     except CallRefused as refusal:
         _log.critical(
-            "{url} does not take this node into the cluster: {why}", url=url, why=str(refusal)
+            "{url} refuses to add this node to the cluster: {why}", url=url, why=str(refusal)
         )
     else:
-        # The node may not know yet that it is a member. It does not ask again even so:
-        # whoever removes it from here on means it.
+        # The node may not know yet that it is a member. Even so, it must not ask again: a
+        # removal from now on is intended.
         _log.info("this node, {name}, is in the cluster", name=me.name)
 
 

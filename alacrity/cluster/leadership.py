@@ -1,5 +1,5 @@
 """
-The leadership of this node, and those that are told when it changes.
+The leadership of this node, and the subscribers to its changes.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from twisted.logger import Logger
 
 class Leadership:
     """
-    Tells its subscribers when this node begins to lead, and when it ends.
+    Calls its subscribers when this node becomes the leader, and when it is no longer the leader.
 
-    @ivar is_leader: whether it leads, as was told last.
+    @ivar is_leader: whether this node is the leader, as the subscribers know it.
     """
 
     _log = Logger()
@@ -24,16 +24,16 @@ class Leadership:
 
     def subscribe(self, subscriber: Callable[[bool], object]) -> Callable[[], None]:
         """
-        Have C{subscriber} called with L{is_leader} whenever it changes.
+        Add a subscriber, which is called with L{is_leader} whenever that changes.
 
-        @return: ends the subscription.
+        @return: a function that ends the subscription.
         """
         self._subscribers.append(subscriber)
         return lambda: self._subscribers.remove(subscriber)
 
     def tell(self, is_leader: bool) -> None:
         """
-        Say whether this node leads. Subscribers are called if that is a change.
+        Set whether this node is the leader. A change is passed to the subscribers.
         """
         if is_leader == self.is_leader:
             return
@@ -42,4 +42,4 @@ class Leadership:
             try:
                 subscriber(is_leader)
             except Exception:
-                self._log.failure("a subscriber to the leadership failed")
+                self._log.failure("a subscriber to leadership changes has raised")

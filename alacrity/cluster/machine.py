@@ -1,6 +1,6 @@
 """
-The state machine that committed commands are applied to: the pool, and the requests that
-lately changed it.
+The state machine that committed commands are applied to: the pool, and the latest requests
+that changed it.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from alacrity.pool import Command
 
 class PoolMachine:
     """
-    The replicated state as the engine drives it, see L{StateMachine
+    The replicated state behind the engine's interface, see L{StateMachine
     <alacrity.cluster.raft.environment.StateMachine>}.
 
-    @cvar version: the newest version of commands that it understands.
-    @cvar raised_format: the format that a leader has all members agree on.
+    @cvar version: the newest version of commands that this program understands.
+    @cvar raised_format: the format that the leader proposes once all members understand it.
     """
 
     version = NEWEST_FORMAT
@@ -43,27 +43,29 @@ class PoolMachine:
     @property
     def state(self) -> Replicated:
         """
-        The state that all was applied to, on disk or not. Each that is looked at is a copy.
+        The state after all applied commands, on disk or not. Each read makes a copy.
         """
         return self._draft.state()
 
     @property
     def format(self) -> int:
         """
-        Commands up to this version are understood by all members, for good.
+        The format: all members understand commands up to this version.
         """
         return self._draft.format
 
     def envelope(self, request_id: str, command: Command | RaiseFormat | None) -> bytes:
         """
-        A command as it stands in an entry, if it is proposed now; L{None}: change nothing.
+        Encode a command, as it is proposed now, for an entry.
+
+        @param command: L{None}: a command that changes nothing.
         """
         envelope = Envelope(version_of(command), request_id, self._draft.index, command)
         return encode_envelope(envelope)
 
     def apply(self, command: bytes) -> Applied | Expired:
         """
-        Change the state as a command says.
+        Apply a command to the state.
 
         @raise CannotApply: nothing was changed.
         """
@@ -74,13 +76,13 @@ class PoolMachine:
 
     def encode(self) -> bytes:
         """
-        The state, for a snapshot.
+        Encode the state, for a snapshot.
         """
         return encode_state(self.state)
 
     def restore(self, state: bytes) -> None:
         """
-        Take another state.
+        Replace the state by the one in a snapshot.
 
         @raise CannotApply: nothing was changed.
         """
@@ -92,7 +94,7 @@ class PoolMachine:
 
     def readable(self, command: bytes, version: int) -> bool:
         """
-        Whether a command can be applied by machines up to a version, and by this one.
+        Whether machines of a version, and this one, can apply a command.
         """
         own = envelope_version(command)
         return own is not None and 1 <= own <= min(max(version, self.format), self.version)

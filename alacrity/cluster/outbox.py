@@ -1,5 +1,5 @@
 """
-The one way out for mail: what the engine sends, once that may leave the node.
+The outbox: it passes the engine's messages to the transport, once they may leave the node.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from alacrity.cluster.raft.peer import Peer
 
 class Outbox:
     """
-    Gives the transport what a step has sent. What was made for one connection does not leave
-    on a later one.
+    Passes messages and changes of the peers to the transport. A message for one connection is
+    not sent on a later one.
     """
 
     def __init__(self, transport: Any, connections: Connections) -> None:
@@ -24,7 +24,7 @@ class Outbox:
 
     def release(self, traffic: Iterable[Traffic]) -> None:
         """
-        Let go what a step has sent: it is on disk.
+        Send the messages of a step that is on disk.
         """
         for each in traffic:
             match each:
@@ -38,8 +38,8 @@ class Outbox:
 
     def send_at_once(self, peer: Peer, message: Message) -> None:
         """
-        Send what depends on nothing that is not on disk, unless the connection is another
-        one than the engine knows of.
+        Send a message that depends only on state that is on disk, unless the connection has
+        changed and the engine does not know of that yet.
         """
         if self._connections.heard(peer.id) == self._connections.current(peer.id):
             self._transport.send(peer, plain(message))

@@ -1,5 +1,5 @@
 """
-Proposals of one node that wait for their outcome.
+Proposals of this node that wait for their outcomes.
 """
 
 from __future__ import annotations
@@ -17,23 +17,24 @@ Route: TypeAlias = tuple[str, int, int]
 
 class ProposalRefused(Exception):
     """
-    A proposal that was not made: nothing happened. The message says why, in one line.
+    A proposal was refused: nothing happened. The message is the reason, in one line.
     """
 
 
 class OutcomeUnknown(Exception):
     """
-    A proposal that may have been applied, or may be yet. Proposing it again is safe.
+    The outcome of a proposal is unknown: it may have been applied, or may be applied later.
+    Proposing it again is safe.
     """
 
 
 class _Waiting(msgspec.Struct):
     """
-    A proposal that waits.
+    A waiting proposal.
 
-    @ivar only_by: the one route that it may take; L{None}: any.
-    @ivar attempts: how many of its copies may be, or come, in a log.
-    @ivar fault: why the last attempt was denied.
+    @ivar only_by: the only route by which it may be sent; L{None}: any.
+    @ivar attempts: the number of copies that may be in a log, now or later.
+    @ivar fault: the reason why the last attempt was denied.
     """
 
     command: bytes
@@ -45,20 +46,20 @@ class _Waiting(msgspec.Struct):
 
 class Proposals:
     """
-    Sends each proposal to the leader, and again when there is another one, until it is
-    applied on this node or its time is over.
+    Sends each proposal to the leader, and again to each new leader, until the proposal is
+    applied on this node or times out.
 
-    Sending it again is harmless, as the state knows its request id. It is refused
-    only when every attempt was denied by a node that has not appended it.
+    Sending a proposal again is harmless, because the state remembers its request id. A proposal
+    that fails counts as refused only if every attempt was denied, so that no log contains it.
     """
 
     def __init__(
         self, clock: IReactorTime, retry: float, limit: int, wake: Callable[[], None]
     ) -> None:
         """
-        @param wake: called when L{take_due} has something new.
+        @param wake: called when L{take_due} has new proposals.
         @param retry: seconds after which a denied proposal is sent again.
-        @param limit: how many may wait at a time.
+        @param limit: the number of proposals that may wait at a time.
         """
         self._clock = clock
         self._retry = retry
@@ -74,12 +75,12 @@ class Proposals:
         """
         Begin a proposal.
 
-        @param command: an entry's.
-        @param timeout: seconds, after which it fails.
-        @param only_by: fail rather than send it anywhere else; L{None}: send it to
-            whoever leads.
+        @param command: the command of the entry.
+        @param timeout: seconds, after which the proposal fails.
+        @param only_by: the only route by which the proposal may be sent; when the route
+            changes, the proposal fails. L{None}: send it to each leader.
         @return: fires with the outcome; fails with L{OutcomeUnknown} or L{ProposalRefused}.
-        @raise ProposalRefused: it was not begun.
+        @raise ProposalRefused: the proposal was not begun.
         """
         if len(self._waiting) >= self._limit:
             raise ProposalRefused("too many proposals wait on this node")
@@ -94,7 +95,7 @@ class Proposals:
         def over(result: Any) -> Any:
             if deadline.active():
                 deadline.cancel()
-            # The caller may have cancelled it.
+            # The proposal is still there if the caller has cancelled it.
             if self._waiting.get(request_id) is waiting:
                 self._forget(request_id)
             return result
@@ -107,7 +108,7 @@ class Proposals:
         """
         Take the proposals to send: request ids and commands. Each counts as sent from then on.
 
-        @param route: the route to the leader; L{None}: there is none, nothing is due.
+        @param route: the route to the leader; L{None}: there is no leader, and nothing is due.
         """
         if route is None:
             return []
@@ -126,20 +127,20 @@ class Proposals:
     def _fail_unless_by(self, route: Route) -> None:
         for request_id, waiting in list(self._waiting.items()):
             if waiting.only_by not in {None, route}:
-                waiting.fault = "this node leads no more"
+                waiting.fault = "this node is no longer the leader"
                 self._fail(request_id)
 
     def send_again(self) -> None:
         """
-        Send all that wait again: what was sent may be lost.
+        Send all waiting proposals again, because earlier copies may be lost.
         """
         self._route = None
 
     def denied(self, request_id: str, reason: str, *, final: bool) -> None:
         """
-        Note that one attempt was denied: it is not in the log.
+        Note that one attempt was denied: that copy is in no log.
 
-        @param final: asking again is of no use.
+        @param final: whether another attempt is useless.
         """
         waiting = self._waiting.get(request_id)
         if waiting is None:
@@ -153,7 +154,7 @@ class Proposals:
 
     def resolve(self, request_id: str, outcome: object) -> None:
         """
-        End a proposal with its outcome, if it is one of this node: it is applied.
+        End an applied proposal with its outcome. Other nodes' proposals are ignored.
         """
         waiting = self._waiting.get(request_id)
         if waiting is not None:
@@ -162,7 +163,8 @@ class Proposals:
 
     def expire(self, request_id: str) -> None:
         """
-        End a proposal that came too late to be applied; an earlier copy may have been.
+        End a proposal of which a copy came too late to be applied. An earlier copy may have
+        been applied.
         """
         waiting = self._waiting.get(request_id)
         if waiting is not None:
@@ -171,7 +173,7 @@ class Proposals:
 
     def fail_all(self, reason: str) -> None:
         """
-        End all proposals: this node gives up.
+        End all proposals: this node takes no part in the cluster.
         """
         for request_id in list(self._waiting):
             self._waiting[request_id].fault = reason
@@ -196,7 +198,7 @@ class Proposals:
         self._forget(request_id)
         if waiting.attempts > 0:
             waiting.deferred.errback(
-                OutcomeUnknown("no outcome was heard of in time; proposing it again is safe")
+                OutcomeUnknown("the outcome did not become known in time; trying again is safe")
             )
         else:
             waiting.deferred.errback(ProposalRefused(waiting.fault))

@@ -1,6 +1,6 @@
 """
-The effects of steps on this node: the pool that it shows, the proposals that end, whether it
-leads.
+The effects of steps on this node: the visible pool, the outcomes of proposals, and the
+leadership.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from alacrity.pool import Outcome, PoolView
 
 class Publisher:
     """
-    Shows what steps bring forth, see L{StepClient <alacrity.cluster.steps.StepClient>}. No
-    result holds a state: there may be as many as entries.
+    Makes the results of steps visible, see L{StepClient <alacrity.cluster.steps.StepClient>}.
+    A result holds no state, because there may be as many results as entries.
 
-    @ivar leadership: whether this node leads, as it is told.
-    @ivar catch_up: whether it has caught up.
-    @ivar leaderless: for how long there was no leader.
-    @ivar remembers: whether it started with the log of an earlier run.
+    @ivar leadership: whether this node is the leader, for subscribers.
+    @ivar catch_up: whether this node has caught up.
+    @ivar leaderless: the time without a leader.
+    @ivar remembers: whether this node started with the log of an earlier run.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Publisher:
 
     def log_replayed(self) -> None:
         """
-        Note that the log is replayed, and connections are made now.
+        Note that the log is replayed, and that connections are made from now on.
         """
         self._takes_part = True
         self.remembers = self._engine.applied_index > FIRST_INDEX
@@ -73,7 +73,7 @@ class Publisher:
 
     def leave_service(self, reason: str) -> None:
         """
-        Take no part in the cluster any more, or for a while: nobody is answered.
+        Take no part in the cluster, for a while or for good: all proposals fail.
         """
         self._takes_part = False
         self._proposals.fail_all(reason)
@@ -90,13 +90,13 @@ class Publisher:
 
     def take_proposals(self) -> list[tuple[str, bytes]]:
         """
-        Take the proposals that are to be made in this step.
+        Take the proposals to send in this step.
         """
         return self._proposals.take_due(self._stepper.route)
 
     def release(self, effects: StepEffects) -> None:
         """
-        Let a step take effect: it is on disk.
+        Make a step visible: it is on disk.
         """
         self.show(effects.results)
         self.catch_up.look(self._engine)
@@ -106,13 +106,15 @@ class Publisher:
 
     def step_over(self) -> None:
         """
-        Look for a leader, once a step is on disk and released.
+        Count the time without a leader. Called after each step, when it is on disk and
+        released.
         """
         self.leaderless.look(self._clock.seconds(), has_quorum=self._engine.has_quorum)
 
     def show(self, results: tuple[StepResult, ...]) -> None:
         """
-        Show the results of a step. Whoever is answered, reads what it is answered.
+        Show the results of a step. The pool is shown before proposals end, so that a caller
+        can read the change that it has made.
         """
         if not results:
             return
@@ -125,7 +127,7 @@ class Publisher:
 
     def replace(self) -> None:
         """
-        Show another pool altogether.
+        Show the pool of a restored state.
         """
         self._view.replace(self._machine.state.pool)
 
@@ -145,19 +147,19 @@ class Publisher:
 
     def _end_restored(self) -> None:
         """
-        End the proposals that a snapshot contains.
+        End the proposals whose commands are contained in a restored snapshot.
         """
         for request_id in self._proposals.ids:
             outcome = outcome_of(self._machine.state, request_id)
             if outcome is not None:
                 self._proposals.resolve(request_id, outcome)
-        # The others may be in the snapshot as well, where they leave no trace.
+        # The other commands may be contained in the snapshot too, without a trace there.
         self._proposals.send_again()
 
 
 def _new_outcomes(results: Iterable[StepResult]) -> list[Outcome]:
     """
-    The outcomes of the commands that were applied now, and not at some time before.
+    The outcomes of the commands that were applied now, without repetitions of earlier ones.
     """
     return [
         each.result.outcome

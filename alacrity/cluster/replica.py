@@ -1,9 +1,9 @@
 """
 The pool of this node, as the cluster agrees on it.
 
-A L{Replica} is what the rest of the program calls: it proposes commands, reads, and says
-who the members are. It runs the engine by L{Steps}, and lets others see what they bring
-forth.
+A L{Replica} is the interface for the rest of the program: it proposes commands, reads, changes
+the members, and describes the cluster. L{Steps} runs the engine; L{Publisher} makes the results
+visible.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ class Replica:
     ) -> None:
         """
         @param member: this node.
-        @param storage: of this node. If it is empty, the node waits to be taken in by
+        @param storage: the storage of this node. If it is empty, the node waits to be added to
             a cluster.
         @param transport: a L{NodeTransport <alacrity.cluster.steps.NodeTransport>} that is a
             L{Transport} of PySyncObj's.
-        @param view: is given the pool.
-        @param rng: of request ids and election timeouts.
-        @raise CannotApply: the storage's snapshot is of a newer version.
+        @param view: receives the pool.
+        @param rng: the random numbers for request ids and election timeouts.
+        @raise CannotApply: the snapshot in the storage is of a newer version.
         """
         self.machine = machine or PoolMachine()
         self._member = member
@@ -79,7 +79,7 @@ class Replica:
         )
         self._engine = stepper.engine
         if self._engine.halted is None:
-            # Those that were about to be members when the node stopped.
+            # Learners that were not members yet when the node stopped.
             for name in set(storage.peers) - {peer.id for peer in self._engine.peers}:
                 storage.forget_peer(name)
         raising = FormatRaise(self.machine, self._propose_format, self._fail)
@@ -104,13 +104,14 @@ class Replica:
 
     async def start(self) -> None:
         """
-        Take part. What was known to be committed when this node stopped is seen at once.
+        Take part in the cluster. The entries that were known to be committed when this node
+        stopped are visible at once.
         """
         await self._steps.start()
 
     async def stop(self) -> None:
         """
-        Take no part any more. Whoever waits for an outcome gets none.
+        Take no part in the cluster any more. All waiting proposals fail.
         """
         await self._steps.stop()
 
@@ -119,28 +120,28 @@ class Replica:
     @property
     def state(self) -> Replicated:
         """
-        All that was applied to, on disk or not. Each state that is looked at is a copy.
+        The state after all applied commands, on disk or not. Each read makes a copy.
         """
         return self.machine.state
 
     @property
     def format(self) -> int:
         """
-        Commands up to this version are understood by all members, for good.
+        The format: all members understand commands up to this version.
         """
         return self.machine.format
 
     async def propose_as_leader(self, command: Command) -> Outcome:
         """
-        Have a command applied that nobody but the leader may ask for: if this node leads
-        no more when it is proposed, the next leader is not asked.
+        Propose a command that only the leader may propose. If this node is no longer the
+        leader when the command is sent, the command is not sent to the next leader.
 
         @return: see L{propose}.
         @raise ProposalRefused: nothing happened.
-        @raise OutcomeUnknown: it may have.
+        @raise OutcomeUnknown: the command may have been applied, or may be applied later.
         """
         route = self._stepper.route
-        # A step may have deposed it that is not on disk yet.
+        # A step that is not on disk yet may have deposed this node.
         if not self.is_leader or self._engine.role != LEADER or route is None:
             raise ProposalRefused("this node does not lead")
         outcome = await self._propose(command, None, None, route)
@@ -151,14 +152,15 @@ class Replica:
         self, command: Command, *, timeout: float | None = None, request_id: str | None = None
     ) -> Outcome:
         """
-        Have a command applied, by all.
+        Propose a command, which all nodes apply.
 
-        @param timeout: seconds, after which it fails; L{None}: as set.
-        @param request_id: the same when the same is proposed again, on whatever node,
-            within the next 2048 commands; it is applied once then. L{None}: a new one.
-        @return: its outcome, once it is committed, and applied on this node.
+        @param timeout: seconds, after which the proposal fails; L{None}: as in the settings.
+        @param request_id: the id of the request. A command that is proposed again with the
+            same id, on any node, within the next 2048 commands, is applied once. L{None}: a
+            new id.
+        @return: the outcome, once the command is committed and applied on this node.
         @raise ProposalRefused: nothing happened.
-        @raise OutcomeUnknown: it may have.
+        @raise OutcomeUnknown: the command may have been applied, or may be applied later.
         """
         outcome = await self._propose(command, timeout, request_id)
         assert outcome is not None
@@ -166,11 +168,11 @@ class Replica:
 
     async def barrier(self, *, timeout: float | None = None) -> None:
         """
-        Wait until this node has applied all that was committed before the call, by any
-        node. What is read then is consistent.
+        Wait until this node has applied all entries that were committed before the call, on
+        any node. Reads after that are consistent.
 
         @raise ProposalRefused: there is no majority.
-        @raise OutcomeUnknown: there may be none.
+        @raise OutcomeUnknown: there may be no majority.
         """
         await self._propose(None, timeout, None)
 
@@ -194,21 +196,21 @@ class Replica:
 
     async def add_member(self, node: NodeAddress, *, timeout: float | None = None) -> None:
         """
-        Take a node into the cluster. It must run, and wait to be taken in. It counts
-        once it has caught up.
+        Add a node to the cluster. The node must be running, and wait to be added. It becomes a
+        member once it has caught up.
 
-        @raise ProposalRefused: it was not taken in.
-        @raise OutcomeUnknown: it may have been, or may be yet.
+        @raise ProposalRefused: the node was not added.
+        @raise OutcomeUnknown: the node may have been added, or may be added later.
         """
         await self._change(Member(node.name, node.address), None, timeout)
 
     async def remove_member(self, name: str, *, timeout: float | None = None) -> None:
         """
-        Remove a node from the cluster, whether it runs or not. The leader hands over
-        before it is removed. If there is no such member, nothing happens.
+        Remove a node from the cluster, whether it is running or not. If the node is the leader,
+        it hands over first. If there is no such member, nothing happens.
 
-        @raise ProposalRefused: it was not removed.
-        @raise OutcomeUnknown: it may have been, or may be yet.
+        @raise ProposalRefused: the node was not removed.
+        @raise OutcomeUnknown: the node may have been removed, or may be removed later.
         """
         await self._change(None, name, timeout)
 
@@ -222,9 +224,9 @@ class Replica:
 
     def hand_over(self, target: str | None = None) -> None:
         """
-        Have the leader hand over, to a member or to whom it likes. Whether it did,
-        L{status} says after a while.
+        Begin a leadership transfer. Its result shows in L{status} after a while.
 
+        @param target: the member to transfer to; L{None}: any.
         @raise ProposalRefused: there is no such member, or no leader is known.
         """
         if target is not None and all(each.name != target for each in self._engine.configuration):
@@ -238,26 +240,26 @@ class Replica:
     @property
     def is_leader(self) -> bool:
         """
-        Whether this node is the leader, and has applied all that was committed before it
-        was.
+        Whether this node is the leader, and has applied all entries that were committed before
+        it was elected.
         """
         return self._publisher.leadership.is_leader
 
     def on_leadership_change(self, subscriber: Callable[[bool], object]) -> Callable[[], None]:
         """
-        Have C{subscriber} called with L{is_leader} whenever it changes.
+        Add a subscriber, which is called with L{is_leader} whenever that changes.
 
-        @return: ends the subscription.
+        @return: a function that ends the subscription.
         """
         return self._publisher.leadership.subscribe(subscriber)
 
     def known(self, name: str) -> Member | None:
         """
-        The member of a name, or the node about to be one; L{None}: there is none.
+        The member or learner of a name; L{None}: there is none.
 
-        A node that follows no leader takes anybody for one, without an address: it may
-        be a member that was added since, and the only one that can lead. To talk with
-        somebody else does no harm, see the guards.
+        While this node follows no leader, any name counts as a member without an address: the
+        node may be a member that was added meanwhile, and the only one that can become the
+        leader. A connection with a node that is no member does no harm, see the guards.
         """
         for peer in self._engine.peers:
             if peer.id == name:
@@ -267,10 +269,10 @@ class Replica:
     @property
     def identity(self) -> Identity:
         """
-        The identity that this node tells its peers.
+        The identity by which this node introduces itself to its peers.
         """
         name, incarnation = self._member.name, self._storage.incarnation
-        # An entry that is not committed may go again, and another one stay.
+        # Settled members only: an entry that is not committed may still be replaced by another.
         seats = [
             each.seat
             for each in self._engine.settled_configuration
@@ -295,8 +297,7 @@ class Replica:
     @property
     def halted(self) -> str | None:
         """
-        Why it takes no part any more until an operator has seen to it; L{None}: it does,
-        or will.
+        The reason why this node has halted, until an operator repairs it; L{None}: it has not.
         """
         return self._engine.halted
 
@@ -307,7 +308,7 @@ class Replica:
 
     def _refusal(self) -> str | None:
         """
-        Why nothing can be proposed here; L{None}: it can.
+        The reason why this node cannot propose; L{None}: it can.
         """
         if self._steps.phase in {StepPhase.NEW, StepPhase.STOPPED}:
             return "this node is stopped"

@@ -13,13 +13,13 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     """
     A replica's times, in seconds, and bounds.
 
-    @ivar tick: the engine's clock ticks so often.
-    @ivar timeout: a proposal that has no outcome by then fails; where there was no leader
-        for so long, it fails at once.
-    @ivar member_timeout: likewise for a change of the members; a new one first has to
-        be reached, and to catch up.
-    @ivar retry: a proposal that was denied is tried again.
-    @ivar recovery: after a failed write, a new attempt is made.
+    @ivar tick: the interval between ticks of the engine.
+    @ivar timeout: the time after which a proposal without an outcome fails. If there has been
+        no leader for that time, a new proposal fails at once.
+    @ivar member_timeout: the timeout of a membership change; a new member first has to be
+        reached, and to catch up.
+    @ivar retry: the time after which a denied proposal is sent again.
+    @ivar recovery: the time between a failed write and the next attempt.
     @ivar proposals: the number of proposals that may wait at a time.
     """
 

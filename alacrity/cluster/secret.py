@@ -17,7 +17,7 @@ from typing import Final
 from alacrity.net.guarded import ExposedFile, IrregularFile, UnreadableFile, read_guarded
 
 SHORTEST: Final = 32
-"""Fewest bytes of a secret."""
+"""The least number of bytes of a secret."""
 
 _LONGEST: Final = 4096
 
@@ -32,15 +32,15 @@ class SecretError(Exception):
 
 def create(path: Path) -> None:
     """
-    Make a new secret, in a new file that its owner alone can read.
+    Make a new secret, in a new file that only its owner can read.
 
-    @raise SecretError: the file is there already, or cannot be made.
+    @raise SecretError: the file exists already, or cannot be made.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
         descriptor = os.open(path, flags, 0o600)
     except FileExistsError:
-        raise SecretError(f"{path}: it is there already, and is not overwritten") from None
+        raise SecretError(f"{path}: the file exists already, and is not overwritten") from None
     except OSError as error:
         raise SecretError(f"{path}: {error.strerror}") from error
     try:
@@ -58,7 +58,8 @@ def load(path: Path) -> bytes:
     Read a secret from its file, without the white space at its ends.
 
     @return: at least L{SHORTEST} bytes.
-    @raise SecretError: it cannot be read, others can read it, or its length is not allowed.
+    @raise SecretError: the file cannot be read, others can read it, or the secret's length is
+        not allowed.
     """
     try:
         content = read_guarded(path, forbidden=0o077, size=_LONGEST + 1).strip()

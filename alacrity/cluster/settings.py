@@ -1,5 +1,5 @@
 """
-The part of a node in its cluster, as it is configured.
+The configuration of a node's part in the cluster.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from alacrity.cluster.log.members import Member
 
 class NodeSettings(msgspec.Struct, frozen=True):
     """
-    The part of a node in its cluster, as it is configured.
+    The configuration of a node's part in the cluster.
 
     @ivar me: this node.
-    @ivar members: the nodes that begin a new cluster, this one among them; empty: this
-        node alone.
-    @ivar listen: endpoint strings, for the other nodes; empty: this node is alone.
-    @ivar fsync: whether a change waits for the disk before it counts as kept.
+    @ivar members: the nodes that begin a new cluster, including this one; empty: this node
+        alone.
+    @ivar listen: endpoint strings for the connections of other nodes; empty: a standalone
+        node.
+    @ivar fsync: whether a change must be on disk before it counts as persisted.
     """
 
     me: Member

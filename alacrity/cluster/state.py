@@ -1,17 +1,16 @@
 """
-The replicated state: a pool, and the requests that lately changed it.
+The replicated state: a pool, and the latest requests that changed it.
 
 Three rules hold:
 
-  1. L{apply} is pure: it depends on the state and the bytes of an entry alone.
+  1. L{apply} is pure: its result depends only on the state and the bytes of an entry.
   2. L{apply} is total: any bytes give a result, never an exception. An exception would stop
      every node at the same entry.
   3. A request changes the pool once, however often it is in the log.
 
-For the third, the requests that were applied are remembered, the latest
-L{GENERATION} of them at least. A repeat that comes so late that its request may be
-forgotten is recognised by the pool's index on its proposer when it was first made, and is
-refused, so it cannot count twice either.
+For the third rule, at least the latest L{GENERATION} applied requests are remembered. A repeat
+may come so late that its request is forgotten. Such a repeat is recognised by L{Envelope.since},
+and is refused, so it cannot change the pool twice either.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from alacrity.cluster.log.formats import NEWEST_FORMAT
 from alacrity.pool import Command, Judged, Outcome, Pool, PoolDraft, Verdicts
 
 VERSION: Final = NEWEST_FORMAT
-"""The newest version of an L{Envelope} that is understood, and the newest format."""
+"""The newest version of an L{Envelope} that this program understands, and the newest format."""
 
 GENERATION: Final = 2048
 """The number of latest requests that are certainly remembered."""
@@ -32,8 +31,8 @@ GENERATION: Final = 2048
 
 class RaiseFormat(msgspec.Struct, frozen=True, tag="format"):
     """
-    The command that raises the format: all members understand commands of a version, and a
-    node that does not is no member from now on. The pool does not change by it.
+    The command that raises the format: all members understand commands up to a version, and a
+    node that does not is refused from now on. This command does not change the pool.
     """
 
     format: int
@@ -41,14 +40,15 @@ class RaiseFormat(msgspec.Struct, frozen=True, tag="format"):
 
 class Envelope(msgspec.Struct, frozen=True):
     """
-    A command on its way through the log.
+    A command as it is in an entry of the log.
 
-    @ivar version: raised when a command is added, or changes its meaning.
-    @ivar request_id: the same for each repeat of a request; at most a few dozen
-        characters, random.
-    @ivar since: the pool's index on the proposing node when the request was made.
-    @ivar command: L{None}: change nothing. Once such an envelope is applied, the node has
-        applied all that was committed when it was proposed.
+    @ivar version: the version of the command; raised when a kind of command is added, or
+        changes its meaning.
+    @ivar request_id: the id of the request, the same in each repeat of it; at most a few dozen
+        random characters.
+    @ivar since: the pool's index on the proposing node when the request was first made.
+    @ivar command: the command; L{None}: change nothing. A node that has applied an envelope
+        without a command has applied all entries that were committed when it was proposed.
     """
 
     version: int
@@ -61,10 +61,11 @@ class Replicated(msgspec.Struct, frozen=True):
     """
     The state that is the same on all nodes that have applied the same entries.
 
-    @ivar recent: the outcomes of the latest requests by request id, in their order.
-    @ivar older: those of the L{GENERATION} before.
-    @ivar format: commands up to this version are understood by all members, and the
-        state is encoded in this format.
+    @ivar recent: the outcomes of the latest requests by request id, in the order in which they
+        were applied.
+    @ivar older: the outcomes of the L{GENERATION} requests before those.
+    @ivar format: all members understand commands up to this version, and the state is encoded
+        in this format.
     """
 
     pool: Pool = Pool()
@@ -77,9 +78,9 @@ class Applied(msgspec.Struct, frozen=True):
     """
     The result of an entry that was applied, now or before.
 
-    @ivar outcome: L{None}: there was no command.
-    @ivar repeated: the request was applied before, this is its outcome then, and
-        nothing has changed.
+    @ivar outcome: the outcome of the command; L{None}: there was no command.
+    @ivar repeated: whether the request was applied before. If so, the outcome is that of the
+        first time, and nothing has changed now.
     """
 
     request_id: str
@@ -89,8 +90,8 @@ class Applied(msgspec.Struct, frozen=True):
 
 class Expired(msgspec.Struct, frozen=True):
     """
-    The result of an entry that comes too late to tell whether it is a repeat: nothing has
-    changed.
+    The result of an entry that came too late: it may be a repeat of a forgotten request.
+    Nothing has changed.
     """
 
     request_id: str
@@ -98,8 +99,8 @@ class Expired(msgspec.Struct, frozen=True):
 
 class Unreadable(msgspec.Struct, frozen=True):
     """
-    The result of an entry of a newer version, or of damaged bytes: nothing has changed. A
-    node that goes on from here has another state than the others.
+    The result of an entry of a newer version, or of damaged bytes: nothing has changed. A node
+    that continued after this would have a different state than the others.
     """
 
     reason: str
@@ -146,14 +147,14 @@ _encoder: Final = msgspec.msgpack.Encoder()
 
 class NotReadable(Exception):
     """
-    Bytes of a newer version, or damaged ones, were to be decoded. The message is one line.
+    The bytes are of a newer version, or damaged, and cannot be decoded. The message is one line.
     """
 
 
 def version_of(command: Command | RaiseFormat | None) -> int:
     """
-    The lowest version of an envelope that can carry a command. So nodes of an older version
-    understand newer ones as long as these say nothing new.
+    The lowest version of an envelope that can carry a command. So an older version of the
+    program understands a newer one, as long as no new kind of command is used.
     """
     if isinstance(command, RaiseFormat):
         return command.format
@@ -171,7 +172,7 @@ def decode_envelope(data: bytes) -> Envelope:
     """
     Decode the envelope in an entry of the log.
 
-    @raise NotReadable: there is none of a version known here.
+    @raise NotReadable: the bytes are damaged, or of a newer version.
     """
     try:
         version = _headers.decode(data).version
@@ -183,14 +184,14 @@ def decode_envelope(data: bytes) -> Envelope:
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise NotReadable(f"the command is damaged: {error}") from error
     if version < version_of(envelope.command):
-        # A node that knows that version only does not read it.
+        # A program that understands only that version could not decode this command.
         raise NotReadable(f"the command is not one of version {version}")
     return envelope
 
 
 def envelope_version(data: bytes) -> int | None:
     """
-    The version that an envelope claims; L{None}: the bytes are no envelope.
+    The version that is named in an envelope; L{None}: the bytes are no envelope.
     """
     try:
         return _headers.decode(data).version
@@ -212,7 +213,7 @@ def decode_state(data: bytes) -> Replicated:
     """
     Decode the state in a snapshot.
 
-    @raise NotReadable: there is none of a format known here.
+    @raise NotReadable: the bytes are damaged, or of a newer format.
     """
     try:
         format = _encoded_formats.decode(data).format
@@ -245,7 +246,7 @@ class StateDraft:
     A state to which entries are applied. The pool and the remembered requests are copied once
     for any number of entries.
 
-    @ivar format: the state's.
+    @ivar format: see L{Replicated.format}.
     """
 
     __slots__ = ("_older", "_owned", "_pool", "_recent", "_state", "format")
@@ -286,7 +287,7 @@ class StateDraft:
         except NotReadable as error:
             return Unreadable(str(error))
         request_id, command = envelope.request_id, envelope.command
-        # The leader that appended it knew that all members understand it.
+        # The leader has appended the entry because all members understand its version.
         self.format = max(self.format, envelope.version)
         if command is None or isinstance(command, RaiseFormat):
             return Applied(request_id, None)
@@ -301,7 +302,7 @@ class StateDraft:
 
     def _remember(self, request_id: str, outcome: Outcome) -> None:
         if isinstance(outcome, Judged):
-            # The verdicts on thousands of servers would outweigh the pool.
+            # The outcomes of verdicts on thousands of servers would need more space than the pool.
             outcome = Judged(())
         if len(self._recent) >= GENERATION:
             self._older, self._recent = self._recent, {}
@@ -314,6 +315,6 @@ class StateDraft:
 
 def outcome_of(state: Replicated, request_id: str) -> Outcome | None:
     """
-    A request's outcome; L{None}: it was not applied, or too long ago.
+    A request's outcome; L{None}: the request was not applied, or is forgotten.
     """
     return state.recent.get(request_id) or state.older.get(request_id)

@@ -13,8 +13,8 @@ from alacrity.cluster.log.members import Member
 from alacrity.cluster.raft.adapter import LEADER
 from alacrity.cluster.raft.engine import Engine
 
-_LONGEST_LOOK: Final = 1.0
-"""Seconds at most that count between two looks for a leader."""
+_LONGEST_INTERVAL: Final = 1.0
+"""Seconds that count at most between two steps in the time without a leader."""
 
 
 class MemberStatus(msgspec.Struct, frozen=True):
@@ -22,11 +22,11 @@ class MemberStatus(msgspec.Struct, frozen=True):
     One member of the cluster.
 
     @ivar role: C{leader}, C{follower}, or C{unknown} where this node cannot tell.
-    @ivar last_contact: seconds since it was heard; L{None}: it never was, or it is
+    @ivar last_contact: seconds since the member was last heard; L{None}: it never was, or it is
         this node.
-    @ivar match: up to where its log is known to equal the leader's; known to the
-        leader alone.
-    @ivar lag: by how many entries it is behind; likewise.
+    @ivar match: the last index up to which its log is known to equal the leader's; L{None} on
+        nodes other than the leader.
+    @ivar lag: the number of entries by which it is behind; L{None} likewise.
     """
 
     name: str
@@ -42,12 +42,13 @@ class ClusterStatus(msgspec.Struct, frozen=True):
     The cluster as one node sees it.
 
     @ivar role: C{leader}, C{candidate}, C{follower}, C{joining} or C{removed}.
-    @ivar has_quorum: whether a leader with a majority was heard of lately.
-    @ivar suspended: why it takes no part at present, or for good; L{None}: it does.
-    @ivar stale: whether what is read here may be out of date.
-    @ivar caught_up: whether it led, or has applied what was committed when it first heard of
-        a leader, since it started or became a member.
-    @ivar remembers: whether it started with the log of an earlier run.
+    @ivar has_quorum: whether this node has lately heard a leader, or as the leader, a majority.
+    @ivar suspended: the reason why this node takes no part, for a while or for good; L{None}:
+        it takes part.
+    @ivar stale: whether reads on this node may be out of date.
+    @ivar caught_up: whether this node, since it started or became a member, was the leader, or
+        has applied all entries that were committed when it first heard a leader.
+    @ivar remembers: whether this node started with the log of an earlier run.
     """
 
     name: str
@@ -77,8 +78,8 @@ def describe(
     The cluster as this node sees it now.
 
     @param member: this node.
-    @param suspended: why it takes no part at present, or for good.
-    @param last_contact: how long ago a peer was heard, in seconds.
+    @param suspended: see L{ClusterStatus.suspended}.
+    @param last_contact: gives the seconds since a peer was last heard.
     """
     quorum = suspended is None and engine.has_quorum
     leader = engine.leader.id if engine.leader is not None and suspended is None else None
@@ -126,10 +127,10 @@ def _role(engine: Engine) -> str:
 
 class CatchUp:
     """
-    Whether a node has caught up, see L{ClusterStatus.caught_up}. A new leader does not know
-    yet how far the log is committed, but with an entry of its own term, all before that is.
+    Whether a node has caught up, see L{ClusterStatus.caught_up}. A new leader does not know the
+    commit index yet. But once an entry of its own term is committed, all entries before it are.
 
-    @ivar is_done: whether it has.
+    @ivar is_done: whether the node has caught up.
     """
 
     def __init__(self) -> None:
@@ -138,7 +139,7 @@ class CatchUp:
 
     def look(self, engine: Engine) -> None:
         """
-        Look again, once a step is over.
+        Update L{is_done}. Called after each step.
         """
         if not engine.is_member:
             self.is_done, self._goal = False, None
@@ -152,10 +153,10 @@ class CatchUp:
 
 class LeaderlessTime:
     """
-    The time without a leader that was heard. While this process was stopped, or its disk was
-    slow, it could hear nobody.
+    The time for which no leader with a majority was heard. A long interval between two steps
+    counts only in part: while this process is stopped, or its disk is slow, it can hear nobody.
 
-    @ivar seconds: for how long there has been no leader with a majority.
+    @ivar seconds: that time.
     """
 
     def __init__(self) -> None:
@@ -164,14 +165,14 @@ class LeaderlessTime:
 
     def begin(self, now: float) -> None:
         """
-        Count from now on.
+        Start counting.
         """
         self._looked_at = now
 
     def look(self, now: float, *, has_quorum: bool) -> None:
         """
-        Look again, once a step is over.
+        Update L{seconds}. Called after each step.
         """
-        passed = min(now - self._looked_at, _LONGEST_LOOK)
+        passed = min(now - self._looked_at, _LONGEST_INTERVAL)
         self.seconds = 0.0 if has_quorum else self.seconds + passed
         self._looked_at = now

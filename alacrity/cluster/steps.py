@@ -1,10 +1,10 @@
 """
-The steps of a replica: mail in, the engine, the disk, mail out.
+The steps of a replica: from the inbox to the engine, to the disk, to the outbox.
 
-A step takes the mail, ticks and proposals that have come; what it changes goes to disk in
-a thread; then what it has sent leaves the node, and what it has applied is seen. Meanwhile
-the next mail queues, so that many proposals share one write. Nothing that a crash could
-take back is ever seen by anybody.
+A step takes the waiting mail, ticks and proposals. A thread syncs its changes to disk. Then its
+messages leave the node, and the commands that it has applied become visible. Meanwhile the next
+mail is queued, so that many proposals share one write. So nobody ever sees a change that a crash
+could undo.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ from alacrity.cluster.raft.step import Stepper
 from alacrity.cluster.replica_settings import ReplicaSettings
 
 RunInThread: TypeAlias = Callable[[Callable[[], object]], Deferred[Any]]
-"""Calls a function where it may block; fires with what comes of it."""
+"""Calls a function in a thread, where it may block; fires with its result."""
 
 _STALL: Final = 0.1
-"""Seconds by which a tick is late when this process did not run meanwhile."""
+"""Seconds by which a tick must be late to count as a stall of this process."""
 
 _MOST_MAIL: Final = 64
-"""The pieces of mail that one step takes, so that one sync does not wait for endless many."""
+"""Pieces of mail that one step takes at most, so that its sync is not delayed without limit."""
 
 
 class NodeTransport(Protocol):
     """
-    The connections with the peers, beside what PySyncObj asks of them.
+    The methods of the transport that PySyncObj's interface lacks.
     """
 
     def start(self) -> Deferred[None] | None:
-        """Begin to listen and connect."""
+        """Start to listen and to connect."""
 
     def stop(self) -> Deferred[None] | None:
-        """Lose all connections, make and take no new ones, until started again."""
+        """Close all connections, and make and accept no new ones until started again."""
 
     def last_contact(self, name: str) -> float | None:
-        """Seconds since a peer was heard; L{None}: it never was."""
+        """Seconds since a peer was last heard; L{None}: it never was."""
 
 
 class StepPhase(Enum):
@@ -66,34 +66,34 @@ class StepPhase(Enum):
     NEW = "new"
     RUNNING = "running"
     SUSPENDED = "suspended"
-    """Its disk cannot be written; it tries again."""
+    """The disk cannot be written; the node tries again."""
     HALTED = "halted"
-    """An operator has to see to it."""
+    """An operator has to repair the node."""
     STOPPED = "stopped"
 
 
 class StepClient(Protocol):
     """
-    The node that steps are made for.
+    The source of proposals, and the receiver of results.
     """
 
     def log_replayed(self) -> None:
-        """Note that the log is replayed, and connections are made now."""
+        """Note that the log is replayed, and that connections are made from now on."""
 
     def take_proposals(self) -> Iterable[tuple[str, bytes]]:
-        """Take the proposals that are to be made in this step."""
+        """Take the proposals to send in this step."""
 
     def show(self, results: tuple[StepResult, ...]) -> None:
-        """Show what was applied, and tell what became of commands."""
+        """Show the applied commands, and end their proposals."""
 
     def release(self, effects: StepEffects) -> None:
-        """Let a step take effect: it is on disk."""
+        """Make a step visible: it is on disk."""
 
     def step_over(self) -> None:
-        """Look around, once a step is on disk and released."""
+        """Called after each step, when it is on disk and released."""
 
     def leave_service(self, reason: str) -> None:
-        """Take no part in the cluster any more, or for a while."""
+        """Take no part in the cluster, for a while or for good."""
 
     def resume_service(self) -> None:
         """Take part in the cluster again."""
@@ -101,11 +101,12 @@ class StepClient(Protocol):
 
 class Steps:
     """
-    Runs the steps, one at a time, and copes with a disk that fails.
+    Runs the steps, one at a time, and handles failures of the disk.
 
     @ivar phase: the phase of this node's part in the cluster.
-    @ivar suspension: why it takes no part until its disk can be written; L{None}: it can.
-    @ivar inbox: the way in.
+    @ivar suspension: the reason why this node takes no part until its disk can be written;
+        L{None}: it is not suspended.
+    @ivar inbox: the mail for the next step.
     """
 
     _log = Logger()
@@ -139,7 +140,7 @@ class Steps:
         self._ticks = LoopingCall(self._tick)
         self._ticks.clock = clock
         self._ticked_at = 0.0
-        # Whether there is something to do, and what is under way that takes time.
+        # Whether a step is due, and which slow operations are in progress.
         self._due = False
         self._stepping = False
         self._compacting = False
@@ -150,11 +151,12 @@ class Steps:
         doing = " stepping" if self._stepping else ""
         return f"<Steps {self.phase.value}{doing} {self._stepper.engine}>"
 
-    # From outside
+    # Life
 
     async def start(self) -> None:
         """
-        Take part. What was known to be committed when this node stopped is seen at once.
+        Take part in the cluster. The entries that were known to be committed when this node
+        stopped are visible at once.
         """
         engine = self._stepper.engine
         self.phase = StepPhase.RUNNING
@@ -172,7 +174,7 @@ class Steps:
 
     async def stop(self) -> None:
         """
-        Take no part any more.
+        Take no part in the cluster any more.
         """
         self.phase = StepPhase.STOPPED
         if self._ticks.running:
@@ -187,7 +189,7 @@ class Steps:
 
     def wake(self) -> None:
         """
-        Make a step, as there is something to do.
+        Run a step now, or after the one that is running.
         """
         self._due = True
         if not self._stepping and self.phase is StepPhase.RUNNING:
@@ -198,8 +200,8 @@ class Steps:
 
     def _tick(self) -> None:
         """
-        Let time pass. Where this process did not run for a while, that was nobody's
-        silence: what was said meanwhile has come in, and is heard next.
+        Run one tick. After a stall of this process, the time of the stall does not count as
+        silence of the peers: their messages have come in meanwhile, and are handled next.
         """
         now = self._clock.seconds()
         stalled = now - self._ticked_at - self._settings.tick
@@ -227,7 +229,7 @@ class Steps:
                 self._release(effects)
                 self._client.step_over()
                 if raft.applied_index < raft.commit_index or self.inbox:
-                    # There is more to do. Others come first.
+                    # More work is left for another step. Other events come first.
                     self._due = True
                     await deferLater(self._clock, 0)
         finally:
@@ -236,9 +238,9 @@ class Steps:
 
     async def _persist(self, effects: StepEffects) -> bool:
         """
-        Have a step on disk.
+        Sync a step to disk.
 
-        @return: whether it is; otherwise this node takes no part.
+        @return: whether the step is on disk; if not, this node is suspended.
         """
         self._heartbeats.begin(self._clock.seconds())
         try:
@@ -258,7 +260,7 @@ class Steps:
 
     def _tell_waiting(self) -> None:
         """
-        Something is over that L{stop} may wait for.
+        Wake L{stop}, which may wait for the end of an operation.
         """
         waiting, self._waiting = self._waiting, []
         for each in waiting:
@@ -290,8 +292,8 @@ class Steps:
 
     def _suspend(self, error: OSError, effects: StepEffects) -> None:
         """
-        Take no part until the disk can be written again. What is in memory may not be
-        on disk, so none of it may be told.
+        Take no part until the disk can be written again. The changes in memory may not be on
+        disk, so nothing that depends on them may leave the node.
         """
         if self.phase is not StepPhase.STOPPED:
             self.phase = StepPhase.SUSPENDED
@@ -330,7 +332,8 @@ class Steps:
 
     def _halt(self, results: tuple[StepResult, ...]) -> None:
         """
-        Take no part until an operator has seen to it. What was applied before is seen.
+        Take no part until an operator has repaired this node. The commands that were applied
+        before are shown.
         """
         reason = str(self._stepper.engine.halted)
         if self.phase is not StepPhase.STOPPED:
@@ -347,7 +350,8 @@ class Steps:
 
     def fail(self, failure: Failure) -> None:
         """
-        Halt for a fault of the program. Better no part than a wrong one.
+        Halt the replica after a fault of the program: a node that takes no part is better than
+        one that may corrupt the log.
         """
         self._log.failure("the replica has failed", failure=failure)
         engine = self._stepper.engine

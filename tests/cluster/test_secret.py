@@ -51,7 +51,7 @@ class SecretTests(SynchronousTestCase):
 
     def test_not_overwritten(self) -> None:
         self.written(b"precious")
-        with self.assertRaisesRegex(SecretError, "is there already, and is not overwritten"):
+        with self.assertRaisesRegex(SecretError, "exists already, and is not overwritten"):
             create(self.path)
         self.assertEqual(self.path.read_bytes(), b"precious")
 
@@ -113,7 +113,7 @@ class SecretTests(SynchronousTestCase):
         secret = load(self.path)
         self.assertEqual(
             run(str(self.path)),
-            (1, f"{self.path}: it is there already, and is not overwritten\n"),
+            (1, f"{self.path}: the file exists already, and is not overwritten\n"),
         )
         self.assertEqual(load(self.path), secret)
         for arguments in ([], ["--help"], ["a", "b"]):

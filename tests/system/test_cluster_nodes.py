@@ -176,7 +176,10 @@ class ThreeNodesTests(ClusterTestCase):
         self.assertEqual(cluster.leader(0), 0)
         self.assertEqual({server["id"] for server in cluster.equal(0)}, known)
         self.assertEqual(self.register(cluster.nodes[0], 2, check=QUIET).status, 201)
-        self.assertIn("going on as the only member of the cluster, as told", cluster.nodes[0].log)
+        self.assertIn(
+            "--force-new-cluster: this node is now the only member of the cluster",
+            cluster.nodes[0].log,
+        )
 
 
 class FiveNodesTests(ClusterTestCase):
