@@ -1,5 +1,5 @@
 """
-Compaction: a new file with a snapshot in the place of the entries that it contains.
+Compaction: a new file for the log, with a snapshot instead of the entries that it contains.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from alacrity.cluster.log.records import Record, Snapshot, TruncateFrom, encode_
 
 class CompactionPhase(Enum):
     """
-    How far a compaction is.
+    Phases of a compaction.
     """
 
     PREPARED = "prepared"
-    """Its records are gathered; its file is not on disk."""
+    """Its records are collected; its file is not on disk."""
     WRITTEN = "written"
     """Its file is on disk, under a temporary name."""
     DISCARDED = "discarded"
-    """It comes to nothing."""
+    """Its file will not be used."""
 
 
 class Compaction:
     """
-    A file with a new snapshot, until it takes the log's place; see L{Storage.prepare
+    A file with a new snapshot, until it replaces the log's file; see L{Storage.prepare
     <alacrity.cluster.log.storage.Storage.prepare>}.
 
-    @ivar snapshot: the new one.
+    @ivar snapshot: the new snapshot.
     """
 
     def __init__(self, files: Files, incarnation: str, records: list[Record]) -> None:
         """
-        @param records: of the whole file; the first is the snapshot.
+        @param records: the records of the whole file; the first is the snapshot.
         """
         snapshot = records[0]
         assert isinstance(snapshot, Snapshot)
@@ -49,8 +49,8 @@ class Compaction:
     @property
     def phase(self) -> CompactionPhase:
         """
-        How far it is. (Not a variable, since L{write} runs in another thread than the
-        one that discards it.)
+        The phase. (This is computed, because L{write} and L{discard} run in different
+        threads.)
         """
         if self._discarded:
             return CompactionPhase.DISCARDED
@@ -61,19 +61,19 @@ class Compaction:
 
     def write(self) -> None:
         """
-        Write the file, and have it on disk. For a thread: it blocks, while the storage
-        may be used and synced.
+        Write the file, and sync it to disk. This blocks, so it runs in a thread; meanwhile
+        the storage may be used and synced.
 
-        @raise OSError: it could not be written; nothing has changed.
+        @raise OSError: the file could not be written; nothing has changed.
         """
         records, self._records = self._records, []
         self._file = write_new_file(self._files, COMPACTED, self._incarnation, records)
 
     def add(self, record: Record) -> None:
         """
-        Add a change that was made since the compaction was prepared. One that truncates
-        what the snapshot contains discards the compaction: other entries may come in
-        their place.
+        Add a change that was made after the compaction was prepared. A change that truncates
+        entries which the snapshot contains discards the compaction, because other entries may
+        replace them.
         """
         self._later.append(record)
         if isinstance(record, TruncateFrom) and record.index <= self.snapshot.last_index:
@@ -81,9 +81,9 @@ class Compaction:
 
     def finish(self) -> tuple[File, int]:
         """
-        Write the changes that were added, and have the file be the log's.
+        Write the added changes, and replace the log's file by this one.
 
-        @return: the file, and how many frames it has.
+        @return: the file, and the number of its frames.
         """
         file = self._file
         assert file is not None
@@ -99,13 +99,13 @@ class Compaction:
 
     def discard(self) -> None:
         """
-        Have it come to nothing. It may be written meanwhile, and wants L{close} then.
+        Discard the compaction. L{write} may be running, so L{close} must follow after it.
         """
         self._discarded = True
 
     def close(self) -> None:
         """
-        Discard it, and close its file; not while it is written.
+        Discard the compaction, and close its file. Not to be called while L{write} runs.
         """
         self._discarded = True
         file, self._file = self._file, None

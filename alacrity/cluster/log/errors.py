@@ -13,6 +13,6 @@ class StateError(Exception):
 
 class DamagedLog(StateError):
     """
-    The log is there and cannot be understood. A node must not vote without knowing how
-    it voted before. The message is one line, and says what can be done.
+    The log exists but cannot be read. A node must not vote if it does not know its earlier
+    votes. The message is one line, and says what can be done.
     """

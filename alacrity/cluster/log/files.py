@@ -1,7 +1,7 @@
 """
 File operations of the log: an interface, L{Files}, and the real directory.
 
-The implementation in C{tests.support.fake_files} loses power at any operation.
+The implementation in C{tests.support.fake_files} can simulate a loss of power at any operation.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ class File(Protocol):
 
     def write(self, data: bytes | bytearray) -> None:
         """
-        Append bytes. Once this returns, the death of this process does not lose
-        them; that of the machine may.
+        Append bytes. Once this returns, a crash of this process does not lose them, but a
+        crash of the machine may.
 
-        @raise OSError: some or none were written.
+        @raise OSError: only a part of the bytes was written, or none.
         """
 
     def sync(self) -> None:
         """
         Wait until all written bytes are on disk.
 
-        @raise OSError: how many of those that were not there before are now, is unknown.
+        @raise OSError: it is unknown how many of the bytes that were not on disk are there now.
         """
 
     def close(self) -> None:
@@ -48,28 +48,28 @@ class Files(Protocol):
         """The path of the directory, for messages."""
 
     def read(self, name: str) -> bytes | None:
-        """The content of a file; L{None}: it is not there."""
+        """The content of a file; L{None}: the file does not exist."""
 
     def create(self, name: str) -> File:
-        """Make an empty file, in the place of any that had the name before."""
+        """Make an empty file; it replaces any file of the same name."""
 
     def append(self, name: str) -> File:
-        """Open a file that is there, to write at its end."""
+        """Open an existing file, to write at its end."""
 
     def rename(self, old: str, new: str) -> None:
-        """Rename a file; any that had the new name before is gone."""
+        """Rename a file; it replaces any file of the new name."""
 
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file, if it exists."""
 
     def sync_names(self) -> None:
-        """Wait until the directory's names are on disk: created, renamed and removed ones."""
+        """Wait until all created, renamed and removed names of the directory are on disk."""
 
 
 class DirectoryFiles:
     """
-    The files of a real directory, which is made if it is not there, and locked against
-    other processes until L{close}.
+    The files of a real directory. The directory is made if it does not exist, and is locked
+    against other processes until L{close}.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,5 +1,5 @@
 """
-The versions of what stands in the log and in snapshots.
+The versions of the commands in the log, and of the state in snapshots.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """
-The journal that the engine reads and changes: PySyncObj's interface to the log, term and
-vote. Each change is one record. Without I/O.
+The journal that the engine reads and changes: PySyncObj's interface to the log, the term and
+the vote. Each change is one record. There is no I/O here.
 """
 
 from __future__ import annotations
@@ -33,44 +33,44 @@ class StateJournal(Journal):  # type: ignore[misc] # it is not annotated
 
     def _change(self, record: Record, *, urgent: bool = True) -> None:
         """
-        Change the state as a record says, and have the record go to disk.
+        Apply a record to the state, and write it to disk later.
 
-        @param urgent: whether it has to be there before anything leaves the node.
+        @param urgent: whether the record must be on disk before any message leaves the node.
         """
         raise NotImplementedError
 
     @property
     def snapshot(self) -> Snapshot | None:
         """
-        The last one that was taken or installed, on disk or on its way there.
+        The last snapshot that was taken or installed, whether it is on disk yet or not.
         """
         return self._state.snapshot
 
     @property
     def size(self) -> int:
         """
-        Bytes of the log's commands.
+        The size of the log's commands, in bytes.
         """
         return self._state.size
 
     @property
     def peers(self) -> dict[str, str]:
         """
-        The incarnations of members that the log does not tell, and of nodes that are about
-        to be members, as they were first met, by name.
+        The incarnations of other nodes at the first contact, by name: of members whose
+        incarnation is not in the log, and of learners.
         """
         return dict(self._state.incarnations)
 
     def remember_peer(self, name: str, incarnation: str) -> None:
         """
-        Keep a member's incarnation.
+        Remember another node's incarnation.
         """
         if self._state.incarnations.get(name) != incarnation:
             self._change(PeerIncarnation(name, incarnation))
 
     def forget_peer(self, name: str) -> None:
         """
-        Forget a member's incarnation.
+        Forget another node's incarnation.
         """
         if name in self._state.incarnations:
             self._change(PeerIncarnation(name, None))
@@ -82,7 +82,7 @@ class StateJournal(Journal):  # type: ignore[misc] # it is not annotated
 
     def clear(self) -> None:
         """
-        Drop all entries. A snapshot is installed with L{replace}, not with this.
+        Drop all entries. (A snapshot is installed with L{replace} instead.)
         """
         self.deleteEntriesFrom(0)
 
@@ -97,7 +97,7 @@ class StateJournal(Journal):  # type: ignore[misc] # it is not annotated
     def deleteEntriesTo(self, entryTo: int) -> None:
         """
         @param entryTo: a position, not an index.
-        @raise ValueError: no snapshot stands in for the entries.
+        @raise ValueError: no snapshot contains the entries.
         """
         entries = self._state.entries
         if entryTo <= 0 or not entries:
@@ -133,7 +133,7 @@ class StateJournal(Journal):  # type: ignore[misc] # it is not annotated
 
     def getRaftCommitIndex(self) -> int:
         """
-        The commit index, at most that of the last entry.
+        The commit index, which is at most the index of the last entry.
         """
         entries = self._state.entries
         return min(self._state.commit, entries[-1][1]) if entries else 1

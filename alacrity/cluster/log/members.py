@@ -9,21 +9,21 @@ from typing import TypeAlias
 import msgspec
 
 Seat: TypeAlias = tuple[int, int]
-"""The term and the index of the entry that took a member in; zeros: the member was there from
-the beginning."""
+"""The term and the index of the entry that added a member; zeros: the member began the
+cluster."""
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True, order=True):
     """
     One node of the cluster.
 
-    @ivar name: its identity; no two members share one, and it never changes.
-    @ivar address: where its peers reach it, C{host:port}.
-    @ivar joined: the index of the entry that took it in, which tells it from a member of
-        the same name that was removed before; 0: it was there from the beginning.
-    @ivar incarnation: the id of its files; empty: each other member takes the id of the
-        node that it meets first.
-    @ivar term: of the entry that took it in.
+    @ivar name: the name, which is unique in the cluster and never changes.
+    @ivar address: the address for its peers, C{host:port}.
+    @ivar joined: the index of the entry that added the member, which distinguishes it from a
+        removed member of the same name; 0: the member began the cluster.
+    @ivar incarnation: the id of the member's files; empty: each other member remembers the id
+        of the first node that connects under this name.
+    @ivar term: the term of the entry that added the member.
     """
 
     name: str
@@ -35,14 +35,15 @@ class Member(msgspec.Struct, frozen=True, array_like=True, order=True):
     @property
     def seat(self) -> Seat:
         """
-        The entry that took it in. Seats of one name are ordered by the term first: of two
-        entries, one committed and the other not, either may have the lower index.
+        The term and the index of the entry that added the member. Seats of one name are
+        compared by the term first: of a committed and an uncommitted entry, either may have
+        the lower index.
         """
         return self.term, self.joined
 
     @property
     def contact(self) -> tuple[str, str]:
         """
-        Name and address, by which operators know a member.
+        The name and the address, as operators give them.
         """
         return self.name, self.address

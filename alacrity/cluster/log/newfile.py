@@ -1,5 +1,5 @@
 """
-Whole new files that take the place of the log's file, C{raft.log}.
+Complete new files that replace the log's file, C{raft.log}.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from alacrity.cluster.log.records import Record, append_frame, encode_header
 NAME: Final = "raft.log"
 
 REWRITTEN: Final = "raft.log.new"
-"""The name of a rewritten file until it takes the log's place."""
+"""The name of a rewritten file until it replaces the log's file."""
 
 COMPACTED: Final = "raft.log.compacted"
-"""The name of a file with a new snapshot until it takes the log's place."""
+"""The name of a file with a new snapshot until it replaces the log's file."""
 
 
 def write_new_file(files: Files, name: str, incarnation: str, records: list[Record]) -> File:
     """
-    Write a file with one frame, under a temporary name, and have it on disk.
+    Write a file with one frame, under a temporary name, and sync it to disk.
 
-    @raise OSError: it could not be written; nothing is left of it.
+    @raise OSError: the file could not be written, and is removed.
     """
     content = append_frame(bytearray(encode_header(incarnation)), incarnation, 1, records)
     file = files.create(name)
     try:
         file.write(content)
-        # Whatever the setting: names and content must not reach the disk out of order.
+        # This sync does not depend on the setting: the content must be on disk before the name.
         file.sync()
     except BaseException:
         file.close()
@@ -41,12 +41,12 @@ def _try_to_remove(files: Files, name: str) -> None:
     try:
         files.remove(name)
     except OSError:
-        pass  # The disk has failed in another way already.
+        pass  # The first failure of the disk is raised.
 
 
 def make_current(files: Files, name: str) -> None:
     """
-    Give a file that is on disk the name of the log's file.
+    Rename a file that is on disk to the name of the log's file.
     """
     files.rename(name, NAME)
     files.sync_names()
@@ -54,7 +54,7 @@ def make_current(files: Files, name: str) -> None:
 
 def remove_leftovers(files: Files) -> None:
     """
-    Remove the new files that a crash has left under their temporary names.
+    Remove new files that a crash has left under their temporary names.
     """
     for name in (REWRITTEN, COMPACTED):
         files.remove(name)

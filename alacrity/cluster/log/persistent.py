@@ -1,5 +1,5 @@
 """
-The persistent state of a node, in memory: term, vote, entries, snapshot. Without I/O.
+The persistent state of a node, in memory: term, vote, entries, snapshot. There is no I/O here.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from alacrity.cluster.log.records import (
 
 class PersistentState:
     """
-    The state that the records of a log's file add up to.
+    The state that results from the records of a log's file.
 
-    @ivar entries: the entries of the log; changed by the methods alone.
-    @ivar size: bytes of the entries' commands.
-    @ivar vote: the node that got this one's vote in the term; L{None}: none did.
-    @ivar commit: how far the entries are known to be committed.
-    @ivar incarnations: those of other nodes, by name, as they were first met.
+    @ivar entries: the entries of the log; only the methods change this list.
+    @ivar size: the size of the entries' commands, in bytes.
+    @ivar vote: the name of the node that this node voted for in the term; L{None}: no vote.
+    @ivar commit: the commit index.
+    @ivar incarnations: the incarnations of other nodes at the first contact, by name.
     """
 
     def __init__(self) -> None:
@@ -43,9 +43,9 @@ class PersistentState:
 
     def apply_record(self, record: Record) -> None:
         """
-        Change as a record says.
+        Apply a record.
 
-        @raise ValueError: it contradicts the state.
+        @raise ValueError: the record contradicts the state.
         """
         entries = self.entries
         match record:
@@ -57,7 +57,7 @@ class PersistentState:
             case TruncateFrom(index):
                 if entries and index > entries[-1][1]:
                     raise ValueError(f"there is no entry {index}")
-                # A snapshot that was taken meanwhile may have dropped it already.
+                # A snapshot that was taken meanwhile may have dropped the entry already.
                 self._drop(slice(max(0, index - entries[0][1]) if entries else 0, None))
             case TruncateTo(index):
                 self.drop_before(index)
@@ -85,14 +85,14 @@ class PersistentState:
 
     def compact(self, snapshot: Snapshot) -> None:
         """
-        Take a snapshot of entries of this log, and drop those that it replaces.
+        Set a snapshot of entries in this log, and drop the entries that it replaces.
         """
         self.snapshot = snapshot
         self.drop_before(snapshot.first_kept)
 
     def replace(self, snapshot: Snapshot, entries: Sequence[LogEntry]) -> None:
         """
-        Take another snapshot, and other entries. What the snapshot contains is committed.
+        Set another snapshot and other entries. The entries in the snapshot are committed.
         """
         self.snapshot = snapshot
         self.entries = list(entries)
@@ -103,8 +103,8 @@ class PersistentState:
         """
         Records that recreate this state from nothing.
 
-        @param snapshot: recorded instead of the present one, without the entries that
-            it replaces.
+        @param snapshot: a snapshot to record instead of the present one, without the entries
+            that it replaces.
         """
         first = 0 if snapshot is None else snapshot.first_kept
         if snapshot is None:
@@ -123,9 +123,9 @@ class PersistentState:
 
 def replay(parsed: ParsedLog) -> PersistentState:
     """
-    The state that a log's file holds.
+    The state by the records of a log's file.
 
-    @raise MalformedLog: its records contradict each other.
+    @raise MalformedLog: the records contradict each other.
     """
     state = PersistentState()
     for at, records in parsed.frames:
@@ -139,7 +139,7 @@ def replay(parsed: ParsedLog) -> PersistentState:
 
 def fits(snapshot: Snapshot, entries: Sequence[LogEntry]) -> bool:
     """
-    Whether a log has a snapshot's last entry and the one before.
+    Whether a log has the last entry of a snapshot, and the entry before it.
     """
     first = entries[0][1] if entries else 0
     wanted = [(snapshot.last_index, snapshot.last_term)]

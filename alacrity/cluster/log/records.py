@@ -1,9 +1,9 @@
 """
-The format of C{raft.log}: records, and the frames that they are written in. Without I/O.
+The format of C{raft.log}: records, and the frames that contain them. There is no I/O here.
 
 The file begins with a header: magic, version, the node's incarnation, a checksum.
-Frames follow. Each holds the records of one write as a msgpack array, so that they
-count all or not at all::
+Frames follow. Each contains the records of one write as a msgpack array, so that either all
+of them count or none::
 
     marker      4 bytes
     number      4 bytes   1 for the first frame, and so on
@@ -12,13 +12,13 @@ count all or not at all::
     header's    4 bytes   CRC-32 of the four fields above
     payload
 
-Both checksums start from the incarnation's. So bytes of a command cannot be made to
-look like a frame by somebody who does not know the incarnation.
+Both checksums start from the checksum of the incarnation. So a client that does not know the
+incarnation cannot make a command whose bytes look like a frame.
 
-A frame is written when the one before is on disk. So a frame that is incomplete or
-wrong was not on disk yet, provided that no whole frame follows it: it is B{torn}, and
-dropped. If one follows, the file is B{damaged}, and nothing is guessed. (Damage to the
-last frame cannot be told from a torn write.)
+A frame is written when the one before is on disk. So an incomplete or wrong frame was not on
+disk yet, if no whole frame follows it: it is B{torn}, and is dropped. If a whole frame follows,
+the file is B{damaged}, and is not used. (Damage to the last frame looks the same as a torn
+write.)
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import msgspec
 from alacrity.cluster.log.members import Member
 
 FILE_VERSION: Final = 1
-"""The version of the file that is written, and the only one that is read."""
+"""The version of the file. Only this version is written and read."""
 
 _MAGIC: Final = b"alacrity raft\r\n\x1a"
 _HEADER: Final = Struct(">16sH16sI")
@@ -43,19 +43,19 @@ _LONGEST: Final = (1 << 32) - 1
 HEADER_SIZE: Final = _HEADER.size
 
 LogEntry: TypeAlias = tuple[bytes, int, int]
-"""An entry of the log: command, index, term, in this order, as PySyncObj has them."""
+"""An entry of the log: command, index, term, in PySyncObj's order."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True, tag="snapshot"):
     """
-    The state after the entry at an index, in place of all entries up to it.
+    The state after an entry, which replaces all entries up to that one.
 
-    @ivar state: opaque here.
-    @ivar last_index: of the last entry that it contains.
-    @ivar last_term: of the same entry.
-    @ivar members: of the cluster after that entry.
-    @ivar previous: index and term of the entry before the last, which the engine
-        keeps; L{None}: the log begins with the last entry.
+    @ivar state: the encoded state, opaque here.
+    @ivar last_index: the index of the last entry in the snapshot.
+    @ivar last_term: the term of that entry.
+    @ivar members: the members after that entry.
+    @ivar previous: the index and the term of the entry before the last one, which the engine
+        keeps in the log; L{None}: the log begins with the last one.
     """
 
     state: bytes
@@ -67,7 +67,7 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, tag="snapshot"):
     @property
     def first_kept(self) -> int:
         """
-        The index at which the log begins, once the snapshot is taken.
+        The index of the first entry that stays in the log after a compaction.
         """
         return self.last_index if self.previous is None else self.previous[0]
 
@@ -100,7 +100,7 @@ class TruncateTo(msgspec.Struct, frozen=True, array_like=True, tag="truncate_to"
 
 class Term(msgspec.Struct, frozen=True, array_like=True, tag="term"):
     """
-    The current term, and the node that got this node's vote in it; L{None}: none did.
+    The current term, and the node that this node voted for in it; L{None}: no vote.
     """
 
     term: int
@@ -109,7 +109,7 @@ class Term(msgspec.Struct, frozen=True, array_like=True, tag="term"):
 
 class Commit(msgspec.Struct, frozen=True, array_like=True, tag="commit"):
     """
-    The index up to which the log is known to be committed.
+    The commit index.
     """
 
     index: int
@@ -117,7 +117,7 @@ class Commit(msgspec.Struct, frozen=True, array_like=True, tag="commit"):
 
 class PeerIncarnation(msgspec.Struct, frozen=True, array_like=True, tag="peer"):
     """
-    The incarnation under which another node was first met; L{None}: it is forgotten.
+    The incarnation of another node at the first contact; L{None}: it is forgotten.
     """
 
     name: str
@@ -132,9 +132,9 @@ _decoder: Final = msgspec.msgpack.Decoder(list[Record])
 
 class MalformedLog(Exception):
     """
-    The bytes of a log are not as they were written.
+    A log's file is damaged, or has an unknown version.
 
-    @ivar offset: of the fault in the file.
+    @ivar offset: the offset of the fault in the file.
     """
 
     def __init__(self, offset: int, fault: str) -> None:
@@ -154,9 +154,9 @@ def encode_header(incarnation: str) -> bytes:
 
 def encode_frame(incarnation: str, number: int, records: list[Record]) -> bytes:
     """
-    A frame, as it stands in the file.
+    Encode a frame of the file.
 
-    @raise OverflowError: it is 4 GiB or longer.
+    @raise OverflowError: the frame is 4 GiB or longer.
     """
     return bytes(append_frame(bytearray(), incarnation, number, records))
 
@@ -165,15 +165,14 @@ def append_frame(
     content: bytearray, incarnation: str, number: int, records: list[Record]
 ) -> bytearray:
     """
-    Append a frame to a file's content, without a second copy of its payload, which may be
-    long.
+    Append a frame to a file's content, without a second copy of the payload, which may be long.
 
     @return: the content.
     @raise OverflowError: the frame is 4 GiB or longer.
     """
     start = len(content)
     at = start + _FRAME.size
-    # Room for all of it: else the buffer would grow by half of itself each time it is full.
+    # Reserve the space at once: a full buffer would grow by half of its size each time.
     content.extend(bytes(_FRAME.size + sum(map(_size, records))))
     _encoder.encode_into(records, content, at)
     length = len(content) - at
@@ -218,7 +217,7 @@ def parse_log(content: bytes) -> ParsedLog:
     """
     Read the content of a file.
 
-    @raise MalformedLog: it is damaged, or no log of this version.
+    @raise MalformedLog: the file is damaged, or no log of this version.
     """
     incarnation = _incarnation(content)
     seed = _seed(incarnation)
@@ -229,7 +228,7 @@ def parse_log(content: bytes) -> ParsedLog:
         payload = _payload(content, at, seed)
         if payload is None or payload[0] != number:
             later = _find_frame(content, at + 1, seed)
-            # A file gets its name when its first frame is on disk: that one is not torn.
+            # A file gets its name when its first frame is on disk: so that frame is not torn.
             if payload is not None or later is not None or not frames:
                 raise MalformedLog(at, f"frame {number} is not as it was written")
             return ParsedLog(incarnation, frames, torn=at)
@@ -263,7 +262,7 @@ def _seed(incarnation: str) -> int:
 
 def _payload(content: bytes, at: int, seed: int) -> tuple[int, bytes] | None:
     """
-    The number and the payload of the frame at an offset; L{None}: there is no whole one.
+    The number and the payload of the frame at an offset; L{None}: there is no whole frame.
     """
     start = at + _FRAME.size
     if start > len(content):

@@ -1,5 +1,5 @@
 """
-Recovery: the persistent state as the log's file has it when a node starts.
+Recovery of the persistent state from the log's file when a node starts.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class RecoveredLog(msgspec.Struct, frozen=True):
     """
     The content of a log's file.
 
-    @ivar frames: how many the file has, if more can be appended to it; L{None}: it ends
-        with a torn frame, and has to be written anew.
+    @ivar frames: the number of frames, if more can be appended to the file; L{None}: the file
+        ends with a torn frame, and has to be written again.
     """
 
     incarnation: str
@@ -35,9 +35,9 @@ def recover(files: Files) -> RecoveredLog | None:
     """
     Read the log's file. A torn frame at its end is dropped, and logged.
 
-    @return: L{None}: there is no file.
-    @raise DamagedLog: the file cannot be understood.
-    @raise OSError: it cannot be read.
+    @return: the content; L{None}: there is no file.
+    @raise DamagedLog: the file is damaged.
+    @raise OSError: the file cannot be read.
     """
     content = files.read(NAME)
     remove_leftovers(files)
@@ -49,8 +49,8 @@ def recover(files: Files) -> RecoveredLog | None:
     except MalformedLog as error:
         raise DamagedLog(
             f"{files.directory}/{NAME} is damaged at byte {error.offset}: {error}. This "
-            f"node cannot know how it voted. To go on: remove it from the cluster, move "
-            f"the file away, and let the node join again, empty"
+            f"node does not know its earlier votes. To repair it: remove it from the cluster, "
+            f"move the file away, and let the node join again, empty"
         ) from error
     if parsed.torn is None:
         return RecoveredLog(parsed.incarnation, state, len(parsed.frames))

@@ -1,13 +1,13 @@
 """
 The storage of a node: term, vote, log and snapshot, in memory and in C{raft.log}.
 
-Changes are made in memory at once, and are on disk once L{Storage.sync} returns,
-which may block and is for a thread. Nothing may leave the node that depends on changes
-which are not on disk. All changes between two syncs are one frame (see
-L{alacrity.cluster.log.records}): a crash keeps all of them or none.
+Changes are made in memory at once. They are on disk when L{Storage.sync} returns, which may
+block and so runs in a thread. A message that depends on changes which are not on disk must not
+leave the node. All changes between two syncs are one frame (see
+L{alacrity.cluster.log.records}): after a crash, either all of them are there or none.
 
-A snapshot makes a whole new file, which takes the old one's name when all of it is
-on disk. The same happens after a failed write, since nobody knows what that left.
+For a snapshot, a complete new file is written, which gets the old file's name when it is on
+disk. The same is done after a failed write, because the content of the file is unknown then.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from alacrity.pool.model import Pool
 __all__ = ["NAME", "Compaction", "DamagedLog", "FirstLog", "LogEntry", "Snapshot", "Storage"]
 
 FirstLog: TypeAlias = Callable[[Pool], tuple[Snapshot, Sequence[LogEntry]]]
-"""Makes the first snapshot, and the log to begin with, of a pool."""
+"""Makes the first snapshot and the first log from a pool."""
 
 _log: Final = Logger()
 
@@ -47,28 +47,28 @@ def _new_incarnation() -> str:
 
 class Storage(StateJournal):
     """
-    The persistent state, with the file that it is in.
+    The persistent state, with its file.
 
-    All may be called from the reactor's thread while L{sync} or L{Compaction.write} runs
-    in another one; at most one of each runs at a time. Nothing but those two, L{open}
-    and L{close} blocks or raises L{OSError}.
+    All methods may be called from the reactor's thread while L{sync} or L{Compaction.write}
+    runs in another one; at most one of each runs at a time. Only these two, L{rewrite}, L{open}
+    and L{close} block or raise L{OSError}.
 
-    @ivar incarnation: 32 random hexadecimal digits, made with the file.
+    @ivar incarnation: 32 random hexadecimal digits, chosen when the file was first made.
     """
 
     def __init__(
         self, files: Files, writer: LogWriter, state: PersistentState, *, anew: bool
     ) -> None:
         """
-        Not to be called: see L{open}.
+        For internal use: call L{open} instead.
 
-        @param anew: whether the file is yet to be written.
+        @param anew: whether the whole file must be written.
         """
         super().__init__(state)
         self.incarnation = writer.incarnation
         self._files = files
         self._writer = writer
-        # Guards what follows, and all changes of the state.
+        # Protects the variables below, and all changes of the state.
         self._lock = Lock()
         self._unsynced = UnsyncedChanges(anew=anew)
         self._compaction: Compaction | None = None
@@ -83,14 +83,14 @@ class Storage(StateJournal):
         new_incarnation: Callable[[], str] = _new_incarnation,
     ) -> Storage:
         """
-        Read the file, or begin one.
+        Read the file, or begin a new one.
 
-        @param fsync: whether to wait for the disk. If not, what is synced survives the
-            death of the process, not that of the machine.
-        @param first: called, when there is no file yet, with the pool of a node that
-            was alone, if there is one; its file is then put aside. L{None}: it is left
-            as it is.
-        @raise DamagedLog: the file is there, and cannot be understood.
+        @param fsync: whether to wait for the disk. If not, synced changes survive a crash of
+            the process, but not of the machine.
+        @param first: called with the pool in a former pool file, if there is one and the log
+            does not exist yet; the pool file is then renamed. L{None}: a former pool file is
+            left as it is.
+        @raise DamagedLog: the file is damaged.
         @raise StateError: the directory cannot be used.
         """
         try:
@@ -125,17 +125,17 @@ class Storage(StateJournal):
     @property
     def dirty(self) -> bool:
         """
-        Whether there are changes that have to be on disk: any but the commit index, which
-        is learnt again.
+        Whether there are changes that must be on disk before messages leave the node: all but
+        those of the commit index, which the node learns again after a crash.
         """
         return self._unsynced.dirty
 
     def sync(self) -> None:
         """
-        Have all changes on disk that were made before the call. For a thread.
+        Write all changes that were made before the call to disk. Runs in a thread.
 
-        @raise OSError: they may or may not be. The next call writes all anew, so
-            calling again is how to go on.
+        @raise OSError: some changes may be on disk, or none. The next call writes the whole
+            file again.
         """
         with self._lock:
             changes, self._unsynced = self._unsynced, UnsyncedChanges()
@@ -156,9 +156,9 @@ class Storage(StateJournal):
 
     def rewrite(self) -> None:
         """
-        Write a whole new file from memory. For a thread.
+        Write a complete new file from memory. Runs in a thread.
 
-        @raise OSError: as L{sync}.
+        @raise OSError: as for L{sync}.
         """
         with self._lock:
             self._unsynced.require_new_file()
@@ -166,10 +166,11 @@ class Storage(StateJournal):
 
     def prepare(self, snapshot: Snapshot) -> Compaction:
         """
-        Begin to replace the entries up to a snapshot by it. Call L{Compaction.write} in a
-        thread, then L{adopt}; the change is on disk after the L{sync} that follows.
+        Begin a compaction, which replaces the entries up to a snapshot by the snapshot. Call
+        L{Compaction.write} in a thread, then L{adopt}; the change is on disk after the next
+        L{sync}.
 
-        A compaction that was begun before, and not adopted, is discarded.
+        An earlier compaction that was not adopted is discarded.
 
         @raise ValueError: the snapshot's last entry is not in the log.
         """
@@ -181,18 +182,18 @@ class Storage(StateJournal):
                 raise ValueError("there is a newer snapshot")
             if self._compaction is not None:
                 self._compaction.discard()
-            # The file of an adopted one has the name that is wanted now.
+            # The new file needs the name of an adopted compaction's file.
             self._unsynced.drop_adopted()
             self._compaction = Compaction(self._files, self.incarnation, state.to_records(snapshot))
             return self._compaction
 
     def adopt(self, compaction: Compaction) -> bool:
         """
-        Take the new snapshot, and drop the entries before it.
+        Adopt a compaction: set its snapshot, and drop the entries before it.
 
-        @param compaction: its L{Compaction.write} has returned.
-        @return: whether it is taken; it is not, if L{replace} or another L{prepare} came
-            between, or what it contains was truncated.
+        @param compaction: a compaction whose L{Compaction.write} has returned.
+        @return: whether the compaction is adopted. It is not if L{replace} or L{prepare} was
+            called meanwhile, or entries in its snapshot were truncated.
         """
         with self._lock:
             current = self._compaction is compaction
@@ -208,11 +209,12 @@ class Storage(StateJournal):
 
     def replace(self, snapshot: Snapshot, entries: Sequence[LogEntry]) -> None:
         """
-        Take a snapshot that came from elsewhere, and a log that goes with it, instead of
-        the present ones. On disk after the next L{sync}, both or neither.
+        Replace the snapshot and the log by others, such as the leader's. After the next L{sync},
+        both are on disk; after a crash before that, neither is.
 
-        @param entries: with the snapshot's last, and its previous one, if any.
-        @raise ValueError: they do not fit together.
+        @param entries: the log, which must contain the last entry of the snapshot, and the
+            previous one if the snapshot names it.
+        @raise ValueError: the entries do not fit the snapshot, or have gaps.
         """
         gaps = any(b[1] != a[1] + 1 for a, b in pairwise(entries))
         if gaps or not fits(snapshot, entries):
@@ -226,7 +228,7 @@ class Storage(StateJournal):
 
     def close(self) -> None:
         """
-        Write what is not written yet, if that is possible, and close the file.
+        Write the remaining changes, if possible, and close the file.
         """
         if self._unsynced.records or self.dirty:
             try:
@@ -244,7 +246,7 @@ class Storage(StateJournal):
 
     def onOneSecondTimer(self) -> None:
         """
-        Have a commit index that waits go to disk with the next L{sync}.
+        Let the next L{sync} write a waiting commit index.
         """
         self._unsynced.require_sync()
 
@@ -254,7 +256,7 @@ class Storage(StateJournal):
 
 def _first_state(files: Files, first: FirstLog | None) -> PersistentState:
     """
-    The state of a node without a log: empty, or with the pool of a node that was alone.
+    The state of a node without a log: empty, or with the pool of the former pool file.
     """
     state = PersistentState()
     pool = None if first is None else read_former_pool(files)

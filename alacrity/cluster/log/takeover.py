@@ -1,10 +1,9 @@
 """
-The former pool file, C{pool.json}, in which a node kept its pool before there was a
-cluster. It is read once: its pool is taken over into the log, and the file is renamed.
+The former pool file, C{pool.json}, in which early versions of a node kept the pool, before there
+were clusters. It is read once: the pool is copied into the log, and the file is renamed.
 
-The file holds one JSON object: C{format}, a number that is raised when the rest changes
-its meaning; C{checksum}, the SHA-256 of the pool's bytes as they stand in the file;
-C{pool}.
+The file contains one JSON object: C{format}, a number that is raised when the rest changes its
+meaning; C{checksum}, the SHA-256 of the pool's bytes in the file; C{pool}.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ TAKEN_OVER: Final = "pool.json.taken-over"
 """The former pool file's name once its pool is in the log."""
 
 _FORMAT: Final = 1
-"""The last format of the file. All formats up to it are read."""
+"""The last format of the file. All formats up to this one are read."""
 
 _log: Final = Logger()
 
@@ -49,7 +48,8 @@ def decode_pool_file(content: bytes) -> Pool:
     """
     The pool in the content of a former pool file.
 
-    @raise MalformedPoolFile: it cannot be understood; the message says why.
+    @raise MalformedPoolFile: the content is damaged, or of an unknown format; the message is
+        the reason.
     """
     try:
         header = msgspec.json.decode(content, type=_Header)
@@ -63,14 +63,14 @@ def decode_pool_file(content: bytes) -> Pool:
         raise MalformedPoolFile(str(error)) from error
     for id, server in pool.servers.items():
         if id != server.id:
-            raise MalformedPoolFile(f"server {server.id} stands under the id {id!r}")
+            raise MalformedPoolFile(f"server {server.id} has the key {id!r}")
     return pool
 
 
 def read_former_pool(files: Files) -> Pool | None:
     """
-    The pool to take over; L{None}: there is no former pool file. A file that cannot be
-    understood is logged, and counts as an empty pool.
+    The pool to take over; L{None}: there is no former pool file. A malformed file is logged, and
+    counts as an empty pool.
     """
     content = files.read(FORMER_POOL_FILE)
     if content is None:
@@ -89,11 +89,11 @@ def read_former_pool(files: Files) -> Pool | None:
 
 def rename_former_pool(files: Files, *, log: str, taken_over: bool) -> None:
     """
-    Put the former pool file aside, if there is one, and log why.
+    Rename the former pool file, if there is one, and log the reason.
 
-    @param log: the name of the log's file, which takes the pool file's place.
-    @param taken_over: whether the pool is in the log now, rather than ignored because
-        the log was there already.
+    @param log: the name of the log's file, which replaces the pool file.
+    @param taken_over: whether the pool is now in the log; if not, it was ignored because the
+        log existed already.
     """
     if files.read(FORMER_POOL_FILE) is None:
         return
@@ -101,14 +101,14 @@ def rename_former_pool(files: Files, *, log: str, taken_over: bool) -> None:
     files.sync_names()
     if taken_over:
         _log.info(
-            "the pool in {directory}/{name} is taken over; the file is called {aside} now",
+            "the pool in {directory}/{name} is taken over; the file is renamed to {aside}",
             name=FORMER_POOL_FILE,
             directory=files.directory,
             aside=TAKEN_OVER,
         )
     else:
         _log.warn(
-            "{directory}/{name} is not read, since there is {log}; it is called {aside} now",
+            "{directory}/{name} is ignored, because {log} exists; it is renamed to {aside}",
             name=FORMER_POOL_FILE,
             log=log,
             directory=files.directory,

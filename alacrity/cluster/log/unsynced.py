@@ -13,9 +13,9 @@ class UnsyncedChanges:
     Changes since the last sync.
 
     @ivar records: the changes.
-    @ivar urgent: whether one of them has to be on disk before anything leaves.
-    @ivar anew: whether the file has to be written anew, from memory.
-    @ivar adopted: the compaction whose file is to take the log's place.
+    @ivar urgent: whether one of them must be on disk before messages leave the node.
+    @ivar anew: whether the whole file must be written again, from memory.
+    @ivar adopted: the compaction whose file shall replace the log's file.
     """
 
     def __init__(self, *, anew: bool = False) -> None:
@@ -42,25 +42,26 @@ class UnsyncedChanges:
 
     def require_sync(self) -> None:
         """
-        Have the changes, if there are any, be urgent.
+        Make the changes urgent, if there are any.
         """
         self.urgent |= bool(self.records)
 
     def require_new_file(self) -> None:
         """
-        Have the file be written anew.
+        Require that the next sync writes the whole file again.
         """
         self.anew = True
 
     def adopt(self, compaction: Compaction) -> None:
         """
-        Have the file of a compaction take the log's place.
+        Let the next sync replace the log's file by a compaction's file.
         """
         self.adopted = compaction
 
     def drop_adopted(self) -> None:
         """
-        Have no compaction take the log's place; if one was to, the file is written anew.
+        Drop the adopted compaction, if there is one. The next sync then writes the whole file
+        again.
         """
         if self.adopted is not None:
             self.adopted.close()

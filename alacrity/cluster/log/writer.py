@@ -1,5 +1,5 @@
 """
-Writing of the log's file, C{raft.log}: frames at its end, new files in its place.
+The writer of the log's file, C{raft.log}: it appends frames, or replaces the file.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from alacrity.cluster.log.records import Record, encode_frame
 
 class LogWriter:
     """
-    The log's file, open for writing. All methods block, and may raise L{OSError}; what
-    is on disk is unknown then, and L{replace} is how to go on.
+    The log's file, open for writing. All methods block, and may raise L{OSError}. After an
+    error, the content on disk is unknown, and L{replace} must be called.
 
-    @ivar incarnation: of the file.
+    @ivar incarnation: the incarnation in the file's header.
     """
 
     def __init__(self, files: Files, incarnation: str, *, fsync: bool) -> None:
@@ -30,9 +30,9 @@ class LogWriter:
 
     def reopen(self, frames: int) -> None:
         """
-        Go on with the file that is there.
+        Continue to write the existing file.
 
-        @param frames: how many it has.
+        @param frames: the number of frames in the file.
         """
         self._use(self._files.append(NAME), frames)
 
@@ -48,14 +48,14 @@ class LogWriter:
 
     def replace(self, records: list[Record]) -> None:
         """
-        Write a whole new file in the place of the present one, if there is one.
+        Write a complete new file, which replaces the present one, if there is one.
         """
         self._use(write_new_file(self._files, REWRITTEN, self.incarnation, records), 1)
         make_current(self._files, REWRITTEN)
 
     def install(self, compaction: Compaction) -> None:
         """
-        Have the file of a compaction take the place of the present one.
+        Replace the present file by a compaction's file.
         """
         self._use(*compaction.finish())
 

@@ -106,7 +106,7 @@ class DecodeTests(SynchronousTestCase):
             (b"[" * 100_000, ""),
             (POOL_1.read_bytes().replace(b'"up"', b'"UP"'), "its checksum is wrong"),
             (pool_file(b"{}", format=2), "it has format 2; known here: up to 1"),
-            (pool_file(wrong), "server 10.0.0.7:8080 stands under the id 'nobody'"),
+            (pool_file(wrong), "server 10.0.0.7:8080 has the key 'nobody'"),
         ):
             with self.assertRaises(MalformedPoolFile) as caught:
                 decode_pool_file(content)
@@ -186,4 +186,4 @@ class TakeOverTests(SynchronousTestCase):
         with capturedLogs() as logs:
             storage = opened(disk, first=self.first)
         self.assertEqual(len(storage), 3)
-        self.assertIn("is not read", eventAsText(logs[0]))
+        self.assertIn("is ignored, because", eventAsText(logs[0]))
