@@ -1,5 +1,5 @@
 """
-Admission of the nodes that have proven to have the secret.
+Admission of nodes that have proven that they have the secret.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from alacrity.cluster.wire.handshake import Identity
 
 class PeerAdmission:
     """
-    The rule by which nodes may talk to this one: members, each under the incarnation in
-    which it was taken in, or, of those that began the cluster, first met. One without an
-    address may be a member or not: it is let in, and not remembered. Nobody is let in
-    whose program does not understand what is in the log: it could take nothing of it, and
-    vote.
+    The rule that decides which nodes are accepted:
+
+      - A member is accepted if its incarnation is the one that is known for it: from the log,
+        or for a member that began the cluster, from the first contact.
+      - A member without an address may in fact be another node. It is accepted, and its
+        incarnation is not remembered.
+      - A node whose program does not understand the format of the log is refused. It could not
+        apply the log, but would vote.
     """
 
     def __init__(
@@ -27,9 +30,9 @@ class PeerAdmission:
         format: Callable[[], int] = lambda: 1,
     ) -> None:
         """
-        @param known: the member of a name; L{None}: there is none.
-        @param storage: remembers the incarnations of the nodes that are let in.
-        @param format: the version of the log's commands that all have to understand.
+        @param known: gives the member of a name; L{None}: there is none.
+        @param storage: remembers the incarnations of accepted nodes.
+        @param format: gives the version of commands that all nodes must understand.
         """
         self._known = known
         self._storage = storage
@@ -37,14 +40,14 @@ class PeerAdmission:
 
     def __call__(self, peer: Identity) -> str | None:
         """
-        Let a node in that has the secret, or say why it is refused.
+        Accept or refuse a node that has the secret.
 
-        @return: the reason; L{None}: it is let in.
+        @return: the reason to refuse the node; L{None}: it is accepted.
         """
         if peer.format < self._format():
             return (
-                f"{peer.name!a} understands commands up to version {peer.format}, and this "
-                f"cluster has had some of version {self._format()}: upgrade its program"
+                f"{peer.name!a} understands commands up to version {peer.format}, but this "
+                f"cluster uses version {self._format()}: upgrade its program"
             )
         member = self._known(peer.name)
         if member is None:
@@ -59,6 +62,6 @@ class PeerAdmission:
                 f"{peer.name!a} came back with an empty disk, or two nodes have this name: "
                 f"remove it from the cluster and add it again"
             )
-        # Else it was taken in again, by an entry that this node does not have yet, and
-        # may get from nobody else.
+        # Otherwise the peer was added again, by an entry that this node does not have yet, and
+        # may get from no other node.
         return None

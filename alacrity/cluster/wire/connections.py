@@ -1,9 +1,10 @@
 """
 The connections of a node with the other members: one in use with each.
 
-Whoever is told of a node connects with it: of two nodes, that may be one alone. If both
-are, the one whose name is the greater does so at once, the other after a while without a
-connection. Should both have made one, that of the greater name stays.
+A node connects to each node that was added with L{Connections.add}. If two nodes have added
+each other, the node with the greater name connects at once, and the other one only after a
+while without a connection. If both have connected, the connection made by the node with the
+greater name stays.
 """
 
 from __future__ import annotations
@@ -34,28 +35,29 @@ from alacrity.cluster.wire.peer_warnings import PeerWarnings
 from alacrity.net.addresses import split_address
 
 CONNECT_TIMEOUT: Final = 1.0
-"""Seconds that a connection may take to one address."""
+"""Seconds that an attempt to connect to one address may take."""
 
 MOST_UNPROVEN: Final = 64
-"""Connections at once from somebody who has not proven anything. The oldest goes."""
+"""Incoming connections at a time before their proof of the secret. When there are more, the
+oldest one is closed."""
 
 _FLUSH_TIMEOUT: Final = 1.0
-"""Seconds that a stop waits for the last bytes to arrive."""
+"""Seconds that a stop waits until the last bytes are sent."""
 
 _CHECK_INTERVAL: Final = 0.2
 """Seconds between two checks of the deadlines."""
 
 Connect: TypeAlias = Callable[[str, int, float], IStreamClientEndpoint]
-"""Makes the endpoint of a host and a port, given the seconds that it may take."""
+"""Makes the endpoint of a host and a port, with a timeout in seconds."""
 
 _log: Final = Logger()
 
 
 class Connections:
     """
-    Connections with the other members of the cluster, made, accepted and made again.
+    Makes, accepts and renews the connections with the other members of the cluster.
 
-    @ivar started: whether it is started and not stopped.
+    @ivar started: whether it was started, and not stopped since.
     """
 
     def __init__(
@@ -71,12 +73,12 @@ class Connections:
         on_disconnected: Callable[[str], object],
     ) -> None:
         """
-        @param name: of this node.
-        @param on_connected: called with the name of a node with which there is a connection.
-        @param on_payload: called with a name and a payload that came from there; returns
-            the reason to close the connection; L{None}: there is none.
-        @param on_disconnected: called with the name of a node with which there is none any
-            more.
+        @param name: the name of this node.
+        @param on_connected: called with a node's name when a connection with it is in use.
+        @param on_payload: called with a node's name and a payload from it; returns the reason to
+            close the connection; L{None}: there is none.
+        @param on_disconnected: called with a node's name when the connection with it is no
+            longer in use.
         """
         self.started = False
         self._name = name
@@ -100,17 +102,17 @@ class Connections:
     @property
     def ports(self) -> list[IListeningPort]:
         """
-        The ports that it listens on, once it is started.
+        The ports on which this node listens, once it is started.
         """
         return self._listener.ports
 
     def start(self) -> Deferred[None]:
         """
-        Listen, and connect to all nodes that were added. A stop that is under way is
-        waited for.
+        Listen, and connect to all nodes that were added. If a stop is in progress, the start
+        waits for its end.
 
         @return: fails with L{CannotListenError
-            <twisted.internet.error.CannotListenError>}; nothing listens then.
+            <twisted.internet.error.CannotListenError>}; then all ports are closed.
         """
         return self._lock.run(lambda: Deferred.fromCoroutine(self._start()))
 
@@ -130,9 +132,9 @@ class Connections:
 
     def stop(self) -> Deferred[None]:
         """
-        Listen no more, and close all connections; L{start} begins anew.
+        Stop listening, and close all connections. L{start} may be called again.
 
-        @return: fires once all is closed.
+        @return: fires once all connections are closed.
         """
         self.started = False
         return self._lock.run(lambda: Deferred.fromCoroutine(self._stop()))
@@ -144,7 +146,7 @@ class Connections:
         for link in list(self._links.open):
             self._guarded(link, partial(link.close, flush=link.session is not None))
         if self._links.open:
-            # A peer that does not read is not waited for.
+            # Do not wait longer for a peer that does not read.
             abort = self._clock.callLater(_FLUSH_TIMEOUT, self._abort_all)
             await self._links.when_empty()
             if abort.active():
@@ -171,12 +173,12 @@ class Connections:
 
     def add(self, name: str, address: str) -> None:
         """
-        See that there is a connection with a node.
+        Add a node: connect to it, and again after each loss.
         """
         self._addresses[name] = address
         link = self._links.in_use(name)
         if link is not None and link.session is not None:
-            # It was let in when less was known of it.
+            # The node was accepted when less was known about it.
             reason = self._credentials.accept(link.session.peer)
             if reason is not None:
                 self._guarded(link, partial(link.fail, reason))
@@ -185,8 +187,8 @@ class Connections:
 
     def drop(self, name: str) -> None:
         """
-        Close the connection with a node, and make none any more. The messages that were
-        sent to it still arrive: one may be the news that it is removed.
+        Drop a node: close the connection with it, and make no more. The messages that were
+        sent before are delivered first: one may tell the node that it was removed.
         """
         self._addresses.pop(name, None)
         self._links.forget(name)
@@ -203,7 +205,7 @@ class Connections:
         """
         Send a payload to a node.
 
-        @return: whether there is a connection that takes it.
+        @return: whether there is a connection, which takes the payload.
         """
         link = self._links.in_use(name)
         return link is not None and bool(self._guarded(link, partial(link.send, payload)))
@@ -233,16 +235,16 @@ class Connections:
 
     def _label(self, name: str) -> str:
         """
-        A node's name for the log, with its address if that is known.
+        A node's name for the log, with its address if it is known.
         """
         address = self._addresses.get(name)
         return name if address is None or address == name else f"{name} ({address})"
 
     def _link(self, handshake: Handshake, target: str | None) -> Link:
         """
-        A new connection.
+        A new link, added to the table.
 
-        @param target: the node that it is made to; L{None}: it comes in.
+        @param target: the node that this node connects to; L{None}: an incoming connection.
         """
         link = Link(self._clock, handshake, self._proven, self._received, self._lost, target)
         self._links.add(link)
@@ -263,8 +265,8 @@ class Connections:
             self._guarded(older, older.close)
         self._links.use(name, link)
         self._dialers.pause(name)
-        # A handshake that is not done on this side, which began it, is not done on the
-        # other either.
+        # A handshake that is not done on this side, the initiator, is not done on the other side
+        # either.
         for other in self._links.made_to(name):
             if other.session is None:
                 self._guarded(other, other.close)
@@ -283,7 +285,7 @@ class Connections:
 
     def _disuse(self, link: Link) -> None:
         """
-        Use a connection no more, if it is in use.
+        Stop using a connection, if it is in use.
         """
         if link.session is None:
             return
@@ -296,10 +298,10 @@ class Connections:
 
     def _lost(self, link: Link, reason: str | None) -> None:
         """
-        Remove a connection that is over, and see that there is another.
+        Remove a connection that has ended, and connect again if needed.
         """
         if not self._links.remove(link):
-            return  # It was given up before.
+            return  # The connection was removed before.
         self._disuse(link)
         target = link.target
         failed = target is not None and link.session is None and not self.connected(target)
@@ -313,7 +315,7 @@ class Connections:
 
     def _connect_again(self, name: str, lost: Link) -> None:
         """
-        Connect to a node again, unless there is a connection, or will be.
+        Connect to a node again, unless there is a connection or an attempt.
         """
         dialer = self._dialers.get(name)
         if dialer is None or self.connected(name):
@@ -330,16 +332,16 @@ class Connections:
         self._checked_at = now
         for link in list(self._links.open):
             if stalled > _CHECK_INTERVAL:
-                # This process did not run. What was sent meanwhile is read next.
+                # This process did not run. Bytes that were sent meanwhile are read next.
                 link.extend_deadlines(min(stalled, IDLE_TIMEOUT))
             self._guarded(link, link.check_deadlines)
 
     def _guarded(self, link: Link, act: Callable[[], Any]) -> Any:
         """
-        Do something with one connection. If that raises, this connection is given up, and
-        all others go on.
+        Call a function on one connection. If it raises, this connection is aborted, and all
+        others continue.
 
-        @return: the result; L{None}, if it raised.
+        @return: the result; L{None}: the function has raised.
         """
         try:
             return act()

@@ -1,5 +1,5 @@
 """
-The credentials with which a node enters into handshakes.
+The credentials of a node for handshakes.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from alacrity.cluster.wire.handshake import (
 
 class Credentials:
     """
-    A node's identity and secret, and its rule for whom it lets in.
+    A node's identity and secret, and the rule that decides which nodes it accepts.
 
-    @ivar accept: gives the reason to refuse a node that has the secret.
+    @ivar accept: gives the reason to refuse a node that has the secret; L{None}: there is none.
     """
 
     def __init__(
@@ -32,8 +32,8 @@ class Credentials:
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         """
-        @param identity: of this node, at present.
-        @param random_bytes: nobody may foresee them; deterministic in simulations only.
+        @param identity: gives the present identity of this node.
+        @param random_bytes: makes unpredictable bytes; deterministic in simulations only.
         """
         self.accept = accept
         self._identity = identity
@@ -42,16 +42,18 @@ class Credentials:
 
     def initiate(self, target: str) -> Handshake:
         """
-        A handshake with the node of a name, to which this one connects.
+        Begin a handshake as the initiator.
+
+        @param target: the name of the node that this node connects to.
         """
         nonce = self._random_bytes(NONCE_SIZE)
         return initiate(self._secret, self._identity(), target, self.accept, nonce)
 
     def respond(self, accept_too: AdmissionCheck) -> Handshake:
         """
-        A handshake with a node that connects to this one.
+        Begin a handshake as the responder.
 
-        @param accept_too: asked where C{accept} finds no reason to refuse the node.
+        @param accept_too: called if C{accept} gives no reason to refuse the node.
         """
 
         def accept(peer: Identity) -> str | None:

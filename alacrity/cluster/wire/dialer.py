@@ -14,43 +14,43 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 FIRST_RETRY: Final = 0.1
-"""Seconds until the first retry, unless another time is set."""
+"""Seconds until the first retry, by default."""
 
 LONGEST_RETRY: Final = 1.0
-"""Seconds between attempts at most."""
+"""The longest time between attempts, in seconds."""
 
 _GROWTH: Final = 1.6
 _JITTER: Final = 0.2
 
 ATTEMPT_TIMEOUT: Final = 5.0
-"""Seconds that an attempt may take in all, finding the address of a name included."""
+"""Seconds that an attempt may take, including the resolution of the name."""
 
 
 class DialerPhase(Enum):
     """
-    What a dialer does at present.
+    Phases of a dialer.
     """
 
     NEW = "new"
-    """It was not told to connect yet."""
+    """The dialer has made no attempt yet."""
     CONNECTING = "connecting"
-    """An attempt is under way."""
+    """An attempt is in progress."""
     CONNECTED = "connected"
-    """An attempt has made a connection. What becomes of that, the dialer is told."""
+    """An attempt has made a connection. After its loss, L{Dialer.dial_later} is called."""
     WAITING = "waiting"
-    """The next attempt comes after a while."""
+    """The dialer waits until the next attempt."""
     PAUSED = "paused"
-    """No attempt is made until it is told to."""
+    """The dialer makes no attempt until L{Dialer.dial_later} is called."""
     STOPPED = "stopped"
-    """No attempt is ever made again."""
+    """The dialer makes no more attempts."""
 
 
 class Dialer:
     """
-    Connects, and again after a failure or a loss, soon at first. A change of the
-    name's addresses is noticed, since each attempt asks for them.
+    Connects to one node, and again after a failure or a loss; the time between attempts grows.
+    Each attempt resolves the node's name again, so changed addresses are noticed.
 
-    @ivar phase: what it does at present.
+    @ivar phase: the present phase.
     """
 
     def __init__(
@@ -62,8 +62,8 @@ class Dialer:
         first_retry: float = FIRST_RETRY,
     ) -> None:
         """
-        @param connect: makes one attempt; cancelling it ends the attempt.
-        @param on_failure: called with why an attempt failed, in a few words.
+        @param connect: makes one attempt; cancelling the Deferred ends the attempt.
+        @param on_failure: called with the reason why an attempt failed, in a few words.
         @param first_retry: seconds until the first retry.
         """
         self.phase = DialerPhase.NEW
@@ -117,8 +117,8 @@ class Dialer:
 
     def dial_later(self) -> None:
         """
-        Make an attempt soon: the connection is lost, or could not be made. If one is under
-        way, or will be made, that is it.
+        Make an attempt soon, because the connection is lost or could not be made. If an attempt
+        is in progress or planned already, no other one is made.
         """
         if self.phase in {DialerPhase.STOPPED, DialerPhase.WAITING}:
             return
@@ -132,19 +132,19 @@ class Dialer:
 
     def reset_wait(self) -> None:
         """
-        Have the next retry come soon again: there was a connection that lasted.
+        Shorten the next wait to the first one, because a connection has lasted.
         """
         self._wait = self._first_retry
 
     def pause(self) -> None:
         """
-        Make no attempt until L{dial_later}: there is a connection, whichever side made it.
+        Make no attempt until L{dial_later}, because there is a connection, made by either side.
         """
         self._end(DialerPhase.PAUSED)
 
     def stop(self) -> None:
         """
-        Make no attempt ever again.
+        Make no more attempts.
         """
         self._end(DialerPhase.STOPPED)
 

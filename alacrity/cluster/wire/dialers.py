@@ -1,5 +1,5 @@
 """
-The dialers of a node: one for each node that it is to be connected with.
+The dialers of a node: one for each node to connect to.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from twisted.internet.interfaces import IReactorTime
 from alacrity.cluster.wire.dialer import FIRST_RETRY, Dialer
 
 YIELD: Final = 0.5
-"""Seconds that the lesser name leaves the greater to connect, about."""
+"""Seconds, approximately, that the node with the lesser name waits for a connection from the
+node with the greater name."""
 
 
 class Dialers:
     """
-    The dialers by the name of the node that they connect to. Of two nodes that know each
-    other, the one whose name is the greater connects at once, the other after a while.
+    The dialers, by the name of the node that they connect to. Of two nodes that know each
+    other, the one with the greater name connects at once, the other one after a while.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class Dialers:
     ) -> None:
         """
         @param connect: makes one attempt to connect to the node of a name.
-        @param on_failure: called with a name, and why an attempt failed.
+        @param on_failure: called with a name, and the reason why an attempt failed.
         """
         self._own_name = own_name
         self._connect = connect
@@ -50,9 +51,9 @@ class Dialers:
 
     def start(self, name: str, *, connected: bool) -> None:
         """
-        See that there is a connection with a node from now on.
+        Start to connect to a node, unless it has a dialer already.
 
-        @param connected: whether there is one already.
+        @param connected: whether there is a connection with the node already.
         """
         if name in self._dialers:
             return
@@ -73,7 +74,7 @@ class Dialers:
 
     def pause(self, name: str) -> None:
         """
-        Make no attempt to connect to a node, as there is a connection.
+        Make no attempt to connect to a node, because there is a connection.
         """
         dialer = self._dialers.get(name)
         if dialer is not None:
@@ -81,7 +82,7 @@ class Dialers:
 
     def stop(self, name: str) -> None:
         """
-        Connect to a node no more.
+        Make no more attempts to connect to a node.
         """
         dialer = self._dialers.pop(name, None)
         if dialer is not None:
@@ -89,7 +90,7 @@ class Dialers:
 
     def stop_all(self) -> None:
         """
-        Connect to no node any more.
+        Make no more attempts to connect to any node.
         """
         for dialer in self._dialers.values():
             dialer.stop()

@@ -10,13 +10,13 @@ from alacrity.cluster.wire.link import IDLE_TIMEOUT, STABLE_AFTER, Link
 
 def older_stays(older: Link, newer: Link, *, greater: bool, now: float) -> bool:
     """
-    Whether a connection stays though there is a newer one with the same node.
+    Whether a connection stays although there is a newer one with the same node.
 
-    If the same side made both, it knows that the older one is dead. If each made
-    one, both come to the same decision: that of the greater name stays, whichever
-    they know of first.
+    If the same side made both, that side knows that the older one is dead. If each side made
+    one, both sides decide the same: the connection made by the node with the greater name
+    stays, no matter in which order the sides see the two.
 
-    @param greater: whether this node's name is the greater.
+    @param greater: whether this node has the greater name.
     """
     return (
         older.outgoing != newer.outgoing
@@ -27,17 +27,18 @@ def older_stays(older: Link, newer: Link, *, greater: bool, now: float) -> bool:
 
 def copy_refusal(peer: Identity, older: Link | None, newer: Link, now: float) -> str | None:
     """
-    The reason to refuse a node that comes from another host than one that is connected, with
-    the same name and files: both would vote, and acknowledge what the other has not.
+    The reason to refuse a copy of a node: a node with the same name and the same files as a
+    connected one, but on another host. Each of the two would vote, and would acknowledge
+    entries that the other does not have.
 
     @param older: the connection with a node of that name; L{None}: there is none.
-    @return: L{None}: it may be the same node.
+    @return: the reason; L{None}: it may be the same node.
     """
     if older is None or older.session is None or older.host == newer.host:
         return None
     if older.session.peer.incarnation != peer.incarnation:
         return None
-    # When both sides connect at once, a node with two addresses shows both.
+    # When both sides connect at once, a node with two addresses may use both.
     crossed = older.outgoing and now - older.started < STABLE_AFTER
     if crossed or now - older.last_received > IDLE_TIMEOUT:
         return None

@@ -1,11 +1,11 @@
 """
-Frames between nodes, and the seal that proves them. Without I/O.
+Frames between nodes, and the seal that authenticates them. There is no I/O here.
 
-A frame is the length of its body, in 4 bytes, and the body. After the handshake, a
-body is a payload and an HMAC-SHA256 of the frame's number, the length and the payload.
-The number is not sent: both sides count. Each direction of each connection has a key of
-its own. So a frame that is changed, repeated, left out, swapped, sent back or taken
-from another connection does not open, and nothing of its payload was looked at by then.
+A frame is the length of its body, in 4 bytes, and the body. After the handshake, a body is a
+payload and its seal: an HMAC-SHA256 of the frame's number, the length and the payload. The
+number is not sent, because both sides count. Each direction of each connection has its own key.
+So a frame that is changed, repeated, left out, swapped, sent back, or taken from another
+connection is detected before its payload is decoded.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 MAC_SIZE: Final = 32
 
 LONGEST_HANDSHAKE: Final = 1024
-"""Bytes that a body may have before the peer has proven anything."""
+"""Bytes that a body may have before the peer has proven its identity."""
 
 LONGEST_PAYLOAD: Final = 8 << 20
 """Bytes that a payload between members may have."""
@@ -26,14 +26,14 @@ _LENGTH: Final = 4
 
 class FrameError(Exception):
     """
-    The bytes that came in are not what the peer sent, or the peer is no node. Nothing that
-    follows can be trusted. The message says what is wrong.
+    The received bytes are not those that the peer sent, or the peer is no node of the cluster.
+    The bytes that follow cannot be trusted. The message is the fault.
     """
 
 
 class FrameSplitter:
     """
-    Splits the bytes that come in into the bodies of frames.
+    Splits received bytes into the bodies of frames.
     """
 
     def __init__(self, longest: int = LONGEST_HANDSHAKE) -> None:
@@ -45,13 +45,13 @@ class FrameSplitter:
 
     def set_longest(self, longest: int) -> None:
         """
-        Change how many bytes a body may have.
+        Set the number of bytes that a body may have.
         """
         self._longest = longest
 
     def add(self, data: bytes) -> None:
         """
-        Add bytes that came in. Call L{take_body} until it has no more.
+        Add received bytes. Then call L{take_body} until it returns L{None}.
         """
         self._buffer += data
 
@@ -59,14 +59,15 @@ class FrameSplitter:
         """
         Remove the next body, and return it; L{None}: it is not complete yet.
 
-        @raise FrameError: it is too long; this is known before it comes in.
+        @raise FrameError: the body is too long; this is raised before the body is received.
         """
         buffer = self._buffer
         if len(buffer) < _LENGTH:
             return None
         length = int.from_bytes(buffer[:_LENGTH])
         if length > self._longest:
-            # Without the length: a stranger's garbage is one warning, not one each time.
+            # The message lacks the length, so that random bytes from a stranger always give
+            # the same warning, which is logged once.
             raise FrameError(f"a frame of more than {self._longest} bytes")
         end = _LENGTH + length
         if len(buffer) < end:
@@ -78,21 +79,21 @@ class FrameSplitter:
     @property
     def partial(self) -> bool:
         """
-        Whether a part of a frame has come in.
+        Whether a part of a frame was received.
         """
         return bool(self._buffer)
 
 
 def handshake_frame(body: bytes) -> bytes:
     """
-    The frame of a body without a seal, as in the handshake.
+    Make a frame without a seal, as in the handshake.
     """
     return len(body).to_bytes(_LENGTH) + body
 
 
 class Sealer:
     """
-    Maker of the sealed frames of one direction.
+    Makes the sealed frames of one direction.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -113,7 +114,7 @@ class Sealer:
 
 class Opener:
     """
-    Verifier of the sealed frames of one direction.
+    Verifies the sealed frames of one direction.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -125,11 +126,11 @@ class Opener:
         Verify the body of the next frame.
 
         @return: the payload in it.
-        @raise FrameError: it is not the frame that the peer sent next.
+        @raise FrameError: the frame is not the next one that the peer sent.
         """
         payload, mac = body[:-MAC_SIZE], body[-MAC_SIZE:]
         if not hmac.compare_digest(mac, _mac(self._key, self._number, payload)):
-            raise FrameError("a frame that is not the one its peer sent next")
+            raise FrameError("a frame is not the next one that the peer sent")
         self._number += 1
         return payload
 

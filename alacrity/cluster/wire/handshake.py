@@ -1,9 +1,9 @@
 """
-The handshake: two nodes prove to each other that they have the same secret, and who
-they are. Without I/O.
+The handshake: two nodes prove to each other that they have the same secret, and tell each other
+their identities. There is no I/O here.
 
-Each side is a generator, which yields the body of a frame to send, is sent the body of
-the frame that came in, and returns a L{Session}::
+Each side is a generator. It yields the body of a frame to send, receives the body of a received
+frame, and returns a L{Session}::
 
     initiator                               responder
     H, versions, nonce             ->
@@ -14,14 +14,14 @@ the frame that came in, and returns a L{Session}::
                                    <-       R, the same, proof
     A, proof                       ->
 
-At any point, C{X} and a reason may come instead: that side refuses.
+At any point, a side may send C{X} and a reason instead: that side refuses the other.
 
-Each proof is an HMAC-SHA256 with a key made of the secret and both nonces, over all
-that was sent before it; each side has its own label. So a recorded handshake is of no
-use, nor is one's own sent back, nor one that was meant for another node. No clock is
-involved. The keys of the session depend on every byte of the handshake.
+Each proof is an HMAC-SHA256 over all bytes that were sent before it, with a key that is derived
+from the secret and both nonces; each side has its own label. So an attacker cannot use a recorded
+handshake, a node's own proof sent back to it, or a handshake with another node. No clock is
+needed. The keys of the session depend on every byte of the handshake.
 
-The traffic is authenticated, not encrypted: it can be read on the way.
+The traffic is authenticated, but not encrypted: it can be read on the network.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ NONCE_SIZE: Final = 32
 
 VERSIONS: Final = (1, 3)
 """
-The lowest and the highest version of the messages that this program speaks. Version 2
-adds the seat to the proofs, version 3 the format.
+The lowest and the highest version of the protocol that this program speaks. Version 2 adds the
+seat to the proofs, version 3 the format.
 """
 
 LONGEST_NAME: Final = 255
-"""Bytes of a node's name, in UTF-8."""
+"""Bytes that a node's name may have, in UTF-8."""
 
 _MAGIC: Final = b"alacrity"
 _OPENING: Final = Struct(f">c8sHH{NONCE_SIZE}s")
@@ -58,9 +58,9 @@ _LONGEST_REASON: Final = 300
 
 class HandshakeRefused(Exception):
     """
-    One of the two nodes refuses the other. The message says why, to this side's operator.
+    One of the two nodes refuses the other. The message is the reason, for this side's operator.
 
-    @ivar answer: the body of a last frame to send; L{None}: none.
+    @ivar answer: the body of a last frame to send; L{None}: there is none.
     """
 
     def __init__(self, reason: str, answer: bytes | None = None) -> None:
@@ -72,9 +72,9 @@ class Identity(msgspec.Struct, frozen=True):
     """
     The identity of a node.
 
-    @ivar incarnation: of its files, 32 hexadecimal digits.
-    @ivar seat: the entry that made it a member, as far as it knows for certain.
-    @ivar format: the newest version of the log's commands that its program understands.
+    @ivar incarnation: the id of the node's files, 32 hexadecimal digits.
+    @ivar seat: the entry that added the node as a member, by the applied part of its log.
+    @ivar format: the newest version of commands that the node's program understands.
     """
 
     name: str
@@ -87,11 +87,12 @@ class Session(msgspec.Struct, frozen=True):
     """
     The result of a handshake.
 
-    @ivar peer: the other node's identity, proven.
-    @ivar version: the highest that both speak.
-    @ivar send_key: of the frames from this node.
-    @ivar receive_key: of the frames from the other.
-    @ivar answer: the body of a last frame to send, before any other; empty: none.
+    @ivar peer: the proven identity of the other node.
+    @ivar version: the highest version of the protocol that both nodes speak.
+    @ivar send_key: the key of the frames from this node.
+    @ivar receive_key: the key of the frames from the other node.
+    @ivar answer: the body of a last handshake frame to send, before any other frame; empty:
+        there is none.
     """
 
     peer: Identity
@@ -102,7 +103,7 @@ class Session(msgspec.Struct, frozen=True):
 
 
 Handshake: TypeAlias = Generator[bytes, bytes, Session]
-"""Yields an empty body where there is nothing to send yet."""
+"""A handshake. It yields an empty body if there is nothing to send yet."""
 
 AdmissionCheck: TypeAlias = Callable[[Identity], str | None]
 """Gives the reason to refuse a node that has the secret; L{None}: there is none."""
@@ -119,11 +120,11 @@ def initiate(
     versions: Versions = VERSIONS,
 ) -> Handshake:
     """
-    The handshake of the side that connects.
+    The handshake of the side that connects, the initiator.
 
     @param target: the name that the other node must have.
-    @param accept: called with the other node once it has proven to have the secret.
-    @param nonce: L{NONCE_SIZE} bytes that nobody could foresee.
+    @param accept: called with the other node once it has proven that it has the secret.
+    @param nonce: L{NONCE_SIZE} unpredictable bytes.
     @raise HandshakeRefused: either side refuses the other.
     """
     opening = _opening(b"H", versions, nonce)
@@ -134,9 +135,9 @@ def initiate(
     answer = yield proof
     peer, addressee = _check(secret, b"R", version, so_far, answer, seen=proof)
     if addressee != me.name:
-        raise _refusal(f"it answers {addressee!a}, and this is {me.name!a}")
+        raise _refusal(f"it replies to {addressee!a}, but this node is {me.name!a}")
     if peer.name != target:
-        raise _refusal(f"{target!a} was expected, and {peer.name!a} answers")
+        raise _refusal(f"{target!a} was expected, but the node there is {peer.name!a}")
     reason = accept(peer)
     if reason is not None:
         raise _refusal(reason)
@@ -149,9 +150,9 @@ def respond(
     secret: bytes, me: Identity, accept: AdmissionCheck, nonce: bytes, versions: Versions = VERSIONS
 ) -> Handshake:
     """
-    The handshake of the side that listens.
+    The handshake of the side that listens, the responder.
 
-    @param accept: called with the other node once it has proven to have the secret.
+    @param accept: called with the other node once it has proven that it has the secret.
     @param nonce: as for L{initiate}.
     @raise HandshakeRefused: either side refuses the other.
     """
@@ -162,7 +163,7 @@ def respond(
     so_far = opening + challenge
     peer, target = _check(secret, b"I", version, so_far, proof)
     if target != me.name:
-        raise _refusal(f"it looks for {target!a}, and this is {me.name!a}")
+        raise _refusal(f"it wants to connect to {target!a}, but this node is {me.name!a}")
     if peer.name == me.name:
         raise _refusal(f"it has the name of this node, {me.name!a}, too")
     reason = accept(peer)
@@ -173,7 +174,7 @@ def respond(
     _raise_refusal(consent)
     expected = b"A" + _proof(secret, b"A", so_far, proof + answer)
     if not hmac.compare_digest(consent, expected):
-        raise HandshakeRefused("it does not end the handshake as it should")
+        raise HandshakeRefused("the last frame of its handshake is wrong")
     receive, send = _session_keys(secret, so_far + proof + answer)
     return Session(peer, version, send, receive)
 
@@ -184,7 +185,9 @@ def _opening(kind: bytes, versions: Versions, nonce: bytes) -> bytes:
 
 def _read_opening(kind: bytes, body: bytes, versions: Versions) -> tuple[int, bytes]:
     """
-    Read an opening: the version to speak, and the other's nonce.
+    Read an opening.
+
+    @return: the highest version that both sides speak, and the nonce of the other side.
     """
     _raise_refusal(body)
     try:
@@ -196,7 +199,8 @@ def _read_opening(kind: bytes, body: bytes, versions: Versions) -> tuple[int, by
     version = min(high, versions[1])
     if version < max(low, versions[0]):
         raise _refusal(
-            f"versions {low} to {high} there, {versions[0]} to {versions[1]} here: none for both"
+            f"it speaks versions {low} to {high}, and this node {versions[0]} to {versions[1]}: "
+            f"none in common"
         )
     return version, nonce
 
@@ -212,11 +216,11 @@ def _prove(
     seen: bytes = b"",
 ) -> bytes:
     """
-    A statement of both names, this node's incarnation, seat and format, with a proof of
-    having the secret.
+    Make a statement of both names and this node's incarnation, seat and format, with a proof
+    that this node has the secret.
 
     @param so_far: both openings.
-    @param seen: the bytes that were sent after them.
+    @param seen: the bytes that were sent after the openings.
     """
     statement = kind + _text(me.name) + bytes.fromhex(me.incarnation)
     if version > 1:
@@ -282,7 +286,7 @@ def _proof(secret: bytes, kind: bytes, so_far: bytes, said: bytes) -> bytes:
 
 def _session_keys(secret: bytes, transcript: bytes) -> tuple[bytes, bytes]:
     """
-    The keys of the frames from the initiator, and of those from the responder.
+    The keys of the frames from the initiator, and of the frames from the responder.
     """
     return (
         _derive(secret, b"frames", transcript, b"I"),
@@ -308,7 +312,8 @@ def _refusal(reason: str) -> HandshakeRefused:
 
 def _raise_refusal(body: bytes) -> None:
     """
-    Refuse if the other side does. Anybody could have sent its reason, so it is quoted.
+    Raise the refusal in a body, if the other side refuses this one. The reason is quoted, because
+    it is not authenticated.
     """
     if body[:1] == b"X":
         raise HandshakeRefused(

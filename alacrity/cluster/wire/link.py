@@ -29,50 +29,51 @@ HANDSHAKE_TIMEOUT: Final = 3.0
 """Seconds that a handshake may take."""
 
 IDLE_TIMEOUT: Final = 1.5
-"""Seconds without a byte from the peer, after which the connection is given up."""
+"""Seconds without a byte from the peer, after which the connection is closed."""
 
 KEEP_ALIVE: Final = 0.4
 """Seconds without a frame to the peer, after which an empty one is sent."""
 
 FRAME_TIMEOUT: Final = 10.0
-"""Seconds in which a frame is to be complete, once it has begun."""
+"""Seconds from the first byte of a frame until it must be complete."""
 
 STABLE_AFTER: Final = 2.0
-"""Seconds after which a connection is not one that breaks again and again."""
+"""Seconds after which a connection counts as stable."""
 
 MOST_UNSENT: Final = 16 << 20
-"""Bytes that wait for a peer that does not read, before it is given up."""
+"""Bytes that may wait for a peer that does not read; with more, the connection is closed."""
 
 
 class LinkPhase(Enum):
     """
-    The life of a link.
+    Phases of a link.
     """
 
     NEW = "new"
     """There is no connection yet."""
     HANDSHAKE = "handshake"
-    """The two nodes prove who they are."""
+    """The two nodes prove their identities."""
     ESTABLISHED = "established"
-    """Payloads go both ways."""
+    """Payloads are sent and received."""
     CLOSING = "closing"
-    """Nothing more is sent or told; what was written may be on its way."""
+    """Nothing more is sent or received; bytes written before may still be sent."""
     CLOSED = "closed"
-    """The connection is over."""
+    """The connection has ended."""
 
 
 @implementer(IPushProducer)
 class Link(Protocol):
     """
-    A connection that gives on each received payload once, in the order in which they were
-    sent, and nothing after L{close}.
+    A connection that delivers each received payload once, in the order in which the payloads
+    were sent, and nothing after L{close}.
 
-    @ivar phase: where it is in its life.
-    @ivar target: the name of the node that it is made to; L{None}: it came in.
-    @ivar session: L{None} until the handshake is done.
-    @ivar started: when the connection was made, by the clock.
-    @ivar last_received: when a byte last came in, by the clock.
-    @ivar host: the other end's address, for messages.
+    @ivar phase: the present phase.
+    @ivar target: the name of the node that this node connects to; L{None}: an incoming
+        connection.
+    @ivar session: the result of the handshake; L{None}: it is not done yet.
+    @ivar started: the time at which the connection was made, by the clock.
+    @ivar last_received: the time at which a byte was last received, by the clock.
+    @ivar host: the address of the other end, for log lines.
     """
 
     transport: Any
@@ -87,10 +88,10 @@ class Link(Protocol):
         target: str | None = None,
     ) -> None:
         """
-        @param on_session: called once both sides know each other.
-        @param on_payload: called with each payload that comes, but not with empty ones.
-        @param on_lost: called once, when the connection is over, with why this side or
-            the other refuses to talk; L{None}: it does not, the connection just broke.
+        @param on_session: called once the handshake is done.
+        @param on_payload: called with each received payload that is not empty.
+        @param on_lost: called once, when the connection has ended, with the reason why one of
+            the sides refuses the other; L{None}: neither does.
         """
         self.phase = LinkPhase.NEW
         self.target = target
@@ -126,14 +127,14 @@ class Link(Protocol):
     @property
     def closed(self) -> bool:
         """
-        Whether nothing more is sent or told.
+        Whether nothing more is sent or received.
         """
         return self.phase in {LinkPhase.CLOSING, LinkPhase.CLOSED}
 
     @property
     def peer(self) -> str | None:
         """
-        The name of the other node, proven or supposed; L{None}: it is unknown.
+        The name of the other node, proven or only expected; L{None}: it is unknown.
         """
         return self.target if self.session is None else self.session.peer.name
 
@@ -206,7 +207,7 @@ class Link(Protocol):
         """
         Send a payload of at most L{LONGEST_PAYLOAD} bytes.
 
-        @return: whether the link takes it. That says nothing of the peer.
+        @return: whether the link has taken the payload. The peer may still not receive it.
         """
         if self.phase is not LinkPhase.ESTABLISHED:
             return False
@@ -235,13 +236,13 @@ class Link(Protocol):
             self.transport.write(data)
 
     def stopProducing(self) -> None:
-        """The connection is over; L{connectionLost} follows."""
+        """The connection has ended; L{connectionLost} follows."""
 
     def fail(self, reason: str, *, flush: bool = False) -> None:
         """
-        End it for a reason that is worth a warning.
+        Close the link for a reason that is logged as a warning.
 
-        @param flush: whether the bytes that were written are to arrive.
+        @param flush: whether to send the bytes that were written before.
         """
         if not self.closed:
             self._fault = reason
@@ -249,9 +250,9 @@ class Link(Protocol):
 
     def close(self, *, flush: bool = False) -> None:
         """
-        End it. Nothing is told from now on.
+        Close the link. No more payloads are delivered.
 
-        @param flush: whether the bytes that were written are to arrive.
+        @param flush: whether to send the bytes that were written before.
         """
         if self.closed:
             return
@@ -264,8 +265,8 @@ class Link(Protocol):
 
     def abort(self) -> None:
         """
-        End it at once, also if it is closing and waits for its last bytes to arrive. Nothing
-        is told from now on.
+        Abort the link, even if it is closing and still sends its last bytes. No more payloads
+        are delivered.
         """
         self._end(LinkPhase.CLOSING)
         if self.transport is not None:
@@ -281,7 +282,8 @@ class Link(Protocol):
 
     def extend_deadlines(self, seconds: float) -> None:
         """
-        Give the peer more time: this process did not run, and could not hear it.
+        Extend the deadlines of the peer, because this process did not run and could not
+        receive its bytes.
         """
         now = self._clock.seconds()
         self.last_received = min(now, self.last_received + seconds)
@@ -291,12 +293,12 @@ class Link(Protocol):
 
     def check_deadlines(self) -> None:
         """
-        Give a late peer up, and send a frame if it is time. To be called several times a
-        second.
+        Close the link if the peer is late, or send an empty frame if one is due. Called several
+        times a second.
         """
         now = self._clock.seconds()
         if self.closed:
-            # Its last bytes do not arrive.
+            # The last bytes could not be sent in time.
             if now - max(self.last_received, self._last_sent, self.started) > HANDSHAKE_TIMEOUT:
                 self.abort()
         elif self.session is None:

@@ -11,9 +11,9 @@ from alacrity.cluster.wire.link import Link
 
 class LinkTable:
     """
-    All connections, and which of them is in use for each node.
+    All connections of this node, and for each other node the one that is in use.
 
-    @ivar open: all that are not over, in the order in which they were made.
+    @ivar open: the connections that have not ended, in the order in which they were made.
     """
 
     def __init__(self) -> None:
@@ -30,9 +30,9 @@ class LinkTable:
 
     def remove(self, link: Link) -> bool:
         """
-        Remove a connection that is over.
+        Remove a connection that has ended.
 
-        @return: whether it was there.
+        @return: whether the connection was in the table.
         """
         if link not in self.open:
             return False
@@ -55,13 +55,13 @@ class LinkTable:
 
     def unproven(self) -> list[Link]:
         """
-        The connections that came in from somebody who has not proven anything.
+        The incoming connections whose handshake is not done.
         """
         return [link for link in self.open if not link.outgoing and link.session is None]
 
     def made_to(self, name: str) -> list[Link]:
         """
-        The connections that this node has made to another.
+        The connections that this node has made to another node.
         """
         return [link for link in self.open if link.target == name]
 
@@ -79,9 +79,9 @@ class LinkTable:
 
     def disuse(self, name: str, *, remember: bool) -> None:
         """
-        Use the connection of a node no more.
+        Stop using the connection with a node.
 
-        @param remember: whether to remember when the node was last heard.
+        @param remember: whether to remember the time at which the node was last heard.
         """
         link = self._in_use.pop(name)
         if remember:
@@ -89,13 +89,13 @@ class LinkTable:
 
     def last_received(self, name: str) -> float | None:
         """
-        When a byte last came from a node, by the clock; L{None}: none ever did.
+        The time at which a byte from a node was last received, by the clock; L{None}: never.
         """
         link = self._in_use.get(name)
         return self._last_received.get(name) if link is None else link.last_received
 
     def forget(self, name: str) -> None:
         """
-        Forget when a node was last heard.
+        Forget the time at which a node was last heard.
         """
         self._last_received.pop(name, None)

@@ -1,5 +1,5 @@
 """
-The listening side of a node.
+The listener of a node, for connections of other nodes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from alacrity.cluster.wire.link import Link
 
 class LinkFactory(Factory):
     """
-    A factory of links, which takes them from a function.
+    A factory of links, which calls a function for each.
     """
 
     noisy = False
@@ -29,16 +29,16 @@ class LinkFactory(Factory):
 
 class LinkListener:
     """
-    Ports on which the other nodes connect.
+    Listens for connections of other nodes.
 
-    @ivar ports: the present ones.
+    @ivar ports: the ports on which it listens at present.
     """
 
     def __init__(
         self, endpoints: Sequence[IStreamServerEndpoint], build: Callable[[], Link]
     ) -> None:
         """
-        @param build: makes the link of a connection that comes in.
+        @param build: makes the link of an incoming connection.
         """
         self.ports: list[IListeningPort] = []
         self._endpoints = endpoints
@@ -48,7 +48,7 @@ class LinkListener:
         """
         Listen on all endpoints.
 
-        @raise CannotListenError: one of them cannot be; those before it listen.
+        @raise CannotListenError: one of the endpoints cannot listen; the ones before it do.
         """
         factory = LinkFactory(self._build)
         for endpoint in self._endpoints:
@@ -56,7 +56,7 @@ class LinkListener:
 
     async def stop(self) -> None:
         """
-        Listen no more.
+        Stop listening.
         """
         ports, self.ports = self.ports, []
         await DeferredList([maybeDeferred(port.stopListening) for port in ports])

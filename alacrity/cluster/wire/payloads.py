@@ -1,5 +1,5 @@
 """
-The payload of a frame: a message of the engine's in msgpack.
+The payload of a frame: a message of the engine in msgpack.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from typing import Any, Final
 import msgspec
 
 encode_message: Final = msgspec.msgpack.Encoder().encode
-"""Makes a payload of a message."""
+"""Encodes a message as a payload."""
 
 
 class MalformedMessage(Exception):
     """
-    A payload is no message.
+    A payload is not a message.
     """
 
 
 def _no_extensions(code: int, data: memoryview) -> object:
-    raise ValueError(f"an extension of type {code}")
+    raise ValueError(f"msgpack extensions are not allowed, such as type {code}")
 
 
 _decoder: Final = msgspec.msgpack.Decoder(dict[str, Any], ext_hook=_no_extensions)
@@ -29,7 +29,7 @@ def decode_message(payload: bytes) -> dict[str, Any]:
     """
     The message in a payload.
 
-    @raise MalformedMessage: there is none.
+    @raise MalformedMessage: the payload is not a message.
     """
     try:
         return _decoder.decode(payload)

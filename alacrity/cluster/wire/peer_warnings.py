@@ -1,5 +1,6 @@
 """
-Warnings that anybody on the network could cause: each is logged once, and not too many.
+Warnings that any host on the network can cause: each is logged once, and their number is
+limited.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 MOST_REMEMBERED: Final = 256
-"""Warnings that are remembered, so as not to be repeated."""
+"""Warnings that are remembered, so that they are not logged again."""
 
 MOST_PER_PERIOD: Final = 30
-"""Warnings that are logged in L{PERIOD}."""
+"""Warnings that are logged at most in one L{PERIOD}."""
 
 PERIOD: Final = 60.0
-"""In seconds."""
+"""The period of the limit, in seconds."""
 
 
 class PeerWarnings:
     """
-    The log of what is wrong with nodes and strangers, without repetitions.
+    Logs warnings about nodes and other hosts, without repetitions.
     """
 
     def __init__(self, log: Logger, clock: IReactorTime) -> None:
@@ -34,9 +35,9 @@ class PeerWarnings:
 
     def warn(self, who: str, reason: str) -> None:
         """
-        Log a warning, unless it is remembered, or there were too many lately.
+        Log a warning, unless it was logged before, or there are too many in this period.
 
-        @param who: an address, or a node.
+        @param who: an address, or the name of a node.
         """
         logged = self._logged
         if (who, reason) in logged:
@@ -48,7 +49,7 @@ class PeerWarnings:
             self._count = 0
         self._count += 1
         if self._count <= MOST_PER_PERIOD:
-            # One that is not logged is not remembered: it is logged should it come again.
+            # Only logged warnings are remembered; another one is logged if it comes again.
             logged[who, reason] = None
             if len(logged) > MOST_REMEMBERED:
                 logged.popitem(last=False)
@@ -58,8 +59,8 @@ class PeerWarnings:
 
     def forget(self, who: str) -> None:
         """
-        Forget the warnings about somebody with whom all is well now, so that they are
-        logged again should they come again.
+        Forget the warnings about an address or a node that is connected now, so that later ones
+        are logged again.
         """
         for key in [each for each in self._logged if each[0] == who]:
             del self._logged[key]

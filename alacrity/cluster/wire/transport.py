@@ -1,8 +1,9 @@
 """
-The transport between replicas, in the shape of PySyncObj's: messages in and out, by node.
+The transport between replicas, with PySyncObj's interface: it sends and receives messages, by
+node.
 
-A replica may rely on this: messages of a connection come in order, each once, and none
-of an older connection after a newer one was made.
+A replica may rely on this: the messages of a connection arrive in order, each once, and no
+message of an older connection arrives after a newer one was made.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _log: Final = Logger()
 
 class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
     """
-    Messages to and from the other members of the cluster.
+    Sends messages to the other members of the cluster, and receives theirs.
     """
 
     def __init__(
@@ -47,11 +48,12 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
     ) -> None:
         """
         @param me: this node.
-        @param identity: of this node, at present.
-        @param secret: shared by all members. Empty: whoever can connect may be a member.
-        @param accept: asked in each handshake, and when a node is added that is connected
+        @param identity: gives the present identity of this node.
+        @param secret: the secret that all members share. Empty: any host that can connect can
+            pretend to be a member.
+        @param accept: called in each handshake, and when a node is added that is connected
             already. See L{PeerAdmission<alacrity.cluster.wire.admission.PeerAdmission>}.
-        @param random_bytes: nobody may foresee them; deterministic in simulations only.
+        @param random_bytes: makes unpredictable bytes; deterministic in simulations only.
         """
         super().__init__(None, None, ())
         self._nodes: dict[str, Node] = {}
@@ -72,14 +74,14 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
     @property
     def ready(self) -> bool:
         """
-        Whether it is started and not stopped.
+        Whether the transport was started, and not stopped since.
         """
         return self._connections.started
 
     @property
     def ports(self) -> list[IListeningPort]:
         """
-        The ports that it listens on, once it is started.
+        The ports on which this node listens, once it is started.
         """
         return self._connections.ports
 
@@ -91,7 +93,7 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
 
     def stop(self) -> Deferred[None]:
         """
-        Listen no more, and close all connections; see L{Connections.stop}.
+        Stop listening, and close all connections; see L{Connections.stop}.
         """
         return self._connections.stop()
 
@@ -107,11 +109,12 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         """
         return self._connections.connected(name)
 
-    # For the replica: out
+    # For the replica: sending
 
     def addNode(self, node: Node) -> None:
         """
-        @param node: its C{id} is the name of a member, its C{address} that member's.
+        @param node: a node whose C{id} is a member's name, and whose C{address} is the
+            member's address.
         """
         known = self._nodes.get(node.id)
         if known is not None and known.address != node.address:
@@ -137,22 +140,23 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
             return False
         return self._connections.send(node.id, payload)
 
-    # For the replica: in
+    # For the replica: receiving
 
     def _received(self, name: str, payload: bytes) -> str | None:
         try:
             message = decode_message(payload)
         except MalformedMessage as error:
-            # It has the secret, so it is no stranger: another version, or a fault.
+            # The peer has the secret, so the cause is another version or a fault of the program.
             return f"a message that cannot be decoded: {error}"
         self._tell(self._onMessageReceived, name, message)
         return None
 
     def _tell(self, callback: Callable[..., object], name: str, *message: object) -> None:
         """
-        Call the replica with an event of a node. If it raises, the connection goes on.
+        Call the replica with an event of a node. If the replica raises, the connection
+        continues.
         """
         try:
             callback(self._nodes.get(name) or Node(name), *message)
         except Exception:
-            _log.failure("the replica has failed at an event of {name}", name=name)
+            _log.failure("the replica has raised on an event of {name}", name=name)

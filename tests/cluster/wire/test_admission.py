@@ -68,7 +68,7 @@ class PeerAdmissionTests(SynchronousTestCase):
         formats[0] = 2
         self.assertEqual(
             admission(Identity("b", "1" * 32, format=1)),
-            "'b' understands commands up to version 1, and this cluster has had some of version 2: "
+            "'b' understands commands up to version 1, but this cluster uses version 2: "
             "upgrade its program",
         )
         self.assertIsNotNone(admission(Identity("c", "3" * 32, format=1)))

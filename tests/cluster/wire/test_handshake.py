@@ -164,7 +164,7 @@ class HandshakeTests(SynchronousTestCase):
         self.assertEqual(heard, [B, A])
 
     def test_other_target(self) -> None:
-        reason = "it looks for 'c', and this is 'a'"
+        reason = "it wants to connect to 'c', but this node is 'a'"
         self.fails(initiator(target="c"), responder(), f'it refuses: "{reason}"', reason)
 
     def test_same_name(self) -> None:
@@ -198,7 +198,7 @@ class HandshakeTests(SynchronousTestCase):
         assert left.session is not None
         assert right.session is not None
         self.assertEqual((left.session.version, right.session.version), (2, 2))
-        reason = "versions 3 to 4 there, 1 to 2 here: none for both"
+        reason = "it speaks versions 3 to 4, and this node 1 to 2: none in common"
         self.fails(
             initiator(versions=(3, 4)),
             responder(versions=(1, 2)),
@@ -245,7 +245,7 @@ class HandshakeTests(SynchronousTestCase):
         self.assertEqual(left.refused, "it does not speak this protocol")
         left, right = initiator(), responder(me=B)
         talk(left, right)
-        self.assertEqual(right.refused, "it looks for 'a', and this is 'b'")
+        self.assertEqual(right.refused, "it wants to connect to 'a', but this node is 'b'")
         left, right = initiator(), responder()
         right.hear(left.said[0])
         left.hear(right.said[0])

@@ -121,7 +121,7 @@ class RefusedTests(WireTestCase):
         c.add("b")
         b = self.peer("b")
         b.add("a")
-        reason = "it looks for 'a', and this is 'c'"
+        reason = "it wants to connect to 'a', but this node is 'c'"
         with capturedLogs() as logs:
             c.start()
             b.start()
@@ -271,7 +271,7 @@ class StrangerTests(WireTestCase):
         """
         A changed frame ends the connection; neither it nor any after it is told.
         """
-        refusal = "b: refused: a frame that is not the one its peer sent next"
+        refusal = "b: refused: a frame is not the next one that the peer sent"
 
         def flip(end: FakeTransport, data: bytes) -> bytes:
             return data[:6] + bytes([data[6] ^ 1]) + data[7:]
@@ -279,7 +279,7 @@ class StrangerTests(WireTestCase):
         self.assertEqual(self.tampered(flip), [refusal])
 
     def test_frame_left_out(self) -> None:
-        refusal = "b: refused: a frame that is not the one its peer sent next"
+        refusal = "b: refused: a frame is not the next one that the peer sent"
         self.assertEqual(self.tampered(lambda end, data: b""), [refusal])
 
     def test_reflected(self) -> None:
