@@ -1,11 +1,10 @@
 """
-Health: the leader checks the servers of the pool, and proposes the changes of state that
-follow.
+Health: the leader checks the servers of the pool, and proposes changes of their states.
 
-L{alacrity.health.checks} checks one server once, and says how to add a type of check.
-L{alacrity.health.monitor} runs the checks: L{alacrity.health.schedule} has their times,
-L{alacrity.health.watch} counts their outcomes, and L{alacrity.health.proposer} proposes what
-they come to. L{alacrity.health.batching} sends such proposals together.
+L{alacrity.health.checks} checks one server once, and describes how to add a type of check.
+L{alacrity.health.monitor} runs the checks: L{alacrity.health.schedule} keeps their times,
+L{alacrity.health.watch} counts their outcomes, and L{alacrity.health.proposer} proposes the
+resulting changes. L{alacrity.health.batching} sends such proposals together.
 """
 
 from alacrity.health.batching import ProposalBatcher

@@ -1,9 +1,9 @@
 """
-Proposals of the monitor, sent together where there are many.
+Batches of the monitor's proposals.
 
-When a rack fails, thousands of servers change their state in a second or two. Each change on
-its own would be an entry of the cluster's log, with all that an entry costs on each node; in
-batches, they are a few dozen.
+When a rack fails, thousands of servers change their states in a second or two. Without batches,
+each change would be an entry of the cluster's log, with the cost of an entry on each node. With
+batches, there are a few dozen entries.
 """
 
 from __future__ import annotations
@@ -19,40 +19,40 @@ from twisted.python.failure import Failure
 from alacrity.pool import Command, Deregister, Judged, Outcome, Propose, Report, Verdicts
 
 BATCH_SIZE: Final = 100
-"""The most changes in a command: each node applies it, and tells its subscribers, in one turn
-of the loop, while requests wait."""
+"""The most changes in a command. Each node applies a command, and calls its subscribers, in one
+turn of the event loop, while requests wait."""
 
 BATCHES_IN_FLIGHT: Final = 8
-"""The most commands in flight."""
+"""The most commands in flight, if a command may have many changes."""
 
 SINGLES_IN_FLIGHT: Final = 128
-"""Likewise, while each command has one change."""
+"""The most commands in flight, if each command has one change."""
 
 
 _Waiting: TypeAlias = tuple[Report | Deregister, Deferred[Outcome]]
-"""A change that waits to be proposed, and its outcome."""
+"""A change that waits to be proposed, with the Deferred for its outcome."""
 
 
 class Undecided(Exception):
     """
-    A change whose outcome is not known.
+    The outcome of a change is not known.
     """
 
 
 class ProposalBatcher:
     """
-    Proposes changes in batches, one command each, if all nodes of the cluster understand
-    that; else one by one.
+    Proposes changes in batches, each as one command, if all nodes of the cluster understand such
+    a command; otherwise one by one.
 
-    A batch closes when the command before it is decided. So a change that comes alone does
-    not wait, and the more come, the larger the batches are.
+    A batch is proposed when the command before it is decided. So a single change does not wait,
+    and with more changes the batches become larger.
     """
 
     def __init__(
         self, propose: Propose, understood: Callable[[], bool], clock: IReactorTime
     ) -> None:
         """
-        @param understood: tells whether all nodes understand L{Verdicts}.
+        @param understood: gives whether all nodes understand L{Verdicts}.
         """
         self._propose = propose
         self._understood = understood
@@ -65,7 +65,8 @@ class ProposalBatcher:
         """
         Propose a change with the next batch.
 
-        @return: its outcome. If it is cancelled, the change is proposed all the same.
+        @return: fires with the outcome. If the Deferred is cancelled, the change is proposed
+            nevertheless.
         """
         assert isinstance(command, Report | Deregister)
         outcome: Deferred[Outcome] = Deferred()
@@ -82,7 +83,7 @@ class ProposalBatcher:
 
     def _send(self) -> None:
         """
-        Propose waiting changes, as long as there are not too many commands in flight.
+        Propose waiting changes, until the limit of commands in flight is reached.
         """
         together = self._understood()
         size, most = (BATCH_SIZE, BATCHES_IN_FLIGHT) if together else (1, SINGLES_IN_FLIGHT)
@@ -93,13 +94,15 @@ class ProposalBatcher:
 
     async def _decide(self, batch: list[_Waiting]) -> list[Any]:
         """
-        Propose a batch, and return the outcome of each.
+        Propose a batch.
+
+        @return: the outcome of each change.
         """
         if len(batch) == 1:
             return [await self._propose(batch[0][0])]
         outcome = await self._propose(Verdicts(tuple(command for command, _ in batch)))
         if not isinstance(outcome, Judged) or len(outcome.outcomes) != len(batch):
-            raise Undecided("they were proposed twice")
+            raise Undecided("the batch was proposed twice, and its outcomes were not kept")
         return list(outcome.outcomes)
 
     def _decided(

@@ -1,5 +1,6 @@
 """
-Faults of this node that checks meet, logged once a minute rather than with each check.
+The log of this node's faults that prevent checks. Each fault is logged once a minute, not at
+each check.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ REPEAT_INTERVAL: Final = 60.0
 
 class FaultLog:
     """
-    A logger that leaves out what it logged a short while ago.
+    A logger that does not repeat recent lines.
     """
 
     def __init__(self, log: Logger, clock: IReactorTime) -> None:
@@ -29,7 +30,7 @@ class FaultLog:
 
     def error(self, format: str, **values: object) -> None:
         """
-        Log a fault, if none with the same format was logged lately.
+        Log a fault, unless one with the same format was logged within L{REPEAT_INTERVAL}.
         """
         now = self._clock.seconds()
         if now - self._logged.get(format, -inf) >= REPEAT_INTERVAL:
@@ -38,9 +39,9 @@ class FaultLog:
 
     def cannot_check(self, failure: Failure) -> None:
         """
-        Log why a check gave no verdict.
+        Log the reason why a check has no verdict.
         """
         if failure.check(CannotCheck):
             self.error("servers cannot be checked: {error}", error=failure.getErrorMessage())
         else:
-            self.error("a check is at fault", log_failure=failure)
+            self.error("a check has raised", log_failure=failure)

@@ -1,13 +1,13 @@
 """
-The monitor: it checks the servers of a pool, each in its time.
+The monitor: it checks the servers of a pool at their times.
 
-Three rules hold the whole:
+Three rules apply:
 
-  1. A server has one check in flight at most, whatever happens to its registration.
-  2. The monitor never changes a server's state. It proposes the change, and takes
-     the state from the view like everybody else.
-  3. A tick starts a bounded number of the checks that are due: they never come in bursts
-     that the data path would feel.
+  1. A server has at most one check in flight, whatever happens to its registration.
+  2. The monitor never changes a server's state. It proposes the change, and reads the state
+     from the view, as other code does.
+  3. A tick starts a bounded number of due checks, so that bursts of checks do not delay the data
+     path.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ STARTS: Final = 10
 """The most checks that one tick starts."""
 
 CHECKS_IN_FLIGHT: Final = 512
-"""The most checks in flight: each has a file descriptor."""
+"""The most checks in flight. Each needs a file descriptor."""
 
 
 def _do_nothing() -> None:
@@ -46,12 +46,12 @@ def _do_nothing() -> None:
 
 class Monitor(Service):
     """
-    Checks the servers of a pool, and has the changes of state proposed that follow.
+    Checks the servers of a pool, and proposes the resulting changes of their states.
 
-    It may be stopped and started any number of times. Each start begins with the
-    states in the view and with no passes and failures counted.
+    The monitor may be stopped and started any number of times. Each start begins with the states
+    in the view, and with no counted passes and failures.
 
-    @ivar checking: the checks in flight, by server id. They end with L{None}.
+    @ivar checking: the checks in flight, by server id. Each fires with L{None}.
     """
 
     _log = Logger()
@@ -70,9 +70,9 @@ class Monitor(Service):
     ) -> None:
         """
         @param in_flight: the most checks in flight.
-        @param clock: drives the checks; its time is monotonic.
+        @param clock: the clock for the checks, which is monotonic.
         @param wall: gives the seconds since the epoch.
-        @param rng: spreads the checks.
+        @param rng: the random numbers that spread the checks over time.
         """
         self.checking: dict[str, Deferred[Any]] = {}
         self._view = view
@@ -99,8 +99,8 @@ class Monitor(Service):
 
     def startService(self) -> None:
         """
-        Begin to check. Servers that are up or down are spread over their intervals;
-        those that are pending are checked at once.
+        Start checking. The first checks of servers that are up or down are spread over their
+        intervals; pending servers are checked at once.
         """
         super().startService()  # type: ignore[no-untyped-call]
         self._proposer.restart()
@@ -111,7 +111,7 @@ class Monitor(Service):
 
     def stopService(self) -> Deferred[None]:
         """
-        Cease to check.
+        Stop checking.
 
         @return: fires once the checks in flight are cancelled and the proposals in
             flight are decided.
@@ -202,7 +202,7 @@ class Monitor(Service):
 
     def _tick_within(self, seconds: float) -> None:
         """
-        Have a tick come within a time, but after L{TICK} at the earliest.
+        Schedule the next tick within a time, but not before L{TICK} has passed.
         """
         seconds = max(TICK, seconds)
         if self._tick_call is None:
@@ -230,7 +230,7 @@ class Monitor(Service):
 
     def _start(self, watch: Watch) -> None:
         """
-        Check a server whose turn has come.
+        Start the check of a server, unless one of an earlier registration is in flight.
         """
         if watch.is_gone:
             return
@@ -251,11 +251,11 @@ class Monitor(Service):
         try:
             checking = self._checks.check(watch.server, watch.timeout)
             if not isinstance(checking, Deferred):
-                raise TypeError(f"a check gave {checking!r}")
+                raise TypeError(f"a check must return a Deferred, not {checking!r}")
         except Exception:
             checking = fail()
         self.checking[watch.server.id] = checking
-        # Callbacks, not a coroutine: this runs thousands of times a second.
+        # Callbacks instead of a coroutine, because this runs thousands of times a second.
         checking.addBoth(self._ended, watch, now)
 
     def _ended(self, outcome: Verdict | Failure, watch: Watch, began: float) -> None:
@@ -263,7 +263,7 @@ class Monitor(Service):
         del self.checking[id]
         if not watch.is_gone:
             try:
-                self._weigh(watch, outcome, began)
+                self._evaluate(watch, outcome, began)
             except Exception:
                 self._retry_soon(watch, Failure())
             return
@@ -271,9 +271,9 @@ class Monitor(Service):
         if successor is not None and successor.is_behind:
             self._check(successor)
 
-    def _weigh(self, watch: Watch, outcome: Verdict | Failure, began: float) -> None:
+    def _evaluate(self, watch: Watch, outcome: Verdict | Failure, began: float) -> None:
         """
-        Count an outcome, propose what follows from it, and set the time of the next check.
+        Count an outcome, propose the resulting change, and schedule the next check.
         """
         now = self._clock.seconds()
         if isinstance(outcome, Failure):
@@ -286,14 +286,14 @@ class Monitor(Service):
 
     def _retry_soon(self, watch: Watch, failure: Failure) -> None:
         """
-        Log a fault of this node that met one server, and check that server again.
+        Log a fault of this node in the check of a server, and check that server again soon.
         """
         self._faults.cannot_check(failure)
         self._check_again(watch, watch.fast_interval)
 
     def _check_again(self, watch: Watch, interval: float) -> None:
         """
-        Check once more, about an interval after the latest check began.
+        Schedule the next check, about an interval after the start of the latest one.
         """
         jitter = self._defaults.jitter
         interval *= self._rng.uniform(1.0 - jitter, 1.0 + jitter)

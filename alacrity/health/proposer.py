@@ -1,5 +1,5 @@
 """
-Proposals of the changes that follow from checks.
+Proposals of the changes that result from checks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class StateProposer:
     """
     Proposes changes of state and removals, one at a time for each registration.
 
-    @ivar in_flight: the proposals that are not decided. They end with L{None}.
+    @ivar in_flight: the proposals that are not decided. Each fires with L{None}.
     """
 
     def __init__(
@@ -50,23 +50,23 @@ class StateProposer:
 
     def restart(self) -> None:
         """
-        Begin anew, as this node leads again.
+        Start again, because this node has become the leader again.
         """
         self._removals.restart()
 
     def forget_spared(self, watch: Watch) -> None:
         """
-        Log it again if a server is kept for being the last one: its state has changed, or it
-        is gone.
+        Forget that a server was kept as the last one, because its state has changed or it was
+        removed. So it is logged again when the server is kept again.
         """
         self._spared.discard(watch)
 
     def conclude(self, watch: Watch, verdict: Verdict, now: float) -> None:
         """
-        Propose what follows from the outcomes so far, if anything does.
+        Propose the change that results from the outcomes so far, if there is one.
 
         @param verdict: the latest outcome.
-        @param now: on the clock of the L{Watch}.
+        @param now: the time on the clock of the L{Watch}.
         """
         if watch in self._proposing:
             return
@@ -110,8 +110,8 @@ class StateProposer:
 
     def _spare(self, watch: Watch, reason: str) -> None:
         """
-        Keep the last server, and log it once. If it comes back, its check finds it; removed,
-        it would be lost until it registers again.
+        Keep the last server, and log this once. If the server recovers, its checks notice that;
+        a removed server would be lost until it registers again.
         """
         if watch not in self._spared:
             self._spared.add(watch)
@@ -123,8 +123,8 @@ class StateProposer:
 
     async def _decide(self, watch: Watch, command: Report | Deregister) -> None:
         """
-        Propose a command, and wait for its outcome. If it fails, the next check leads to the
-        same proposal again.
+        Propose a command, and wait for its outcome. If the proposal fails, the next check leads
+        to the same proposal again.
         """
         before = self._removals.begin(command)
         try:
@@ -132,7 +132,7 @@ class StateProposer:
         except Exception as error:
             self._removals.failed(command)
             self._faults.error(
-                "checks say that {server} should change, but the pool cannot be changed: {error}",
+                "the checks of {server} require a change, but the pool cannot be changed: {error}",
                 server=command.id,
                 error=str(error) or type(error).__name__,
             )

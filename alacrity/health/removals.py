@@ -1,6 +1,6 @@
 """
-Removals that were proposed and may still be applied, counted so that together they never
-empty a pool.
+The count of proposed removals that may still be applied, so that together they never empty a
+pool.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ class PendingRemovals:
     """
     Counts proposed removals until it is certain whether they were applied.
 
-    A proposal of unknown outcome may be applied later, so it goes on counting until a
-    command that was proposed after it is applied: one leader's commands are applied in the
-    order in which it proposed them.
+    A proposal of unknown outcome may be applied later. So it counts until a command that was
+    proposed later is applied: a leader's commands are applied in the order in which the leader
+    has proposed them.
     """
 
     def __init__(self) -> None:
@@ -23,8 +23,7 @@ class PendingRemovals:
 
     def would_empty(self, pool: Pool, server: Server) -> bool:
         """
-        Tell if the pool would be empty without a server, once all pending removals are
-        applied.
+        Whether the pool would be empty without a server, once all pending removals are applied.
         """
         servers = pool.servers
         leaving = {
@@ -38,7 +37,8 @@ class PendingRemovals:
         """
         Note that a command is proposed.
 
-        @return: the doubtful removals that are decided once it is applied; for L{applied}.
+        @return: the removals of unknown outcome that are decided once this command is applied;
+            to be passed to L{applied}.
         """
         before = frozenset(self._doubtful)
         if isinstance(command, Deregister):
@@ -64,7 +64,7 @@ class PendingRemovals:
 
     def restart(self) -> None:
         """
-        Begin anew, as this node leads again. A leader has applied all earlier proposals but
-        those that are still in flight.
+        Start again, because this node has become the leader again. A new leader has applied all
+        earlier proposals, except those that are still in flight.
         """
         self._doubtful.clear()

@@ -1,5 +1,5 @@
 """
-The times at which servers are checked.
+The schedule of the servers' checks.
 """
 
 from __future__ import annotations
@@ -10,47 +10,47 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Final, Generic, TypeVar
 
-SPARE: Final = 100
-"""Stale heap entries tolerated before the heap is rebuilt, besides one for each item."""
+STALE_ENTRIES: Final = 100
+"""Stale heap entries tolerated before the heap is rebuilt, in addition to one for each item."""
 
 _Item = TypeVar("_Item", bound=Hashable)
 
 
 class Schedule(Generic[_Item]):
     """
-    Items that wait: new ones for their turn, the others for their time.
+    Items that wait: new ones in a queue, the others for their times.
 
-    It has no clock: times are whatever its user measures, in seconds.
+    The schedule has no clock: its user measures the times, in seconds.
     """
 
     def __init__(self) -> None:
         self._new: deque[_Item] = deque()
         self._times: dict[_Item, float] = {}
-        # The heap may have entries that are stale: those whose time is not that of _times.
+        # The heap may have stale entries: those whose time differs from the one in _times.
         self._heap: list[tuple[float, int, _Item]] = []
         self._order = count()
 
     def put(self, item: _Item, time: float) -> None:
         """
-        Have an item wait for a time, instead of any that it waited for before.
+        Schedule an item for a time, which replaces an earlier one.
         """
         self._times[item] = time
         heappush(self._heap, (time, next(self._order), item))
-        if len(self._heap) > 2 * len(self._times) + SPARE:
+        if len(self._heap) > 2 * len(self._times) + STALE_ENTRIES:
             self._heap = [entry for entry in self._heap if not self._is_stale(entry)]
             heapify(self._heap)
 
     def put_new(self, item: _Item) -> None:
         """
-        Have an item wait for its turn, which comes before that of any whose time has come.
+        Add a new item to the queue. New items are taken before items whose time has come.
         """
         self._new.append(item)
 
     def bring_forward(self, item: _Item, time: float) -> bool:
         """
-        Have an item wait for an earlier time, if it waits for a later one.
+        Schedule an item for an earlier time, if it waits for a later one.
 
-        @return: whether it does.
+        @return: whether the time was changed.
         """
         if time < self._times.get(item, time):
             self.put(item, time)
@@ -59,7 +59,7 @@ class Schedule(Generic[_Item]):
 
     def discard(self, item: _Item) -> None:
         """
-        Have an item wait for no time. One that waits for its turn is still taken.
+        Remove an item that waits for a time. A new item in the queue is still taken.
         """
         self._times.pop(item, None)
 
@@ -73,9 +73,9 @@ class Schedule(Generic[_Item]):
 
     def take_due(self, now: float) -> _Item | None:
         """
-        Remove the next item whose turn or time has come.
+        Remove the next new item, or the next item whose time has come, and return it.
 
-        @return: L{None}: there is none.
+        @return: the item; L{None}: there is none.
         """
         if self._new:
             return self._new.popleft()
@@ -89,13 +89,13 @@ class Schedule(Generic[_Item]):
 
     def has_new(self) -> bool:
         """
-        True if an item waits for its turn.
+        Whether a new item waits in the queue.
         """
         return bool(self._new)
 
     def next_time(self) -> float | None:
         """
-        The earliest time for which an item waits; L{None}: there is none.
+        The earliest time of an item; L{None}: no item waits for a time.
         """
         while self._heap and self._is_stale(self._heap[0]):
             heappop(self._heap)

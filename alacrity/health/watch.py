@@ -1,5 +1,5 @@
 """
-One registration of a server: its settings, and the outcomes of its checks.
+The observation of one registration of a server: its settings, and the outcomes of its checks.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from alacrity.pool.model import SHORTEST_INTERVAL, SHORTEST_TIMEOUT
 
 class CheckDefaults(Protocol):
     """
-    The settings for checks that do not bring their own.
+    The settings of checks, for registrations without their own.
     """
 
     @property
     def interval(self) -> float:
-        """Seconds between two checks of a server whose state is settled."""
+        """Seconds between two checks of a server whose state is stable."""
 
     @property
     def fast_interval(self) -> float:
@@ -31,15 +31,15 @@ class CheckDefaults(Protocol):
 
     @property
     def jitter(self) -> float:
-        """The largest share of an interval by which it varies, to either side."""
+        """The fraction of an interval by which it varies at most, to either side."""
 
     @property
     def timeout(self) -> float:
-        """Seconds that a check may take, but no more than its interval."""
+        """Seconds that a check may take; at most its interval."""
 
     @property
     def rise(self) -> int:
-        """Passes in a row that bring a down server back."""
+        """Passes in a row that bring a server up again that is down."""
 
     @property
     def fall(self) -> int:
@@ -52,11 +52,11 @@ class CheckDefaults(Protocol):
 
 class CheckResult(msgspec.Struct, frozen=True):
     """
-    The outcome of one check, and when it was.
+    The outcome of one check, and its time.
 
-    @ivar reason: why it passed or failed, in a few words.
-    @ivar at: the time of its end, in seconds since the epoch.
-    @ivar duration: in seconds.
+    @ivar reason: the reason why the check passed or failed, in a few words.
+    @ivar at: the time of the check's end, in seconds since the epoch.
+    @ivar duration: the duration of the check, in seconds.
     """
 
     passed: bool
@@ -71,11 +71,11 @@ class WatchPhase(Enum):
     """
 
     WAITING = auto()
-    """Waiting for the time of its next check, or for its turn."""
+    """Waiting for the next check."""
     BEHIND = auto()
     """Waiting for the end of a check of an earlier registration of the same server."""
     CHECKING = auto()
-    """A check is in flight, or its outcome is being weighed."""
+    """A check is in flight, or its outcome is being evaluated."""
     GONE = auto()
     """No longer under observation."""
 
@@ -84,16 +84,16 @@ class Watch:
     """
     One registration of a server under observation.
 
-    Times are those of a monotonic clock, in seconds.
+    Times are on a monotonic clock, in seconds.
 
-    @ivar server: as it is in the pool now.
-    @ivar interval: seconds between two checks while the state is settled, and
-        C{fast_interval} likewise while it may be about to change.
+    @ivar server: the server as it is in the pool now.
+    @ivar interval: seconds between two checks while the state is stable.
+    @ivar fast_interval: seconds between two checks while the state may be about to change.
     @ivar timeout: seconds that a check may take.
-    @ivar began: when its latest check began.
-    @ivar down_since: since when it is known to be down.
-    @ivar failed: failures in a row, since registration or since the monitor started.
-    @ivar result: the outcome of its latest check.
+    @ivar began: the time at which the latest check began.
+    @ivar down_since: the time from which the server is known to be down.
+    @ivar failed: failures in a row, since the registration or since the monitor started.
+    @ivar result: the outcome of the latest check; L{None}: there was none.
     """
 
     __slots__ = (
@@ -114,12 +114,12 @@ class Watch:
 
     def __init__(self, server: Server, defaults: CheckDefaults, now: float) -> None:
         """
-        @param now: the server is known to be down from now on, if it is down: before,
-            nobody checked it.
+        @param now: the present time. A server that is down counts as down from now on, because
+            it was not checked before.
         """
         check = server.check
         self.server = server
-        # The log of an earlier version may have intervals that are too short by now.
+        # The log may have intervals from an earlier version that are not allowed any more.
         self.interval = max(
             SHORTEST_INTERVAL, defaults.interval if check.interval is None else check.interval
         )
@@ -142,18 +142,18 @@ class Watch:
 
     @property
     def is_behind(self) -> bool:
-        """True while it waits for the end of an earlier registration's check."""
+        """Whether this registration waits for the end of an earlier registration's check."""
         return self._phase is WatchPhase.BEHIND
 
     @property
     def is_gone(self) -> bool:
-        """True once it is no longer under observation."""
+        """Whether the observation has ended."""
         return self._phase is WatchPhase.GONE
 
     @property
     def wanted(self) -> State:
         """
-        The state that follows from the outcomes so far.
+        The state that results from the outcomes so far.
         """
         state = self.server.state
         if state is State.DOWN:
@@ -165,7 +165,7 @@ class Watch:
     @property
     def is_changing(self) -> bool:
         """
-        True if the state may be about to change.
+        Whether the state may be about to change.
         """
         match self.server.state:
             case State.UP:
@@ -179,7 +179,8 @@ class Watch:
         """
         Wait for the time of the next check.
 
-        @param is_spread: the time is a random one, so the next needs not be.
+        @param is_spread: whether the time was chosen at random, so that the next interval need
+            not be.
         """
         self._phase = WatchPhase.WAITING
         self._spread = self._spread or is_spread
@@ -205,13 +206,13 @@ class Watch:
 
     def update(self, server: Server) -> None:
         """
-        Take on a change of the server's weight, for instance, but not of its state.
+        Note a change of the server that does not concern its state, such as its weight.
         """
         self.server = server
 
     def change_state(self, server: Server, now: float) -> None:
         """
-        Take on a change of the server's state.
+        Note a change of the server's state.
         """
         self.server = server
         if server.state is State.DOWN:
@@ -221,8 +222,8 @@ class Watch:
         """
         Count the outcome of a check.
 
-        @param at: the time of its end, in seconds since the epoch.
-        @param duration: in seconds.
+        @param at: the time of the check's end, in seconds since the epoch.
+        @param duration: the duration of the check, in seconds.
         """
         self.result = CheckResult(verdict.passed, verdict.reason, at, duration)
         if verdict.passed:
@@ -234,12 +235,13 @@ class Watch:
 
     def choose_interval(self, rng: Random, *, was_changing: bool) -> float:
         """
-        Choose the seconds from the beginning of the latest check to the next.
+        Choose the seconds from the start of the latest check to the start of the next.
 
-        Servers that came, went or came back together are spread by chance over their
-        interval, as soon as they are settled.
+        Servers may be registered, fail or recover together. Their checks are spread at random
+        over their intervals, as soon as their states are stable.
 
-        @param was_changing: L{is_changing}, right after the latest check was counted.
+        @param was_changing: the value of L{is_changing} right after the latest check was
+            counted.
         """
         if was_changing:
             self._spread = False

@@ -315,27 +315,29 @@ class FaultTests(SynchronousTestCase):
         The server is checked again, and the others all the while.
         """
         faulty: list[Any] = [None, 5, Verdict(passed=None, reason="")]  # type: ignore[arg-type]
-        check, weigh = self.bench.check, self.bench.monitor._weigh
-        for fault in (*faulty, "weigh"):
+        check, evaluate = self.bench.check, self.bench.monitor._evaluate
+        for fault in (*faulty, "evaluate"):
             with self.subTest(fault):
                 self.setUp()
-                check, weigh = self.bench.check, self.bench.monitor._weigh
+                check, evaluate = self.bench.check, self.bench.monitor._evaluate
 
                 def checks(
                     server: Server, *rest: Any, fault: Any = fault, check: Any = check
                 ) -> Any:
-                    if server.port == 81 and fault != "weigh":
+                    if server.port == 81 and fault != "evaluate":
                         return succeed(fault) if isinstance(fault, int) else fault
                     return check(server, *rest)
 
-                def weighs(watch: Any, *rest: Any, fault: Any = fault, weigh: Any = weigh) -> None:
-                    if watch.server.port == 81 and fault == "weigh":
+                def evaluates(
+                    watch: Any, *rest: Any, fault: Any = fault, evaluate: Any = evaluate
+                ) -> None:
+                    if watch.server.port == 81 and fault == "evaluate":
                         raise ZeroDivisionError
-                    weigh(watch, *rest)
+                    evaluate(watch, *rest)
 
                 monitor: Any = self.bench.monitor
                 monitor._checks = Checks(tcp=checks, http=checks)
-                monitor._weigh = weighs
+                monitor._evaluate = evaluates
                 self.bench.register(81)
                 self.bench.answer = lambda server: PASS
                 self.bench.advance(10.0)
@@ -347,7 +349,7 @@ class FaultTests(SynchronousTestCase):
                 self.assertGreater(len(self.bench.begun), begun)
                 # Once the fault is mended, it is checked like all others.
                 monitor._checks = Checks(tcp=check, http=check)
-                monitor._weigh = weigh
+                monitor._evaluate = evaluate
                 self.bench.answer = lambda server: PASS
                 self.bench.advance(10.0)
                 self.assertIs(self.bench.view.pool.servers["10.0.0.7:81"].state, State.UP)

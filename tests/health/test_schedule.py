@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.health.schedule import SPARE, Schedule
+from alacrity.health.schedule import STALE_ENTRIES, Schedule
 
 
 def taken(schedule: Schedule[str], now: float) -> list[str]:
@@ -78,7 +78,7 @@ class ScheduleTests(SynchronousTestCase):
     def test_stale_entries_are_few(self) -> None:
         for time in range(10_000):
             self.schedule.put("a", float(time))
-            self.assertLessEqual(len(self.schedule._heap), SPARE + 2)
+            self.assertLessEqual(len(self.schedule._heap), STALE_ENTRIES + 2)
         self.assertEqual(self.schedule.next_time(), 9_999.0)
 
     @given(

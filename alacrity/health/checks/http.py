@@ -1,5 +1,5 @@
 """
-The check of type C{http}: is C{GET} answered with the right status?
+The check of type C{http}: it passes if the server answers C{GET} with the right status.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from alacrity.net.deadline import Deadline
 from alacrity.pool import HttpCheck, Server
 
 BODY_BYTES: Final = 65536
-"""The bytes of a body that are read, and thrown away, before the connection is closed."""
+"""The bytes of a body that are read and discarded, before the connection is closed."""
 
 HttpCheckFunction: TypeAlias = Callable[[Server, HttpCheck, float], Deferred[Verdict]]
 """Runs a check of a server, with a time limit in seconds."""
@@ -41,13 +41,13 @@ class HttpClient(Protocol):
 
 def http_check(client: HttpClient, clock: IReactorTime) -> HttpCheckFunction:
     """
-    Build the check that passes when C{GET} is answered with the right status.
+    Build the check that passes if the server answers C{GET} with the right status.
 
-    The whole response counts: one that does not end in time fails, but a body longer than
-    L{BODY_BYTES} is not waited for.
+    The check fails if the whole response does not arrive in time; of a body longer than
+    L{BODY_BYTES}, only this part must arrive.
 
-    @param client: L{alacrity.health.checks.http_client.http_client}, or treq, or what
-        behaves like it.
+    @param client: L{alacrity.health.checks.http_client.http_client}, or treq, or an object
+        with the same interface.
     """
 
     async def check_in_time(server: Server, check: HttpCheck, timeout: float) -> Verdict:
@@ -63,7 +63,7 @@ def http_check(client: HttpClient, clock: IReactorTime) -> HttpCheckFunction:
         try:
             return await getting
         except Exception as error:
-            # The error of a cancelled request depends on how far it had come.
+            # A cancelled request may fail with different errors, depending on its progress.
             if late:
                 return Verdict(passed=False, reason=no_answer(timeout))
             if isinstance(error, ResponseFailed):
@@ -82,7 +82,7 @@ async def _get(
     client: HttpClient, clock: IReactorTime, server: Server, check: HttpCheck
 ) -> Verdict:
     """
-    Send the request, and judge the answer.
+    Send the request, and evaluate the answer.
     """
     port = port_of(server, check)
     host = f"[{server.ip}]" if ":" in server.ip else server.ip
@@ -97,7 +97,7 @@ async def _get(
         ),
         allow_redirects=False,
         unbuffered=True,
-        # treq would import the global reactor, though it has no use for it here.
+        # Without this argument, treq would import the global reactor.
         reactor=clock,
     )
     await _BodySink.drain(response)
@@ -110,8 +110,8 @@ async def _get(
 
 class _VerbatimUrl(EncodedURL):
     """
-    A URL that treq does not convert. It converts any other to a URI first, which costs time,
-    and fails if the host is an IPv6 address.
+    A URL that treq does not convert. treq converts any other URL to a URI first, which takes
+    time, and fails if the host is an IPv6 address.
     """
 
     def to_uri(self) -> EncodedURL:
@@ -135,7 +135,7 @@ def _broken_response(error: ResponseFailed) -> str:
 
 class _BodySink(TwistedProtocol):
     """
-    The receiver of a body, of which it keeps nothing.
+    Receives a body, and discards it.
     """
 
     def __init__(self) -> None:

@@ -1,5 +1,5 @@
 """
-An HTTP client for checks, which a misbehaving server cannot make keep or decode anything.
+An HTTP client for checks. A misbehaving server cannot make it keep or decode data.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ from alacrity.health.checks.http import HttpClient
 from alacrity.health.checks.verdict import EndpointFactory
 
 ANSWER_BYTES: Final = 524288
-"""The most bytes that are read on one connection, so that a head without an end does no
-harm."""
+"""The most bytes that are read on one connection, as a protection against endless heads."""
 
 
 def http_client(connect: EndpointFactory, clock: IReactorTime) -> HttpClient:
@@ -42,7 +41,8 @@ def http_client(connect: EndpointFactory, clock: IReactorTime) -> HttpClient:
 
 class _CookielessClient:
     """
-    A client that begins each request with an empty cookie jar. treq would fill a shared one.
+    A client that begins each request with an empty cookie jar. One treq client for all requests
+    would keep the servers' cookies.
     """
 
     def __init__(self, agent: IAgent) -> None:
@@ -58,8 +58,8 @@ class _CookielessClient:
 @implementer(IAgent)
 class _UndecodingAgent:
     """
-    An agent that neither asks for compressed bodies nor has them decompressed: bodies are
-    thrown away, and a small one may be made to decompress into a large one.
+    An agent that neither asks for compressed bodies nor decompresses them: bodies are discarded,
+    and a small malicious body could become very large.
     """
 
     def __init__(self, agent: IAgent) -> None:
@@ -99,7 +99,7 @@ class _AgentEndpoints:
         """
         See L{IAgentEndpointFactory}.
         """
-        # The check's own time limit is shorter.
+        # This timeout never ends an attempt: the check's own time limit is shorter.
         return _BoundedEndpoint(self._connect(uri.host.decode("ascii"), uri.port, 3600.0))
 
 

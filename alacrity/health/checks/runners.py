@@ -1,5 +1,5 @@
 """
-The function that runs each type of check.
+The functions that run the types of checks.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Checks(msgspec.Struct, frozen=True):
 
     def check(self, server: Server, timeout: float) -> Deferred[Verdict]:
         """
-        Run the check that a server asked for.
+        Run the check that a server's registration asks for.
 
-        @param timeout: in seconds.
+        @param timeout: the time limit, in seconds.
         """
         check = server.check
         match check:
@@ -39,6 +39,6 @@ class Checks(msgspec.Struct, frozen=True):
 
 def standard_checks(connect: EndpointFactory, clock: IReactorTime) -> Checks:
     """
-    Build the checks over real connections.
+    Build the check functions for real connections.
     """
     return Checks(tcp=tcp_check(connect), http=http_check(http_client(connect, clock), clock))

@@ -1,5 +1,5 @@
 """
-The check of type C{tcp}: can a connection be opened?
+The check of type C{tcp}: it passes if a connection can be opened.
 """
 
 from __future__ import annotations
@@ -28,9 +28,8 @@ class _ResetOnConnect(Protocol):
     """
     A connection that is reset as soon as it is open.
 
-    An orderly close would keep the address pair in TIME_WAIT for a minute: with 10,000
-    servers and an interval of 5 s, 120,000 of them. A reset leaves nothing behind on either
-    side.
+    A normal close would keep the address pair in TIME_WAIT for a minute: with 10,000 servers and
+    an interval of 5 s, 120,000 address pairs. A reset leaves no such state on either side.
     """
 
     transport: ITCPTransport
@@ -46,10 +45,10 @@ _CONNECTED: Final = Verdict(passed=True, reason="connected")
 
 def tcp_check(connect: EndpointFactory) -> TcpCheckFunction:
     """
-    Build the check that passes when a connection can be opened.
+    Build the check that passes if a connection can be opened.
     """
 
-    # Callbacks, not a coroutine: this runs thousands of times a second.
+    # Callbacks instead of a coroutine, because this runs thousands of times a second.
     def check(server: Server, check: TcpCheck, timeout: float) -> Deferred[Verdict]:
         def connected(protocol: IProtocol) -> Verdict:
             return _CONNECTED

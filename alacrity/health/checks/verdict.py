@@ -1,5 +1,6 @@
 """
-The outcome of a check, and that of a failure to connect, which most types of checks share.
+The outcome of a check, and the outcome of a failure to connect, which is the same for most types
+of checks.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Verdict(msgspec.Struct, frozen=True):
     The outcome of a check.
 
     @ivar passed: whether the server is fit for traffic.
-    @ivar reason: why, in a few words for operators.
+    @ivar reason: the reason, in a few words for operators.
     """
 
     passed: bool
@@ -38,13 +39,13 @@ class Verdict(msgspec.Struct, frozen=True):
 
 class CannotCheck(Exception):
     """
-    A fault of this machine, which cannot check. Nothing is known of the server.
+    A fault of this machine prevents the check. Nothing is known about the server.
     """
 
 
 def port_of(server: Server, check: Check) -> int:
     """
-    The port to check: the check's, else the server's own.
+    The port to check: the check's port if it has one, otherwise the server's port.
     """
     return server.port if check.port is None else check.port
 
@@ -53,9 +54,9 @@ def unconnected_verdict(error: BaseException, timeout: float) -> Verdict:
     """
     The verdict on a server to which no connection could be opened.
 
-    @param timeout: the check's, in seconds.
-    @raise CannotCheck: this machine lacks something. An error that is not about connecting
-        is raised again.
+    @param timeout: the check's time limit, in seconds.
+    @raise CannotCheck: this machine lacks a resource. Other errors that are not about connecting
+        are raised again.
     """
     match error:
         case TimeoutError():
@@ -77,6 +78,6 @@ def unconnected_verdict(error: BaseException, timeout: float) -> Verdict:
 
 def no_answer(timeout: float) -> str:
     """
-    The reason of a check that took too long.
+    The reason for the failure of a check that took too long.
     """
     return f"no answer in {timeout} s"
