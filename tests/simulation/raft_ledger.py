@@ -136,6 +136,8 @@ class RaftLedger(DiskLedger):
                 f"{name} starts in term {engine.term} with vote {vote}, "
                 f"its disk has {disk.term}, {disk.vote}",
             )
+        # A crash may have come between the disk and the end of the step that committed this.
+        self._commits(name, engine, disk)
         self._seen[name] = engine.commit_index
 
     def released(self, name: str) -> None:

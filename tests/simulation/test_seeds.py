@@ -35,6 +35,7 @@ ONCE_FAILED: Final = {
     "a member that said its version before it was downgraded": (35, "mixed"),
     "a member that has not said its version to this leader": (7, "mixed"),
     "pre-votes from before a leader was heard again": (37, "forged"),
+    "a commit that is on disk, and whose step a loss of power ended": (452, "crashes"),
 }
 
 
