@@ -143,7 +143,7 @@ class Replica:
         route = self._stepper.route
         # A step that is not on disk yet may have deposed this node.
         if not self.is_leader or self._engine.role != LEADER or route is None:
-            raise ProposalRefused("this node does not lead")
+            raise ProposalRefused("this node is not the leader")
         outcome = await self._propose(command, None, None, route)
         assert outcome is not None
         return outcome

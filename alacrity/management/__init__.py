@@ -1,9 +1,9 @@
 """
-The management API: servers register with it, and operators look at the pool and the cluster.
+The management API: servers register through it, and operators inspect the pool and the cluster.
 
-It is built in three rooms: L{alacrity.management.documents} reads and makes JSON,
-L{alacrity.management.web} serves HTTP within bounds, and L{alacrity.management.calls} has the
-calls and says how to add one. L{alacrity.management.api} puts them together.
+It has three packages: L{alacrity.management.documents} reads and makes JSON,
+L{alacrity.management.web} serves HTTP within limits, and L{alacrity.management.calls} has the
+calls and describes how to add one. L{alacrity.management.api} combines them.
 """
 
 from alacrity.management.api import Api

@@ -1,5 +1,5 @@
 """
-The management API of one node, put together.
+The management API of one node, combined from its parts.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def describe_all(*, secured: bool) -> bytes:
     """
     Encode the OpenAPI document of all calls as JSON.
 
-    @param secured: whether the API asks for a token.
+    @param secured: whether the API requires a token.
     """
     return encode_json(describe(all_calls(), secured=secured))
 
@@ -80,17 +80,19 @@ class Api:
         @param propose: proposes a change of the pool.
         @param counters: gives a server's counter by its id; L{None}: nothing was counted
             yet.
-        @param draining: gives the servers that have left the pool with requests in flight.
+        @param draining: gives the servers that were removed from the pool and still have
+            requests in flight.
         @param last_checks: gives the outcome of a server's latest check by its id.
-        @param unfit: gives the reason why this node should get no requests; L{None}: it
-            should.
+        @param unfit: gives the reason why this node should get no requests; L{None}: there is
+            none.
         @param wall: gives the time, in seconds since the epoch.
         @param cluster: this node's part in its cluster.
         @param add_node: adds a node to the cluster, by its name and its address.
-        @param own_listener: names the listener of this node at an IP address and a port;
+        @param own_listener: gives the name of this node's listener at an IP address and a port;
             L{None}: there is none.
         @param clock: the reactor.
-        @param default_interval: seconds between checks of a server that asks for no other.
+        @param default_interval: seconds between checks of a server whose registration names no
+            interval.
         @param token: the token that callers need; L{None}: they need none.
         @param hosts: the names by which the API may be called without a token, besides
             C{localhost}.
@@ -119,7 +121,7 @@ class Api:
 
     def site(self, *, connections: int, surplus: int) -> BoundedSite:
         """
-        Build the factory that ports listen with.
+        Build the factory for the API's ports.
 
         @param connections: the limit of connections to all ports together.
         @param surplus: see L{BoundedSite}.
@@ -131,7 +133,7 @@ class Api:
         return Gate(self._routes().resource(), self._token, open_paths, self._hosts)
 
     def _routes(self) -> Klein:
-        # Klein imports the reactor, which must not be chosen by importing this module.
+        # Klein imports the reactor. The import of this module must not install a reactor.
         from klein import Klein
 
         app = Klein()

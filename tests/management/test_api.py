@@ -196,7 +196,7 @@ class FaultTests(ManagementCase):
         for answer in self.changes(OutcomeUnknown("not heard of")):
             detail = self.assertProblem(answer, 504)
             self.assertEqual(
-                detail, "it is not known whether it was done; repeating the call is safe"
+                detail, "it is not known whether the change was made; repeating the call is safe"
             )
 
     def test_incident(self) -> None:

@@ -64,7 +64,7 @@ class Commands:
             if raft.role == LEADER:
                 self._append(origin, request_id, command)
             elif origin is not None:
-                self._deny(origin, Denial(request_id, "this node does not lead", final=False))
+                self._deny(origin, Denial(request_id, "this node is not the leader", final=False))
             elif raft.leader is not None and raft.leader in raft.connected:
                 raft.send(raft.leader, Propose(request_id, command))
             else:

@@ -47,7 +47,7 @@ class ClusterCalls:
     @call(
         "GET",
         "/cluster",
-        "The cluster as this node sees it now. It answers without a quorum, too.",
+        "The cluster as this node sees it now. This call works without a quorum, too.",
         answers={
             200: Answer("The members, their roles, and the progress of this node.", ClusterDocument)
         },
@@ -60,7 +60,7 @@ class ClusterCalls:
         "/cluster/nodes",
         "Add a node to the cluster. It must be running, and waiting to be added.",
         takes=NodeRequestDocument,
-        answers={201: Answer("It is a member, and has caught up.", NodeDocument)},
+        answers={201: Answer("The node is a member, and has caught up.", NodeDocument)},
         problems=[400, 409, 415, 503, 504],
         resource="/cluster/nodes/{name}",
     )
@@ -70,10 +70,11 @@ class ClusterCalls:
         for each in status.members:
             if each.name == status.name and not each.address:
                 raise Problem(
-                    409, "this node has no cluster.listen, so that no other could reach it"
+                    409, "this node has no cluster.listen, so no other node could connect to it"
                 )
             name, address = each.name == new.name, each.address == new.address
-            # Both are equal if it is a member already, and its caller did not hear that.
+            # Both are equal if the node is a member already. The call is then repeated, because
+            # the caller did not get the first answer.
             if name != address:
                 raise Problem(
                     409,
@@ -86,8 +87,9 @@ class ClusterCalls:
     @call(
         "DELETE",
         "/cluster/nodes/{name}",
-        "Remove a node from the cluster, whether it runs or not. The leader hands over first.",
-        answers={204: Answer("It is no member any more.")},
+        "Remove a node from the cluster, whether it is running or not. The leader hands over "
+        "before it is removed.",
+        answers={204: Answer("The node is not a member any more.")},
         problems=[400, 404, 409, 503, 504],
     )
     async def _remove_node(self, request: Request, name: str) -> bytes:
@@ -101,10 +103,10 @@ class ClusterCalls:
     @call(
         "POST",
         "/cluster/leader",
-        "Have the leader hand over, to a certain member or to any. GET /cluster tells whether it "
-        "did.",
+        "Ask the leader to hand over to a certain member, or to any. GET /cluster shows the "
+        "result.",
         takes=HandOverRequestDocument,
-        answers={202: Answer("It was asked to.", HandOverDocument)},
+        answers={202: Answer("The leader was asked to hand over.", HandOverDocument)},
         problems=[400, 404, 409, 415, 503],
     )
     async def _hand_over(self, request: Request) -> bytes:
@@ -120,14 +122,14 @@ class ClusterCalls:
     @call(
         "GET",
         "/health/leader",
-        "Whether this node leads, and takes requests.",
-        answers={200: Answer("It does.", LeaderDocument)},
+        "Whether this node is the leader and takes requests.",
+        answers={200: Answer("The node is the leader and takes requests.", LeaderDocument)},
         problems=[503],
         open=True,
     )
     def _show_leader(self, request: Request) -> bytes:
         if not self._cluster.is_leader:
-            raise Problem(503, "this node does not lead", headers=RETRY)
+            raise Problem(503, "this node is not the leader", headers=RETRY)
         require_fit(self._unfit())
         return respond_json(request, LeaderDocument("leader"))
 

@@ -1,5 +1,5 @@
 """
-The cluster as the calls use it, and reads that must be up to date.
+The interface of the cluster for the calls, and reads that must be up to date.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ class Cluster(Protocol):
 
     @property
     def is_leader(self) -> bool:
-        """True while this node leads."""
+        """Whether this node is the leader."""
 
     def status(self) -> ClusterStatus:
         """The cluster as this node sees it."""
 
     def barrier(self) -> Awaitable[None]:
-        """Wait until this node has applied whatever was committed before."""
+        """Wait until this node has applied all entries that were committed before the call."""
 
     def remove_member(self, name: str) -> Awaitable[None]:
         """Remove a member."""
 
     def hand_over(self, target: str | None = None) -> None:
-        """Ask the leader to hand over, to a certain member or to any."""
+        """Ask the leader to hand over to a certain member; L{None}: to any."""
 
 
 async def consistent_status(cluster: Cluster) -> ClusterStatus:
     """
-    Wait until this node has applied whatever was committed before the call.
+    Wait until this node has applied all entries that were committed before the call.
 
-    @return: the cluster as it sees it then.
-    @raise Problem: it cannot be certain of that.
+    @return: the cluster as this node sees it then.
+    @raise Problem: this node cannot be certain that it has applied all of them.
     """
     try:
         await cluster.barrier()
@@ -49,5 +49,5 @@ async def consistent_status(cluster: Cluster) -> ClusterStatus:
         why = "no majority has confirmed it in time"
     else:
         return cluster.status()
-    # Never 504, as nothing can have been changed.
+    # Never 504, because this call changes nothing.
     raise Problem(503, f"this node may not be up to date: {why}", headers=RETRY)

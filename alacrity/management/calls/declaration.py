@@ -1,5 +1,5 @@
 """
-Declarations of calls: where each is found, what it takes, and what it answers.
+Declarations of calls: the path, the request and the answers of each.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ class Answer(Struct, frozen=True):
     """
     The answer to a call that succeeds.
 
-    @ivar meaning: its meaning, in a sentence.
-    @ivar document: the type of its document; L{None}: it has no body.
-    @ivar headers: the names of response fields that it always has.
+    @ivar meaning: the meaning of the answer, in a sentence.
+    @ivar document: the type of the answer's document; L{None}: the answer has no body.
+    @ivar headers: the names of response fields that the answer always has.
     """
 
     meaning: str
@@ -32,17 +32,17 @@ class Call(Struct, frozen=True):
     """
     A call.
 
-    @ivar name: a name that no other call has.
-    @ivar path: its path, with parameters in braces.
-    @ivar summary: what it does, in a sentence or two.
-    @ivar answers: the answers with which it succeeds, by status.
+    @ivar name: the unique name of the call.
+    @ivar path: the path, with parameters in braces.
+    @ivar summary: the effect of the call, in a sentence or two.
+    @ivar answers: the answers of a successful call, by status.
     @ivar takes: the type of the request's document; L{None}: there is none.
-    @ivar problems: the statuses with which it fails, besides those that all calls have in
-        common, see L{alacrity.management.calls.openapi}.
-    @ivar resource: the path of the resource that it creates or changes; the parameters in
-        it are members of the answer. L{None}: there is none.
-    @ivar query: the names of its query parameters; see L{alacrity.management.calls.openapi}.
-    @ivar open: whether it may be made without the token.
+    @ivar problems: the statuses of a failed call, besides those that all calls have in common,
+        see L{alacrity.management.calls.openapi}.
+    @ivar resource: the path of the resource that the call creates or changes; the parameters in
+        this path are members of the answer. L{None}: there is none.
+    @ivar query: the names of the query parameters; see L{alacrity.management.calls.openapi}.
+    @ivar open: whether the call may be made without the token.
     """
 
     name: str
@@ -61,7 +61,7 @@ def call(
     method: str, path: str, summary: str, *, answers: Mapping[int, Answer], **more: Any
 ) -> Callable[[_Method], _Method]:
     """
-    Mark a method as a L{Call}, which is named as the method is.
+    Mark a method as a L{Call}. The call gets the name of the method.
 
     @param more: the other attributes of L{Call}.
     """

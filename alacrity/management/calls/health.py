@@ -1,5 +1,5 @@
 """
-The call that says whether this node is fit for traffic.
+The call that shows whether this node is fit for traffic.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from alacrity.management.web.responses import respond_json
 
 class HealthCalls:
     """
-    The health of this node. That of its leadership is in
+    The health of this node. The health of the leader is in
     L{ClusterCalls<alacrity.management.calls.cluster.ClusterCalls>}.
     """
 
     def __init__(self, unfit: Callable[[], str | None]) -> None:
         """
-        @param unfit: gives the reason why this node should get no requests; L{None}: it
-            should.
+        @param unfit: gives the reason why this node should get no requests; L{None}: there is
+            none.
         """
         self._unfit = unfit
 
@@ -31,7 +31,7 @@ class HealthCalls:
         "GET",
         "/health",
         "Whether this node takes requests.",
-        answers={200: Answer("It does.", ServingDocument)},
+        answers={200: Answer("The node takes requests.", ServingDocument)},
         problems=[503],
         open=True,
     )
@@ -44,8 +44,8 @@ def require_fit(unfit: str | None) -> None:
     """
     Check that this node is fit for traffic.
 
-    @param unfit: the reason why it is not.
-    @raise Problem: it is not.
+    @param unfit: the reason why this node is not fit; L{None}: it is.
+    @raise Problem: this node is not fit.
     """
     if unfit is not None:
         raise Problem(503, f"this node should get no requests: {unfit}", headers=RETRY)

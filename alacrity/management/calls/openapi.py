@@ -25,29 +25,29 @@ from alacrity.management.documents.schemas import (
 )
 
 INTRODUCTION: Final = (
-    "Servers register with Alacrity here, and operators look at the pool and the cluster. Wherever "
-    "GET is answered, HEAD is, too; OPTIONS is answered with 204 and Allow, every other method with "
-    "405. Other paths are 404."
+    "Servers register with Alacrity here, and operators inspect the pool and the cluster. HEAD is "
+    "answered where GET is; OPTIONS is answered with 204 and Allow, and every other method with "
+    "405. Other paths are answered with 404."
 )
 
 COMMON_PROBLEMS: Final = (413, 500)
 """The statuses with which any call may fail."""
 
 PAGE_PROBLEMS: Final = (403, 421)
-"""Those of an API that asks for no token; see L{alacrity.management.web.pages}."""
+"""The further statuses of an API without a token; see L{alacrity.management.web.pages}."""
 
 PROBLEMS: Final[Mapping[int, str]] = {
     400: "The request is not valid.",
-    401: "The call needs the token.",
+    401: "The call requires the token.",
     403: "The request comes from another site's web page.",
-    404: "There is no such server, or node.",
-    409: "The state of the node or of the cluster does not allow it.",
+    404: "There is no such server or node.",
+    409: "The state of the node or of the cluster does not allow the call.",
     413: "The body is larger than 64 KiB.",
     415: "The body is not declared to be JSON.",
     421: "Host is a name that is not in management.hosts.",
     500: "An internal error of Alacrity; its log has more.",
-    503: "It is not possible now, and nothing was changed. Repeating the call is safe.",
-    504: "It is not known whether it was done. Repeating the call is safe.",
+    503: "The call is not possible now, and nothing was changed. Repeating the call is safe.",
+    504: "It is not known whether the change was made. Repeating the call is safe.",
 }
 
 HEADERS: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
@@ -61,7 +61,7 @@ HEADERS: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
         {"type": "integer", "minimum": 0},
     ),
     "X-Alacrity-Stale": (
-        "true: the node has not heard lately of a leader with a majority; others may know more.",
+        "true: the node has not heard a leader with a majority lately; the pool may be out of date.",
         {"enum": ["true", "false"]},
     ),
     "WWW-Authenticate": (
@@ -76,8 +76,8 @@ _PROBLEM_HEADERS: Final[Mapping[int, str]] = {401: "WWW-Authenticate", 503: "Ret
 _REFERENCE: Final = "#/components/schemas/{name}"
 
 PARAMETERS: Final[Mapping[str, str]] = {
-    "id": "A server's id, as it was answered, percent-encoded or not.",
-    "name": "A node's name, as it was answered, percent-encoded or not.",
+    "id": "A server's id, as in an answer, percent-encoded or not.",
+    "name": "A node's name, as in an answer, percent-encoded or not.",
 }
 """The meanings of parameters in a path."""
 
@@ -94,7 +94,7 @@ def describe(calls: Sequence[Call], *, secured: bool) -> dict[str, Any]:
     """
     Describe calls.
 
-    @param secured: whether the API asks for a token.
+    @param secured: whether the API requires a token.
     """
     kinds = [ProblemDocument, *filter(None, (call.takes for call in calls))]
     kinds += [
@@ -204,13 +204,13 @@ _EXPLANATIONS: Final[Sequence[tuple[type, Mapping[str, str], str]]] = (
     (NodeRequestDocument, ALLOWED_NODE, ""),
     (HandOverRequestDocument, ALLOWED_HAND_OVER, ""),
 )
-"""The documents that callers send, each with the descriptions of its members, and the prefix
-of their paths there."""
+"""The documents that callers send, each with the descriptions of its members by path, and the
+prefix of these paths."""
 
 
 def _explain(schemas: dict[str, Any]) -> None:
     """
-    Describe the members of requests' documents as the problem documents do.
+    Add the descriptions that problem documents use to the members of the requests' documents.
     """
     for kind, allowed, place in _EXPLANATIONS:
         for name, schema in schemas[kind.__name__]["properties"].items():

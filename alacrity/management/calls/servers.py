@@ -27,7 +27,7 @@ from alacrity.management.web.responses import (
 from alacrity.pool import Deregister, Deregistered, PoolView, Propose, Register, Registered, Server
 
 READ_HEADERS: Final = ("X-Alacrity-Index", "X-Alacrity-Stale")
-"""The response fields that tell how new the pool is that was read."""
+"""The response fields that show how recent the shown pool is."""
 
 
 class ServerCalls:
@@ -64,11 +64,12 @@ class ServerCalls:
     @call(
         "POST",
         "/servers",
-        "Register a server. The same address again: its check and weight are replaced.",
+        "Register a server. If its address is registered already, its check and weight are "
+        "replaced.",
         takes=RegistrationDocument,
         answers={
-            201: Answer("It is new.", ServerDocument, ["Location"]),
-            200: Answer("It was known.", ServerDocument, ["Location"]),
+            201: Answer("The server is new.", ServerDocument, ["Location"]),
+            200: Answer("The server was registered already.", ServerDocument, ["Location"]),
         },
         problems=[400, 409, 415, 503, 504],
         resource="/servers/{id}",
@@ -79,8 +80,8 @@ class ServerCalls:
         if own is not None:
             raise Problem(
                 409,
-                f"port is {asked.port}: at {shown(asked.ip)} that is this node's own {own}, and "
-                "requests would go round in circles; allowed: another server's address",
+                f"port is {asked.port}: at {shown(asked.ip)} that is this node's own {own}, so "
+                "requests would loop without end; allowed: the address of another server",
                 field="port",
             )
         outcome = await self._propose(
@@ -99,7 +100,7 @@ class ServerCalls:
         "DELETE",
         "/servers/{id}",
         "Remove a server from the pool. Its requests in flight are finished.",
-        answers={204: Answer("It is removed.")},
+        answers={204: Answer("The server is removed.")},
         problems=[400, 404, 503, 504],
     )
     async def _deregister(self, request: Request, id: str) -> bytes:
@@ -114,7 +115,9 @@ class ServerCalls:
         "All servers.",
         answers={
             200: Answer(
-                "In the order in which they were registered.", list[ServerDocument], READ_HEADERS
+                "The servers, in the order of their registration.",
+                list[ServerDocument],
+                READ_HEADERS,
             )
         },
         problems=[400, 503],
@@ -134,7 +137,9 @@ class ServerCalls:
         "GET",
         "/servers/{id}",
         "One server.",
-        answers={200: Answer("It is in the pool, or is leaving it.", ServerDocument, READ_HEADERS)},
+        answers={
+            200: Answer("The server is in the pool, or drains.", ServerDocument, READ_HEADERS)
+        },
         problems=[400, 404, 503],
         query=["consistent"],
     )
@@ -150,7 +155,7 @@ class ServerCalls:
 
     async def _prepare_read(self, request: Request) -> None:
         """
-        Wait until the pool is as new as the caller asks, and tell it how new it is.
+        Wait until the pool is as recent as the caller requires, and set L{READ_HEADERS}.
         """
         consistent = read_flag(request, "consistent")
         status = await consistent_status(self._cluster) if consistent else self._cluster.status()

@@ -65,7 +65,7 @@ class StatsCalls:
     @call(
         "GET",
         "/stats/detail",
-        "The same, for each server.",
+        "The counters of this node since it started, for each server.",
         answers={200: Answer("The counters of the servers.", list[ServerCounterDocument])},
     )
     async def _show_counters(self, request: Request) -> bytes:

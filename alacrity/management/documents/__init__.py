@@ -1,7 +1,8 @@
 """
-The JSON documents of the management API: their shapes, and how they are read and made.
+The JSON documents of the management API: their schemas, and the functions that read and make
+them.
 
-L{schemas<alacrity.management.documents.schemas>} has all shapes. Whatever a caller sends is
-validated here, in the functions called C{read_...}, and nowhere else; those called
-C{..._document} make what is answered.
+L{schemas<alacrity.management.documents.schemas>} has all schemas. The functions named C{read_...}
+validate the documents that callers send; no other code does. The functions named C{..._document}
+make the documents of answers.
 """

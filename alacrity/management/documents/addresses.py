@@ -33,7 +33,7 @@ def read_ip(text: str, allowed: Mapping[str, str]) -> str:
 
 def read_caller_ip(caller: str | None) -> str:
     """
-    Take the caller's address for an C{ip} that is left out.
+    The caller's address, which replaces a missing C{ip}.
 
     @param caller: L{None}: the caller has no IP address.
     @return: the address in its canonical text form.
@@ -72,11 +72,11 @@ def read_port(field: str, value: Port, allowed: Mapping[str, str]) -> int:
 
 def why_unreachable(address: IPv4Address | IPv6Address) -> str | None:
     """
-    The reason why no server or node can be at an address; L{None}: one can.
+    The reason why no server or node can have an address; L{None}: there is none.
     """
     if isinstance(address, IPv6Address):
         if address.scope_id is not None:
-            return "a zone id means something on one machine only"
+            return "a zone id has a meaning on one machine only"
         if address.ipv4_mapped is not None:
             return f"an IPv4 address in IPv6 form; write {address.ipv4_mapped}"
     if address.is_unspecified:
@@ -90,7 +90,7 @@ def why_unreachable(address: IPv4Address | IPv6Address) -> str | None:
 
 def _why_no_address(text: str) -> str | None:
     """
-    The fault in a text that is no IP address; L{None}: it cannot be told.
+    The fault in a text that is not an IP address; L{None}: the fault is unknown.
     """
     octets = text.split(".")
     if len(octets) == 4 and all(octet.isascii() and octet.isdigit() for octet in octets):

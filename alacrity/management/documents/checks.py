@@ -1,9 +1,8 @@
 """
-The checks that registrations ask for, read and shown.
+The checks in registrations: reading and showing them.
 
-To add a type of check, give it its value in L{alacrity.pool.model}, a document in
-L{alacrity.management.documents.schemas}, a case in each function here, and a function that
-runs it in L{alacrity.health.checks}.
+L{alacrity.health.checks} describes how to add a type of check. Here, each function needs a case
+for it.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ ALLOWED_CHECK: Final[Mapping[str, str]] = {
     "check.status": "two numbers, the lowest and the highest status that pass, from 100 to 599",
     "check.host": "a host name or an address, with or without a port",
     "check.interval": f"seconds, from {SHORTEST_INTERVAL} to 86400",
-    "check.timeout": f"seconds, from {SHORTEST_TIMEOUT} to 86400, at most check.interval, or "
-    "without that the node's health.interval",
+    "check.timeout": f"seconds, from {SHORTEST_TIMEOUT} to 86400, at most check.interval, or if "
+    "that is missing, the node's health.interval",
     "check.rise": "a whole number from 1 to 100",
     "check.fall": "a whole number from 1 to 100",
     "check.port": "1 to 65535, as a number or a string",
 }
-"""A description of what is allowed in each member of a check, by its path."""
+"""The allowed values of each member of a check, in words, by the member's path."""
 
 
 class _CommonMembers(NamedTuple):
@@ -59,8 +58,8 @@ def read_check(asked: CheckDocument, default_interval: float) -> Check:
     """
     Read the check of a registration.
 
-    @param default_interval: seconds between checks where the document gives none.
-    @raise Problem: it is not valid.
+    @param default_interval: seconds between checks, if the document names no interval.
+    @raise Problem: the check is not valid.
     """
     common = _read_common(asked, default_interval)
     match asked:
@@ -99,7 +98,7 @@ def _read_common(asked: CheckDocument, default_interval: float) -> _CommonMember
 
 def check_document(check: Check) -> CheckDocument:
     """
-    A check, such that it can be registered again.
+    The document of a check, with which it could be registered again.
     """
     interval = unset_if_none(check.interval)
     timeout = unset_if_none(check.timeout)

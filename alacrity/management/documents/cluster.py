@@ -35,17 +35,17 @@ ALLOWED_NODE: Final[Mapping[str, str]] = {
     "address": ADDRESS,
     "name": NODE_NAME,
 }
-"""A description of what is allowed in each member of C{POST /cluster/nodes}."""
+"""The allowed values of each member of C{POST /cluster/nodes}, in words."""
 
 ALLOWED_HAND_OVER: Final[Mapping[str, str]] = {"": "a JSON object with name", "name": NODE_NAME}
-"""A description of what is allowed in each member of C{POST /cluster/leader}."""
+"""The allowed values of each member of C{POST /cluster/leader}, in words."""
 
 
 def read_node(body: bytes) -> NodeAddress:
     """
     Read the body of a C{POST /cluster/nodes}.
 
-    @raise Problem: it is not valid.
+    @raise Problem: the body is not valid.
     """
     asked = read(body, NodeRequestDocument, ALLOWED_NODE)
     try:
@@ -58,7 +58,7 @@ def read_node(body: bytes) -> NodeAddress:
     address = join_address(host, port)
     name = address if asked.name is UNSET else asked.name
     if not is_node_name(name):
-        reason = "the address, as there is no name" if asked.name is UNSET else None
+        reason = "the address, because name is missing" if asked.name is UNSET else None
         raise fault("name", name, ALLOWED_NODE, reason=reason)
     return NodeAddress(name, address)
 
@@ -67,8 +67,8 @@ def read_hand_over(body: bytes) -> str | None:
     """
     Read the body of a C{POST /cluster/leader}.
 
-    @return: the name of the node that is to lead; L{None}: any may.
-    @raise Problem: it is not valid.
+    @return: the name of the node that shall become the leader; L{None}: any.
+    @raise Problem: the body is not valid.
     """
     name = none_if_unset(read(body, HandOverRequestDocument, ALLOWED_HAND_OVER).name)
     if name is not None and not is_node_name(name):

@@ -1,5 +1,5 @@
 """
-Members that may be left out: msgspec's L{UNSET} in documents, L{None} in the pool.
+Optional members: msgspec's L{UNSET} in documents, L{None} in the pool.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ _Value = TypeVar("_Value")
 
 def none_if_unset(value: _Value | UnsetType) -> _Value | None:
     """
-    A document's member, as the pool has it.
+    Convert an optional member of a document into a value of the pool.
     """
     return None if isinstance(value, UnsetType) else value
 
 
 def unset_if_none(value: _Value | None) -> _Value | UnsetType:
     """
-    A value of the pool, as a document has it.
+    Convert an optional value of the pool into a member of a document.
     """
     return UNSET if value is None else value

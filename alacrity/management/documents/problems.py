@@ -37,14 +37,14 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 class Problem(Exception):
     """
-    The reason why a call fails, as the caller is told it.
+    The reason why a call fails, as the caller sees it.
 
     @ivar status: the HTTP status.
-    @ivar detail: for people: what was found and what is allowed.
-    @ivar field: the member of the request's document at fault, such as
-        C{check.interval}; L{None}: no single one.
+    @ivar detail: a text for people: what was found, and what is allowed.
+    @ivar field: the wrong member of the request's document, such as C{check.interval}; L{None}:
+        no single member is wrong.
     @ivar headers: further fields of the response.
-    @ivar incident: an id under which the log has more.
+    @ivar incident: an id under which the log has more information; L{None}: there is none.
     """
 
     def __init__(

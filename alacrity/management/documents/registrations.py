@@ -18,12 +18,12 @@ from alacrity.pool import Check, TcpCheck
 
 ALLOWED_REGISTRATION: Final[Mapping[str, str]] = {
     "": "a JSON object with ip, port, check, weight",
-    "ip": "an IPv4 or IPv6 address; left out, it is the caller's",
+    "ip": "an IPv4 or IPv6 address; if it is missing, the caller's",
     "port": "1 to 65535, as a number or a string",
     "weight": "a whole number from 1 to 256",
     **ALLOWED_CHECK,
 }
-"""A description of what is allowed in each member, by its path."""
+"""The allowed values of each member, in words, by the member's path."""
 
 
 class Registration(Struct, frozen=True):
@@ -45,9 +45,9 @@ def read_registration(
     """
     Read the body of a C{POST /servers}.
 
-    @param caller: the IP address of the caller; L{None}: it has none.
-    @param default_interval: seconds between checks where the document gives none.
-    @raise Problem: it is not valid.
+    @param caller: the IP address of the caller; L{None}: the caller has none.
+    @param default_interval: seconds between checks, if the document names no interval.
+    @raise Problem: the body is not valid.
     """
     asked = read(body, RegistrationDocument, ALLOWED_REGISTRATION)
     return Registration(

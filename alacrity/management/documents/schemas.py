@@ -1,9 +1,8 @@
 """
-The shapes of the API's documents, those that callers send and those that they get.
+The schemas of the API's documents, both those that callers send and those that they get.
 
-msgspec validates requests against these, and makes the schemas of C{GET /openapi.json}
-from them. It does not enforce an C{extra_json_schema}: the functions that read a document
-do.
+msgspec validates requests against these classes, and makes the schemas of C{GET /openapi.json}
+from them. It does not enforce an C{extra_json_schema}; the functions that read documents do.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _PORT: Final = (
 # IPv4 addresses that no server can have: unspecified, multicast, broadcast.
 _NO_IPV4: Final = r"(0\.0\.0\.0|(22[4-9]|23[0-9])\.[0-9.]*|255\.255\.255\.255)"
 
-# Likewise of IPv6: unspecified, multicast, IPv4 in IPv6 form, with a zone.
+# IPv6 addresses that no server can have: unspecified, multicast, IPv4 in IPv6 form, with a zone.
 _NO_IPV6: Final = (
     r"([0:.]+|[fF]{2}[0-9A-Fa-f]{2}:.*|.*%.*"
     r"|[0:]*:[fF]{4}:(([0-9A-Fa-f]{1,4}:)?[0-9A-Fa-f]{1,4}|[0-9A-Fa-f]{1,4}::|:|[0-9.]+))"
@@ -59,8 +58,8 @@ _NODE_ADDRESS: Final = {
         {"pattern": rf"^\[({_IPV6})\]:{_PORT}$", "not": {"pattern": rf"^\[{_NO_IPV6}\]"}},
     ]
 }
-"""The schema of C{host:port}. It leaves out IPv6 addresses of which a part is written in the
-IPv4 notation, although they are accepted."""
+"""The schema of C{host:port}. It excludes IPv6 addresses that end in the IPv4 notation, although
+they are accepted."""
 
 _HOST: Final = r"^(\[[0-9A-Fa-f:.]+(%25[A-Za-z0-9._~-]+)?\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(:[0-9]*)?$"
 
@@ -96,7 +95,7 @@ NodeAddress: TypeAlias = Annotated[str, Meta(max_length=300, extra_json_schema=_
 class TcpCheckDocument(
     Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="tcp"
 ):
-    """A check that passes when a TCP connection can be opened."""
+    """A check that passes if a TCP connection can be opened."""
 
     interval: Interval | UnsetType = UNSET
     timeout: Timeout | UnsetType = UNSET
@@ -108,7 +107,7 @@ class TcpCheckDocument(
 class HttpCheckDocument(
     Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="http"
 ):
-    """A check that passes when GET path is answered with a status in a range."""
+    """A check that passes if the server answers GET path with a status in a range."""
 
     path: Path = "/"
     status: tuple[Status, Status] = (200, 299)
@@ -138,7 +137,7 @@ class RegistrationDocument(Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class LastCheckDocument(Struct, frozen=True):
-    """The outcome of a server's latest check on this node; the duration in seconds."""
+    """The outcome of a server's latest check on this node. The duration is in seconds."""
 
     passed: bool
     reason: str
@@ -147,7 +146,7 @@ class LastCheckDocument(Struct, frozen=True):
 
 
 class ServerDocument(Struct, frozen=True):
-    """A server of the pool. Only one that is up gets requests."""
+    """A server of the pool. Only servers that are up get requests."""
 
     id: str
     ip: str
@@ -194,13 +193,13 @@ class ServingDocument(Struct, frozen=True):
 
 
 class LeaderDocument(Struct, frozen=True):
-    """This node leads."""
+    """This node is the leader."""
 
     status: Literal["leader"]
 
 
 class NodeRequestDocument(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A node to be added to the cluster. Without a name, it is named by its address."""
+    """A node to add to the cluster. If the name is missing, the address is the name."""
 
     address: NodeAddress
     name: NodeName | UnsetType = UNSET
@@ -215,9 +214,9 @@ class NodeDocument(Struct, frozen=True):
 
 class MemberDocument(Struct, frozen=True):
     """
-    A member, as this node sees it: the seconds since its last message; and, where the leader
-    answers, the last index up to which its log equals the leader's, and how many entries it
-    lacks.
+    A member, as this node sees it: the seconds since its last message; and on the leader, the
+    last index up to which the member's log equals the leader's, and the number of its missing
+    entries.
     """
 
     name: str
@@ -230,8 +229,8 @@ class MemberDocument(Struct, frozen=True):
 
 class ClusterDocument(Struct, frozen=True):
     """
-    The cluster, as one node sees it. It is stale if the node has not heard lately of a leader
-    with a majority; suspended is the reason why the node takes no part.
+    The cluster, as one node sees it. It is stale if the node has not heard a leader with a
+    majority lately; suspended is the reason why the node takes no part in the cluster.
     """
 
     name: str
@@ -247,13 +246,13 @@ class ClusterDocument(Struct, frozen=True):
 
 
 class HandOverRequestDocument(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The member that is to lead; left out, the leader chooses one."""
+    """The member that shall become the leader. If it is missing, the leader chooses one."""
 
     name: NodeName | UnsetType = UNSET
 
 
 class HandOverDocument(Struct, frozen=True):
-    """The leader as far as this node knows, and the one that was asked for."""
+    """The present leader, as this node knows it, and the requested one."""
 
     leader: str | None
     wanted: str | None
@@ -261,8 +260,8 @@ class HandOverDocument(Struct, frozen=True):
 
 class ProblemDocument(Struct, frozen=True, kw_only=True):
     """
-    The reason why a call failed (RFC 9457). The field is the member of the request's document
-    at fault; the incident is an id under which the log has more.
+    The reason why a call failed (RFC 9457). The field is the wrong member of the request's
+    document; the incident is an id under which the log has more information.
     """
 
     type: Literal["about:blank"] = "about:blank"

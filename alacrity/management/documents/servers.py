@@ -24,29 +24,29 @@ class LastCheck(Protocol):
 
     @property
     def passed(self) -> bool:
-        """True if the check passed."""
+        """Whether the check passed."""
 
     @property
     def reason(self) -> str:
-        """Why it passed or failed, in a few words."""
+        """The reason why the check passed or failed, in a few words."""
 
     @property
     def at(self) -> float:
-        """The time at which it ended, in seconds since the epoch."""
+        """The time at which the check ended, in seconds since the epoch."""
 
     @property
     def duration(self) -> float:
-        """In seconds."""
+        """The duration of the check, in seconds."""
 
 
 def server_document(
     server: Server, last_check: LastCheck | None, *, draining: bool = False
 ) -> ServerDocument:
     """
-    A server, as the API shows it.
+    The document of a server.
 
-    @param last_check: on this node; L{None}: there was none.
-    @param draining: whether it has left the pool and is finishing its requests.
+    @param last_check: the outcome of the latest check on this node; L{None}: there was none.
+    @param draining: whether the server was removed from the pool and finishes its requests.
     """
     return ServerDocument(
         id=server.id,
@@ -71,9 +71,9 @@ def server_document(
 
 def counter_document(server: Server, counter: Counter | None) -> ServerCounterDocument:
     """
-    A server's counters, as the API shows them.
+    The document of a server's counters.
 
-    @param counter: L{None}: nothing was counted yet.
+    @param counter: the counter; L{None}: nothing was counted yet.
     """
     return ServerCounterDocument(
         id=server.id,
@@ -87,9 +87,9 @@ def counter_document(server: Server, counter: Counter | None) -> ServerCounterDo
 
 def _time(seconds: float) -> str:
     """
-    A time in UTC as ISO 8601 writes it.
+    Format a time in UTC by ISO 8601.
 
-    @param seconds: since the epoch.
+    @param seconds: the time, in seconds since the epoch.
     """
     moment = datetime.fromtimestamp(seconds, UTC)
     return f"{moment.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"

@@ -1,6 +1,5 @@
 """
-Strict reading of JSON documents. A problem names the member that is wrong, and says what
-is allowed there.
+Strict reading of JSON documents. A problem names the wrong member and its allowed values.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ def read(body: bytes, kind: type[_T], allowed: Mapping[str, str]) -> _T:
     """
     Decode and validate the body of a request.
 
-    @param allowed: a description of what is allowed, for each member by its path.
-    @raise Problem: it is not valid.
+    @param allowed: the allowed values of each member, in words, by the member's path.
+    @raise Problem: the body is not valid.
     """
     document = _parse(body)
     try:
@@ -31,7 +30,7 @@ def read(body: bytes, kind: type[_T], allowed: Mapping[str, str]) -> _T:
     except msgspec.ValidationError as error:
         _raise_problem(str(error), document, kind, allowed)
     except UnicodeEncodeError:
-        raise Problem(400, "a string or a name holds half a surrogate pair") from None
+        raise Problem(400, "a string or a name has half a surrogate pair") from None
 
 
 def _parse(body: bytes) -> object:
@@ -69,7 +68,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _number(text: str) -> int | float:
     """
-    Read 80.0 as 80, for JSON does not tell them apart (RFC 8259 6).
+    Read 80.0 as 80, because both are the same number in JSON (RFC 8259 6).
     """
     value = float(text)
     return int(value) if value.is_integer() else value
@@ -87,10 +86,11 @@ def _raise_problem(
     message: str, document: object, kind: type, allowed: Mapping[str, str]
 ) -> NoReturn:
     """
-    Turn msgspec's error into a L{Problem} in the API's own words.
+    Convert msgspec's error into a L{Problem} with the API's own text.
     """
     if message.startswith("Object contains unknown field"):
-        # Not read from the message: a name there could itself look like a part of it.
+        # The name is not read from the message, because the name could look like other parts of
+        # the message.
         raise _unknown(document, kind)
     found = _PLACE.search(message)
     place = "" if found is None else found["place"]
@@ -103,7 +103,7 @@ def _raise_problem(
 
 def _unknown(document: Any, kind: Any) -> Problem:
     """
-    The problem that a document, or its check, has a member that is not known.
+    The problem that a document, or its check, has an unknown member.
     """
     above, members, known = "", document, kind.__struct_fields__
     name = next((name for name in members if name not in known), None)
@@ -147,7 +147,7 @@ def fault(
 
     @param field: the member's path; empty: the whole body.
     @param allowed: see L{read}.
-    @param reason: what is wrong with the value, where that is not obvious.
+    @param reason: the fault of the value, if it is not obvious.
     """
     place = re.sub(r"\[\d+\]", "", field)
     because = "" if reason is None else f" ({reason})"

@@ -1,4 +1,4 @@
 """
-HTTP for the management API: requests and connections within bounds, answers, and the
-refusal of callers that may not call. Nothing here knows of a particular call.
+HTTP for the management API: requests and connections within limits, answers, and the refusal of
+callers without permission. No code here depends on a particular call.
 """

@@ -15,8 +15,8 @@ def token_problem(headers: Headers, token: bytes) -> Problem | None:
     """
     Check that a request has the token.
 
-    @param headers: of the request.
-    @return: the problem to answer with; L{None}: the request has it.
+    @param headers: the fields of the request.
+    @return: the problem to answer with; L{None}: the request has the token.
     """
     fields = headers.getRawHeaders(b"Authorization", [])
     given = b""
@@ -24,15 +24,15 @@ def token_problem(headers: Headers, token: bytes) -> Problem | None:
         scheme, _, credentials = fields[0].partition(b" ")
         if scheme.lower() == b"bearer":
             given = credentials.strip(b" ")
-    # RFC 6750 3.1: no error code where there was no token at all.
+    # RFC 6750 3.1: no error code if the request has no token at all.
     challenge = 'Bearer realm="alacrity"'
     if given:
-        # The time that this takes tells nothing about the token but its length.
+        # The time of this comparison reveals only the length of the token.
         if compare_digest(given, token):
             return None
         challenge += ', error="invalid_token"'
     return Problem(
         401,
-        "the call needs the token of this API; allowed: Authorization: Bearer TOKEN",
+        "the call requires the token of this API; allowed: Authorization: Bearer TOKEN",
         headers={"WWW-Authenticate": challenge},
     )

@@ -25,13 +25,13 @@ REQUEST_SECONDS: Final = 20.0
 
 class OpenConnections:
     """
-    The open connections of a site, and those of them that are idle: without a request that
-    has arrived whole.
+    The open connections of a site, with the idle ones among them: those on which no complete
+    request has arrived.
     """
 
     def __init__(self) -> None:
         self._open: set[Protocol] = set()
-        # In the order in which they became idle.
+        # The idle connections, in the order in which they became idle.
         self._idle: dict[BoundedChannel, None] = {}
 
     def __len__(self) -> int:
@@ -57,7 +57,7 @@ class OpenConnections:
 
     def closed(self, connection: Protocol) -> None:
         """
-        Forget a connection that is gone.
+        Forget a connection that has ended.
         """
         self._open.discard(connection)
         if isinstance(connection, BoundedChannel):
@@ -67,7 +67,7 @@ class OpenConnections:
         """
         Remove the connection that has been idle for longest from the idle ones.
 
-        @return: L{None}: all are busy.
+        @return: that connection; L{None}: all are busy.
         """
         if not self._idle:
             return None
@@ -97,7 +97,7 @@ class ChannelPhase(Enum):
     ANSWERING = auto()
     """A request has arrived, and is being answered."""
     CLOSING = auto()
-    """The last answer was given. What still arrives is thrown away."""
+    """The last answer was sent. Further data is discarded."""
 
 
 class BoundedChannel(HTTPChannel):
@@ -109,8 +109,8 @@ class BoundedChannel(HTTPChannel):
     """
 
     site: CountingSite
-    # Data that arrives while a request is being answered waits in the transport, which
-    # passes a bounded amount of it on in each turn of the loop.
+    # Data that arrives while a request is being answered waits in the transport, which delivers
+    # a bounded amount of it in each turn of the event loop.
     _optimisticEagerReadSize = 0
     _deadline: IDelayedCall | None = None
     _phase = ChannelPhase.IDLE
@@ -137,7 +137,7 @@ class BoundedChannel(HTTPChannel):
 
     def allContentReceived(self) -> None:
         """
-        Have a request answered that has arrived whole.
+        Answer a request that has arrived completely.
         """
         self._stop_deadline()
         if self._phase is not ChannelPhase.CLOSING:
@@ -147,7 +147,7 @@ class BoundedChannel(HTTPChannel):
 
     def requestDone(self, request: Request) -> None:
         """
-        Go on to the next request, which may have arrived already.
+        Continue with the next request, which may have arrived already.
         """
         self._phase = ChannelPhase.IDLE
         self.site.connections.idle(self)
@@ -163,8 +163,8 @@ class BoundedChannel(HTTPChannel):
 
     def leave_closing_to_request(self) -> None:
         """
-        Stop the time limit: a request that is refused before it has arrived whole closes the
-        connection itself.
+        Stop the time limit, because a request that is refused before it has arrived completely
+        closes the connection itself.
         """
         self._end()
 
@@ -214,8 +214,8 @@ class SurplusConnection(Protocol):
             last_answer(
                 Problem(
                     503,
-                    "all connections to this API are busy; allowed: as many as "
-                    "management.connections says",
+                    "all connections to this API are busy; allowed: the number in "
+                    "management.connections",
                     headers={"Retry-After": "1"},
                 )
             )
@@ -231,7 +231,7 @@ class SurplusConnection(Protocol):
 
 def last_answer(problem: Problem) -> bytes:
     """
-    The bytes of a response after which the connection is closed.
+    Encode the response for a problem, after which the connection is closed.
     """
     body = problem.document()
     fields = {

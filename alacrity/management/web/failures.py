@@ -1,5 +1,5 @@
 """
-The answers to calls that fail: the one place where exceptions become responses.
+The answers to failed calls: only this module converts exceptions into responses.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ def _problem_of(request: Request, failure: Failure) -> Problem:
             detail = f"nothing was changed, and repeating the call is safe: {refused}"
             return Problem(503, detail, headers=RETRY)
         case OutcomeUnknown():
-            return Problem(504, "it is not known whether it was done; repeating the call is safe")
+            return Problem(
+                504, "it is not known whether the change was made; repeating the call is safe"
+            )
         case NotFound():
             return Problem(404, f"there is nothing at {shown_bytes(request.path)}")
         case _:
@@ -48,8 +50,7 @@ def _problem_of(request: Request, failure: Failure) -> Problem:
 
 def _respond_methods(request: Request, error: MethodNotAllowed) -> bytes:
     """
-    Answer with the methods that are allowed: to C{OPTIONS} with success, to others with
-    405.
+    Answer with the allowed methods: with 204 to C{OPTIONS}, and with 405 to other methods.
     """
     allow = ", ".join(sorted({*(error.valid_methods or ()), "OPTIONS"}))
     headers = {"Allow": allow}

@@ -1,5 +1,5 @@
 """
-The entrance to the API: requests that it refuses before any call sees them.
+The gate of the API: it refuses requests before they reach a call.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from alacrity.management.web.responses import respond_problem
 
 class Gate(Resource):
     """
-    Refuses callers without the right to call, and paths that Klein cannot decode.
+    Refuses callers without permission, and paths that Klein cannot decode.
     """
 
     isLeaf = True
@@ -49,7 +49,7 @@ class Gate(Resource):
         """
         Answer a request.
         """
-        # Before anything else is looked at, so that a stranger learns nothing.
+        # Check the access first, so that a caller without permission learns nothing.
         problem = self._access_problem(request)
         if problem is not None:
             return respond_problem(request, problem)
@@ -62,14 +62,14 @@ class Gate(Resource):
 
     def _access_problem(self, request: Request) -> Problem | None:
         """
-        The reason why the caller may not call; L{None}: it may.
+        The problem that the caller has no permission; L{None}: the caller has.
         """
         if self._token is not None:
             if request.method in {b"GET", b"HEAD"} and request.path in self._open_paths:
                 return None
             return token_problem(request.requestHeaders, self._token)
         if isinstance(request.getHost(), UNIXAddress):
-            # No web page can have a browser connect to it.
+            # No web page can make a browser connect to a UNIX socket.
             return None
         return page_problem(
             request.requestHeaders,

@@ -1,10 +1,11 @@
 """
-Requests that another site's web page has a browser send. They are refused where the API
-asks for no token.
+Requests that a browser sends on behalf of another site's web page. An API without a token refuses
+them.
 
-A page may have a name of its own resolve to this machine (DNS rebinding): then C{Host} has
-that name. Or it may call this machine by its address: then the browser names the page's
-site in C{Origin}, or says in C{Sec-Fetch-Site} that it is another (W3C Fetch Metadata 2.4).
+The page's host name may be made to resolve to this machine (DNS rebinding): then C{Host} has that
+name. Or the page may use the address of this machine: then the browser names the page's site in
+C{Origin}, or marks the request as one from another site in C{Sec-Fetch-Site} (W3C Fetch Metadata
+2.4).
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ _ORIGIN: Final = re.compile(r"(https?)://(.+)")
 _ABSOLUTE: Final = re.compile(rb"(?i)https?://([^/?#]*)(.*)", re.DOTALL)
 _PORTS: Final = {"http": 80, "https": 443}
 _ALLOWED_SITES: Final = frozenset({"same-origin", "none"})
-"""Values of C{Sec-Fetch-Site} for a page of this very API, and for a user without a page. A
-page on another port of this machine is C{same-site}, and is refused."""
+"""Values of C{Sec-Fetch-Site} for a page of this API itself, and for a request that the user made
+without a page. A page on another port of this machine is C{same-site}, and is refused."""
 
 
 def split_target(target: bytes) -> tuple[bytes | None, bytes]:
@@ -32,7 +33,8 @@ def split_target(target: bytes) -> tuple[bytes | None, bytes]:
     Split a target in absolute form into its authority, which replaces C{Host}, and the
     target in origin form (RFC 9112 3.2.2).
 
-    @return: L{None} and the target itself if it is not in absolute form.
+    @return: the authority and the target in origin form; L{None} and the target itself, if it is
+        not in absolute form.
     """
     found = _ABSOLUTE.fullmatch(target)
     if found is None:
@@ -47,7 +49,7 @@ def page_problem(
     """
     Check that a request does not come from another site's web page.
 
-    @param target: of the request, in origin form.
+    @param target: the target of the request, in origin form.
     @param hosts: the names of this node, in lower case.
     @param required: whether C{Host} is required, as it is in HTTP/1.1.
     @return: the problem to answer with; L{None}: the request is allowed.
@@ -65,7 +67,7 @@ def page_problem(
             return Problem(
                 421,
                 f"Host is {shown(text)}; allowed: an IP address, localhost, or a name in "
-                "management.hosts, as this API asks for no token",
+                "management.hosts, because this API has no token",
             )
     return _foreign_page_problem(headers, target, host)
 
@@ -78,20 +80,20 @@ def _foreign_page_problem(
     for origin in origins:
         if len(origins) > 1 or not _is_same(origin, host):
             return Problem(
-                403, f"Origin is {shown(origin)}, another site's; allowed: this API's own, or none"
+                403, f"Origin is {shown(origin)}, another site; allowed: this API's own, or none"
             )
     for site in sites:
         if len(sites) > 1 or site not in _ALLOWED_SITES:
             return Problem(
                 403,
-                f"Sec-Fetch-Site is {shown(site)}: another site's page asks; allowed: same-origin, "
-                "none, or no such field",
+                f"Sec-Fetch-Site is {shown(site)}: the request is another site's; allowed: "
+                "same-origin, none, or no such field",
             )
     if not origins and not sites and _is_browser(headers) and _asks_for_quorum(target):
         # Over plain HTTP, browsers send Sec-Fetch-Site to this machine's own addresses only.
         return Problem(
             403,
-            "a browser asks for ?consistent=1, and does not say for which page; allowed: it with "
+            "?consistent=1 comes from a browser without the site of its page; allowed: with "
             "Sec-Fetch-Site: same-origin or none, or from another program",
         )
     return None
@@ -109,8 +111,8 @@ def _asks_for_quorum(target: bytes) -> bool:
 
 def _is_same(origin: str, host: tuple[str, int | None] | None) -> bool:
     """
-    True if an origin is this API's own. The schemes may differ, for there may be a proxy for
-    TLS in front of the API.
+    Whether an origin is this API's own. The schemes may differ, because there may be a TLS proxy
+    in front of the API.
     """
     found = _ORIGIN.fullmatch(origin)
     authority = None if found is None else split_authority(found[2])

@@ -1,6 +1,5 @@
 """
-Long lists, rendered a slice at a time, so that requests through the proxy do not wait for
-them.
+The rendering of long lists in slices, so that requests through the proxy need not wait.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 SLICE: Final = 50
-"""Members of a list that are rendered in one turn of the loop: some 1 ms."""
+"""Members of a list that are rendered in one turn of the event loop: about 1 ms."""
 
 
 class Renderer:
@@ -25,7 +24,7 @@ class Renderer:
 
     def __init__(self, clock: IReactorTime) -> None:
         """
-        @param clock: lets other events go first between two slices.
+        @param clock: schedules the next slice, so that other events come first.
         """
         self._clock = clock
         self._lock = DeferredLock()
@@ -34,7 +33,7 @@ class Renderer:
         """
         Encode a list as L{alacrity.management.web.responses.encode_json} does.
 
-        @param members: an iterable that makes them one by one.
+        @param members: an iterable that makes the members one by one.
         """
         remaining = iter(members)
         slices = [_render(remaining)]

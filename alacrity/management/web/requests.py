@@ -20,7 +20,7 @@ def read_json(request: Request) -> bytes:
     """
     Read the body of a request, which must be declared to be JSON.
 
-    @raise Problem: it is declared to be something else.
+    @raise Problem: the body is not declared to be JSON.
     """
     fields: Sequence[bytes] = request.requestHeaders.getRawHeaders(b"Content-Type", [])
     if request.requestHeaders.hasHeader(b"Content-Encoding"):
@@ -44,9 +44,9 @@ def read_json(request: Request) -> bytes:
 
 def read_flag(request: Request, name: str) -> bool:
     """
-    Read a query parameter that is 0 or 1; left out, it is 0.
+    Read a query parameter that is 0 or 1; if it is missing, it counts as 0.
 
-    @raise Problem: it is something else, or given more than once.
+    @raise Problem: the parameter has another value, or is given more than once.
     """
     # Request.args leaves out a parameter without a value.
     query = request.uri.partition(b"?")[2].decode("latin-1")
@@ -59,7 +59,7 @@ def read_flag(request: Request, name: str) -> bool:
 
 def caller_ip(request: Request) -> str | None:
     """
-    The IP address of the caller; L{None}: it has none.
+    The IP address of the caller; L{None}: the caller has none.
     """
     address = request.getClientAddress()
     return address.host if isinstance(address, IPv4Address | IPv6Address) else None

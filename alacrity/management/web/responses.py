@@ -1,8 +1,8 @@
 """
 Answers: status, fields and body.
 
-Each function here prepares an answer, and returns the body for the caller to write, as
-resources of C{twisted.web} and methods of Klein return it.
+Each function here prepares an answer, and returns its body. The caller writes the body, as for
+resources of C{twisted.web} and methods of Klein.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def respond(
     Answer with a body.
     """
     title = TITLES.get(status)
-    # Twisted has no reason phrase for some of them.
+    # Twisted has no reason phrase for some statuses.
     request.setResponseCode(status, None if title is None else title.encode("ascii"))
     set_headers(
         request,
@@ -79,7 +79,7 @@ def log_incident(request: Request, failure: Failure) -> Problem:
     """
     Log an internal error under a new id.
 
-    @return: the problem to answer with, which shows nothing of it but the id.
+    @return: the problem to answer with, which shows only the id of the error.
     """
     id = uuid4().hex[:12]
     request._log.failure(  # noqa: SLF001 - Twisted's, for requests
@@ -89,4 +89,4 @@ def log_incident(request: Request, failure: Failure) -> Problem:
         method=ascii(request.method)[2:-1],
         path=ascii(request.path)[2:-1],
     )
-    return Problem(500, f"this is a fault of Alacrity's; its log has more on it: {id}", incident=id)
+    return Problem(500, f"a fault in Alacrity; see incident {id} in its log", incident=id)

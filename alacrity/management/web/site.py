@@ -1,6 +1,6 @@
 """
-C{twisted.web} within bounds: no request makes it keep more than L{BODY_LIMIT} bytes, and no
-answer tells what software it runs on.
+C{twisted.web} within limits: no request makes it keep more than L{BODY_LIMIT} bytes, and no
+answer names the software.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from alacrity.management.web.responses import log_incident, respond_problem
 _log: Final = Logger()
 
 COMPLAINT_INTERVAL: Final = 60.0
-"""Seconds for which a lack of connections is not logged again."""
+"""Seconds between two log lines about a lack of connections."""
 
 BODY_LIMIT: Final = 65536
 """The largest body of a request, in bytes."""
 
 LINGER_BYTES: Final = 16 * 2**20
-"""The bytes of a refused body that are read and thrown away. If the connection were closed
-at once, many clients, still sending, would never see the answer (RFC 9112 9.6)."""
+"""The bytes of a refused body that are read and discarded at most. If the connection were closed
+at once, many clients that still send would never see the answer (RFC 9112 9.6)."""
 
 LINGER_SECONDS: Final = 5.0
-"""The longest time for that."""
+"""Seconds for which a refused body is read at most."""
 
 
 class BoundedRequest(Request):
@@ -56,7 +56,7 @@ class BoundedRequest(Request):
         """
         Receive the end of the head.
 
-        @param length: of the body; L{None}: it is chunked.
+        @param length: the length of the body; L{None}: the body is chunked.
         """
         self.content = BytesIO()
         if length is not None and length > BODY_LIMIT:
@@ -89,7 +89,7 @@ class BoundedRequest(Request):
 
     def connectionLost(self, reason: Failure) -> None:
         """
-        Stop what is under way: the client is gone.
+        Stop the answer, because the connection has ended.
         """
         self._stop_lingering()
         super().connectionLost(reason)
@@ -115,7 +115,7 @@ class BoundedRequest(Request):
 
     def getRequestHostname(self) -> bytes:
         """
-        A fixed name: that in C{Host} decides nothing, so it cannot be wrong either.
+        A fixed name, so that the name in C{Host} has no effect.
         """
         return b"alacrity"
 
@@ -129,10 +129,10 @@ class BoundedRequest(Request):
 
     def processingFailed(self, reason: Failure) -> Failure:
         """
-        Answer where the resource itself is broken.
+        Answer after an exception in the resource itself.
         """
         if self.startedWriting:
-            self._log.failure("an answer broke off", reason)
+            self._log.failure("an answer was interrupted by a fault", reason)
             self.channel.loseConnection()
         else:
             self.write(respond_problem(self, log_incident(self, reason)))
@@ -142,17 +142,17 @@ class BoundedRequest(Request):
 
 class BoundedSite(Site):
     """
-    Serves one resource with L{BoundedRequest}s on a bounded number of connections, and
-    keeps no access log.
+    Serves one resource with L{BoundedRequest}s on a bounded number of connections, without an
+    access log.
 
-    Where there are too many connections, the one that has been idle for longest is closed.
-    So nobody who only holds connections keeps others out, known or not.
+    If there are too many connections, the one that has been idle for longest is closed. So a
+    client that only keeps connections open cannot lock out others, with or without the token.
 
-    @ivar connections: those that are open.
+    @ivar connections: the open connections.
     """
 
     noisy = False
-    # Twisted's own chooses between HTTP/1.1 and HTTP/2.
+    # Twisted's default protocol chooses between HTTP/1.1 and HTTP/2.
     protocol = BoundedChannel  # type: ignore[assignment]
     requestFactory = BoundedRequest
     displayTracebacks = False
@@ -161,9 +161,9 @@ class BoundedSite(Site):
         self, resource: IResource, reactor: IReactorTime, *, limit: int, surplus: int
     ) -> None:
         """
-        @param reactor: for time limits.
-        @param limit: the number of connections.
-        @param surplus: the number beyond the limit that may be open while others are being
+        @param reactor: the clock for time limits.
+        @param limit: the number of connections that may be open.
+        @param surplus: the number of further connections that may be open while others are being
             closed for them, or while they are refused.
         """
         super().__init__(
@@ -178,7 +178,7 @@ class BoundedSite(Site):
         """
         Accept a connection.
 
-        @return: L{None}: it is closed at once.
+        @return: the connection's protocol; L{None}: the connection is closed at once.
         """
         if len(self.connections) >= self._limit:
             self._complain()
@@ -218,6 +218,6 @@ class BoundedSite(Site):
 
     def acceptableProtocols(self) -> list[bytes]:
         """
-        The protocols offered over TLS: HTTP/1.1 alone, as the bounds hold for no other.
+        The protocols offered over TLS: only HTTP/1.1, because the limits apply only to it.
         """
         return [b"http/1.1"]

@@ -179,7 +179,7 @@ class ElectionTests(EngineCase):
         self.sent._onMessageReceived(PEERS["c"], plain(Propose("x", REGULAR + b"1")))
         engine.tick()
         self.assertEqual(
-            self.sent.messages, [("c", Denial("x", "this node does not lead", final=False))]
+            self.sent.messages, [("c", Denial("x", "this node is not the leader", final=False))]
         )
 
     def test_a_node_can_be_made_alone(self) -> None:

@@ -286,7 +286,9 @@ class AddTests(ClusterCase):
         self.cluster.members = [Member("a", "")]
         answer = self.management.post({"address": "10.0.0.3:8688"}, path=NODES)
         detail = self.assertProblem(answer, 409)
-        self.assertEqual(detail, "this node has no cluster.listen, so that no other could reach it")
+        self.assertEqual(
+            detail, "this node has no cluster.listen, so no other node could connect to it"
+        )
         self.assertUnchanged()
 
     def test_failures(self) -> None:
@@ -546,7 +548,7 @@ class LeaderTests(ClusterCase):
         """
         self.cluster.is_leader = False
         answer = self.management.call("GET", "/health/leader")
-        self.assertEqual(self.assertProblem(answer, 503), "this node does not lead")
+        self.assertEqual(self.assertProblem(answer, 503), "this node is not the leader")
         self.assertEqual(answer.headers["retry-after"], "1")
         self.assertEqual(self.management.call("HEAD", "/health/leader").status, 503)
 

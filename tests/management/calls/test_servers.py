@@ -343,7 +343,7 @@ class BadRegistrationTests(ManagementCase):
                 self.assertIn(
                     f"check.timeout is {float(timeout)} (above health.interval of this node, 5.0, "
                     "as check.interval is not given); allowed: seconds, from 0.001 to 86400, at "
-                    "most check.interval, or without that the node's health.interval",
+                    "most check.interval, or if that is missing, the node's health.interval",
                     answer.document["detail"],
                 )
         for check in (
@@ -379,7 +379,7 @@ class BadRegistrationTests(ManagementCase):
                 {**SERVER, "check": {"type": "tcp", "interval": 1, "timeout": 1.5}},
                 (
                     "check.timeout is 1.5 (above check.interval, 1.0); allowed: seconds, from "
-                    "0.001 to 86400, at most check.interval, or without that the node's "
+                    "0.001 to 86400, at most check.interval, or if that is missing, the node's "
                     "health.interval"
                 ),
             ),
@@ -387,14 +387,14 @@ class BadRegistrationTests(ManagementCase):
                 {**SERVER, "ip": "web1"},
                 (
                     "ip is 'web1' (a host name, or no address at all); allowed: an IPv4 or IPv6 "
-                    "address; left out, it is the caller's"
+                    "address; if it is missing, the caller's"
                 ),
             ),
             (
                 {**SERVER, "ip": "224.0.0.1"},
                 (
                     "ip is '224.0.0.1' (a multicast address); allowed: an IPv4 or IPv6 address; "
-                    "left out, it is the caller's"
+                    "if it is missing, the caller's"
                 ),
             ),
             ([], "the body is []; allowed: a JSON object with ip, port, check, weight"),

@@ -25,7 +25,7 @@ class AddressTests(SynchronousTestCase):
             ("224.0.0.1", "a multicast address"),
             ("ff02::1", "a multicast address"),
             ("255.255.255.255", "the broadcast address"),
-            ("fe80::1%eth0", "a zone id means something on one machine only"),
+            ("fe80::1%eth0", "a zone id has a meaning on one machine only"),
             ("::ffff:10.0.0.7", "an IPv4 address in IPv6 form; write 10.0.0.7"),
         ):
             self.assertEqual(why_unreachable(ip_address(text)), reason, text)
