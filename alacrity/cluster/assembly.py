@@ -238,7 +238,7 @@ def _settle(
             raise StateError(
                 f"the state is that of a cluster of {names}; this node is "
                 f"{me.name} at {me.address or 'no address'}. Give it its name and address "
-                "back, or remove it from the cluster and let it join anew with an empty "
+                "back, or remove it from the cluster and let it join again with an empty "
                 "state directory"
             )
         _log.warn("this node, {name}, is not among the members: {names}", name=me.name, names=names)

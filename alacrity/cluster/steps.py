@@ -339,7 +339,7 @@ class Steps:
         if self.phase is not StepPhase.STOPPED:
             self.phase = StepPhase.HALTED
         self._log.error(
-            "this node stops serving the cluster, and goes on with the pool it has: {reason}",
+            "this node stops serving the cluster, and continues with the pool it has: {reason}",
             reason=reason,
         )
         self._client.show(results)
@@ -356,5 +356,5 @@ class Steps:
         self._log.failure("the replica has failed", failure=failure)
         engine = self._stepper.engine
         if engine.halted is None:
-            engine.halt(f"it has failed: {failure.getErrorMessage()}")
+            engine.halt(f"this node has failed: {failure.getErrorMessage()}")
             self._halt(self._stepper.take_effects().results)

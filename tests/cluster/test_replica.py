@@ -514,7 +514,7 @@ class FollowerTests(ReplicaTests):
             self.give("b", AppendEntries(1, 4, 3, 1, [(newer, 4, 1)], 1))
             self.pass_time(0.2)
         (said,) = [eventAsText(each) for each in logs]
-        self.assertIn("stops serving the cluster, and goes on with the pool it has", said)
+        self.assertIn("stops serving the cluster, and continues with the pool it has", said)
         self.assertIn("entry 4 is committed, and not understood", said)
         status = replica.status()
         self.assertEqual(
@@ -777,7 +777,7 @@ class PhaseTests(ReplicaTests):
             self.give("b", RequestVote(1, 2, 0))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(self.phase(replica), "halted")
-        self.assertEqual(replica.halted, "it has failed: oh")
+        self.assertEqual(replica.halted, "this node has failed: oh")
         self.assertFalse(self.transport.running)
         self.failureResultOf(self.propose(replica), ProposalRefused)
 

@@ -61,7 +61,7 @@ class _NoPoller:
     """
 
     def poll(self, timeout: float) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class RaftAdapter(SyncObj):  # type: ignore[misc] # it is not annotated

@@ -28,7 +28,7 @@ class Elections:
         # The peers that have voted for this node in this term.
         self._voters: set[Peer] = set()
         # The peers that have granted a pre-vote, and the term that they were asked for; 0: no
-        # pre-vote is under way.
+        # round of pre-votes is in progress.
         self._pre_voters: set[Peer] = set()
         self._pre_vote_term = 0
         # Whether a majority has granted its pre-votes: the election begins in this tick.
@@ -213,7 +213,7 @@ class Elections:
         L{RaftTiming.fallback} is discounted, since after a long stall the others may have
         elected a leader.
 
-        @param stalled: the seconds for which it did not run.
+        @param stalled: the duration of the stall, in seconds.
         """
         raft = self._raft
         now = raft.now()

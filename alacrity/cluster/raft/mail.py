@@ -91,7 +91,7 @@ class Connections:
 
     def note_heard(self, name: str) -> None:
         """
-        Count a change that the engine is told of now.
+        Count a change that is now reported to the engine.
         """
         self._heard[name] += 1
 
