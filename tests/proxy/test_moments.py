@@ -984,6 +984,25 @@ class TurnTests(SynchronousTestCase):
             proxy.servers[-1].receive(OK)
             self.assertEqual(statuses(client), [200])
 
+    def test_requests_behind_a_broken_response(self) -> None:
+        """
+        A request that waits for its turn is dropped with the connection, though the end of
+        that is told later.
+        """
+        proxy = Proxy()
+        client = proxy.client()
+        self.patch(client, "abortConnection", lambda: None)
+        client.receive(GET)
+        proxy.servers[0].receive(OK[:-1])
+        proxy.turns.add(lambda: None)
+        client.receive(POST.replace(b"5", b"5000") + b"x" * 5000)
+        proxy.servers[0].lose(ConnectionLost())
+        proxy.turn()
+        self.assertEqual(len(proxy.servers), 1)
+        self.assertFalse(client.reading)
+        client.lose()
+        self.assertEqual(proxy.counted(), (0, 1, 0, 1))
+
     def test_server_lost_while_the_client_is_full(self) -> None:
         """
         A connection that is lost while it is held up ends the response in its way.

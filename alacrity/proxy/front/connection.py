@@ -301,6 +301,7 @@ class ClientConnection(Protocol):
     def abort(self) -> None:
         """Drop the connection, and what is on its way."""
         self.phase = GONE
+        self._gate.end()
         self.transport.unregisterProducer()
         self.transport.abortConnection()
 
@@ -323,7 +324,7 @@ class ClientConnection(Protocol):
         elif self._tunnel is not None:
             self._tunnel.cut()
         else:
-            self.transport.abortConnection()
+            self.abort()
 
     def _close(self, *, linger: bool = False) -> None:
         """

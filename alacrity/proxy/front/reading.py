@@ -215,6 +215,8 @@ class RequestReader:
         """
         gate, owner = self._gate, self._owner
         gate.open(TURN)
+        if owner.phase in _OVER:
+            return
         if not gate.reasons & SLOW and (owner.exchange is not None or not owner.full):
             self.read_held()
 
