@@ -984,6 +984,44 @@ class TurnTests(SynchronousTestCase):
             proxy.servers[-1].receive(OK)
             self.assertEqual(statuses(client), [200])
 
+    def test_body_for_another_server(self) -> None:
+        """
+        A client that waited for a server to be connected to is read from again when its
+        request goes to another one, over a connection that was kept.
+        """
+        proxy = Proxy(server(1), server(2))
+        client = proxy.client()
+        for port in (1, 2):
+            client.receive(GET)
+            proxy.servers[port - 1].receive(OK)
+        proxy.servers[0].lose(ConnectionDone())
+        proxy.refusing.add(1)
+        proxy.servers[1].take()
+        client.receive(POST)
+        self.assertTrue(proxy.servers[1].take().startswith(b"POST /"))
+        client.receive(b"hello")
+        self.assertEqual(proxy.servers[1].take(), b"hello")
+        proxy.servers[1].receive(OK)
+        self.assertEqual(statuses(client), [200, 200, 200])
+
+    def test_server_full_at_once(self) -> None:
+        """
+        A client is read from when its server has taken what came of the request before there
+        was a connection, and not as soon as there is one.
+        """
+        proxy = Proxy()
+        proxy.automatic = False
+        client = proxy.client()
+        client.receive(POST.replace(b"5", b"500000") + b"x" * 100000)
+        upstream, connected = proxy.connecting.pop(0)
+        wire = proxy.made(upstream)
+        wire.fills = True
+        connected.callback(wire.protocol)
+        self.assertFalse(client.reading)
+        wire.producer.resumeProducing()
+        client.receive(b"x" * 100000)
+        self.assertEqual(wire.take().count(b"x"), 200000)
+
     def test_requests_behind_a_broken_response(self) -> None:
         """
         A request that waits for its turn is dropped with the connection, though the end of

@@ -134,7 +134,6 @@ class Exchange:
         attempt = self._attempt
         assert attempt is not None
         self._send(attempt, connection)
-        self.resume_request()
 
     def crashed(self, failure: Failure) -> None:
         """Answer in spite of a fault in this program, which is not the server's."""
@@ -160,6 +159,9 @@ class Exchange:
             connection.send(attempt, self._head + body.kept())
             if body.size > REPLAY:
                 body.drop()
+        if self.paused and not connection.full:
+            # The client waited for the connection, or for a server that has failed.
+            self.resume_request()
 
     def _waits_to_continue(self) -> bool:
         """
