@@ -1022,6 +1022,23 @@ class TurnTests(SynchronousTestCase):
         client.receive(b"x" * 100000)
         self.assertEqual(wire.take().count(b"x"), 200000)
 
+    def test_client_full_at_once(self) -> None:
+        """
+        A server is not read from when its client takes no more already, as it got a probe
+        while the connection was made.
+        """
+        proxy = Proxy()
+        proxy.automatic = False
+        client = proxy.client()
+        client.receive(GET)
+        client.fills = True
+        client.end()
+        wire = proxy.accept()
+        self.assertFalse(wire.reading)
+        client.producer.resumeProducing()
+        wire.receive(OK)
+        self.assertEqual(statuses(client), [100, 200])
+
     def test_requests_behind_a_broken_response(self) -> None:
         """
         A request that waits for its turn is dropped with the connection, though the end of

@@ -134,6 +134,9 @@ class Exchange:
         attempt = self._attempt
         assert attempt is not None
         self._send(attempt, connection)
+        if self._downstream.full:
+            # A probe was one write too many.
+            self.pause_response()
 
     def crashed(self, failure: Failure) -> None:
         """Answer in spite of a fault in this program, which is not the server's."""
