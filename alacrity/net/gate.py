@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from alacrity.net.turns import READS, Turns
+from alacrity.net.turns import LARGE_READS_PER_TURN, Turns
 
 TURN: Final = 1
 """Reason not to read: the connection waits for its turn of the loop."""
@@ -96,11 +96,11 @@ class ReadGate:
 
     def count_large_read(self, go_on: Callable[[], None]) -> None:
         """
-        Count a read of L{LARGE<alacrity.net.turns.LARGE>} bytes or more; after some of them,
+        Count a read of L{LARGE_READ<alacrity.net.turns.LARGE_READ>} bytes or more; after some of them,
         await a turn.
 
         @param go_on: as for L{await_turn}.
         """
         self._large_reads += 1
-        if self._large_reads % READS == 0:
+        if self._large_reads % LARGE_READS_PER_TURN == 0:
             self.await_turn(go_on)

@@ -11,19 +11,19 @@ from typing import Final
 
 from twisted.logger import Logger
 
-MUCH: Final = 4096
+QUEUE_ABOVE: Final = 4096
 """
 Bytes of one read above which a connection waits for its turn, if others do already. Large
 reads are the expensive ones.
 """
 
 
-LARGE: Final = 131072
+LARGE_READ: Final = 131072
 """
 Bytes of a read that counts as large. libuv would read up to 32 in a turn, of 256 KiB each.
 """
 
-READS: Final = 4
+LARGE_READS_PER_TURN: Final = 4
 """Large reads after which a connection waits for its turn: a megabyte, as a rule."""
 
 

@@ -28,7 +28,7 @@ class CannotListen(Exception):
     """
 
 
-class Listeners:
+class ListeningSockets:
     """
     Listening sockets by role: L{PROXY}, L{MANAGEMENT}.
     """

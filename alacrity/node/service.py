@@ -28,7 +28,7 @@ from alacrity.node.control import Control, Entry, Traffic
 from alacrity.node.data_path import DataPath
 from alacrity.node.descriptors import Budget, TooFew, allot, wanted_by
 from alacrity.node.failures import CannotStart, cause, state_directory_remedy
-from alacrity.node.listeners import MANAGEMENT, PROXY, CannotListen, Listeners
+from alacrity.node.listeners import MANAGEMENT, PROXY, CannotListen, ListeningSockets
 from alacrity.node.phase import NodePhase
 from alacrity.node.readiness import why_unfit
 from alacrity.pool import PoolView
@@ -90,7 +90,7 @@ class Alacrity(Service):
         self._entry = entry
         self._settings = settings
         self._state_directory = state_directory
-        self._listeners = Listeners(reactor)
+        self._listeners = ListeningSockets(reactor)
         self.data_path = DataPath(reactor)
         self._collector = Collector(reactor)
 

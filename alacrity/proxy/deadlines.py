@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 NEVER: Final = inf
 
-STALL: Final = 2
+STALL_PERIODS: Final = 2
 """Periods after which a look counts as held up by a stall of the loop."""
 
 
@@ -72,7 +72,7 @@ class Deadlines:
 
     def _look(self) -> None:
         looked = self._clock.seconds()
-        self.now += min(looked - self._looked, self._period * STALL)
+        self.now += min(looked - self._looked, self._period * STALL_PERIODS)
         self._looked = looked
         self.date = formatdate(usegmt=True).encode("ascii")
 

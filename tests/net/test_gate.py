@@ -9,7 +9,7 @@ from collections.abc import Callable
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.net.gate import ENDED, HELD, SLOW, TURN, ReadGate
-from alacrity.net.turns import READS, Turns
+from alacrity.net.turns import LARGE_READS_PER_TURN, Turns
 
 
 class ReadGateTests(SynchronousTestCase):
@@ -97,7 +97,7 @@ class ReadGateTests(SynchronousTestCase):
         After so many large reads, a turn is waited for, again and again.
         """
         for _ in range(3):
-            for _ in range(READS):
+            for _ in range(LARGE_READS_PER_TURN):
                 self.assertEqual(self.soon, [])
                 self.gate.count_large_read(self.go_on)
             self.turn()

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.http1.forwarding import goes_round
-from alacrity.net.turns import LARGE, READS
+from alacrity.net.turns import LARGE_READ, LARGE_READS_PER_TURN
 from alacrity.pool import Change, State
 from alacrity.proxy.upstream.connection import ServerConnection
 from tests.proxy.exchange.test_tunnel import SWITCH, UPGRADE
@@ -914,14 +914,14 @@ class TurnTests(SynchronousTestCase):
         After some large reads a connection waits for its turn, whatever they are: a body, a
         response, what is thrown away, what goes through a tunnel.
         """
-        large = b"x" * LARGE
+        large = b"x" * LARGE_READ
         proxy = Proxy()
         body = proxy.client()
-        body.receive(POST.replace(b"5", b"%d" % (LARGE * 99)))
+        body.receive(POST.replace(b"5", b"%d" % (LARGE_READ * 99)))
         reader = proxy.client()
         reader.receive(GET)
         response = proxy.servers[1]
-        response.receive(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (LARGE * 99))
+        response.receive(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (LARGE_READ * 99))
         refused = proxy.client()
         refused.receive(b"nonsense\r\n\r\n")
         tunnel = proxy.client()
@@ -929,7 +929,7 @@ class TurnTests(SynchronousTestCase):
         proxy.servers[2].receive(SWITCH)
         for wire in (body, response, refused, tunnel, proxy.servers[2]):
             for _ in range(3):
-                for _ in range(READS):
+                for _ in range(LARGE_READS_PER_TURN):
                     self.assertTrue(wire.reading)
                     wire.receive(large)
                 self.assertFalse(wire.reading)
@@ -940,13 +940,13 @@ class TurnTests(SynchronousTestCase):
         """
         Its turn does not have it read on where the other side takes nothing.
         """
-        large = b"x" * LARGE
+        large = b"x" * LARGE_READ
         proxy = Proxy()
         client = proxy.client()
         client.receive(UPGRADE)
         wire = proxy.servers[0]
         wire.receive(SWITCH)
-        for _ in range(READS):
+        for _ in range(LARGE_READS_PER_TURN):
             client.receive(large)
         wire.producer.pauseProducing()
         proxy.turn()
@@ -955,8 +955,8 @@ class TurnTests(SynchronousTestCase):
         self.assertTrue(client.reading)
         proxy = Proxy()
         client = proxy.client()
-        client.receive(POST.replace(b"5", b"%d" % (LARGE * 99)))
-        for _ in range(READS):
+        client.receive(POST.replace(b"5", b"%d" % (LARGE_READ * 99)))
+        for _ in range(LARGE_READS_PER_TURN):
             client.receive(large)
         proxy.servers[0].producer.pauseProducing()
         proxy.turn()

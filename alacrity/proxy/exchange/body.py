@@ -18,7 +18,7 @@ Seconds over which the pace of a request body is averaged: what Apache's
 mod_reqtimeout gives it by default, with the least rate.
 """
 
-REPLAY: Final = 65536
+REPLAY_LIMIT: Final = 65536
 """Bytes of a request body that are kept, in case it has to be sent again."""
 
 

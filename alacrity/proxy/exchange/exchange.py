@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from alacrity.http1.messages import RequestHead, ResponseHead
 from alacrity.proxy.events import Cause, FailureKind, RequestEnded
-from alacrity.proxy.exchange.body import REPLAY, RequestBody
+from alacrity.proxy.exchange.body import REPLAY_LIMIT, RequestBody
 from alacrity.proxy.exchange.context import ExchangeContext
 from alacrity.proxy.exchange.phase import CONNECTING, ENDED, NEW, SENT, TUNNEL
 from alacrity.proxy.exchange.tunnel import TunnelSide, open_tunnel
@@ -160,7 +160,7 @@ class Exchange:
             connection.send(attempt, self._head)
         else:
             connection.send(attempt, self._head + body.kept())
-            if body.size > REPLAY:
+            if body.size > REPLAY_LIMIT:
                 body.drop()
         if self.paused and not connection.full:
             # The client waited for the connection, or for a server that has failed.
@@ -224,7 +224,7 @@ class Exchange:
             body.check_pace(self._context.deadlines.now, answered=self.responding)
             self._needed_waiting().for_client()
             connection.write(data)
-            if body.size > REPLAY:
+            if body.size > REPLAY_LIMIT:
                 body.drop()
 
     def pause_request(self) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from alacrity.proxy.deadlines import Deadlines
 
-LUMP: Final = 98304
+RECEIVER_STEP: Final = 98304
 """
 Bytes that a receiver's kernel may take at once and then announce no more room for, until
 its program has read as many: 95 KB were seen on loopback, a few segments elsewhere. A
@@ -64,4 +64,4 @@ class ReaderPace:
             self._since += elapsed
             self._unsent_then = now
             return self._idle
-        return self._idle if self._rate and elapsed * self._rate < LUMP else 0.0
+        return self._idle if self._rate and elapsed * self._rate < RECEIVER_STEP else 0.0

@@ -15,7 +15,7 @@ from alacrity.http1.errors import ProtocolError
 from alacrity.http1.forwarding import Forwarder
 from alacrity.http1.messages import ResponseHead
 from alacrity.net.gate import HELD, SLOW, ReadGate
-from alacrity.net.turns import LARGE, MUCH
+from alacrity.net.turns import LARGE_READ, QUEUE_ABOVE
 from alacrity.net.unsent import unsent
 from alacrity.proxy.deadlines import NEVER
 from alacrity.proxy.events import Cause, FailureKind, RequestEnded
@@ -37,7 +37,7 @@ from alacrity.proxy.front.response import ResponseWriter
 from alacrity.proxy.interfaces import TunnelReceiver
 from alacrity.proxy.upstream.affinity import ClientAffinity
 
-PROBE: Final = 0.5
+PROBE_WAIT: Final = 0.5
 """Seconds for which the answer to a probe is awaited."""
 
 
@@ -118,19 +118,19 @@ class ClientConnection(Protocol):
         phase = self.phase
         if phase is IDLE or phase is EXCHANGE or phase is HEAD:
             reader = self._reader
-            if reader.held or len(data) > MUCH:
+            if reader.held or len(data) > QUEUE_ABOVE:
                 reader.receive(data)
             else:
                 reader.read(data)
         elif phase is TUNNEL:
             assert self._tunnel is not None
             self._tunnel.received(data)
-            if len(data) >= LARGE:
+            if len(data) >= LARGE_READ:
                 self._gate.count_large_read(self._reader.go_on)
         elif phase is LINGERING:
             assert self._closing is not None
             self.deadline = self._closing.linger()
-            if len(data) >= LARGE:
+            if len(data) >= LARGE_READ:
                 self._gate.count_large_read(self._reader.go_on)
 
     def head_begins(self) -> None:
@@ -182,7 +182,7 @@ class ClientConnection(Protocol):
                 self._close()
             elif self._probe(exchange):
                 self._after_probe = self.deadline
-                self.deadline = min(self.deadline, self._deadlines.now + PROBE)
+                self.deadline = min(self.deadline, self._deadlines.now + PROBE_WAIT)
         elif self.phase is IDLE or self.phase is HEAD:
             self._close()
         else:

@@ -11,7 +11,7 @@ from alacrity.http1.forwarding import Forwarder, goes_round
 from alacrity.http1.messages import RequestHead
 from alacrity.http1.parser import RequestParser
 from alacrity.net.gate import HELD, SLOW, TURN, ReadGate
-from alacrity.net.turns import LARGE, MUCH
+from alacrity.net.turns import LARGE_READ, QUEUE_ABOVE
 from alacrity.proxy.exchange.exchange import Exchange
 from alacrity.proxy.exchange.phase import NEW
 from alacrity.proxy.front.context import FrontContext
@@ -20,7 +20,7 @@ from alacrity.proxy.front.response import ResponseWriter
 from alacrity.proxy.interfaces import Downstream
 from alacrity.proxy.upstream.affinity import ClientAffinity
 
-TURN_REQUESTS: Final = 16
+REQUESTS_PER_TURN: Final = 16
 """Requests of one connection that are answered at once in one turn of the loop."""
 
 
@@ -152,12 +152,12 @@ class RequestReader:
         """
         if self.held:
             self._hold(self.held[self._held_from :] + data, 0)
-        elif len(data) > MUCH and self._turns:
+        elif len(data) > QUEUE_ABOVE and self._turns:
             # Others wait to go on already.
             self._hold_for_a_turn(data, 0)
         else:
             self.read(data)
-            if len(data) >= LARGE and self._owner.phase is not TUNNEL:
+            if len(data) >= LARGE_READ and self._owner.phase is not TUNNEL:
                 self._gate.count_large_read(self.go_on)
 
     def read(self, data: bytes, start: int = 0) -> None:
@@ -186,7 +186,7 @@ class RequestReader:
                 if start < size:
                     if exchange is None:
                         answered += 1
-                    if answered >= TURN_REQUESTS or (
+                    if answered >= REQUESTS_PER_TURN or (
                         exchange is not None and not exchange.complete
                     ):
                         self._hold_for_a_turn(data, start)

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from alacrity.proxy.upstream.server import KeptConnection, UpstreamServer
 
-PRIVATE: Final = 16
+MOST_PRIVATE: Final = 16
 """Server connections that are kept for one client alone."""
 
 
@@ -72,7 +72,7 @@ class ClientAffinity:
         Keep a connection that is free for this client alone; close it, if the client's has
         come to its end.
         """
-        if len(self.private) >= PRIVATE:
+        if len(self.private) >= MOST_PRIVATE:
             self.private[0].close()
         self.private.append(connection)
         if self._closed:

@@ -11,7 +11,7 @@ from typing import Final
 from alacrity.pool import Change, Server, State
 from alacrity.proxy.upstream.server import UpstreamServer
 
-GOINGS: Final = 16
+REMOVALS_BEFORE_REBUILD: Final = 16
 """Servers that may leave the rotation between two choices before it is made anew."""
 
 
@@ -40,7 +40,7 @@ class Balancer:
         self._ring: list[UpstreamServer] | None = None
         self._heap: list[tuple[float, int, UpstreamServer]] = []
         self._next = 0
-        self._goings = 0
+        self._removals = 0
 
     def changed(self, change: Change) -> None:
         """
@@ -75,8 +75,8 @@ class Balancer:
             ring.append(upstream)
         elif after == 0:
             # To find thousands that go at once takes longer than to make it anew.
-            self._goings += 1
-            if self._goings > GOINGS:
+            self._removals += 1
+            if self._removals > REMOVALS_BEFORE_REBUILD:
                 self._ring = None
                 return
             at = ring.index(upstream)
@@ -117,7 +117,7 @@ class Balancer:
         """
         The next server in turn that has not been tried; L{None}: there is none.
         """
-        self._goings = 0
+        self._removals = 0
         ring = self._ring
         if ring is None:
             ring = self._arrange()

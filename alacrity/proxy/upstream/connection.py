@@ -23,7 +23,7 @@ from alacrity.http1.errors import ProtocolError
 from alacrity.http1.messages import MessageLimits
 from alacrity.http1.parser import ResponseParser
 from alacrity.net.gate import SLOW, ReadGate
-from alacrity.net.turns import LARGE, MUCH, Turns
+from alacrity.net.turns import LARGE_READ, QUEUE_ABOVE, Turns
 from alacrity.proxy.deadlines import NEVER, Deadlines
 from alacrity.proxy.events import FailureKind
 from alacrity.proxy.interfaces import ConnectionKeeper, ResponseReceiver, TunnelReceiver
@@ -187,13 +187,13 @@ class ServerConnection(Protocol):
         attempt = self.attempt
         if attempt is not None:
             reader = self._reader
-            if reader.held or len(data) > MUCH:
+            if reader.held or len(data) > QUEUE_ABOVE:
                 reader.receive(attempt, data)
             else:
                 reader.read(attempt, data)
         elif self._tunnel is not None:
             self._tunnel.received(data)
-            if len(data) >= LARGE:
+            if len(data) >= LARGE_READ:
                 self._gate.count_large_read(self._reader.go_on)
         else:
             # RFC 9112 9.2: bytes that no request asked for are never the next client's.

@@ -9,7 +9,7 @@ from typing import Protocol
 from alacrity.http1.errors import ProtocolError
 from alacrity.http1.parser import ResponseParser
 from alacrity.net.gate import HELD, SLOW, TURN, ReadGate
-from alacrity.net.turns import LARGE, MUCH, Turns
+from alacrity.net.turns import LARGE_READ, QUEUE_ABOVE, Turns
 from alacrity.proxy.events import FailureKind
 from alacrity.proxy.interfaces import ResponseReceiver
 
@@ -69,12 +69,12 @@ class ResponseReader:
         if self.held:
             # It is not read from, but what came before its end may come all the same.
             self.held += data
-        elif len(data) > MUCH and self._turns:
+        elif len(data) > QUEUE_ABOVE and self._turns:
             # Others wait to go on already.
             self._hold(data)
         else:
             self.read(attempt, data)
-            if len(data) >= LARGE and self._owner.attempt is not None:
+            if len(data) >= LARGE_READ and self._owner.attempt is not None:
                 self._gate.count_large_read(self.go_on)
 
     def read(self, attempt: ResponseReceiver, data: bytes) -> None:

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.http1.errors import ProtocolError
 from alacrity.http1.messages import CHUNKED, RequestHead
-from alacrity.proxy.exchange.body import PACE_WINDOW, REPLAY, RequestBody
+from alacrity.proxy.exchange.body import PACE_WINDOW, REPLAY_LIMIT, RequestBody
 
 
 def body(length: int, *, rate: float = 0, named: frozenset[bytes] = frozenset()) -> RequestBody:
@@ -39,14 +39,14 @@ class RequestBodyTests(SynchronousTestCase):
         """
         All of it can be sent again, until it is dropped.
         """
-        plain = body(2 * REPLAY)
-        plain.piece(b"x" * REPLAY)
+        plain = body(2 * REPLAY_LIMIT)
+        plain.piece(b"x" * REPLAY_LIMIT)
         plain.piece(b"x")
         self.assertTrue(plain.is_kept)
-        self.assertEqual(len(plain.kept()), REPLAY + 1)
+        self.assertEqual(len(plain.kept()), REPLAY_LIMIT + 1)
         plain.drop()
         self.assertFalse(plain.is_kept)
-        self.assertEqual((plain.piece(b"x"), plain.size), (b"x", REPLAY + 2))
+        self.assertEqual((plain.piece(b"x"), plain.size), (b"x", REPLAY_LIMIT + 2))
 
     def test_pace(self) -> None:
         """

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.pool import State
-from alacrity.proxy.upstream.affinity import PRIVATE, ClientAffinity
+from alacrity.proxy.upstream.affinity import MOST_PRIVATE, ClientAffinity
 from alacrity.proxy.upstream.server import UpstreamServer
 from tests.support.wire import server
 
@@ -94,9 +94,9 @@ class ClientAffinityTests(SynchronousTestCase):
         """
         The oldest makes room.
         """
-        connections = [self.kept(self.one) for _ in range(PRIVATE + 2)]
+        connections = [self.kept(self.one) for _ in range(MOST_PRIVATE + 2)]
         self.assertEqual([each.closed for each in connections[:3]], [True, True, False])
-        self.assertEqual(len(self.affinity.private), PRIVATE)
+        self.assertEqual(len(self.affinity.private), MOST_PRIVATE)
 
     def test_closed(self) -> None:
         """

@@ -10,7 +10,7 @@ from random import Random
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.pool import Change, Server, State
-from alacrity.proxy.upstream.balancer import GOINGS, Balancer
+from alacrity.proxy.upstream.balancer import REMOVALS_BEFORE_REBUILD, Balancer
 from tests.support.wire import server
 
 
@@ -50,9 +50,14 @@ class RotationTests(SynchronousTestCase):
         Between two requests, as when a rack fails: those that are left get their shares, and
         then all do.
         """
-        for going in (GOINGS - 1, GOINGS, GOINGS + 1, 3 * GOINGS):
+        for going in (
+            REMOVALS_BEFORE_REBUILD - 1,
+            REMOVALS_BEFORE_REBUILD,
+            REMOVALS_BEFORE_REBUILD + 1,
+            3 * REMOVALS_BEFORE_REBUILD,
+        ):
             balancer = Balancer()
-            ports = range(1, 5 * GOINGS)
+            ports = range(1, 5 * REMOVALS_BEFORE_REBUILD)
             for port in ports:
                 balancer.changed(Change(None, server(port)))
             for _ in range(7):
