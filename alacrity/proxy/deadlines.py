@@ -15,7 +15,7 @@ from twisted.logger import Logger
 NEVER: Final = inf
 
 STALL_PERIODS: Final = 2
-"""Periods after which a look counts as held up by a stall of the loop."""
+"""Periods that two checks are apart at most; beyond that, the loop has stalled."""
 
 
 class Limited(Protocol):
@@ -30,21 +30,19 @@ class Limited(Protocol):
     def expired(self) -> None:
         """
         The deadline has passed. Set the next one, or L{NEVER}, before anything else: this is
-        called again at each look for as long as the deadline has passed.
+        called again at each check for as long as the deadline has passed.
         """
 
 
 class Deadlines:
     """
-    Looks through all that have a deadline, a few times a second.
+    Checks all deadlines a few times a second, so that to set one is to set an attribute. It
+    is noticed up to two periods late.
 
-    Setting a deadline is then the setting of an attribute. It is late by up to
-    two periods.
+    A stall of the loop does not count as time: bytes that came during it are read before
+    anything expires.
 
-    While the loop stalls, no time passes here: what had come by then is seen before
-    anything is late for it.
-
-    @ivar now: the time, in seconds since some moment, as of the last look.
+    @ivar now: the time, in seconds since some moment, as of the last check.
     @ivar date: the same, as an HTTP date (RFC 9110 5.6.7), to the second or so.
     """
 
@@ -62,11 +60,11 @@ class Deadlines:
         self.discard = self._limited.discard
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the periodic check."""
         self._sweep.start(self._period)
 
     def stop(self) -> None:
-        """Cease to look."""
+        """Stop it."""
         if self._sweep.running:
             self._sweep.stop()
 
@@ -78,7 +76,7 @@ class Deadlines:
 
     def sweep(self) -> None:
         """
-        Tell all whose deadline has passed.
+        Call C{expired} of all whose deadline has passed.
         """
         self._look()
         now = self.now

@@ -2,8 +2,8 @@
 Ends of attempts and of requests, as frozen values, and the listeners that are told of them.
 
 Nothing of the data path counts or logs in the middle of its work: each attempt with a
-server and each request ends once, and counters, the access log and whoever else listens
-learn from that.
+server and each request ends once, and the counters, the access log and other listeners are
+called then.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ class Cause(msgspec.Struct, frozen=True, gc=False):
     The cause of an attempt's or a request's early end.
 
     @ivar kind: what happened.
-    @ivar text: the same in a few words, with particulars, for logs; empty: nothing that
-        anybody is to be told.
+    @ivar text: the same in a few words, with particulars, for logs; empty: nothing worth
+        logging.
     @ivar was_sent: whether any of the request had been sent to a server.
     @ivar repeat_is_safe: whether the request may be sent again, as no server can have acted
         upon it, or acting twice does no harm.
@@ -176,8 +176,8 @@ _UNEXPLAINED: Final = frozenset({FailureKind.CLIENT_GONE, FailureKind.NODE_STOPS
 
 class Listeners:
     """
-    The callables that are told of ends: counters of every one, by a cheap call; others only
-    where they are given.
+    The callables that are called at the ends of attempts and requests: the counters with one
+    cheap argument, the others, where there are any, with an event.
 
     @ivar count_request: told of each request that was answered or broken off: whether the
         client got a response below 500. A client that went away counts as neither.
@@ -185,10 +185,10 @@ class Listeners:
         gave a complete response below 500.
     @ivar tunnel_opened: told of each switch to another protocol.
     @ivar tunnel_closed: told of each tunnel's end.
-    @ivar attempts: told of each attempt; L{None}: nobody is, and nothing is put together.
-    @ivar requests: told of each request; L{None}: likewise, and no clock is read.
+    @ivar attempts: told of each attempt; L{None}: no event is built.
+    @ivar requests: told of each request; L{None}: likewise, and the clock is not read.
     @ivar failures: told of requests that this node answered itself, or broke off.
-    @ivar monotonic: seconds since whenever, for the duration of requests.
+    @ivar monotonic: a clock in seconds, for the duration of requests.
     """
 
     __slots__ = (
@@ -225,7 +225,7 @@ class Listeners:
 
     def request_ended(self, ended: RequestEnded) -> None:
         """
-        Tell the listeners to requests, and to failures.
+        Call the listeners to requests, and to failures.
         """
         cause = ended.cause
         if self.failures is not None and cause is not None and cause.kind not in _UNEXPLAINED:

@@ -17,27 +17,27 @@ from alacrity.proxy.events import FailureKind
 
 class TunnelReceiver(Protocol):
     """
-    One side of a tunnel: is told of the bytes, the end and the room of one connection that
-    was switched to another protocol.
+    One side of a tunnel: receives the events of one connection that was switched to another
+    protocol.
     """
 
     def received(self, data: bytes) -> None:
         """Bytes have come."""
 
     def ended(self) -> None:
-        """No more will come; bytes may still be written."""
+        """The other end has sent its last bytes. It may still be written to."""
 
     def lost(self) -> None:
         """The connection is lost."""
 
     def full(self) -> None:
-        """It takes no more bytes for now."""
+        """The connection takes no more bytes for now."""
 
     def drained(self) -> None:
-        """It takes more bytes."""
+        """The connection takes bytes again."""
 
     def expired(self) -> None:
-        """Its deadline has passed."""
+        """The connection's deadline has passed."""
 
     def cut(self) -> None:
         """Drop both connections of the tunnel."""
@@ -75,16 +75,16 @@ class ResponseSink(Protocol):
     """
     Writes responses to a client, in whatever form its protocol has for them.
 
-    What is written of a response may be kept back until L{flush} or L{finish}.
+    Parts of a response may be buffered until L{flush} or L{finish}.
 
-    @ivar sent: bytes of the body that were written of the response, if one was started.
+    @ivar sent: bytes written of the body of the response that was started last.
     """
 
     sent: int
 
     def inform(self, request: RequestHead, head: ResponseHead) -> None:
         """
-        Write an interim response (1xx), unless the client's protocol knows none.
+        Write an interim response (1xx), unless the client's protocol has none.
         """
 
     def start(self, request: RequestHead, head: ResponseHead, complete: bool) -> None:
@@ -101,13 +101,13 @@ class ResponseSink(Protocol):
         """Write the end of the response, with its trailer fields, as lines."""
 
     def flush(self) -> None:
-        """Let the client have what was kept back."""
+        """Send the part of the response that is buffered."""
 
     def take_back(self) -> bool:
         """
-        Forget the response that was started, if all of it was kept back.
+        Discard the response that was started, if all of it is buffered still.
 
-        @return: whether it is forgotten.
+        @return: whether it is discarded.
         """
 
     def answer(self, request: RequestHead, status: int, complete: bool) -> None:
@@ -120,8 +120,8 @@ class ResponseSink(Protocol):
 
 class Downstream(TunnelEnd, Protocol):
     """
-    The client's side of an exchange: it has one exchange at a time, and is told when that
-    is over.
+    The client's side of an exchange. It has one exchange at a time, which calls C{ended},
+    C{break_off} or C{switch} at its end.
 
     While the exchange lasts, it stops and resumes the reading of the request's body by
     C{pause} and C{resume}.
@@ -144,7 +144,7 @@ class Downstream(TunnelEnd, Protocol):
 
     def unsent(self) -> int | None:
         """
-        Bytes that the client has not acknowledged; L{None}: it cannot be told.
+        Bytes that the client has not acknowledged; L{None}: unknown.
         """
 
     def ended(self, complete: bool) -> None:
@@ -156,15 +156,17 @@ class Downstream(TunnelEnd, Protocol):
 
     def break_off(self) -> None:
         """
-        The exchange is over, and the response is not complete: let the client see that.
+        The exchange is over, and the response is not complete. End it in a way that the
+        client cannot take for a complete one.
         """
 
     def switch(self, head: ResponseHead, said: bytes, tunnel: TunnelReceiver) -> None:
         """
-        The exchange goes on as a tunnel. Write the response that says so, and give the
-        tunnel what has come since the request, and what comes from now on.
+        The exchange is over, and this becomes one end of a tunnel. Write the response that
+        switches protocols; pass the tunnel the bytes that came after the request, and all
+        those to come.
 
-        @param said: what the server has sent after its response.
+        @param said: bytes that the server sent after its response.
         """
 
 
@@ -201,9 +203,10 @@ class RequestSide(Protocol):
 
 class ResponseReceiver(Protocol):
     """
-    Is told of a response by a connection to a server, and of that connection: an attempt.
+    The receiver of a response, and of the events of the connection to the server that it
+    comes over: an attempt.
 
-    @ivar exchange: knows the request that the response answers.
+    @ivar exchange: has the request that the response answers.
     @ivar response: the head of the final response, once it has come.
     @ivar answered: whether the response has come, and been written, to its end.
     @ivar switching: whether the server has switched to another protocol.
@@ -221,9 +224,9 @@ class ResponseReceiver(Protocol):
 
     def switchReceived(self, head: ResponseHead) -> None:
         """
-        The server goes on with another protocol (101).
+        The server switches to another protocol (101).
 
-        @raise ProtocolError: it was not asked to.
+        @raise ProtocolError: the client has not asked for that.
         """
 
     def responseReceived(self, head: ResponseHead) -> None:
@@ -237,13 +240,13 @@ class ResponseReceiver(Protocol):
         """It is complete."""
 
     def progress(self) -> None:
-        """What has come is read, and there is more of the response to come."""
+        """All bytes so far have been read, and the response is not complete."""
 
     def switched(self, said: bytes) -> None:
         """
         The connection is free to be one end of a tunnel.
 
-        @param said: what the server has sent after its response.
+        @param said: bytes that the server sent after its response.
         """
 
     def finished(self) -> None:

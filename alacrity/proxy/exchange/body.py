@@ -27,10 +27,10 @@ class RequestBody:
     A request's body: frames it for the server, keeps it while it is short, and judges
     whether the client sends it at a fair pace.
 
-    @ivar size: bytes that have come, as they go out.
+    @ivar size: bytes that have come, as framed for the server.
     """
 
-    # When the pace is looked at next; since when it is measured, and from what size.
+    # The time of the next check; since when the pace is measured, and from what size.
     _pace_due = 0.0
     _pace_since: float | None = None
     _pace_from = 0
@@ -79,20 +79,20 @@ class RequestBody:
 
     def drop(self) -> None:
         """
-        Keep it no longer.
+        Drop the copy that is kept: all that has come has been sent.
         """
         self._kept = None
 
     def kept(self) -> bytes:
         """
-        All that has come, as it goes to a server; only if it is kept.
+        All that has come, as it goes to a server. It must be kept still.
         """
         assert self._kept is not None
         return b"".join(self._kept)
 
     def check_pace(self, now: float, *, answered: bool) -> None:
         """
-        See that the body comes fast enough, on average, now and then.
+        Check that the body comes fast enough on average; most calls do nothing.
 
         @param now: by L{alacrity.proxy.deadlines.Deadlines}.
         @param answered: whether the response has begun: then the two may be talking.
@@ -112,6 +112,6 @@ class RequestBody:
 
     def restart_pace(self) -> None:
         """
-        Measure the pace anew: there was a wait that was not the client's.
+        Measure the pace anew, after a wait that the client did not cause.
         """
         self._pace_due, self._pace_since = 0.0, None

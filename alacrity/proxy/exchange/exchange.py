@@ -139,7 +139,7 @@ class Exchange:
             self.pause_response()
 
     def crashed(self, failure: Failure) -> None:
-        """Answer in spite of a fault in this program, which is not the server's."""
+        """Answer after an exception in this program, which is not the server's fault."""
         self._log.failure("an exchange failed", failure)
         if self.phase is not ENDED:
             cause = Cause(FailureKind.NODE_FAULT, "a fault of this node's")
@@ -228,13 +228,13 @@ class Exchange:
                 body.drop()
 
     def pause_request(self) -> None:
-        """Have the client wait with the body: the server takes no more for now."""
+        """Stop reading the request's body: the server takes no more for now."""
         self.paused = True
         self._downstream.pause()
         self._needed_waiting().for_server()
 
     def resume_request(self) -> None:
-        """Go on with the body: the server takes more of it."""
+        """Resume reading the request's body: the server takes more of it."""
         if self.paused:
             self.paused = False
             body = self._body
@@ -247,7 +247,7 @@ class Exchange:
     # The response
 
     def informed(self, status: int) -> None:
-        """The client has got an interim response."""
+        """An interim response has come."""
         if status == 100 and not self.complete and not self.paused:
             self._needed_waiting().for_client()
 
@@ -256,14 +256,14 @@ class Exchange:
         self._needed_waiting().for_server()
 
     def pause_response(self) -> None:
-        """Have the server wait: the client takes no more of the response for now."""
+        """Stop reading the response: the client takes no more of it for now."""
         connection = self._attempt.connection if self._attempt is not None else None
         if connection is not None:
             connection.pause()
             self._needed_waiting().for_reader()
 
     def resume_response(self) -> None:
-        """Go on with the response: the client takes more of it."""
+        """Resume reading the response: the client takes more of it."""
         connection = self._attempt.connection if self._attempt is not None else None
         if connection is not None:
             waiting = self._needed_waiting()
@@ -274,10 +274,10 @@ class Exchange:
 
     def switched(self, head: ResponseHead, said: bytes) -> None:
         """
-        Go on as a tunnel.
+        Make a tunnel of the two connections.
 
         @param head: the server's response.
-        @param said: what the server has sent after it.
+        @param said: bytes that the server sent after it.
         """
         attempt = self._attempt
         assert attempt is not None
@@ -361,14 +361,14 @@ class Exchange:
             self._end(_GONE, self._status(), complete=False)
 
     def cut(self) -> None:
-        """Break off: this node stops, and waits no longer."""
+        """Break the response off: this node stops, and waits no longer."""
         self._give_up_attempt(_STOPS)
         self._break_off(_STOPS)
 
     def reject(self, status: int, reason: str) -> None:
         """
-        The client's request is at fault after its head: answer that, if there is still
-        time to.
+        The client's request is at fault after its head: answer with an error, unless the
+        client has seen some of a response.
         """
         cause = Cause(FailureKind.BAD_REQUEST, reason, was_sent=self._attempt is not None)
         if self._give_up_attempt(cause):
@@ -390,7 +390,7 @@ class Exchange:
         self._downstream.ended(self.complete)
 
     def _break_off(self, cause: Cause) -> None:
-        """The response cannot be completed, and must not look as if it were."""
+        """End an incomplete response, so that the client does not take it for complete."""
         self.listeners.count_request(False)
         self._end(cause, self._status(), complete=False)
         self._downstream.break_off()
@@ -410,7 +410,7 @@ class Exchange:
         self.phase = ENDED
         if cause is not None or self.listeners.requests is not None:
             self._report(cause, status, complete=complete)
-        # It knows us.
+        # The attempt refers to this exchange: leave no cycle behind.
         self._attempt = None
 
     def _report(self, cause: Cause | None, status: int, *, complete: bool) -> None:

@@ -34,7 +34,7 @@ class ReaderPace:
         rate: float,
     ) -> None:
         """
-        @param deadlines: have the time.
+        @param deadlines: the clock.
         @param unsent: bytes that the client has not acknowledged; L{None}: unknown.
         @param idle: seconds for which it may take nothing.
         @param rate: bytes a second that it must take on average; 0: any. The lower it

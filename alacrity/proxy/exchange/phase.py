@@ -8,7 +8,7 @@ The phases of an exchange.
     SENT ─▶ TUNNEL ─▶ ENDED                 switched to another protocol
 
 ENDED comes from any phase: by an answer of the proxy's own, by breaking the response off, or
-as the client has gone. What has come of the response, the attempt knows.
+as the client has gone. How far the response has come is a matter of the attempt.
 """
 
 from __future__ import annotations

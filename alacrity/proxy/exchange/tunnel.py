@@ -34,8 +34,7 @@ _DROPPED: Final = TunnelPhase.DROPPED
 
 class TunnelSide:
     """
-    One side of a tunnel: is told of one connection's bytes, end and room, and acts upon the
-    other.
+    One side of a tunnel: receives the events of one connection, and acts upon the other.
 
     @ivar sent: bytes that have come.
     @ivar has_ended: whether no more will come.
@@ -76,12 +75,12 @@ class TunnelSide:
         self._tunnel.lost(orderly=self.has_ended)
 
     def full(self) -> None:
-        """The connection takes no more: have the other wait."""
+        """The connection takes no more: stop reading the other."""
         if self._tunnel.phase is _OPEN:
             self._other.pause()
 
     def drained(self) -> None:
-        """The connection takes more: have the other go on."""
+        """The connection takes more: resume reading the other."""
         if self._tunnel.phase is _OPEN:
             self._other.resume()
 
@@ -139,7 +138,7 @@ class Tunnel:
 
     def touch(self) -> None:
         """
-        Wait anew for as long as it may carry nothing.
+        Restart the limit on the time without bytes.
         """
         self._client.await_until(self._idle)
 
@@ -162,8 +161,8 @@ class Tunnel:
 
     def lost(self, *, orderly: bool) -> None:
         """
-        A connection is lost: let the other have what came before that, if it had come
-        to its end, else drop it too.
+        A connection is lost: finish writing to the other, if the lost one had come to its
+        end; else drop the other too.
 
         @param orderly: whether the connection had come to its end.
         """
@@ -178,7 +177,7 @@ class Tunnel:
 
     def expired(self) -> None:
         """
-        Nothing has come for too long; or it was closing, and did not get there.
+        Nothing has come for too long: close; or closing has taken too long: drop.
         """
         if self.phase is _OPEN:
             self._close()
@@ -208,7 +207,7 @@ def open_tunnel(
     Make a tunnel of the two connections of an exchange.
 
     @param head: the server's response that switches protocols.
-    @param said: what the server has sent after it.
+    @param said: bytes that the server sent after it.
     @return: the server's side.
 
     The others are as for L{Tunnel}.

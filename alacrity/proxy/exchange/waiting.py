@@ -17,9 +17,8 @@ _SERVER: Final = Party.SERVER
 
 class Waiting:
     """
-    The party that is waited for, and how long: the server, the client with more of its body,
-    or the client that is slow to read the response.
-
+    The party that is waited for, and how long: the server; the client, for more of the
+    request's body; or the client, as it is slow to read the response.
     """
 
     __slots__ = ("_awaited", "_context", "_downstream", "_reader_pace")
@@ -60,9 +59,9 @@ class Waiting:
 
     def expired(self) -> Cause | None:
         """
-        Judge that what is awaited has not come in time.
+        The wait has taken too long.
 
-        @return: what ends the attempt; L{None}: a steady reader may go on.
+        @return: the cause that ends the attempt; L{None}: a steady reader may go on.
         """
         if self._reader_pace is not None:
             # It is the client that is slow; if it is steady, that is its right.

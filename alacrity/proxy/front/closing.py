@@ -12,8 +12,8 @@ from alacrity.proxy.exchange.pace import ReaderPace
 
 LINGER: Final = 5.0
 """
-Seconds that a connection is read from after its last response, since the client sent
-last, so that the response is not lost to a reset (RFC 9112 9.6). This and the next are
+Seconds, since the client sent last, for which a connection is read from after its last
+response, so that the response is not lost to a reset (RFC 9112 9.6). This and the next are
 nginx's C{lingering_timeout} and C{lingering_time}.
 """
 
@@ -39,7 +39,7 @@ class ClosingTime:
         self._context = context
         self._unsent = unsent
         self._linger_until = context.deadlines.now + LINGER_IN_ALL
-        # How the client reads what is left of the response.
+        # The pace at which the client reads the rest of the response.
         self._pace: ReaderPace | None = None
 
     def linger(self) -> float:
@@ -50,8 +50,7 @@ class ClosingTime:
 
     def shorten(self, deadline: float) -> float:
         """
-        The deadline once the proxy stops, in place of another: nothing is owed to the client
-        any more.
+        The deadline once the proxy stops: an earlier one in the place of another.
         """
         last = self._context.deadlines.now + LAST_LINGER
         self._linger_until = min(self._linger_until, last)

@@ -54,7 +54,7 @@ class ClientConnection(Protocol):
     As a push producer, it stands for the responses that are written to it.
 
     @ivar phase: see L{alacrity.proxy.front.phase}.
-    @ivar deadline: until when the next thing must happen; see
+    @ivar deadline: the end of the wait for the phase's next event; see
         L{alacrity.proxy.deadlines.Deadlines}.
     @ivar exchange: that of the last request, until it is over.
     @ivar forwarder: writes this client's requests for servers.
@@ -134,7 +134,7 @@ class ClientConnection(Protocol):
                 self._gate.count_large_read(self._reader.go_on)
 
     def head_begins(self) -> None:
-        """A part of a request's head has come, and the rest is to come in time."""
+        """A part of a request's head has come: set the deadline for the rest."""
         if self.phase is IDLE:
             self.phase = HEAD
             self.deadline = self._deadlines.now + self._context.timeouts.client_header
@@ -146,8 +146,8 @@ class ClientConnection(Protocol):
 
     def reject(self, error: ProtocolError) -> None:
         """
-        The client does not speak HTTP, or goes too far. It gets an answer, if its
-        turn is now; nothing after that can be understood.
+        Refuse a request that is malformed or beyond a limit: with an answer, unless the
+        client has seen some of a response. Nothing after the request can be parsed.
         """
         self.response.make_last()
         exchange = self.exchange
@@ -158,7 +158,7 @@ class ClientConnection(Protocol):
             self._close(linger=True)
 
     def _refuse(self, status: int, kind: FailureKind, reason: str) -> None:
-        """Answer what did not come to an exchange."""
+        """Answer a connection or a request for which there is no exchange."""
         self.response.refuse(status)
         listeners = self._context.listeners
         listeners.count_request(status < 500)
@@ -167,8 +167,8 @@ class ClientConnection(Protocol):
 
     def readConnectionLost(self) -> None:
         """
-        The client has sent all that it will, or is gone: that looks the same. A probe, which
-        means nothing to one that is there, tells: from one that is gone, it provokes a reset.
+        The client has half-closed the connection, or is gone: both look the same. A probe
+        tells them apart: the system of a client that is gone answers it with a reset.
         """
         self._has_ended = True
         self._gate.end()
@@ -190,15 +190,15 @@ class ClientConnection(Protocol):
 
     def _probe(self, exchange: Exchange) -> bool:
         """
-        Write a probe. The first such write is what a client that is gone resets
-        the connection for; by the second, we know.
+        Write a probe. If the client is gone, a reset answers the first; where it was missed,
+        the second write fails.
 
         @return: whether there was something to write.
         """
         return self.response.probe(exchange.request, responding=exchange.responding)
 
     def writeConnectionLost(self) -> None:
-        """The other half goes as it comes."""
+        """Nothing is to be done: the half that is read from ends by itself."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         context = self._context
@@ -207,7 +207,7 @@ class ClientConnection(Protocol):
         context.admission.leave(self._admitted)
         self.phase = GONE
         self._reader.release()
-        # They know us, too.
+        # These refer to this connection: leave no cycle behind.
         del self._reader
         self._closing = None
         self._affinity.close()
@@ -347,7 +347,7 @@ class ClientConnection(Protocol):
             self.transport.loseConnection()
 
     def expired(self) -> None:
-        """What was awaited has not come."""
+        """The event that the phase waits for has not come in time."""
         now = self._deadlines.now
         self.deadline = NEVER
         if self._tunnel is not None:
@@ -382,7 +382,7 @@ class ClientConnection(Protocol):
             self._tunnel.full()
 
     def resumeProducing(self) -> None:
-        """It has caught up."""
+        """The client takes more again."""
         self.full = False
         if self.exchange is not None:
             self.exchange.resume_response()

@@ -52,17 +52,18 @@ class RequestOwner(Downstream, Protocol):
         """A request's head is read."""
 
     def reject(self, error: ProtocolError) -> None:
-        """The client does not speak HTTP, or goes too far."""
+        """The request is malformed, or beyond a limit."""
 
 
 class RequestReader:
     """
-    Reads requests, one at a time, and no more in a turn of the loop than is right. The bytes
-    that come too early wait here, and the connection is not read from meanwhile.
+    Reads requests, one at a time, and a bounded number of bytes in each turn of the loop. The
+    bytes that come too early wait here, and the connection is not read from meanwhile.
 
     Of its parser, it is the L{RequestReceiver<alacrity.http1.parser.RequestReceiver>}.
 
-    @ivar held: the bytes that wait, and some that came before them; empty: none do.
+    @ivar held: the bytes that wait, with some before them that are used already; empty: none
+        wait.
     """
 
     __slots__ = (
@@ -107,7 +108,7 @@ class RequestReader:
         """
         Begin an exchange.
 
-        @raise ProtocolError: the request goes too far.
+        @raise ProtocolError: the request is beyond a limit, or goes round in a loop.
         """
         context, owner, affinity = self._context, self._owner, self._affinity
         limits = context.limits
@@ -162,8 +163,8 @@ class RequestReader:
 
     def read(self, data: bytes, start: int = 0) -> None:
         """
-        Read on until a request is complete. What follows it, waits as it came; so does
-        what is too much for one turn of the loop.
+        Read on until a request is complete. The bytes after it wait; so do those that are
+        too many for one turn of the loop.
         """
         owner = self._owner
         feed = self._parser.feed
@@ -204,7 +205,7 @@ class RequestReader:
 
     def _hold_for_a_turn(self, data: bytes, start: int) -> None:
         """
-        Let others have their turn before the rest is read.
+        Hold the rest for a later turn of the loop, after other connections.
         """
         self._hold(data, start)
         self._gate.await_turn(self.go_on)
@@ -222,7 +223,7 @@ class RequestReader:
 
     def read_held(self) -> None:
         """
-        Read what waits, unless that is for its turn of the loop.
+        Read the bytes that wait, unless they wait for a turn of the loop.
         """
         if self.held and not self._gate.reasons & TURN:
             data, start = self.held, self._held_from
@@ -233,15 +234,14 @@ class RequestReader:
 
     def release(self) -> None:
         """
-        Read no more. The parser knows us, and would keep us until the next collection of
-        cycles.
+        Read no more. The parser refers to this reader: leave no cycle behind.
         """
         self.held = b""
         del self._parser
 
     def take_held(self) -> bytes:
         """
-        Take what waits away; it is not read as requests.
+        Take the bytes that wait; they are not read as requests.
         """
         held, self.held = self.held, b""
         return held[self._held_from :] if held else b""

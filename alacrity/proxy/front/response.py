@@ -1,5 +1,5 @@
 """
-Responses to an HTTP/1 client, written.
+Writing of responses to an HTTP/1 client.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ResponseWriter:
     The head of a response is kept back until all of the packet that it came in is read:
     should the rest of that be at fault, the client has seen nothing of it yet.
 
-    @ivar sent: bytes of the body that were written of the response, if one was started.
+    @ivar sent: bytes written of the body of the response that was started last.
     @ivar last: whether the connection is to be closed after this response, or the next one.
     """
 
@@ -32,7 +32,7 @@ class ResponseWriter:
     def __init__(self, transport: Any, via: bytes, deadlines: Deadlines) -> None:
         """
         @param via: the proxy's own entry in C{Via}.
-        @param deadlines: have the date.
+        @param deadlines: the source of the date.
         """
         self._transport = transport
         self._via = via
@@ -52,7 +52,7 @@ class ResponseWriter:
 
     def inform(self, request: RequestHead, head: ResponseHead) -> None:
         """
-        Write an interim response; a 1.0 client knows none (RFC 9110 15.2).
+        Write an interim response, but to no 1.0 client (RFC 9110 15.2).
         """
         if request.minor:
             self._transport.write(response(head, minor=1, keep_alive=True, via=self._via, date=b""))
@@ -103,7 +103,7 @@ class ResponseWriter:
 
     def flush(self) -> None:
         """
-        Let the client have what was kept back.
+        Write the part of the response that was kept back.
         """
         if self._kept_back:
             data, self._kept_back = self._kept_back, b""
@@ -111,9 +111,9 @@ class ResponseWriter:
 
     def take_back(self) -> bool:
         """
-        Forget the response that was started, if all of it was kept back.
+        Discard the response that was started, if all of it was kept back.
 
-        @return: whether it is forgotten.
+        @return: whether it is discarded.
         """
         if not self._kept_back:
             return False
@@ -155,14 +155,16 @@ class ResponseWriter:
 
     def switch(self, head: ResponseHead, said: bytes) -> None:
         """
-        Write the response that switches protocols, and what came after it.
+        Write the response that switches protocols.
+
+        @param said: bytes that the server sent after it.
         """
         self._transport.write(switch(head, via=self._via, date=self._deadlines.date) + said)
 
     def probe(self, request: RequestHead, *, responding: bool) -> bool:
         """
-        Write bytes that mean nothing to a client that is there, and that have the system of
-        one that is gone reset the connection.
+        Write bytes without a meaning. The system of a client that is gone answers them with
+        a reset.
 
         @param responding: whether the response has begun.
         @return: whether there are such bytes just now.

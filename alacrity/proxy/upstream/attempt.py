@@ -38,7 +38,7 @@ Connect: TypeAlias = Callable[[UpstreamServer], Deferred[ServerConnection]]
 
 
 _SUCCEEDED: Final = tuple(Succeeded(status) for status in range(600))
-"""The outcomes by status: they need not be made anew each time."""
+"""The outcomes by status, made once."""
 
 
 class AttemptHasEnded(Exception):
@@ -49,9 +49,9 @@ class AttemptHasEnded(Exception):
 
 class AttemptOwner(RequestSide, Protocol):
     """
-    The exchange of an attempt: is told how the attempt gets on, and how it has ended.
+    The exchange of an attempt: receives the events of the attempt, and its end.
 
-    @ivar listeners: are told of the end of an attempt, too.
+    @ivar listeners: are called at the end of an attempt, too.
     @ivar sink: where the response goes.
     """
 
@@ -69,10 +69,10 @@ class AttemptOwner(RequestSide, Protocol):
         """There is a connection; the request may be sent."""
 
     def crashed(self, failure: Failure) -> None:
-        """Connecting raised an exception: a fault in this program."""
+        """An exception was raised while connecting: a fault in this program."""
 
     def informed(self, status: int) -> None:
-        """The client has got an interim response."""
+        """An interim response has come."""
 
     def goes_on(self) -> None:
         """More of the response has come, and there is more to come."""
@@ -81,7 +81,7 @@ class AttemptOwner(RequestSide, Protocol):
         """
         The server has switched to another protocol.
 
-        @param said: what it has sent after its response.
+        @param said: bytes that it sent after its response.
         """
 
     def pause_request(self) -> None:
@@ -109,7 +109,7 @@ class Attempt:
     The server counts it as active from its beginning to its end. To its connection, it is
     the L{ResponseReceiver<alacrity.proxy.interfaces.ResponseReceiver>}.
 
-    @ivar exchange: whose attempt it is.
+    @ivar exchange: the exchange that makes the attempt.
     @ivar upstream: the server.
     @ivar connection: to it; L{None}: not yet, or the attempt has ended.
     @ivar was_reused: whether the connection had been used before.
@@ -228,8 +228,8 @@ class Attempt:
 
     def progress(self) -> None:
         """
-        There is more of the response to come: let what there is go to the client. A
-        head must be complete in time, however much of it has come.
+        Let the part of the response that has come go to the client. Parts of a body restart
+        the wait for the server; parts of a head do not.
         """
         if self.status:
             self.exchange.goes_on()
@@ -237,8 +237,8 @@ class Attempt:
 
     def switched(self, said: bytes) -> None:
         """
-        Go on as a tunnel. That counts as a success now, while the attempt lasts as long as
-        the tunnel.
+        Become a tunnel. That counts as a success now, while the attempt lasts as long as the
+        tunnel.
         """
         self.answered = True
         self.upstream.switched()
@@ -342,7 +342,7 @@ def cause_of(failure: Failure) -> Cause:
     if isinstance(error, ConnectionRefusedError):
         kind = FailureKind.CONNECT_REFUSED
     elif isinstance(error, TimeoutError | CancelledError | ConnectingCancelledError):
-        # A deadline of ours cancels what does not come to an end by itself.
+        # The deadline of the exchange cancels it.
         kind = FailureKind.CONNECT_TIMED_OUT
     else:
         kind = FailureKind.CONNECT_FAILED

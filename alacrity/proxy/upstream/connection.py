@@ -91,9 +91,9 @@ class ServerConnection(Protocol):
     As a push producer, it stands for the request body that is written to it.
 
     @ivar phase: see the top of this module.
-    @ivar attempt: is told of the response to the request that was sent; L{None}: there is none.
-    @ivar deadline: until when it may stay idle; when the server has left the pool, until
-        when it may stay at all; see L{Deadlines}.
+    @ivar attempt: receives the response to the request that was sent; L{None}: none is awaited.
+    @ivar deadline: the end of the time that it may be idle, may take to close, or has left
+        as its server has left the pool; see L{Deadlines}.
     @ivar full: whether the server takes no more for now.
     @ivar usable: whether a request may be sent: the server has not ended the connection,
         nor spoken before it was asked.
@@ -123,7 +123,7 @@ class ServerConnection(Protocol):
         self._parser = ResponseParser(settings.limits)
         self.attempt: ResponseReceiver | None = None
         self._tunnel: TunnelReceiver | None = None
-        # Keeps it while it waits for a request.
+        # Has it in its list while it waits for a request.
         self._keeper: ConnectionKeeper | None = None
         self.phase = _OPEN
         self.full = False
@@ -148,7 +148,7 @@ class ServerConnection(Protocol):
         """
         Send a request, or what there is of it.
 
-        @param attempt: is told of the response. It is not told of L{abort}.
+        @param attempt: receives the response. It is not told of L{abort}.
         """
         self.attempt = attempt
         self._keeper = None
@@ -162,7 +162,7 @@ class ServerConnection(Protocol):
         self.transport.write(data)
 
     def pause(self) -> None:
-        """Read no more for now: the client takes no more."""
+        """Stop reading: the client takes no more for now."""
         self._gate.close(SLOW)
 
     def resume(self) -> None:
@@ -203,7 +203,7 @@ class ServerConnection(Protocol):
         """
         The server has switched to another protocol.
 
-        @param said: what it has sent after its response.
+        @param said: bytes that it sent after its response.
         """
         self.attempt = None
         attempt.switched(said)
@@ -250,7 +250,7 @@ class ServerConnection(Protocol):
         attempt.finished()
 
     def readConnectionLost(self) -> None:
-        """The server sends no more. A request that it has still to take is of no use."""
+        """The server sends no more: there will be no answer to the rest of a request."""
         self.usable = False
         self._gate.end()
         if self._tunnel is not None:
@@ -261,7 +261,7 @@ class ServerConnection(Protocol):
             self.close()
 
     def writeConnectionLost(self) -> None:
-        """The other half goes as it comes."""
+        """Nothing is to be done: the half that is read from ends by itself."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.usable = False
@@ -280,7 +280,7 @@ class ServerConnection(Protocol):
         else:
             self._break_off(attempt)
         self.phase = _LOST
-        # It knows us, and would keep us until the next collection of cycles.
+        # The reader refers to this connection: leave no cycle behind.
         del self._reader
 
     def _end_response(self, attempt: ResponseReceiver) -> None:
@@ -372,7 +372,7 @@ class ServerConnection(Protocol):
             self._tunnel.full()
 
     def resumeProducing(self) -> None:
-        """It has caught up."""
+        """The server takes more again."""
         self.full = False
         if self.attempt is not None:
             self.attempt.resume_request()

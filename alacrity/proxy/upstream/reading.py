@@ -18,7 +18,7 @@ class ResponseOwner(Protocol):
     """
     A connection to a server, as its reader sees it.
 
-    @ivar attempt: is told of the response; L{None}: none is awaited.
+    @ivar attempt: receives the response; L{None}: none is awaited.
     """
 
     attempt: ResponseReceiver | None
@@ -34,7 +34,7 @@ class ResponseOwner(Protocol):
         """
         The server has switched to another protocol.
 
-        @param said: what it has sent after its response.
+        @param said: bytes that it sent after its response.
         """
 
     def abort(self) -> None:
@@ -43,8 +43,8 @@ class ResponseOwner(Protocol):
 
 class ResponseReader:
     """
-    Reads the response to one request at a time, and no more in a turn of the loop than is
-    right. The bytes that are left wait here, and the connection is not read from meanwhile.
+    Reads the response to one request at a time, and a bounded number of bytes in each turn of
+    the loop. The rest waits here, and the connection is not read from meanwhile.
 
     @ivar held: the bytes that wait.
     """
@@ -78,7 +78,7 @@ class ResponseReader:
                 self._gate.count_large_read(self.go_on)
 
     def read(self, attempt: ResponseReceiver, data: bytes) -> None:
-        """Read on in a response, as far as is right in one turn of the loop."""
+        """Read on in a response, as far as the parser goes in one turn of the loop."""
         try:
             end = self._parser.feed(data)
         except ProtocolError as error:
@@ -95,7 +95,7 @@ class ResponseReader:
             attempt.progress()
 
     def _hold(self, rest: bytes) -> None:
-        """Let others have their turn before the rest is read."""
+        """Hold the rest for a later turn of the loop, after other connections."""
         self.held = rest
         self._gate.close(HELD)
         self._gate.await_turn(self.go_on)
@@ -106,7 +106,7 @@ class ResponseReader:
         self.read_held()
 
     def read_held(self) -> None:
-        """Read what waits, unless that is for its turn, or for the client to take more."""
+        """Read the bytes that wait, unless they wait for a turn, or for the client to read."""
         if self._gate.reasons & (TURN | SLOW):
             return
         self._read_on()
@@ -115,8 +115,7 @@ class ResponseReader:
 
     def read_rest(self) -> None:
         """
-        Read all that waits: what came before the connection was lost counts, and its end is
-        not to wait.
+        Read all bytes that wait, at once: they came before the connection was lost.
         """
         while self.held and self._owner.attempt is not None:
             self._read_on()

@@ -27,8 +27,8 @@ class Slots:
 
     def take(self) -> Slot:
         """
-        Begin a connection. If there are too many, those that are idle are closed: the rest
-        are as many as clients have requests, for which there is room.
+        Begin a connection. If there are too many, the idle ones are closed: the others carry
+        requests, and there is room for one for each client.
         """
         if self.taken >= self._most:
             self._make_room()
@@ -54,7 +54,7 @@ class Slot:
 
     def release(self) -> None:
         """
-        The connection has ended, or was never made. Once is enough.
+        The connection has ended, or was never made. A second call does nothing.
         """
         slots, self._slots = self._slots, None
         if slots is not None:
