@@ -1022,6 +1022,22 @@ class TurnTests(SynchronousTestCase):
         client.receive(b"x" * 100000)
         self.assertEqual(wire.take().count(b"x"), 200000)
 
+    def test_turn_of_a_dropped_connection(self) -> None:
+        """
+        A connection that was dropped is not read from in its turn, though its end is told
+        later.
+        """
+        proxy = Proxy()
+        client = proxy.client()
+        client.receive(GET)
+        (wire,) = proxy.servers
+        self.patch(wire, "abortConnection", lambda: None)
+        wire.receive(STREAM + self.TINY * 10000)
+        self.assertFalse(wire.reading)
+        client.lose()
+        proxy.turn()
+        self.assertFalse(wire.reading)
+
     def test_client_full_at_once(self) -> None:
         """
         A server is not read from when its client takes no more already, as it got a probe

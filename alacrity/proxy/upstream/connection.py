@@ -351,6 +351,7 @@ class ServerConnection(Protocol):
         self.attempt = None
         self.usable = False
         self.phase = _CLOSING
+        self._gate.end()
         self._forget()
         self.transport.unregisterProducer()
         self.transport.abortConnection()
