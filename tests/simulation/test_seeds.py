@@ -59,6 +59,14 @@ class SimulationTests(SynchronousTestCase):
             with self.subTest(scenario):
                 self.assertEqual(run(seed, scenario).violations, [])
 
+    def test_without_a_guard_all_else_works(self) -> None:
+        """
+        A variant that failed by itself would say nothing of its guard.
+        """
+        for variant in ("without-G5", "without-G7"):
+            with self.subTest(variant):
+                self.assertEqual(run(0, "partitions", variant).violations, [])
+
     def test_what_once_failed_passes(self) -> None:
         for what, (seed, scenario) in ONCE_FAILED.items():
             with self.subTest(what):

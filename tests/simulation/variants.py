@@ -177,7 +177,7 @@ class _ApplyingWithoutG7(Applying):
             command = log[index - log[0][1]][0]
             try:
                 if command[:1] == b"\0":
-                    self._machine.apply(command[1:])
+                    self._results.command_applied(self._machine.apply(command[1:]))
                 raft.mark_applied(index)
             except CannotApply:
                 raft.mark_applied(index)
