@@ -59,8 +59,8 @@ class StepPhase(Enum):
     Phases of a replica's part in the cluster::
 
         NEW -> RUNNING <-> SUSPENDED
-               RUNNING  -> HALTED
-               any      -> STOPPED
+               RUNNING, SUSPENDED -> HALTED
+               any -> STOPPED
     """
 
     NEW = "new"
@@ -170,7 +170,8 @@ class Steps:
         self._outbox.release(effects.traffic)
         self._ticked_at = self._clock.seconds()
         await maybeDeferred(self._transport.start)
-        self._ticks.start(self._settings.tick)
+        if self.phase is StepPhase.RUNNING:
+            self._ticks.start(self._settings.tick)
 
     async def stop(self) -> None:
         """
@@ -254,6 +255,8 @@ class Steps:
 
     def _release(self, effects: StepEffects) -> None:
         effects = self._stepper.complete(effects)
+        if self.phase is StepPhase.HALTED:
+            effects = effects.without_messages()
         self._outbox.release(effects.traffic)
         self._heartbeats.allow(effects.heartbeats)
         self._client.release(effects)
@@ -295,10 +298,12 @@ class Steps:
         Take no part until the disk can be written again. The changes in memory may not be on
         disk, so nothing that depends on them may leave the node.
         """
-        if self.phase is not StepPhase.STOPPED:
-            self.phase = StepPhase.SUSPENDED
-        self.suspension = reason = f"this node cannot write its log: {error.strerror or error}"
+        reason = f"this node cannot write its log: {error.strerror or error}"
         self._log.error("{reason}; it takes no part in the cluster", reason=reason)
+        if self.phase is not StepPhase.RUNNING:
+            return  # It does not take part any more, nor will.
+        self.phase = StepPhase.SUSPENDED
+        self.suspension = reason
         self._client.leave_service(reason)
         self._recovering = True
         held = self._stepper.complete(effects).without_messages()
@@ -311,7 +316,7 @@ class Steps:
         finally:
             self._recovering = False
             self._tell_waiting()
-        if self.phase is StepPhase.STOPPED:
+        if self.phase is not StepPhase.SUSPENDED:
             return
         self.suspension = None
         self.phase = StepPhase.RUNNING
@@ -322,7 +327,7 @@ class Steps:
         self.wake()
 
     async def _rewrite(self) -> None:
-        while self.phase is not StepPhase.STOPPED:
+        while self.phase is StepPhase.SUSPENDED:
             await deferLater(self._clock, self._settings.recovery)
             try:
                 await self._run_in_thread(self._storage.rewrite)

@@ -5,6 +5,7 @@ The replica: proposals and their outcomes, what leaves the node when, faults of 
 from __future__ import annotations
 
 from collections.abc import Callable
+from errno import EIO
 from random import Random
 from typing import Any
 from unittest import mock
@@ -15,6 +16,7 @@ from pysyncobj.node import Node as PlainNode
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, eventAsText
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.log.members import Member
@@ -780,6 +782,72 @@ class PhaseTests(ReplicaTests):
         self.assertEqual(replica.halted, "this node has failed: oh")
         self.assertFalse(self.transport.running)
         self.failureResultOf(self.propose(replica), ProposalRefused)
+
+    def halt(self, replica: Replica) -> None:
+        """
+        Have it meet a fault of the program beside its steps.
+        """
+        replica._fail(Failure(ZeroDivisionError("oh")))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.phase(replica), "halted")
+
+    def test_a_fault_while_a_step_is_written(self) -> None:
+        replica = self.make(A, B, C)
+        self.held = []
+        self.give("b", RequestVote(1, 2, 0))
+        self.halt(replica)
+        self.let_go()
+        self.pass_time(0.2)
+        self.assertEqual(self.sent(ResponseVote), [])
+        self.assertEqual(self.phase(replica), "halted")
+
+    def test_a_fault_while_a_write_fails(self) -> None:
+        """
+        A node that is halted stays so when its disk fails, and when that can be written
+        again.
+        """
+        replica = self.make(A, B, C)
+        self.held = []
+        self.give("b", RequestVote(1, 2, 0))
+        self.halt(replica)
+        ((_, writing),) = self.held
+        self.held = None
+        writing.errback(OSError(EIO, "Input/output error"))
+        self.assertEqual(self.phase(replica), "halted")
+        self.pass_time(1.5)
+        self.assertEqual(self.phase(replica), "halted")
+        self.assertFalse(self.transport.running)
+
+    def test_a_fault_while_it_is_suspended(self) -> None:
+        replica = self.make(A, B, C)
+        self.files.fail_at = {self.files.operations}
+        self.give("b", RequestVote(1, 2, 0))
+        self.assertEqual(self.phase(replica), "suspended")
+        self.halt(replica)
+        with mock.patch.object(self.transport, "start") as start:
+            self.pass_time(1.5)
+        start.assert_not_called()
+        self.assertEqual(self.phase(replica), "halted")
+        self.successResultOf(Deferred.fromCoroutine(replica.stop()))
+
+    def test_a_stop_before_its_transport_is_started(self) -> None:
+        listening: Deferred[None] = Deferred()
+        transport = _Transport()
+        replica = Replica(
+            A,
+            Storage.open(FakeFiles()),
+            transport,
+            PoolView(),
+            self.clock,
+            self._run_in_thread,
+            Random(1),
+        )
+        with mock.patch.object(transport, "start", return_value=listening):
+            starting = Deferred.fromCoroutine(replica.start())
+        self.successResultOf(Deferred.fromCoroutine(replica.stop()))
+        listening.callback(None)
+        self.successResultOf(starting)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_before_it_is_started(self) -> None:
         storage = Storage.open(FakeFiles())
