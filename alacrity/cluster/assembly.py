@@ -130,10 +130,10 @@ class ClusterNode:
     def waiting(self) -> bool:
         """
         Whether this node waits to be added to a cluster, even if it has received the log
-        already; but not after it was removed.
+        already, and the entry that adds it; but not after it was removed. Until that entry is
+        committed, the next leader may be one that does not have it, and does not know this node.
         """
-        role = self.replica.status().role
-        return role == "joining" or (role == "removed" and not self._belonged)
+        return not (self._belonged or self.replica.status().is_settled_member)
 
     async def stop(self) -> None:
         """

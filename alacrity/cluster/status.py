@@ -49,6 +49,8 @@ class ClusterStatus(msgspec.Struct, frozen=True):
     @ivar caught_up: whether this node, since it started or became a member, was the leader, or
         has applied all entries that were committed when it first heard a leader.
     @ivar remembers: whether this node started with the log of an earlier run.
+    @ivar is_settled_member: whether this node is a member by an entry that is committed, and
+        applied here.
     """
 
     name: str
@@ -63,6 +65,7 @@ class ClusterStatus(msgspec.Struct, frozen=True):
     stale: bool
     caught_up: bool = True
     remembers: bool = True
+    is_settled_member: bool = True
 
 
 def describe(
@@ -114,6 +117,7 @@ def describe(
         not (quorum and engine.is_member),
         caught_up,
         remembers,
+        any(each.name == member.name for each in engine.settled_configuration),
     )
 
 

@@ -4,15 +4,28 @@ Who is in the cluster, when a node starts.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.cluster.assembly import _ever_members, _open, _settle
+from alacrity.cluster.assembly import ClusterNode, _ever_members, _open, _settle
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import NAME, DamagedLog, Storage
-from alacrity.cluster.raft.membership import bootstrap, make_alone, members_of
+from alacrity.cluster.raft.membership import (
+    Members,
+    bootstrap,
+    encode_members,
+    make_alone,
+    members_of,
+)
+from alacrity.cluster.raft.messages import AppendEntries, InstallSnapshot, plain
+from alacrity.cluster.raft.peer import Peer
+from alacrity.cluster.settings import NodeSettings
 from alacrity.cluster.state import Replicated, encode_state
+from alacrity.pool import PoolView
 from tests.support.fake_files import FakeFiles
 
 A, B, C = (Member(f"10.0.0.{n}:8688", f"10.0.0.{n}:8688") for n in (1, 2, 3))
@@ -119,3 +132,45 @@ class BelongingTests(SynchronousTestCase):
         self.assertEqual(_ever_members(storage), {A.name, B.name})
         make_alone(storage, C)
         self.assertEqual(_ever_members(storage), {A.name, B.name, C.name})
+
+
+class _Reactor(MemoryReactorClock):
+    def getThreadPool(self) -> None:
+        """None is needed, as nothing is written."""
+
+
+class WaitingTests(SynchronousTestCase):
+    """
+    Whether a node that joins has to ask again.
+    """
+
+    def make(self) -> ClusterNode:
+        node = ClusterNode(
+            _Reactor(), NodeSettings(C), Path(self.mktemp()), PoolView(), b"", join=True
+        )
+        self.addCleanup(node._files.close)
+        return node
+
+    def receive(self, node: ClusterNode, message: AppendEntries | InstallSnapshot) -> None:
+        engine = node.replica._engine
+        engine.receive(Peer(A), plain(message))
+        engine.tick()
+
+    def test_until_it_is_a_member_for_certain(self) -> None:
+        """
+        A leader that stops before the entry is committed may leave a node behind that takes
+        itself for a member, and is none to the next leader.
+        """
+        node = self.make()
+        self.assertTrue(node.waiting)
+        state = encode_state(Replicated())
+        self.receive(node, InstallSnapshot(1, 9, 1, [A, B], len(state), 0, state, 1))
+        self.assertEqual(node.replica.status().role, "removed")
+        self.assertTrue(node.waiting)
+        taken_in = msgspec.structs.replace(C, joined=10, term=1)
+        entry = encode_members(Members("x", (A, B, taken_in))), 10, 1
+        self.receive(node, AppendEntries(1, 9, 9, 1, [entry], 1))
+        self.assertEqual(node.replica.status().role, "follower")
+        self.assertTrue(node.waiting)
+        self.receive(node, AppendEntries(1, 10, 10, 1, [], 1))
+        self.assertFalse(node.waiting)
