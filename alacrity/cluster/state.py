@@ -22,9 +22,6 @@ import msgspec
 from alacrity.cluster.log.formats import NEWEST_FORMAT
 from alacrity.pool import Command, Judged, Outcome, Pool, PoolDraft, Verdicts
 
-VERSION: Final = NEWEST_FORMAT
-"""The newest version of an L{Envelope} that this program understands, and the newest format."""
-
 GENERATION: Final = 2048
 """The number of latest requests that are certainly remembered."""
 
