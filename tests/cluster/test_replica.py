@@ -783,6 +783,20 @@ class PhaseTests(ReplicaTests):
         self.assertFalse(self.transport.running)
         self.failureResultOf(self.propose(replica), ProposalRefused)
 
+    def test_a_leader_that_has_lost_count_of_a_follower(self) -> None:
+        """
+        A fault of the program halts the node also where its heartbeats meet that fault.
+        """
+        replica = self.make(A, B, C)
+        self.lead(replica)
+        raft = replica._engine.raft
+        raft.match_index.clear()
+        self.pass_time(0.2)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+        self.assertEqual(self.phase(replica), "halted")
+        self.assertFalse(self.transport.running)
+        self.assertFalse(replica.is_leader)
+
     def halt(self, replica: Replica) -> None:
         """
         Have it meet a fault of the program beside its steps.

@@ -170,7 +170,7 @@ class Replication:
         index. They may be sent at any time once the changes made so far are on disk.
         """
         raft, log = self._raft, self._raft.log
-        if raft.role != LEADER:
+        if raft.role != LEADER or raft.halted is not None:
             return []
         first = log[0][1]
         heartbeats = []
