@@ -143,7 +143,7 @@ def _is_member(node: Node, leader: Node) -> bool:
     """
     own = node.cluster()
     names = {member["name"] for member in leader.cluster()["members"]}
-    return own["role"] == "follower" and own["name"] in names
+    return own["role"] in {"follower", "leader"} and own["name"] in names
 
 
 def _expect_kept(report: Report, lost: int) -> None:
