@@ -230,8 +230,9 @@ class Alacrity(Service):
 
     async def _take_part(self) -> None:
         await self.control.take_part()
-        if self.phase is NodePhase.STARTING:
-            self.phase = NodePhase.SERVING
+        if self.phase is not NodePhase.STARTING:
+            return  # It stops already.
+        self.phase = NodePhase.SERVING
         self._reactor.callWhenRunning(self._launch.ready)
         self.control.join(self._token)
 

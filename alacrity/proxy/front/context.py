@@ -22,7 +22,7 @@ class FrontContext:
     @ivar pseudonym: the proxy's name in C{Via}.
     @ivar via: the proxy's own entry there.
     @ivar reuse: which requests may go over server connections that other clients have used;
-        see L{alacrity.config.Proxy}.
+        see L{alacrity.config.ProxySettings}.
     @ivar turns: the queue of connections that wait to go on with what they have.
     """
 

@@ -37,7 +37,7 @@ class Frontend(Factory):
         @param turns: the queue of connections that wait to go on with what they have.
         @param pseudonym: the proxy's name in C{Via}.
         @param reuse: which requests may go over server connections that other clients have
-            used; see L{alacrity.config.Proxy}.
+            used; see L{alacrity.config.ProxySettings}.
         """
         self._context = FrontContext(
             exchanges, admission, turns, pseudonym=pseudonym.encode("ascii"), reuse=reuse

@@ -26,7 +26,7 @@ class ClientAffinity:
 
     def __init__(self, reuse: Literal["always", "safe", "never"]) -> None:
         """
-        @param reuse: see L{alacrity.config.Proxy}.
+        @param reuse: see L{alacrity.config.ProxySettings}.
         """
         self._reuse = reuse
         self._requests = 0
