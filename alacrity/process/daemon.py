@@ -75,7 +75,8 @@ def wait(read: int, output: int) -> int:
 
 def _reason(said: str) -> str:
     """
-    The line that gives the cause: the first of ours, or the last of a traceback.
+    The line that gives the cause: the first that begins with C{alacrity:}, or the last of a
+    traceback.
     """
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     ours = [line for line in lines if line.startswith("alacrity: ")]

@@ -104,7 +104,7 @@ class Owner(msgspec.Struct, frozen=True):
                 try:
                     file = os.open(name, flags, dir_fd=directory)
                 except OSError:
-                    continue  # A link, or something else that is not ours.
+                    continue  # A link, or something else than a node's file.
                 try:
                     self.give_file(file)
                 finally:

@@ -237,7 +237,7 @@ class ResponseReceiver(Protocol):
         """A piece of its body."""
 
     def responseFinished(self, trailers: list[bytes]) -> None:
-        """It is complete."""
+        """The response is complete."""
 
     def progress(self) -> None:
         """All bytes so far have been read, and the response is not complete."""

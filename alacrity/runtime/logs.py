@@ -109,7 +109,7 @@ def configure_twist(settings: LogSettings, twist: MutableMapping[str, Any]) -> N
         _state.file = output
     twist["logFile"] = output
     twist["fileLogObserverFactory"] = partial(observer, settings)
-    # All that passes the filter of ours.
+    # All that passes the filter of L{observer}.
     twist["logLevel"] = LogLevel.debug
 
 

@@ -337,7 +337,7 @@ class Exchange:
             self._answer(own_status(cause), cause)
 
     def expired(self) -> None:
-        """What is awaited has not come in time."""
+        """The wait has taken too long: go on to the next server, answer, or break off."""
         attempt = self._attempt
         assert attempt is not None
         if attempt.stop_connecting():

@@ -88,7 +88,7 @@ class AttemptOwner(RequestSide, Protocol):
         """The server takes no more of the request's body for now."""
 
     def resume_request(self) -> None:
-        """It takes more."""
+        """The server takes more of the request's body."""
 
     def attempt_succeeded(self, status: int) -> None:
         """The response is written to its end, and the attempt has ended."""
@@ -250,7 +250,7 @@ class Attempt:
         self.exchange.pause_request()
 
     def resume_request(self) -> None:
-        """It takes more."""
+        """The server takes more of the request's body."""
         self.exchange.resume_request()
 
     # The end

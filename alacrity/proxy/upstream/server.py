@@ -107,7 +107,7 @@ class UpstreamServer:
 
     @property
     def active(self) -> int:
-        """How many attempts are under way."""
+        """The number of attempts under way."""
         return len(self._attempts)
 
     def end(self, attempt: object, succeeded: bool | None) -> None:
