@@ -96,8 +96,8 @@ class ReadGate:
 
     def count_large_read(self, go_on: Callable[[], None]) -> None:
         """
-        Count a read of L{LARGE_READ<alacrity.net.turns.LARGE_READ>} bytes or more; after some of them,
-        await a turn.
+        Count a read of L{LARGE_READ<alacrity.net.turns.LARGE_READ>} bytes or more; after some of
+        them, await a turn.
 
         @param go_on: as for L{await_turn}.
         """
