@@ -78,10 +78,8 @@ class Api:
     ) -> None:
         """
         @param propose: proposes a change of the pool.
-        @param counters: gives a server's counter by its id; L{None}: nothing was counted
-            yet.
-        @param draining: gives the servers that were removed from the pool and still have
-            requests in flight.
+        @param counters: gives a server's counter by its id; L{None}: it has none yet.
+        @param draining: gives the removed servers that still have requests in flight.
         @param last_checks: gives the outcome of a server's latest check by its id.
         @param unfit: gives the reason why this node should get no requests; L{None}: there is
             none.
@@ -91,8 +89,7 @@ class Api:
         @param own_listener: gives the name of this node's listener at an IP address and a port;
             L{None}: there is none.
         @param clock: the reactor.
-        @param default_interval: seconds between checks of a server whose registration names no
-            interval.
+        @param default_interval: seconds between checks where the registration names none.
         @param token: the token that callers need; L{None}: they need none.
         @param hosts: the names by which the API may be called without a token, besides
             C{localhost}.
