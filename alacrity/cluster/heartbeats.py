@@ -19,7 +19,7 @@ from alacrity.cluster.raft.peer import Peer
 
 class Heartbeats:
     """
-    Sends the heartbeats that the last step on disk allows, while the next step is written.
+    While a step is being synced, repeats the heartbeats that the last synced step allows.
     """
 
     def __init__(self, outbox: Outbox, timing: RaftTiming) -> None:

@@ -150,8 +150,9 @@ class NotReadable(Exception):
 
 def version_of(command: Command | RaiseFormat | None) -> int:
     """
-    The lowest version of an envelope that can carry a command. So an older version of the
-    program understands a newer one, as long as no new kind of command is used.
+    The lowest version of an envelope that can carry a command. Commands without new features
+    keep a low version, so that older nodes can apply them. A new type of check raises it, as a
+    new kind of command does.
     """
     if isinstance(command, RaiseFormat):
         return command.format

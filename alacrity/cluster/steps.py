@@ -3,8 +3,7 @@ The steps of a replica: from the inbox to the engine, to the disk, to the outbox
 
 A step takes the waiting mail, ticks and proposals. A thread syncs its changes to disk. Then its
 messages leave the node, and the commands that it has applied become visible. Meanwhile the next
-mail is queued, so that many proposals share one write. So nobody ever sees a change that a crash
-could undo.
+mail is queued, so that many proposals share one write. No crash can undo what anybody has seen.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ _EXPECT_BODY: Final = frozenset({b"POST", b"PUT", b"PATCH"})
 
 class Forwarder:
     """
-    Writer of request heads for servers, for one client connection.
+    Writer of request heads for servers, for one client connection. A head is written once for
+    a request, before a server is chosen.
 
     @ivar client: the client's address; empty: it has none.
     """

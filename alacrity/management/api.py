@@ -78,7 +78,7 @@ class Api:
     ) -> None:
         """
         @param propose: proposes a change of the pool.
-        @param counters: gives a server's counter by its id; L{None}: it has none yet.
+        @param counters: gives a server's counter by its id; L{None}: no server has this id.
         @param draining: gives the removed servers that still have requests in flight.
         @param last_checks: gives the outcome of a server's latest check by its id.
         @param unfit: gives the reason why this node should get no requests; L{None}: there is

@@ -1,9 +1,9 @@
 """
 Ends of attempts and of requests, as frozen values, and the listeners that are told of them.
 
-Nothing of the data path counts or logs in the middle of its work: each attempt with a
-server and each request ends once, and the counters, the access log and other listeners are
-called then.
+Each attempt with a server and each request ends once, and the counters, the access log and
+other listeners are called then. Two exceptions: a tunnel counts as a success when it opens, and
+an exception in the program is logged at once.
 """
 
 from __future__ import annotations

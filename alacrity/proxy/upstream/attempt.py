@@ -313,7 +313,8 @@ class Attempt:
 
     def _end(self, outcome: Outcome, succeeded: bool | None) -> None:
         """
-        @param succeeded: how the server counts it; L{None}: not at all.
+        @param succeeded: whether the server's counter records a success or a failure; L{None}:
+            neither.
         @raise AttemptHasEnded: it had ended before.
         """
         if self.outcome is not None:

@@ -115,7 +115,8 @@ class Balancer:
 
     def choose(self, tried: Collection[UpstreamServer] = ()) -> UpstreamServer | None:
         """
-        The next server in turn that has not been tried; L{None}: there is none.
+        The server for the next attempt, in turn or by weight, except those tried already;
+        L{None}: none is left.
         """
         self._removals = 0
         ring = self._ring
