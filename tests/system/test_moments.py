@@ -111,9 +111,13 @@ class MomentsTests(NodeTestCase):
         large the body is.
         """
 
+        closed = threading.Semaphore(0)
+
         def refuse(connection: socket.socket) -> None:
             if read_head(connection):
                 connection.sendall(b"HTTP/1.1 413 No\r\nContent-Length: 4\r\n\r\nlong")
+                connection.close()
+                closed.release()
 
         node = self.node(configuration="[health]\ninterval = 86400.0\nfast_interval = 86400.0")
         with serving(refuse) as port:
@@ -123,6 +127,8 @@ class MomentsTests(NodeTestCase):
                 client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % length)
                 client.send(b"x" * length)
                 self.assertIn(b"HTTP/1.1 413 ", client.response())
+                # Before that, the next request may rightly go over the same connection.
+                self.assertTrue(closed.acquire(timeout=PATIENCE))
 
     def test_own_answer_before_the_body(self) -> None:
         """
