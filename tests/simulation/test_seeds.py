@@ -36,6 +36,7 @@ ONCE_FAILED: Final = {
     "a member that has not said its version to this leader": (7, "mixed"),
     "pre-votes from before a leader was heard again": (37, "forged"),
     "a commit that is on disk, and whose step a loss of power ended": (452, "crashes"),
+    "a member that was being sent a snapshot when it was asked": (1807, "disorder"),
 }
 
 
