@@ -1,5 +1,5 @@
 """
-What the fuzzers start from.
+The seeds of the fuzzers' corpora.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class ProcessTests(SynchronousTestCase):
 
     def test_ended_before(self) -> None:
         """
-        What does not come of a process that has ended is not waited for.
+        A process that has ended is not waited for.
         """
         process = self.process("print('last words'); raise SystemExit(3)").start()
         error = self.assertRaises(Broken, process.expect, "hello")

@@ -27,7 +27,7 @@ from tests.support.places import ROOT
 
 class OptionsTests(SynchronousTestCase):
     """
-    What stands on the command line.
+    The options on the command line.
     """
 
     def parsed(self, *arguments: str) -> tap.Options:
@@ -134,7 +134,7 @@ class OptionsTests(SynchronousTestCase):
 
 class PluginTests(SynchronousTestCase):
     """
-    What C{twistd} finds.
+    The plugin as C{twistd} finds it.
     """
 
     def test_plugin(self) -> None:
@@ -152,7 +152,7 @@ class PluginTests(SynchronousTestCase):
 
 class ReactorTests(SynchronousTestCase):
     """
-    Which reactor is chosen. One can be chosen once a process.
+    The choice of the reactor, which is possible once a process.
     """
 
     def chosen(self, code: str) -> str:

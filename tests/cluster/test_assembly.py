@@ -1,5 +1,5 @@
 """
-Who is in the cluster, when a node starts.
+The members of the cluster when a node starts.
 """
 
 from __future__ import annotations

@@ -415,7 +415,7 @@ class JoiningTests(ClusterCase):
 
     def test_came_back_with_an_empty_disk_to_one_that_never_met_it(self) -> None:
         """
-        Who was taken in meanwhile is told of it by the log.
+        A node that was added in the meantime learns of it from the log.
         """
         self.cluster("bcd", "b")
         self.stop("d")

@@ -159,7 +159,7 @@ class BytesTests(SynchronousTestCase):
 
 class GoldenTests(SynchronousTestCase):
     """
-    What was once written is read for ever, and written the same way.
+    Golden files of earlier versions are read, and written in the same way.
     """
 
     ENVELOPES = (

@@ -142,7 +142,7 @@ class VersionsTests(SynchronousTestCase):
 
     def test_an_entry_about_the_members(self) -> None:
         """
-        What stands in the log, as it is written, and as it was before it told of files.
+        Membership entries as they are written now, and as they were before they named incarnations.
         """
         written = bytes.fromhex(
             "0292a1789295a161a3613a3100a00095a162a3623a3107d920" + "6162" * 16 + "03"

@@ -28,7 +28,7 @@ from tests.mutations.patching import Mutant
 
 class Result(msgspec.Struct):
     """
-    What became of a mutant.
+    The result of a mutant.
 
     @ivar by_seed: what the simulation said; L{None}: it found nothing.
     @ivar by_test: which test failed; L{None}: none did, or was asked.

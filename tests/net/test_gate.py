@@ -40,7 +40,7 @@ class ReadGateTests(SynchronousTestCase):
 
     def go_on(self) -> None:
         """
-        What is done in a turn that was waited for.
+        Calls in a turn that was waited for.
         """
         self.gate.open(TURN)
         self.calls.append("turn")
@@ -105,7 +105,7 @@ class ReadGateTests(SynchronousTestCase):
 
     def test_ended(self) -> None:
         """
-        What has ended is not read from again, and is not paused either.
+        A connection that has ended is neither read from again nor paused.
         """
         self.gate.end()
         self.gate.close(SLOW)

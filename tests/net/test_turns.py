@@ -13,7 +13,7 @@ from alacrity.net.turns import Turns
 
 class TurnsTests(SynchronousTestCase):
     """
-    Who goes on when.
+    The order of the turns.
     """
 
     def setUp(self) -> None:

@@ -74,7 +74,7 @@ class AccessRecordTests(SynchronousTestCase):
 
     def test_not_understood(self) -> None:
         """
-        What was no request.
+        Input that was no request.
         """
         self.assertEqual(
             access_record(RequestEnded(b"", None, 400, reason="no good")),

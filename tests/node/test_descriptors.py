@@ -91,7 +91,7 @@ class BudgetTests(SynchronousTestCase):
 
     def test_few(self) -> None:
         """
-        What is lowered is said in one line.
+        Lowered limits are logged in one line.
         """
         budget = share_out(256, DEFAULT)
         self.assertEqual(

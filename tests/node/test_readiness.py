@@ -39,7 +39,7 @@ STATUS = ClusterStatus(
 
 class ReasonTests(SynchronousTestCase):
     """
-    What is said of a node.
+    The reasons why a node is unfit.
     """
 
     def reason(self, phase: NodePhase = NodePhase.SERVING, **more: Any) -> str | None:

@@ -18,12 +18,12 @@ from alacrity.process.launch import Launch
 
 class WaitTests(SynchronousTestCase):
     """
-    What the process that waits says, and its status.
+    The output and the exit status of the waiting process.
     """
 
     def waited(self, said: bytes) -> tuple[int, bytes]:
         """
-        What comes of what a daemon says until it ends or lets go.
+        The output for a daemon's messages until it ends or lets go.
         """
         read, write = os.pipe()
         answer, output = os.pipe()

@@ -75,7 +75,7 @@ class OptionsTests(SynchronousTestCase):
 
 class GiveTests(SynchronousTestCase):
     """
-    What is given to the user.
+    The files whose owner is changed.
     """
 
     def setUp(self) -> None:

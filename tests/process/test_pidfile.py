@@ -16,7 +16,7 @@ from alacrity.process.pidfile import PidFile, PidFileError, _pid_file_named_by
 
 class PidFileTests(SynchronousTestCase):
     """
-    Who may start beside a pid file.
+    Starts beside a pid file.
     """
 
     def setUp(self) -> None:

@@ -111,7 +111,7 @@ class HarmlessTests(SignalsTestCase):
 
     def test_left_alone(self) -> None:
         """
-        What would not end a process, or tells of a fault in it, is left as it is.
+        Signals that do not end a process, or report a fault in it, keep their handlers.
         """
         for name in ("TSTP", "CONT", "WINCH", "CHLD", "PIPE", "SEGV", "ABRT", "URG", "XCPU"):
             number = getattr(signal, f"SIG{name}")

@@ -37,7 +37,7 @@ class RequestEndedTests(SynchronousTestCase):
 
     def test_answered(self) -> None:
         """
-        What an access log wants is in it.
+        The event has all that an access log needs.
         """
         proxy = Proxy()
         client = proxy.client()
@@ -62,7 +62,7 @@ class RequestEndedTests(SynchronousTestCase):
 
     def test_failed(self) -> None:
         """
-        What was wrong is in it, whether there was an exchange or not.
+        The event has the fault, whether there was an exchange or not.
         """
         for request, kind, status in (
             (GET, FailureKind.CONNECT_REFUSED, 502),
@@ -123,7 +123,7 @@ class RequestEndedTests(SynchronousTestCase):
 
 class ListenersTests(SynchronousTestCase):
     """
-    Who is told.
+    The calls of the listeners.
     """
 
     def setUp(self) -> None:

@@ -167,7 +167,7 @@ class EarlyAnswerTests(SynchronousTestCase):
 
 class PartyTests(SynchronousTestCase):
     """
-    Who is waited for, and whose fault it is that nothing comes.
+    The party that is waited for, and is at fault if nothing comes.
     """
 
     def ends(self, proxy: Proxy, client: Wire, seconds: int) -> None:
@@ -537,7 +537,7 @@ NTLM = b"Authorization: NTLM TlRMTVNTUAAB\r\n"
 
 class ReuseTests(SynchronousTestCase):
     """
-    Which server connections are used again, and by whom.
+    The reuse of server connections, by the same client and by others.
     """
 
     def ask(self, proxy: Proxy, client: Wire, request: bytes, answer: bytes = OK) -> Wire:
@@ -733,7 +733,7 @@ class ReuseTests(SynchronousTestCase):
 
 class ShortageTests(SynchronousTestCase):
     """
-    What this node is short of is no server's failure.
+    A shortage of this node is no server's failure.
     """
 
     def asked(self, *codes: int) -> tuple[Proxy, Wire]:
@@ -1102,7 +1102,7 @@ class TurnTests(SynchronousTestCase):
 
     def test_stall(self) -> None:
         """
-        What is late because of a stall has another look's time to come.
+        Input that is late because of a stall gets one more sweep's time to come.
         """
         proxy = Proxy(server_response=20.0)
         client = proxy.client()

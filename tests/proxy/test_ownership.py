@@ -29,7 +29,7 @@ def assigned(tree: ast.AST) -> Iterator[str]:
 
 class OwnershipTests(SynchronousTestCase):
     """
-    Who writes what.
+    The owners of attributes.
     """
 
     def test_own_attributes(self) -> None:

@@ -303,7 +303,7 @@ class ForwardingTests(SynchronousTestCase):
 
 class ServerChoiceTests(SynchronousTestCase):
     """
-    Which server gets a request, and what happens when it fails.
+    The choice of the server for a request, and the reaction to its failure.
     """
 
     def ports(self, proxy: Proxy, number: int) -> list[int]:
@@ -883,7 +883,7 @@ class PaceTests(SynchronousTestCase):
 
 class PhaseTests(SynchronousTestCase):
     """
-    What those see who look at a connection or an exchange.
+    The C{repr} of connections and exchanges.
     """
 
     def test_client(self) -> None:
@@ -942,7 +942,7 @@ class PhaseTests(SynchronousTestCase):
 
 class LimitTests(SynchronousTestCase):
     """
-    What is too much.
+    The limits on requests.
     """
 
     def test_body(self) -> None:

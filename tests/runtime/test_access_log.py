@@ -44,7 +44,7 @@ class AccessTests(SynchronousTestCase):
 
     def test_combined(self) -> None:
         """
-        What a client sends cannot end a line, or a quoted string in it.
+        Bytes of a client cannot end a line, or a quoted string in it.
         """
         self.assertEqual(
             combined(RECORD),

@@ -108,7 +108,7 @@ class ReactorTests(SynchronousTestCase):
 
 class AccessLogTests(SynchronousTestCase):
     """
-    What the access log says of times.
+    The times in the access log.
     """
 
     def test_clock_is_set(self) -> None:

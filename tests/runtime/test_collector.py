@@ -14,7 +14,7 @@ from alacrity.runtime.collector import COUNT_EVERY, SPARE, YOUNG, Collector
 
 class Cycles:
     """
-    What L{gc} would be told.
+    A double of L{gc}.
 
     @ivar told: what it was, since last asked.
     @ivar frozen: how many objects are.
@@ -45,7 +45,7 @@ class Cycles:
         self.threshold = (young, middle, old)
 
     def take(self) -> list[str]:
-        """What it was told."""
+        """The calls that it got."""
         told, self.told = self.told, []
         return told
 
@@ -70,7 +70,7 @@ class CollectorTests(SynchronousTestCase):
 
     def test_new(self) -> None:
         """
-        What is new is looked at each second.
+        New objects are collected each second.
         """
         self.collector.start()
         self.cycles.take()

@@ -40,7 +40,7 @@ class ReopenTests(LogFileTestCase):
     """
 
     def reopened(self) -> str:
-        """What is logged when it is opened anew."""
+        """The line that is logged when the file is reopened."""
         with capturedLogs() as events:
             self.file.reopen("SIGHUP")
         (event,) = events
@@ -252,7 +252,7 @@ class FaultTests(LogFileTestCase):
 
     def test_torn(self) -> None:
         """
-        What follows a line that was cut off begins on a line of its own.
+        Text after a line that was cut off begins on a line of its own.
         """
         read, write = os.pipe()
         self.addCleanup(os.close, read)
@@ -270,7 +270,7 @@ class FaultTests(LogFileTestCase):
 
     def test_not_encodable(self) -> None:
         """
-        What the encoding does not have is written as an escape.
+        Characters that the encoding lacks are written as escapes.
         """
         self.file.write("\udcff\n")
         self.assertEqual(self.path.read_text(), "\\udcff\n")

@@ -31,7 +31,7 @@ class ObserverTests(SynchronousTestCase):
 
     def written(self, settings: LogSettings, emit: object) -> str:
         """
-        What comes of an event.
+        The text for an event.
         """
         destination = StringIO()
         publisher = LogPublisher(logs.observer(settings, destination))
@@ -47,7 +47,7 @@ class ObserverTests(SynchronousTestCase):
 
     def test_level(self) -> None:
         """
-        What is less important than the level is left out.
+        Events below the level are left out.
         """
         settings = LogSettings(level="warn")
         self.assertEqual(self.written(settings, lambda log: log.info("a")), "")
@@ -85,7 +85,7 @@ class ObserverTests(SynchronousTestCase):
 
     def test_standard_logging(self) -> None:
         """
-        What libraries say through the standard library's logging is heard.
+        Records of the standard library's logging are in the log.
         """
         self.patch(logging.root, "handlers", [])
         logs._route_standard_logging()

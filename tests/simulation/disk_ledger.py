@@ -62,7 +62,7 @@ class DiskLedger(Ledger):
 
     def disk(self, name: str) -> Durable:
         """
-        What is on a node's disk now.
+        The present content of a node's disk.
         """
         disk = self.disks[name]
         term, vote, incarnation = disk.term, disk.vote, disk.incarnation

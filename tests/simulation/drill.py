@@ -1,5 +1,5 @@
 """
-What must work in peace: the members hand over, each takes proposals, each reads.
+A drill in peace: the members hand over leadership, each takes proposals, each reads.
 """
 
 from __future__ import annotations

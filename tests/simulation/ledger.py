@@ -1,5 +1,5 @@
 """
-What was promised, and what became of it.
+A ledger of acknowledged writes and their fate.
 """
 
 from __future__ import annotations

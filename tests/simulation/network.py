@@ -32,7 +32,7 @@ class Host(Protocol):
 
 class Wires(Protocol):
     """
-    What trouble has to do with a network.
+    The part of a network that faults act on.
 
     @ivar slow: seconds at most that most messages take.
     """

@@ -1,5 +1,5 @@
 """
-What Raft promises, by name.
+The invariants of Raft, by name.
 """
 
 from __future__ import annotations

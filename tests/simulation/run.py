@@ -37,7 +37,7 @@ _MOST_EVENTS: Final = 400_000
 
 class Outcome(msgspec.Struct):
     """
-    What a run came to.
+    The outcome of a run.
     """
 
     seed: int
@@ -416,7 +416,7 @@ class Run:
 
     def _ever_members(self) -> set[str]:
         """
-        Who is a member by the disk or the memory of any node.
+        The members by the disk or the memory of any node.
         """
         names = {
             name for disk in self.ledger.disks.values() for name in disk.members_at(disk.last_index)

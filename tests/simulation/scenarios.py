@@ -1,5 +1,5 @@
 """
-What goes wrong, how often, in which kind of cluster.
+The kinds of clusters, and the kinds and rates of their faults.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ class SocketNode(Node):
     @property
     def identity(self) -> Any:
         """
-        Who it is, to its peers.
+        The identity of the node for its peers.
         """
         assert self.replica is not None
         return self.replica.identity

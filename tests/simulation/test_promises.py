@@ -110,7 +110,7 @@ class _Disk:
 
 class LedgerTests(SynchronousTestCase):
     """
-    What the ledger makes of disks and messages.
+    The ledger's verdicts on disks and messages.
     """
 
     def setUp(self) -> None:
@@ -486,7 +486,7 @@ class _Truncating(Engine):
 
 class WatchingTests(SynchronousTestCase):
     """
-    What the watched engine makes of transitions.
+    The watched engine's verdicts on transitions.
     """
 
     def setUp(self) -> None:

@@ -186,7 +186,7 @@ class _ApplyingWithoutG7(Applying):
 
 class WithoutG7(Engine):
     """
-    What cannot be applied is applied again and again, or passed over.
+    A variant that applies an unreadable entry again and again, or skips it.
     """
 
     def __init__(self, environment: Environment) -> None:

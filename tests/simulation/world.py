@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 class Violation(Exception):
     """
-    What must never happen has happened.
+    An invariant is violated.
     """
 
 

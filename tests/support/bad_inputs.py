@@ -33,7 +33,7 @@ def forwarded(text: str, body: bytes = b"", *, host: str = "a") -> bytes:
 
 class Case(msgspec.Struct, frozen=True):
     """
-    What a client sends, and what must come of it.
+    Bytes of a client, and the required outcome.
 
     @ivar sent: in one piece.
     @ivar statuses: of the responses, in order.
@@ -394,7 +394,7 @@ By row, the cases in which a client is at fault, or seems to be.
 
 class Reply(msgspec.Struct, frozen=True):
     """
-    What a server answers, and what must come of it.
+    Bytes of a server, and the required outcome.
 
     @ivar answer: the server's.
     @ivar status: that the client sees; 0: it sees none whole.

@@ -111,7 +111,7 @@ class Wire:
             self.protocol.connectionLost(Failure(reason or ConnectionLost()))
 
     def take(self) -> bytes:
-        """What was written since this was asked last."""
+        """The bytes that were written since the last call."""
         sent, self.sent = self.sent, b""
         return sent
 

@@ -48,7 +48,7 @@ class NamesTests(SynchronousTestCase):
 
 class BookKeepingTests(EngineCase):
     """
-    What the adapter shows is PySyncObj's own, at all times.
+    The adapter shows PySyncObj's own state at all times.
     """
 
     def test_nothing_else_takes_its_place(self) -> None:

@@ -19,7 +19,7 @@ from tests.simulation.variants import (
 
 
 class G7Tests(EngineCase):
-    """What is applied, is applied once, or halts the node."""
+    """A committed entry is applied once, or halts the node."""
 
     def newer(self, engine: type[Engine]) -> Engine:
         made = self.make(A, B, C, engine=engine)
@@ -77,7 +77,7 @@ class G7Tests(EngineCase):
 
     def test_what_a_member_understood_before_is_asked_again(self) -> None:
         """
-        Who connects anew, or has a new leader, may be another program by now.
+        A peer that connects again, or has a new leader, may run another program by now.
         """
         engine = self.lead(A, B)
         self.notes.version = 2

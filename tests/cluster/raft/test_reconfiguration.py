@@ -131,7 +131,7 @@ class G3Tests(EngineCase):
 
     def test_a_new_member_that_is_lost_begins_anew(self) -> None:
         """
-        What it has confirmed may be on its disk no more.
+        Entries that it has confirmed may no longer be on its disk.
         """
         engine = self.lead(A, B, C)
         self.confirm(engine, "b", "c")

@@ -20,7 +20,7 @@ def body(length: int, *, rate: float = 0, named: frozenset[bytes] = frozenset())
 
 class RequestBodyTests(SynchronousTestCase):
     """
-    What goes to the server, and what is kept.
+    The bytes for the server, and the copy that is kept.
     """
 
     def test_framing(self) -> None:

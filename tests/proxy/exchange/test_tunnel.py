@@ -26,7 +26,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
 class TunnelTests(SynchronousTestCase):
     """
-    What becomes of a request for an upgrade.
+    The outcomes of a request for an upgrade.
     """
 
     def opened(self, proxy: Proxy) -> tuple[Wire, Wire]:
@@ -178,7 +178,7 @@ class TunnelTests(SynchronousTestCase):
 
     def test_lost_after_the_end(self) -> None:
         """
-        What came before an end is delivered, even if a reset comes after it.
+        Bytes that came before an end are delivered, even if a reset comes after it.
         """
         for client_lost in (True, False):
             proxy = Proxy()

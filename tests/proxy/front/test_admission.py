@@ -13,7 +13,7 @@ from alacrity.proxy.front.admission import Admission, network
 
 class AdmissionTests(SynchronousTestCase):
     """
-    Who is served.
+    Connections that are served, and connections that are refused.
     """
 
     def setUp(self) -> None:

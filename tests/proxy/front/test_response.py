@@ -30,7 +30,7 @@ def head(length: int) -> ResponseHead:
 
 class ResponseWriterTests(SynchronousTestCase):
     """
-    What a client of HTTP/1 gets.
+    The bytes that a client of HTTP/1 gets.
     """
 
     def setUp(self) -> None:
@@ -39,7 +39,7 @@ class ResponseWriterTests(SynchronousTestCase):
 
     def take(self) -> bytes:
         """
-        What was written.
+        The bytes that were written.
         """
         sent: bytes = self.transport.value()
         self.transport.clear()

@@ -32,7 +32,7 @@ class Connection:
 
 class ClientAffinityTests(SynchronousTestCase):
     """
-    What one client may use.
+    The connections that one client may use.
     """
 
     def setUp(self) -> None:

@@ -132,7 +132,7 @@ class EndTests(SynchronousTestCase):
 
     def test_abandoned(self) -> None:
         """
-        What is not the server's fault counts for nothing.
+        A failure that is not the server's fault is not counted.
         """
         for happens, kind in (
             (lambda proxy, client: client.lose(), FailureKind.CLIENT_GONE),

@@ -65,7 +65,7 @@ class RuleTests(SynchronousTestCase):
 
     def test_own_status(self) -> None:
         """
-        Who is at fault shows in the answer's status.
+        The status of the answer shows the party at fault.
         """
         for kind in FailureKind:
             status = own_status(Cause(kind))
