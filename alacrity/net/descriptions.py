@@ -74,7 +74,13 @@ class Description(msgspec.Struct, frozen=True):
         host = self.interface
         if self.kind not in {"tcp", "tcp6", "ssl"}:
             return False
-        return host == "localhost" or (is_ip(host) and ip_address(host).is_loopback)
+        if host == "localhost":
+            return True
+        if not is_ip(host):
+            return False
+        address = ip_address(host)
+        # From Python 3.13 on, ::ffff:127.0.0.1 is a loopback address, too.
+        return address.is_loopback and getattr(address, "ipv4_mapped", None) is None
 
 
 def parse_description(text: str) -> Description:
