@@ -16,16 +16,14 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from acceptance.lab.clusters import QUIET, applied_alike, equal, leader, running_cluster
 from acceptance.lab.loads import Requests, Writer
 from acceptance.lab.nodes import Node
-from acceptance.lab.processes import allow_descriptors, exit_with
+from acceptance.lab.processes import exit_with
 from acceptance.lab.reports import Report
-from acceptance.lab.scenarios import parser_of
-from acceptance.lab.servers import serving_everywhere
+from acceptance.lab.scenarios import parser_of, play_parts
 from acceptance.lab.waiting import Broken, wait_until
 
 KEPT = 50
@@ -200,31 +198,17 @@ def main() -> int:
     """
     Read the command line, do what it says, and return the exit status.
     """
-    parser = parser_of(__doc__)
-    parser.add_argument("--only", default=",".join(PARTS), help="of %(default)s")
-    for name, default, what in (
-        ("nodes", 3, "with which the cluster begins"),
-        ("failovers", 50, "deaths of the leader"),
-        ("rounds", 200, "deaths of all nodes"),
-    ):
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"{what} (%(default)s)")
-    options = parser.parse_args()
-    parts = options.only.split(",")
-    if unknown := set(parts) - PARTS.keys():
-        parser.error(f"--only: {', '.join(sorted(unknown))}")
-    counts = Counts(**{name: getattr(options, name) for name in Counts._fields})
-    if min(counts) < 1:
-        parser.error("each count is 1 or more")
-    report = Report()
-    allow_descriptors(8192)
-    for name in parts:
-        report.step(f"{name}:")
-        with (
-            TemporaryDirectory(prefix="alacrity-crashes-") as directory,
-            serving_everywhere() as port,
-        ):
-            PARTS[name](Path(directory), port, counts, report)
-    return int(report.failed)
+    return play_parts(
+        parser_of(__doc__),
+        PARTS,
+        (
+            ("nodes", 3, "with which the cluster begins"),
+            ("failovers", 50, "deaths of the leader"),
+            ("rounds", 200, "deaths of all nodes"),
+        ),
+        lambda options: Counts(options.nodes, options.failovers, options.rounds),
+        least=1,
+    )
 
 
 if __name__ == "__main__":

@@ -20,15 +20,14 @@ from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 from statistics import median, quantiles
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from acceptance.lab.calls import Answer, ask
 from acceptance.lab.clusters import QUIET, leader, running_cluster
 from acceptance.lab.nodes import Node
-from acceptance.lab.processes import allow_descriptors, exit_with, forked
+from acceptance.lab.processes import exit_with, forked
 from acceptance.lab.reports import Report
-from acceptance.lab.servers import serving_everywhere
+from acceptance.lab.scenarios import play_parts
 from acceptance.lab.waiting import Broken, wait_until
 from benchmarks.probe import Probe
 
@@ -301,32 +300,21 @@ def main() -> int:
     Read the command line, do what it says, and return the exit status.
     """
     parser = argparse.ArgumentParser(description="A cluster on this machine.")
-    parser.add_argument("--only", default=",".join(PARTS), help="of %(default)s")
-    for name, default, what in (
-        ("nodes", 3, "with which the cluster begins"),
-        ("writes", 500, "writes of each kind"),
-        ("rotations", 50, "registrations until traffic, by each node"),
-        ("servers", 10000, "servers, where they are many"),
-    ):
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"{what} (%(default)s)")
     parser.add_argument("--idle", type=float, default=30.0, help="seconds (%(default)s)")
-    options = parser.parse_args()
-    parts = options.only.split(",")
-    if unknown := set(parts) - PARTS.keys():
-        parser.error(f"--only: {', '.join(sorted(unknown))}")
-    counts = Counts(**{name: getattr(options, name) for name in Counts._fields})
-    if min(counts) < 2:
-        parser.error("each count is 2 or more")
-    report = Report()
-    allow_descriptors(8192)
-    for name in parts:
-        report.step(f"{name}:")
-        with (
-            TemporaryDirectory(prefix="alacrity-cluster-") as directory,
-            serving_everywhere() as port,
-        ):
-            PARTS[name](Path(directory), port, counts, report)
-    return int(report.failed)
+    return play_parts(
+        parser,
+        PARTS,
+        (
+            ("nodes", 3, "with which the cluster begins"),
+            ("writes", 500, "writes of each kind"),
+            ("rotations", 50, "registrations until traffic, by each node"),
+            ("servers", 10000, "servers, where they are many"),
+        ),
+        lambda options: Counts(
+            options.nodes, options.writes, options.rotations, options.idle, options.servers
+        ),
+        least=2,
+    )
 
 
 if __name__ == "__main__":
