@@ -20,7 +20,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from alacrity.cluster.log.formats import NEWEST_FORMAT
-from alacrity.pool import Command, Judged, Outcome, Pool, PoolDraft, Verdicts
+from alacrity.pool import Command, Judged, Outcome, Pool, PoolDraft, Server, format_of
 
 GENERATION: Final = 2048
 """The number of latest requests that are certainly remembered."""
@@ -110,12 +110,21 @@ class _Header(msgspec.Struct, frozen=True):
     version: int
 
 
+class _Pool1(msgspec.Struct, frozen=True):
+    """
+    The fields of a pool of format 1.
+    """
+
+    index: int
+    servers: dict[str, Server]
+
+
 class _Format1(msgspec.Struct, frozen=True):
     """
     The fields of a state of format 1.
     """
 
-    pool: Pool
+    pool: _Pool1
     recent: dict[str, Outcome]
     older: dict[str, Outcome]
 
@@ -156,7 +165,7 @@ def version_of(command: Command | RaiseFormat | None) -> int:
     """
     if isinstance(command, RaiseFormat):
         return command.format
-    return 2 if isinstance(command, Verdicts) else 1
+    return 1 if command is None else format_of(command)
 
 
 def encode_envelope(envelope: Envelope) -> bytes:
@@ -203,7 +212,8 @@ def encode_state(state: Replicated) -> bytes:
     """
     encoded: Replicated | _Format1 = state
     if state.format == 1:
-        encoded = _Format1(state.pool, state.recent, state.older)
+        pool = _Pool1(state.pool.index, state.pool.servers)
+        encoded = _Format1(pool, state.recent, state.older)
     return _encoder.encode(_StateToEncode(state.format, encoded))
 
 
@@ -244,18 +254,23 @@ class StateDraft:
     A state to which entries are applied. The pool and the remembered requests are copied once
     for any number of entries.
 
-    @ivar format: see L{Replicated.format}.
     """
 
-    __slots__ = ("_older", "_owned", "_pool", "_recent", "_state", "format")
+    __slots__ = ("_older", "_owned", "_pool", "_recent", "_state")
 
     def __init__(self, state: Replicated) -> None:
         self._state = state
-        self._pool = PoolDraft(state.pool)
+        self._pool = PoolDraft(state.pool, state.format)
         self._recent = state.recent
         self._older = state.older
         self._owned = False
-        self.format = state.format
+
+    @property
+    def format(self) -> int:
+        """
+        See L{Replicated.format}.
+        """
+        return self._pool.format
 
     @property
     def index(self) -> int:
@@ -286,7 +301,7 @@ class StateDraft:
             return Unreadable(str(error))
         request_id, command = envelope.request_id, envelope.command
         # The leader has appended the entry because all members understand its version.
-        self.format = max(self.format, envelope.version)
+        self._pool.format = max(self.format, envelope.version)
         if command is None or isinstance(command, RaiseFormat):
             return Applied(request_id, None)
         outcome = self._recent.get(request_id) or self._older.get(request_id)

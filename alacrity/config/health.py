@@ -8,7 +8,14 @@ from typing import Annotated, Final
 
 import msgspec
 
-from alacrity.config.readers import count, duration, duration_or_never, fraction, time_limit
+from alacrity.config.readers import (
+    boolean,
+    count,
+    duration,
+    duration_or_never,
+    fraction,
+    time_limit,
+)
 
 SHORTEST_INTERVAL: Final = 0.1
 """Seconds of the shortest interval between two checks of a server."""
@@ -26,6 +33,12 @@ class HealthSettings(msgspec.Struct, frozen=True):
     @ivar fall: failures in a row that take a server down.
     @ivar deregister_after: down for so long, a server is removed, though never the last
         one; 0: no server is.
+    @ivar lease_deregister_after: the same for a server that has a lease.
+    @ivar fail_open: whether, when no server is eligible, those get requests that were up once
+        and whose checks do not show that they are dead.
+    @ivar guard_share: the part of the servers whose leases may expire, or that may be removed
+        after C{deregister_after}, in C{guard_window}; one always may.
+    @ivar guard_window: in seconds.
     """
 
     interval: Annotated[float, duration(SHORTEST_INTERVAL)] = 5.0
@@ -35,3 +48,7 @@ class HealthSettings(msgspec.Struct, frozen=True):
     rise: Annotated[int, count] = 2
     fall: Annotated[int, count] = 3
     deregister_after: Annotated[float, duration_or_never] = 86400.0
+    lease_deregister_after: Annotated[float, duration_or_never] = 300.0
+    fail_open: Annotated[bool, boolean] = True
+    guard_share: Annotated[float, fraction] = 0.2
+    guard_window: Annotated[float, duration(1.0)] = 60.0

@@ -95,6 +95,14 @@ limit: Final = _converted(
 
 fraction: Final = _converted(float, "a number from 0 to 1", lambda x: 0 <= x <= 1)
 
+positive: Final = _converted(float, "a number from 0 to 100", lambda x: 0 <= x <= 100)
+
+hash_bound: Final = _converted(float, "a number from 1 to 100", lambda x: 1 <= x <= 100)
+
+whole_seconds: Final = _converted(
+    int, "a whole number of seconds from 0 to 31536000", lambda n: 0 <= n <= _YEAR
+)
+
 
 def duration(shortest: float) -> Reader[float]:
     """
@@ -125,7 +133,7 @@ duration_or_never: Final = _converted(
 )
 
 
-# Names and addresses
+# Parts of HTTP
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -133,6 +141,66 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 pseudonym: Final = _converted(
     str, "a token, such as a host name", lambda text: _TOKEN.fullmatch(text) is not None
 )
+
+cookie_name: Final = _converted(
+    str,
+    "the name of a cookie (letters, digits, - and _), or nothing",
+    lambda text: re.fullmatch(r"[0-9A-Za-z_-]{0,64}", text) is not None,
+)
+
+cookie_domain: Final = _converted(
+    str,
+    "a domain such as shop.example, or nothing",
+    lambda text: text == "" or (is_address(f"{text.removeprefix('.')}:1") and "[" not in text),
+)
+
+hash_key: Final = _converted(
+    str,
+    "ip, path, header:NAME, cookie:NAME or query:NAME",
+    lambda text: (
+        re.fullmatch(
+            r"ip|path|header:[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}|(cookie|query):[^\s\x00-\x20;=&#]{1,64}",
+            text,
+        )
+        is not None
+    ),
+)
+
+
+def statuses(key: Key, value: object, /) -> tuple[int, ...]:
+    """
+    Read an array of statuses of responses that are failures.
+    """
+    allowed = "an array of statuses from 400 to 599"
+    if not isinstance(value, list):
+        raise key.refuse(value, allowed)
+    for each in value:
+        if not isinstance(each, int) or not 400 <= each <= 599:
+            raise key.refuse(value, allowed)
+    return tuple(dict.fromkeys(value))
+
+
+def group_weights(key: Key, value: object, /) -> dict[str, int]:
+    """
+    Read a table of weights, by the names of groups.
+    """
+    if not isinstance(value, dict):
+        raise key.refuse(value, "a table of weights, such as { canary = 5, stable = 95 }")
+    for name, weight in value.items():
+        if not GROUP_NAME.fullmatch(name):
+            raise key.refuse(name, "names of 1 to 63 of a-z, 0-9 and -")
+        if isinstance(weight, bool) or not isinstance(weight, int) or not 0 <= weight <= 1000:
+            raise Key(key.source, f"{key.path}.{name}").refuse(
+                weight, "a whole number from 0 to 1000"
+            )
+    return dict(value)
+
+
+GROUP_NAME: Final = re.compile(r"[0-9a-z-]{1,63}")
+"""The name of a group of servers."""
+
+
+# Names and addresses
 
 node_name: Final = _converted(str, NODE_NAME, is_node_name)
 
@@ -219,6 +287,24 @@ def _strings(key: Key, value: object) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise key.refuse(value, "an array of strings")
     return value
+
+
+def choices(literal: Any) -> Reader[tuple[Any, ...]]:
+    """
+    A reader of an array of some strings, each once.
+
+    @param literal: a C{typing.Literal} of these.
+    """
+    names = get_args(literal)
+
+    def read_all(key: Key, value: object, /) -> tuple[str, ...]:
+        found = _strings(key, value)
+        for each in found:
+            if each not in names:
+                raise key.refuse(each, f"an array of {listed(names)}")
+        return tuple(dict.fromkeys(found))
+
+    return read_all
 
 
 def array(read: Callable[[Key, str], _T]) -> Reader[tuple[_T, ...]]:

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import msgspec
 
+from alacrity.config.balance import BalanceSettings, QueueSettings, StickySettings
 from alacrity.config.cluster import ClusterSettings
+from alacrity.config.ejection import EjectionSettings
 from alacrity.config.health import HealthSettings
 from alacrity.config.log import LogSettings
 from alacrity.config.management import ManagementSettings
 from alacrity.config.proxy import LimitSettings, ProxySettings, TimeoutSettings
+from alacrity.config.retries import RetrySettings
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -23,5 +26,10 @@ class Settings(msgspec.Struct, frozen=True):
     health: HealthSettings = HealthSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     limits: LimitSettings = LimitSettings()
+    balance: BalanceSettings = BalanceSettings()
+    sticky: StickySettings = StickySettings()
+    queue: QueueSettings = QueueSettings()
+    ejection: EjectionSettings = EjectionSettings()
+    retries: RetrySettings = RetrySettings()
     cluster: ClusterSettings = ClusterSettings()
     log: LogSettings = LogSettings()

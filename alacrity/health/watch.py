@@ -168,7 +168,7 @@ class Watch:
         Whether the state may be about to change.
         """
         match self.server.state:
-            case State.UP:
+            case State.UP | State.STOPPING:
                 return self.failed > 0
             case State.DOWN:
                 return self._passed > 0

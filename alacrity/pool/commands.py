@@ -1,12 +1,8 @@
 """
-The commands that change a pool, their outcomes, and the function L{apply}.
+The commands that change a pool, and their outcomes. L{alacrity.pool.draft} applies them.
 
-Two rules hold:
-
-  1. L{apply} is pure: its result depends on the pool and the command alone. Times
-     are in the command, read from the clock of the node that proposed it.
-  2. L{apply} is total: any command on any pool gives an outcome, never an
-     exception. (A raise would stop every node of a cluster at the same command.)
+Times are in seconds since the epoch, read from the clock of the node that proposed the
+command.
 """
 
 from __future__ import annotations
@@ -15,14 +11,18 @@ from typing import TypeAlias
 
 import msgspec
 
-from alacrity.pool.model import Check, Pool, Server, State, server_id
+from alacrity.pool.guard import GuardLimits
+from alacrity.pool.model import NO_OPTIONS, AdminState, Check, NoCheck, Server, ServerOptions, State
 
 
-class Register(msgspec.Struct, frozen=True, gc=False, tag="register"):
+class Register(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag="register"):
     """
-    Add the server at an address, or update its check and weight.
+    Add the server at an address, or replace all that it was registered with. The operators'
+    decisions about it stay.
 
-    @ivar time: of the proposal, in seconds since the epoch.
+    @ivar time: of the proposal.
+
+    The other attributes are those of L{Server}.
     """
 
     ip: str
@@ -30,6 +30,7 @@ class Register(msgspec.Struct, frozen=True, gc=False, tag="register"):
     check: Check
     weight: int
     time: float
+    options: ServerOptions = NO_OPTIONS
 
 
 class Deregister(msgspec.Struct, frozen=True, gc=False, tag="deregister"):
@@ -39,20 +40,28 @@ class Deregister(msgspec.Struct, frozen=True, gc=False, tag="deregister"):
     @ivar revision: remove it only if this is still the revision of its registration;
         L{None}: whatever that is.
     @ivar reason: of the removal, for people.
+    @ivar version: remove it only if this is still the server's version; L{msgspec.UNSET}:
+        whatever that is. Since format 2.
+    @ivar guard: the limits of the guard against mass loss, if it is the checks that remove
+        the server; L{msgspec.UNSET}: a caller does, who is not limited. Since format 2.
     """
 
     id: str
     time: float
     reason: str
     revision: int | None = None
+    version: int | msgspec.UnsetType = msgspec.UNSET
+    guard: GuardLimits | msgspec.UnsetType = msgspec.UNSET
 
 
-class Report(msgspec.Struct, frozen=True, gc=False, tag="report"):
+class Report(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag="report"):
     """
-    Put a server into the state to which its checks have brought it.
+    Put a server into the state to which its checks have brought it. One whose lease has
+    expired does not come up by its checks.
 
     @ivar revision: of the registration that was checked.
     @ivar reason: of the state, for people.
+    @ivar answered: whether the check that failed got an HTTP answer. Since format 2.
     """
 
     id: str
@@ -60,18 +69,104 @@ class Report(msgspec.Struct, frozen=True, gc=False, tag="report"):
     state: State
     reason: str
     time: float
+    answered: bool = False
+
+
+class ExpireLease(msgspec.Struct, frozen=True, gc=False, tag="expire"):
+    """
+    Take a server down since its lease was not renewed in time; or keep it as suspect, if the
+    guard against mass loss allows no further loss now, or it is the last eligible one. Since
+    format 2.
+
+    @ivar revision: of the registration that has the lease.
+    """
+
+    id: str
+    revision: int
+    time: float
+    guard: GuardLimits
+
+
+class ReviveLease(msgspec.Struct, frozen=True, gc=False, tag="revive"):
+    """
+    Note that a server has renewed its lease after it had expired, or was suspected: it is up
+    again, or pending if it is checked too. Renewals in time are no commands. Since format 2.
+
+    @ivar revision: of the registration that has the lease.
+    """
+
+    id: str
+    revision: int
+    time: float
+
+
+Verdict: TypeAlias = Report | Deregister | ExpireLease | ReviveLease
+"""The commands that result from checks and leases, about one registration each."""
 
 
 class Verdicts(msgspec.Struct, frozen=True, gc=False, tag="verdicts"):
     """
-    Apply several reports and removals that checks led to, one after the other. Since
-    format 2 of the cluster.
+    Apply several verdicts, one after the other. Since format 2.
     """
 
-    verdicts: tuple[Report | Deregister, ...]
+    verdicts: tuple[Verdict, ...]
 
 
-Command: TypeAlias = Register | Deregister | Report | Verdicts
+class Administer(msgspec.Struct, frozen=True, gc=False, tag="administer"):
+    """
+    Change the operators' decisions about a server. Since format 2.
+
+    @ivar state: the new state; L{msgspec.UNSET}: it stays, and so does its end.
+    @ivar weight: the new weight; L{None}: the registered weight holds again;
+        L{msgspec.UNSET}: it stays.
+    @ivar until: when the state ends, in seconds since the epoch; L{None}: it does not end by
+        itself; L{msgspec.UNSET}: as it was, if the state is not set either, else L{None}.
+    @ivar reason: of the decision, for people; L{msgspec.UNSET}: it stays, if the state is not
+        set either, else it is empty.
+    @ivar version: change it only if this is still the server's version; L{None}: whatever that
+        is.
+    """
+
+    id: str
+    time: float
+    state: AdminState | msgspec.UnsetType = msgspec.UNSET
+    weight: int | msgspec.UnsetType | None = msgspec.UNSET
+    until: float | msgspec.UnsetType | None = msgspec.UNSET
+    reason: str | msgspec.UnsetType = msgspec.UNSET
+    version: int | None = None
+
+
+class SpendGuard(msgspec.Struct, frozen=True, gc=False, tag="spend-guard"):
+    """
+    Begin a window of the guard against mass loss without an allowance. A new leader proposes
+    it before the first loss: it cannot know whether its own view of the servers is good. Since
+    format 2.
+    """
+
+    time: float
+
+
+class DrawStickyKey(msgspec.Struct, frozen=True, gc=False, tag="sticky-key"):
+    """
+    Set the key of sticky cookies, unless there is one. Since format 2.
+
+    @ivar key: 32 random bytes.
+    """
+
+    key: bytes
+
+
+Command: TypeAlias = (
+    Register
+    | Deregister
+    | Report
+    | ExpireLease
+    | ReviveLease
+    | Verdicts
+    | Administer
+    | SpendGuard
+    | DrawStickyKey
+)
 
 
 class Registered(msgspec.Struct, frozen=True, gc=False, tag="registered"):
@@ -103,9 +198,40 @@ class Reported(msgspec.Struct, frozen=True, gc=False, tag="reported"):
     server: Server
 
 
+class Administered(msgspec.Struct, frozen=True, gc=False, tag="administered"):
+    """
+    The operators' decisions about the server are as the command says.
+    """
+
+    server: Server
+
+
+class Kept(msgspec.Struct, frozen=True, gc=False, tag="kept"):
+    """
+    The server is kept as suspect, by the guard against mass loss or as the last one.
+    """
+
+    server: Server
+
+
+class VersionMismatch(msgspec.Struct, frozen=True, gc=False, tag="version-mismatch"):
+    """
+    Nothing changed: the server has another version than the command names.
+    """
+
+    server: Server
+
+
+class Done(msgspec.Struct, frozen=True, gc=False, tag="done"):
+    """
+    A command that concerns no server is applied.
+    """
+
+
 class Stale(msgspec.Struct, frozen=True, gc=False, tag="stale"):
     """
-    Nothing changed: the command is about an earlier registration of the server.
+    Nothing changed: the command is about an earlier registration of the server, or about a
+    lease that is in another state.
     """
 
     server: Server
@@ -119,6 +245,9 @@ class Unknown(msgspec.Struct, frozen=True, gc=False, tag="unknown"):
     id: str
 
 
+VerdictOutcome: TypeAlias = Deregistered | Reported | Kept | Stale | VersionMismatch | Unknown
+
+
 class Judged(msgspec.Struct, frozen=True, gc=False, tag="judged"):
     """
     The L{Verdicts} are applied.
@@ -127,113 +256,24 @@ class Judged(msgspec.Struct, frozen=True, gc=False, tag="judged"):
         request is given again, since those of verdicts are not kept.
     """
 
-    outcomes: tuple[Deregistered | Reported | Stale | Unknown, ...]
+    outcomes: tuple[VerdictOutcome, ...]
 
 
-Outcome: TypeAlias = Registered | Deregistered | Reported | Stale | Unknown | Judged
+Outcome: TypeAlias = VerdictOutcome | Registered | Administered | Judged | Done
 
 
-def apply(pool: Pool, command: Command) -> tuple[Pool, Outcome]:
+def format_of(command: Command) -> int:
     """
-    The pool after a command, and the outcome of the command.
-
-    Each command raises the pool's index by one, whatever its outcome.
+    The lowest format of a cluster in which a command may be proposed. Commands without new
+    features keep a low one, so that older nodes can apply them.
     """
-    draft = PoolDraft(pool)
-    outcome = draft.apply(command)
-    return draft.pool(), outcome
-
-
-class PoolDraft:
-    """
-    A pool that is being changed by commands. For any number of commands, the dictionary
-    of servers is copied once.
-
-    @ivar index: how many commands were applied to the pool, as in L{Pool}.
-    """
-
-    __slots__ = ("_owned", "_pool", "_servers", "index")
-
-    def __init__(self, pool: Pool) -> None:
-        self.index = pool.index
-        self._pool = pool
-        self._servers = pool.servers
-        self._owned = False
-
-    def pool(self) -> Pool:
-        """
-        The pool as it is now. Commands that are applied later do not change this value.
-        """
-        if self._pool.index != self.index:
-            self._pool = Pool(self.index, self._servers)
-            self._owned = False
-        return self._pool
-
-    def apply(self, command: Command) -> Outcome:
-        """
-        Apply a command, as L{apply} does.
-        """
-        self.index += 1
-        match command:
-            case Register():
-                return self._register(command)
-            case Verdicts(verdicts):
-                return Judged(tuple(map(self._apply_verdict, verdicts)))
-            case _:
-                return self._apply_verdict(command)
-
-    def _apply_verdict(
-        self, verdict: Report | Deregister
-    ) -> Deregistered | Reported | Stale | Unknown:
-        found = self._servers.get(verdict.id)
-        if found is None:
-            return Unknown(verdict.id)
-        if verdict.revision is not None and verdict.revision != found.revision:
-            return Stale(found)
-        if isinstance(verdict, Deregister):
-            del self._own_servers()[verdict.id]
-            return Deregistered(found)
-        moved = msgspec.structs.replace(
-            found,
-            state=verdict.state,
-            reason=verdict.reason,
-            since=found.since if found.state is verdict.state else verdict.time,
-        )
-        self._own_servers()[verdict.id] = moved
-        return Reported(moved)
-
-    def _register(self, command: Register) -> Registered:
-        """
-        Register a server. One that is up stays up, so that registering again costs no
-        request. One that is down announces by registering that it has come back: it is
-        pending again.
-        """
-        id = server_id(command.ip, command.port)
-        known = self._servers.get(id)
-        state: State
-        if known is not None and known.state is State.UP:
-            state, reason, since = known.state, known.reason, known.since
-        else:
-            state, reason, since = State.PENDING, "not checked yet", command.time
-        server = Server(
-            ip=command.ip,
-            port=command.port,
-            check=command.check,
-            weight=command.weight,
-            state=state,
-            reason=reason,
-            since=since,
-            registered=command.time,
-            revision=self.index,
-        )
-        self._own_servers()[id] = server
-        return Registered(server, created=known is None)
-
-    def _own_servers(self) -> dict[str, Server]:
-        """
-        The servers, to be changed in place: a dictionary that this draft alone has.
-        """
-        if not self._owned:
-            self._servers = self._servers.copy()
-            self._owned = True
-        return self._servers
+    match command:
+        case Register():
+            is_old = not isinstance(command.check, NoCheck) and command.options == NO_OPTIONS
+        case Deregister():
+            is_old = command.version is msgspec.UNSET and command.guard is msgspec.UNSET
+        case Report():
+            is_old = not command.answered and command.state is not State.STOPPING
+        case _:
+            is_old = False
+    return 1 if is_old else 2

@@ -12,6 +12,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from alacrity.pool.guard import GuardWindow
+
 SHORTEST_INTERVAL: Final = 0.1
 """The shortest interval between two checks of a server, in seconds, that a registration or
 the configuration may ask for. A node makes some 10,000 checks a second at most, and 10
@@ -24,7 +26,8 @@ sooner."""
 
 class State(StrEnum):
     """
-    The replicated state of a server. Only an L{UP} server gets requests.
+    The replicated state of a server, as checks and leases say. Only an L{UP} server gets
+    requests, and only while operators let it, see L{Server.eligible}.
 
     (A server that has left the pool while requests to it are still in flight is
     shown as C{draining}; that is a fact of one node's data path, not of the pool.)
@@ -34,8 +37,11 @@ class State(StrEnum):
     """Registered, not yet passed a check since."""
     UP = "up"
     """Its checks pass."""
+    STOPPING = "stopping"
+    """It was up, and answered a check with 410: it finishes its requests, and gets no new
+    ones but those of sticky sessions. A pass brings it back. Since format 2."""
     DOWN = "down"
-    """Its checks failed C{fall} times in a row."""
+    """Its checks failed C{fall} times in a row, or its lease expired."""
 
 
 class TcpCheck(
@@ -81,7 +87,58 @@ class HttpCheck(
     port: int | None = None
 
 
-Check: TypeAlias = TcpCheck | HttpCheck
+class NoCheck(
+    msgspec.Struct, frozen=True, tag_field="type", tag="none", omit_defaults=True, gc=False
+):
+    """
+    No check at all: the server is up while its lease lasts. Since format 2.
+
+    The attributes are those of L{TcpCheck}, and mean nothing; they let a caller read any
+    check alike.
+    """
+
+    interval: None = None
+    timeout: None = None
+    rise: None = None
+    fall: None = None
+    port: None = None
+
+
+Check: TypeAlias = TcpCheck | HttpCheck | NoCheck
+
+
+class AdminState(StrEnum):
+    """
+    The state into which an operator has put a server.
+    """
+
+    READY = "ready"
+    """It gets requests while it is up."""
+    DRAIN = "drain"
+    """It is checked, and gets no new requests but those of sticky sessions."""
+    MAINTENANCE = "maintenance"
+    """It is not checked, and gets no requests."""
+
+
+class Administration(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """
+    The operators' decisions about a server. A registration never changes them.
+
+    @ivar weight: replaces the registered weight; 0: no new requests; L{None}: the
+        registered weight holds.
+    @ivar until: when the state ends and the server is ready again, in seconds since the
+        epoch; L{None}: it lasts until it is changed.
+    @ivar reason: of the last decision, for people.
+    """
+
+    state: AdminState = AdminState.READY
+    weight: int | None = None
+    until: float | None = None
+    reason: str = ""
+
+
+AS_REGISTERED: Final = Administration()
+"""No decision: the server is ready, with its registered weight."""
 
 
 def server_id(ip: str, port: int) -> str:
@@ -96,18 +153,66 @@ def server_id(ip: str, port: int) -> str:
     return f"{ip}:{port}"
 
 
-class Server(msgspec.Struct, frozen=True, gc=False):
+class ServerOptions(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """
-    One registered server.
+    The parts of a registration that are of format 2.
+
+    @ivar priority: servers with a higher number are backups: they get requests only when no
+        server with a lower one can.
+    @ivar group: the group whose share of the requests it has a part in; empty: none.
+    @ivar max_requests: requests that it may have at a time; 0: any number; L{None}: as
+        configured.
+    @ivar lease: seconds after which it is down unless it renews; L{None}: it has no lease.
+    """
+
+    priority: int = 0
+    group: str = ""
+    max_requests: int | None = None
+    lease: float | None = None
+
+
+NO_OPTIONS: Final = ServerOptions()
+
+
+class Condition(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """
+    More of what checks and leases have shown of a server than its state says.
+
+    @ivar was_up: whether it was up at some time since it was first registered.
+    @ivar answered: whether it is down though its failed checks got an HTTP answer.
+    @ivar lease_expired: whether it is down by its lease; checks do not bring it back.
+    @ivar suspect: whether its lease expired or it was due for removal, and the guard against
+        mass loss keeps it: it gets requests only when no other can.
+    """
+
+    was_up: bool = False
+    answered: bool = False
+    lease_expired: bool = False
+    suspect: bool = False
+
+
+UNKNOWN_CONDITION: Final = Condition()
+
+
+class Server(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """
+    One registered server. The fields with a default are of format 2; a server that has none
+    of them is encoded as in format 1.
 
     @ivar ip: an IPv4 or IPv6 address in its canonical text form.
     @ivar port: 1 to 65535.
-    @ivar weight: its share of the requests, relative to the other servers'.
+    @ivar weight: its share of the requests, relative to the other servers', as registered;
+        see L{effective_weight}.
     @ivar reason: of its state, for people.
     @ivar since: when it came into its state, in seconds since the epoch.
     @ivar registered: when it was last registered, in seconds since the epoch.
     @ivar revision: the pool's index at its last registration; a L{Report
         <alacrity.pool.commands.Report>} about an earlier registration is ignored.
+    @ivar options: more of its registration.
+    @ivar administration: the operators' decisions.
+    @ivar condition: more of what checks and leases have shown.
+    @ivar changed: the pool's index at its last change of any kind; 0: that was its
+        registration. See L{version}.
     """
 
     ip: str
@@ -119,11 +224,60 @@ class Server(msgspec.Struct, frozen=True, gc=False):
     since: float
     registered: float
     revision: int
+    options: ServerOptions = NO_OPTIONS
+    administration: Administration = AS_REGISTERED
+    condition: Condition = UNKNOWN_CONDITION
+    changed: int = 0
 
     @property
     def id(self) -> str:
         """See L{server_id}."""
         return server_id(self.ip, self.port)
+
+    @property
+    def version(self) -> int:
+        """A number that each change of the server raises."""
+        return self.changed or self.revision
+
+    @property
+    def effective_weight(self) -> int:
+        """Its weight, as an operator has set it or else as registered; 0 to 256."""
+        weight = self.administration.weight
+        return self.weight if weight is None else weight
+
+    @property
+    def eligible(self) -> bool:
+        """Whether it may get new requests of any client: up, ready, and of some weight."""
+        return (
+            self.state is State.UP
+            and self.administration.state is AdminState.READY
+            and self.effective_weight > 0
+        )
+
+    @property
+    def keeps_sessions(self) -> bool:
+        """Whether it may get requests of sticky sessions: eligible, or finishing those."""
+        administration = self.administration.state
+        return (self.state is State.UP or self.state is State.STOPPING) and (
+            administration is not AdminState.MAINTENANCE
+        )
+
+    @property
+    def may_fail_open(self) -> bool:
+        """
+        Whether it may get requests when no server is eligible: it was up once, and is down by
+        a check that does not show that it is dead, since the check got an HTTP answer, or
+        uses another port than the traffic.
+        """
+        check_port, condition = self.check.port, self.condition
+        return (
+            self.state is State.DOWN
+            and condition.was_up
+            and not condition.lease_expired
+            and (condition.answered or (check_port is not None and check_port != self.port))
+            and self.administration.state is AdminState.READY
+            and self.effective_weight > 0
+        )
 
 
 class Pool(msgspec.Struct, frozen=True):
@@ -132,7 +286,12 @@ class Pool(msgspec.Struct, frozen=True):
 
     @ivar index: the number of commands that were applied to make this pool.
     @ivar servers: by id, in the order of their first registration. Never changed in place.
+    @ivar guard: the losses in the present window of the guard against mass loss.
+    @ivar sticky_key: the key of the values of sticky cookies; empty: none was drawn yet.
+        Never shown.
     """
 
     index: int = 0
     servers: dict[str, Server] = {}
+    guard: GuardWindow = GuardWindow()
+    sticky_key: bytes = b""

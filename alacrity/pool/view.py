@@ -12,9 +12,11 @@ import msgspec
 from twisted.logger import Logger
 
 from alacrity.pool.commands import (
+    Administered,
     Command,
     Deregistered,
     Judged,
+    Kept,
     Outcome,
     Registered,
     Reported,
@@ -127,14 +129,16 @@ def _changes(before: Pool, outcomes: Iterable[Outcome]) -> list[Change]:
     for outcome in outcomes:
         for each in outcome.outcomes if isinstance(outcome, Judged) else (outcome,):
             match each:
-                case Registered(server) | Reported(server):
+                case Registered(server) | Reported(server) | Administered(server) | Kept(server):
                     after: Server | None = server
                 case Deregistered(server):
                     after = None
                 case _:
                     continue
             id = server.id
-            changes.append(Change(known[id] if id in known else before.servers.get(id), after))
+            was = known[id] if id in known else before.servers.get(id)
+            if after is not was:
+                changes.append(Change(was, after))
             known[id] = after
     return changes
 

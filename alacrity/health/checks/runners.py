@@ -12,7 +12,7 @@ from alacrity.health.checks.http import HttpCheckFunction, http_check
 from alacrity.health.checks.http_client import http_client
 from alacrity.health.checks.tcp import TcpCheckFunction, tcp_check
 from alacrity.health.checks.verdict import EndpointFactory, Verdict
-from alacrity.pool import HttpCheck, Server, TcpCheck
+from alacrity.pool import HttpCheck, NoCheck, Server, TcpCheck
 
 
 class Checks(msgspec.Struct, frozen=True):
@@ -35,6 +35,8 @@ class Checks(msgspec.Struct, frozen=True):
                 return self.tcp(server, check, timeout)
             case HttpCheck():
                 return self.http(server, check, timeout)
+            case NoCheck():
+                raise ValueError(f"server {server.id} has no check")
 
 
 def standard_checks(connect: EndpointFactory, clock: IReactorTime) -> Checks:

@@ -20,10 +20,11 @@ from alacrity.management.documents.schemas import (
     CHECK_DOCUMENTS,
     CheckDocument,
     HttpCheckDocument,
+    NoCheckDocument,
     TcpCheckDocument,
 )
 from alacrity.management.documents.strict import fault
-from alacrity.pool import Check, HttpCheck, TcpCheck
+from alacrity.pool import Check, HttpCheck, NoCheck, TcpCheck
 from alacrity.pool.model import SHORTEST_INTERVAL, SHORTEST_TIMEOUT
 
 ALLOWED_CHECK: Final[Mapping[str, str]] = {
@@ -61,6 +62,8 @@ def read_check(asked: CheckDocument, default_interval: float) -> Check:
     @param default_interval: seconds between checks, if the document names no interval.
     @raise Problem: the check is not valid.
     """
+    if isinstance(asked, NoCheckDocument):
+        return NoCheck()
     common = _read_common(asked, default_interval)
     match asked:
         case TcpCheckDocument():
@@ -76,7 +79,9 @@ def read_check(asked: CheckDocument, default_interval: float) -> Check:
             return HttpCheck(asked.path, asked.status, host, *common)
 
 
-def _read_common(asked: CheckDocument, default_interval: float) -> _CommonMembers:
+def _read_common(
+    asked: TcpCheckDocument | HttpCheckDocument, default_interval: float
+) -> _CommonMembers:
     interval = none_if_unset(asked.interval)
     timeout = none_if_unset(asked.timeout)
     if timeout is not None and timeout > (default_interval if interval is None else interval):
@@ -113,3 +118,5 @@ def check_document(check: Check) -> CheckDocument:
             return HttpCheckDocument(
                 check.path, check.status, host, interval, timeout, rise, fall, port
             )
+        case NoCheck():
+            return NoCheckDocument()

@@ -119,7 +119,13 @@ class HttpCheckDocument(
     port: Port | UnsetType = UNSET
 
 
-CheckDocument: TypeAlias = TcpCheckDocument | HttpCheckDocument
+class NoCheckDocument(
+    Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="none"
+):
+    """No check: the server is up while it renews its lease."""
+
+
+CheckDocument: TypeAlias = TcpCheckDocument | HttpCheckDocument | NoCheckDocument
 
 CHECK_DOCUMENTS: Final[Mapping[str, type[CheckDocument]]] = {
     str(kind.__struct_config__.tag): kind for kind in get_args(CheckDocument)
@@ -153,7 +159,7 @@ class ServerDocument(Struct, frozen=True):
     port: str
     check: CheckDocument
     weight: Weight
-    state: Literal["pending", "up", "down", "draining"]
+    state: Literal["pending", "up", "stopping", "down", "draining"]
     reason: str
     since: Moment
     registered: Moment
@@ -182,7 +188,7 @@ class ServerCounterDocument(Struct, frozen=True):
     port: str
     success: Count
     failed: Count
-    state: Literal["pending", "up", "down"]
+    state: Literal["pending", "up", "stopping", "down"]
     weight: Weight
 
 
