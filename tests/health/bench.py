@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 from alacrity.health.checks import Checks, Verdict
 from alacrity.health.monitor import TICK, Monitor
 from alacrity.pool import (
+    NO_OPTIONS,
     Check,
     Command,
     Deregister,
@@ -23,6 +24,7 @@ from alacrity.pool import (
     PoolView,
     Register,
     Server,
+    ServerOptions,
     State,
     TcpCheck,
 )
@@ -91,7 +93,9 @@ class Bench:
 
     set_by = 0.0
 
-    def __init__(self, pool: Pool | None = None, health: Health | None = None) -> None:
+    def __init__(
+        self, pool: Pool | None = None, health: Health | None = None, *, format: int = 1
+    ) -> None:
         self.clock = Clock()
         self.view = PoolView(pool)
         self.commands: list[Command] = []
@@ -113,6 +117,7 @@ class Bench:
             clock=self.clock,
             wall=lambda: EPOCH + self.set_by + self.clock.seconds(),
             rng=Random(1),
+            has_format_2=lambda: format >= 2,
         )
 
     async def propose(self, command: Command) -> Outcome:
@@ -149,11 +154,11 @@ class Bench:
     def end(self, verdict: Verdict = PASS, id: str = ID) -> None:
         self.open.pop(id).callback(verdict)
 
-    def register(self, port: int = 8080, check: Check | None = None) -> Server:
-        apply_to(
-            self.view,
-            Register("10.0.0.7", port, check or TcpCheck(), 1, EPOCH + self.clock.seconds()),
-        )
+    def register(
+        self, port: int = 8080, check: Check | None = None, options: ServerOptions = NO_OPTIONS
+    ) -> Server:
+        now = EPOCH + self.clock.seconds()
+        apply_to(self.view, Register("10.0.0.7", port, check or TcpCheck(), 1, now, options))
         return self.view.pool.servers[f"10.0.0.7:{port}"]
 
     def remove(self, id: str = ID) -> None:
