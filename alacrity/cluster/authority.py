@@ -24,7 +24,7 @@ _log: Final = Logger()
 KIND: Final = "follow"
 """The kind of the notes that ask."""
 
-_ROUND: Final = 0.5
+_ROUND: Final = 0.4
 """Seconds that a round of questions takes at most."""
 
 _PAUSE: Final = 0.1

@@ -145,7 +145,7 @@ class Control:
             deregister_after=health.lease_deregister_after,
             clock=reactor,
         )
-        self.leases = Leases(replica, keeper)
+        self.leases = Leases(replica, keeper, reactor)
         self.hints = Hints(
             replica.notes, lambda: replica.leader_name, self.monitor, reactor.seconds
         )

@@ -7,6 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
 from alacrity.cluster.notes import NoteRefused, Notes, NoteUnanswered
 from alacrity.cluster.proposals import ProposalRefused
 from alacrity.cluster.replica import Replica
@@ -19,11 +22,17 @@ ACKNOWLEDGED_WITHIN: Final = 1.5
 leader grants so much more than a full lease, as the one before may have acknowledged renewals
 for so long after it was deposed."""
 
-_PROOF: Final = 1.0
-"""Seconds that the proof may take."""
+_PROOF: Final = 0.6
+"""Seconds that the proof may take, about."""
 
-_ANSWER: Final = 2.0
-"""Seconds that the leader has for its answer."""
+_ANSWER: Final = 0.8
+"""Seconds that a leader has for its answer. Another may lead by then."""
+
+_PATIENCE: Final = 2.0
+"""Seconds that a renewal waits at most for a leader that answers: longer than an election."""
+
+_PAUSE: Final = 0.1
+"""Seconds between two attempts."""
 
 _HINT_INTERVAL: Final = 1.0
 """Seconds between two hints about one server."""
@@ -40,7 +49,8 @@ class Leases:
     The renewals that come to this node, and those that come to the leader, if that is this node.
     """
 
-    def __init__(self, replica: Replica, keeper: LeaseKeeper) -> None:
+    def __init__(self, replica: Replica, keeper: LeaseKeeper, clock: IReactorTime) -> None:
+        self._clock = clock
         self._replica = replica
         self._keeper = keeper
         replica.notes.answer(_RENEW, self._renew)
@@ -54,14 +64,7 @@ class Leases:
         @raise ProposalRefused: there is no leader, or none that answers. Nothing happened, or
             the lease was renewed nevertheless; trying again is safe.
         """
-        leader = self._replica.leader_name
-        if leader is None:
-            raise ProposalRefused("there is no leader")
-        try:
-            answer = await self._replica.notes.ask(leader, _RENEW, id, timeout=_ANSWER)
-        except NoteUnanswered as error:
-            raise ProposalRefused(f"the lease cannot be renewed: {error}") from error
-        match answer:
+        match await self._ask(id):
             case [int() | float() as lease, int() | float() as renew_after]:
                 return Renewal(float(lease), float(renew_after))
             case "unknown":
@@ -69,6 +72,26 @@ class Leases:
             case "no lease":
                 raise HasNoLease(id)
         raise ProposalRefused("the lease cannot be renewed: the leader's answer is not understood")
+
+    async def _ask(self, id: str) -> Any:
+        """
+        Ask the leader, and if it does not answer, the one that leads then.
+
+        @raise ProposalRefused: none has answered in time.
+        """
+        clock, replica = self._clock, self._replica
+        deadline = clock.seconds() + _PATIENCE
+        fault = "there is no leader"
+        while True:
+            leader = replica.leader_name
+            if leader is not None:
+                try:
+                    return await replica.notes.ask(leader, _RENEW, id, timeout=_ANSWER)
+                except NoteUnanswered as error:
+                    fault = str(error)
+            if clock.seconds() + _PAUSE > deadline:
+                raise ProposalRefused(f"the lease cannot be renewed: {fault}")
+            await deferLater(clock, _PAUSE)
 
     async def _renew(self, name: str, id: Any) -> Any:
         """

@@ -99,7 +99,7 @@ class ClusterTests(SynchronousTestCase):
         replica.on_leadership_change(led)
         led(replica.is_leader)
         self.keepers[node.name] = keeper
-        self.leases[node.name] = Leases(replica, keeper)
+        self.leases[node.name] = Leases(replica, keeper, time)
         self.monitors[node.name] = monitor = _Monitor()
         leader = partial(getattr, replica, "leader_name")
         self.hints[node.name] = Hints(replica.notes, leader, monitor, time.seconds)  # type: ignore[arg-type]
@@ -164,10 +164,22 @@ class ClusterTests(SynchronousTestCase):
         left, *others = self.followers
         for name in (self.leader, *others):
             self.nodes[name].kill()
+        for _ in range(3):
+            renewal = self.renew(left)
+            self.run_for(3.0)
+            self.failureResultOf(renewal, ProposalRefused)
+
+    def test_over_an_election(self) -> None:
+        """
+        A renewal waits for the next leader.
+        """
+        self.start("n1", "n2", "n3")
+        self.register("10.0.0.7", NoCheck(), LEASE)
+        left = self.followers[0]
+        self.nodes[self.leader].time.pause()
         renewal = self.renew(left)
-        self.run_for(3.0)
-        self.failureResultOf(renewal, ProposalRefused)
-        self.failureResultOf(self.renew(left), ProposalRefused)
+        self.run_for(2.5)
+        self.assertEqual(self.successResultOf(renewal), Renewal(6.0, 2.0))
 
     def check_that_it_stays(self, act: Any, undo: Any) -> None:
         """
