@@ -4,43 +4,40 @@ The choice of the server that gets the next request.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from heapq import heapify, heapreplace
-from typing import Final
+from collections.abc import Callable, Collection, Iterable
 
-from alacrity.pool import Change, Server, State
+from alacrity.pool import Change, Server
 from alacrity.proxy.upstream.server import UpstreamServer
-
-REMOVALS_BEFORE_REBUILD: Final = 16
-"""Servers that may leave the rotation between two choices before it is made anew."""
+from alacrity.proxy.upstream.standing import Standing
 
 
-def _share(server: Server | None) -> int:
-    """
-    A server's share of the requests, relative to others.
-    """
-    return server.weight if server is not None and server.state is State.UP else 0
+def _registered_cap(server: Server) -> int:
+    return server.options.max_requests or 0
 
 
 class Balancer:
     """
-    Deals requests out among the servers that are up: in turn while their weights
-    are equal, else earliest virtual deadline first, so that each gets its share,
-    evenly spread, at the cost of a heap operation.
+    Deals requests out among the servers that may get them.
 
-    Changes of the pool come through L{changed}. While weights are equal, a server that comes
-    or goes is put into the rotation or taken from it, unless many do between two choices;
-    else the rotation is made anew at the next choice.
+    @ivar failing_open: whether no server is eligible, and those get requests that are down by
+        checks that do not show that they are dead.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, *, cap_of: Callable[[Server], int] = _registered_cap, fail_open: bool = True
+    ) -> None:
+        """
+        @param cap_of: requests that a server may have at a time; 0: any number; below 0: none.
+            If it comes to say otherwise, L{room_changed} is to be called.
+        """
         self._serving = True
         self._upstreams: dict[str, UpstreamServer] = {}
         self._leaving: set[UpstreamServer] = set()
-        self._ring: list[UpstreamServer] | None = None
-        self._heap: list[tuple[float, int, UpstreamServer]] = []
-        self._next = 0
-        self._removals = 0
+        self._turn: list[UpstreamServer] = []
+        self._cap_of = cap_of
+        self._fail_open = fail_open
+        self._room_callbacks: list[Callable[[], object]] = []
+        self.failing_open = False
 
     def changed(self, change: Change) -> None:
         """
@@ -50,54 +47,73 @@ class Balancer:
         if after is not None:
             upstream = self._upstreams.get(after.id)
             if upstream is None:
-                upstream = self._upstreams[after.id] = UpstreamServer(after)
+                upstream = UpstreamServer(after, self._room_found)
+                self._upstreams[after.id] = upstream
+                self._turn.append(upstream)
             else:
                 upstream.update(after)
+            upstream.limit(self._cap_of(after))
         else:
             assert before is not None
             upstream = self._upstreams.pop(before.id)
+            self._turn.remove(upstream)
             upstream.retire()
             if upstream.active:
                 self._leaving.add(upstream)
-        self._rotate(upstream, _share(before), _share(after))
+        self.failing_open = self._fail_open and not any(each.pooled.eligible for each in self._turn)
+        for each in self._turn:
+            pooled = each.pooled
+            each.permit(pooled.eligible or (self.failing_open and pooled.may_fail_open))
+        self._announce_room()
 
-    def _rotate(self, upstream: UpstreamServer, before: int, after: int) -> None:
+    def set_standing(self, upstream: UpstreamServer, standing: Standing) -> None:
         """
-        A server's share has changed. To make the rotation anew takes a while when there
-        are many servers, and they may come and go many times a second.
+        Note this node's judgement of a server: see L{Standing}.
         """
-        ring = self._ring
-        if before == after or ring is None:
-            return
-        if self._heap or not self._serving:
-            self._ring = None
-        elif before == 0 and (not ring or ring[0].pooled.weight == after):
-            ring.append(upstream)
-        elif after == 0:
-            # To find thousands that go at once takes longer than to make it anew.
-            self._removals += 1
-            if self._removals > REMOVALS_BEFORE_REBUILD:
-                self._ring = None
-                return
-            at = ring.index(upstream)
-            del ring[at]
-            if at < self._next:
-                self._next -= 1
-        else:
-            self._ring = None
+        upstream.set_standing(standing)
+
+    def room_changed(self, upstream: UpstreamServer) -> None:
+        """
+        A server may have more requests, or fewer, than before: C{cap_of} says so.
+        """
+        upstream.limit(self._cap_of(upstream.pooled))
+        self._room_found(upstream)
+
+    def _room_found(self, upstream: UpstreamServer) -> None:
+        if not upstream.full:
+            self._announce_room()
+
+    def on_room(self, callback: Callable[[], object]) -> None:
+        """
+        Have a function called when a server may take a request that could not before. It is
+        called amid the end of an attempt, or a change of the pool: what it does is better done
+        a turn of the loop later.
+        """
+        self._room_callbacks.append(callback)
+
+    def _announce_room(self) -> None:
+        for callback in self._room_callbacks:
+            callback()
 
     def serve(self, serving: bool) -> None:
         """
         Deal requests out, or none at all.
         """
         self._serving = serving
-        self._ring = None
+        if serving:
+            self._announce_room()
 
     def upstream(self, id: str) -> UpstreamServer | None:
         """
         A server of the pool, by its id; L{None}: there is none.
         """
         return self._upstreams.get(id)
+
+    def upstreams(self) -> Collection[UpstreamServer]:
+        """
+        All servers of the pool.
+        """
+        return self._upstreams.values()
 
     def draining(self) -> Iterable[UpstreamServer]:
         """
@@ -113,48 +129,43 @@ class Balancer:
         for upstream in self._upstreams.values():
             upstream.close_idle()
 
-    def choose(self, tried: Collection[UpstreamServer] = ()) -> UpstreamServer | None:
+    def all_full(self, tried: Collection[UpstreamServer] = ()) -> bool:
         """
-        The server for the next attempt, in turn or by weight, except those tried already;
-        L{None}: none is left.
+        Whether servers could take a request, but each of them has as many as it may have.
+
+        @param tried: servers that are not to be counted.
         """
-        self._removals = 0
-        ring = self._ring
-        if ring is None:
-            ring = self._arrange()
-        if self._heap:
-            return self._choose_weighted(tried)
-        size = len(ring)
-        at = self._next
-        for _ in ring:
-            if at >= size:
-                at = 0
-            upstream = ring[at]
-            at += 1
-            if not tried or upstream not in tried:
-                self._next = at
-                return upstream
-        return None
+        able = [each for each in self._turn if each not in tried and self._is_able(each)]
+        return bool(able) and all(each.full for each in able)
 
-    def _choose_weighted(self, tried: Collection[UpstreamServer]) -> UpstreamServer | None:
-        # One that has been tried loses this turn and no more.
-        heap = self._heap
-        for _ in range(len(heap) if tried else 1):
-            time, order, upstream = heap[0]
-            heapreplace(heap, (time + 1 / upstream.pooled.weight, order, upstream))
-            if upstream not in tried:
-                return upstream
-        return next((u for _, _, u in heap if u not in tried), None)
+    def _is_able(self, upstream: UpstreamServer) -> bool:
+        pooled = upstream.pooled
+        return self._serving and (pooled.eligible or (self.failing_open and pooled.may_fail_open))
 
-    def _arrange(self) -> list[UpstreamServer]:
-        self._ring = ring = [
-            upstream for upstream in self._upstreams.values() if self._serving and upstream.up
+    def choose(
+        self, tried: Collection[UpstreamServer] = (), key: bytes | None = None
+    ) -> UpstreamServer | None:
+        """
+        The server for the next attempt; L{None}: none is left.
+
+        @param tried: servers that are not to be chosen.
+        @param key: of the request, for the choice by hash; L{None}: it has none.
+        """
+        able = [
+            each
+            for each in self._turn
+            if each not in tried and not each.full and self._is_able(each)
         ]
-        if len({upstream.pooled.weight for upstream in ring}) > 1:
-            self._heap = [
-                (1 / upstream.pooled.weight, order, upstream) for order, upstream in enumerate(ring)
-            ]
-            heapify(self._heap)
-        else:
-            self._heap = []
-        return ring
+        if not able:
+            return None
+        chosen = min(
+            able,
+            key=lambda each: (
+                each.pooled.condition.suspect,
+                each.standing,
+                each.pooled.options.priority,
+            ),
+        )
+        self._turn.remove(chosen)
+        self._turn.append(chosen)
+        return chosen

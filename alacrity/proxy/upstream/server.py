@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from alacrity.metrics.counters import Counter
-from alacrity.pool import Server, State
+from alacrity.pool import Server
 from alacrity.proxy.interfaces import UpstreamConnection
+from alacrity.proxy.upstream.standing import Standing
 
 
 class KeptConnection(UpstreamConnection, Protocol):
@@ -41,7 +42,10 @@ class UpstreamServer:
 
     @ivar pooled: the server as it was last in the pool.
     @ivar id: the pool's name for it.
-    @ivar up: whether it is in the pool, and up.
+    @ivar standing: this node's own judgement of it; see L{set_standing}.
+    @ivar cap: attempts that it may have at a time; 0: any number; below 0: none.
+    @ivar full: whether it has as many attempts as it may have.
+    @ivar may_serve: whether it may get requests now, be it of sessions alone.
     @ivar begin: counts an attempt as under way, until L{end}.
     @ivar retired: whether it has left the pool; its attempts may go on.
     @ivar idle: the connections that wait for a request of any client, the most recently
@@ -53,24 +57,37 @@ class UpstreamServer:
         "_attempts",
         "_connections",
         "_failed",
+        "_room_changed",
         "_success",
         "begin",
+        "cap",
+        "full",
         "host",
         "id",
         "idle",
         "keep",
+        "may_serve",
         "pooled",
         "port",
         "retired",
-        "up",
+        "standing",
     )
 
-    def __init__(self, pooled: Server) -> None:
+    def __init__(
+        self, pooled: Server, room_changed: Callable[[UpstreamServer], object] | None = None
+    ) -> None:
+        """
+        @param room_changed: is called when L{full} has changed with the attempts under way.
+        """
         self.pooled = pooled
         self.id = pooled.id
         self.host = pooled.ip
         self.port = pooled.port
-        self.up = pooled.state is State.UP
+        self.standing = Standing.GOOD
+        self.cap = 0
+        self.full = False
+        self.may_serve = pooled.eligible
+        self._room_changed = room_changed
         self._success = 0
         self._failed = 0
         self._attempts: set[object] = set()
@@ -90,15 +107,26 @@ class UpstreamServer:
         The server has changed in the pool.
         """
         self.pooled = pooled
-        self.up = pooled.state is State.UP
-        if not self.up:
+
+    def permit(self, may_serve: bool) -> None:
+        """
+        Let it get requests, or none. Then its connections that wait are of no use.
+        """
+        self.may_serve = may_serve
+        if not may_serve:
             self.close_idle()
+
+    def set_standing(self, standing: Standing) -> None:
+        """
+        Note this node's judgement. To be called by the balancer alone, which has to know.
+        """
+        self.standing = standing
 
     def retire(self) -> None:
         """
         The server has left the pool.
         """
-        self.up = False
+        self.may_serve = False
         self.retired = True
         for connection in tuple(self._connections):
             connection.retire()
@@ -121,6 +149,30 @@ class UpstreamServer:
             self._success += 1
         elif succeeded is not None:
             self._failed += 1
+        if self.full:
+            self._count_room()
+
+    def limit(self, cap: int) -> None:
+        """
+        Limit the attempts under way. To be called by the balancer alone, which has to know.
+
+        @param cap: how many there may be; 0: any number; below 0: none.
+        """
+        self.cap = cap
+        self.begin = self._begin_counted if cap else self._attempts.add
+        self.full = cap != 0 and len(self._attempts) >= cap
+
+    def _begin_counted(self, attempt: object) -> None:
+        self._attempts.add(attempt)
+        if not self.full:
+            self._count_room()
+
+    def _count_room(self) -> None:
+        full = self.cap != 0 and len(self._attempts) >= self.cap
+        if full is not self.full:
+            self.full = full
+            if self._room_changed is not None:
+                self._room_changed(self)
 
     def switched(self) -> None:
         """An attempt goes on as a tunnel, which counts as a success."""

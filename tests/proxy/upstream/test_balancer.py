@@ -10,8 +10,11 @@ from random import Random
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.pool import Change, Server, State
-from alacrity.proxy.upstream.balancer import REMOVALS_BEFORE_REBUILD, Balancer
+from alacrity.proxy.upstream.balancer import Balancer
 from tests.support.wire import server
+
+
+REMOVALS_BEFORE_REBUILD = 16
 
 
 class RotationTests(SynchronousTestCase):
