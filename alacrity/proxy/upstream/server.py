@@ -36,6 +36,25 @@ class KeptConnection(UpstreamConnection, Protocol):
         """
 
 
+class Load:
+    """
+    The attempts under way with a set of servers.
+
+    @ivar active: their number.
+    """
+
+    __slots__ = ("active",)
+
+    def __init__(self) -> None:
+        self.active = 0
+
+    def add(self, number: int) -> None:
+        """
+        Count more attempts, or fewer.
+        """
+        self.active += number
+
+
 class UpstreamServer:
     """
     A server: its requests in flight, its counters, and the connections to it.
@@ -57,6 +76,8 @@ class UpstreamServer:
         "_attempts",
         "_connections",
         "_failed",
+        "_is_watched",
+        "_load",
         "_room_changed",
         "_success",
         "begin",
@@ -88,6 +109,9 @@ class UpstreamServer:
         self.full = False
         self.may_serve = pooled.eligible
         self._room_changed = room_changed
+        # Whether anybody is to be told of attempts: it is limited, or part of a load.
+        self._is_watched = False
+        self._load: Load | None = None
         self._success = 0
         self._failed = 0
         self._attempts: set[object] = set()
@@ -149,7 +173,9 @@ class UpstreamServer:
             self._success += 1
         elif succeeded is not None:
             self._failed += 1
-        if self.full:
+        if self._is_watched:
+            if self._load is not None:
+                self._load.add(-1)
             self._count_room()
 
     def limit(self, cap: int) -> None:
@@ -159,13 +185,35 @@ class UpstreamServer:
         @param cap: how many there may be; 0: any number; below 0: none.
         """
         self.cap = cap
-        self.begin = self._begin_counted if cap else self._attempts.add
         self.full = cap != 0 and len(self._attempts) >= cap
+        self._watch()
 
-    def _begin_counted(self, attempt: object) -> None:
+    def join(self, load: Load) -> None:
+        """
+        Count its attempts as part of a load, until L{leave}.
+        """
+        self._load = load
+        load.add(len(self._attempts))
+        self._watch()
+
+    def leave(self) -> None:
+        """
+        Be no part of a load.
+        """
+        load, self._load = self._load, None
+        assert load is not None
+        load.add(-len(self._attempts))
+        self._watch()
+
+    def _watch(self) -> None:
+        self._is_watched = self.cap != 0 or self._load is not None
+        self.begin = self._begin_watched if self._is_watched else self._attempts.add
+
+    def _begin_watched(self, attempt: object) -> None:
         self._attempts.add(attempt)
-        if not self.full:
-            self._count_room()
+        if self._load is not None:
+            self._load.add(1)
+        self._count_room()
 
     def _count_room(self) -> None:
         full = self.cap != 0 and len(self._attempts) >= self.cap
