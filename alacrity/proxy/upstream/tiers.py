@@ -5,11 +5,16 @@ The tiers of servers: which of them are chosen from before which others.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from typing import Final
 
 import msgspec
 
 from alacrity.proxy.upstream.policies.policy import Policy
 from alacrity.proxy.upstream.server import UpstreamServer
+
+
+MOST_TIERS: Final = 16
+"""Tiers above which those without servers are not kept for later."""
 
 
 class Rank(msgspec.Struct, frozen=True, order=True, gc=False):
@@ -126,7 +131,7 @@ class Tiers:
             tier = before.tier
             if tier.roomy == 0:
                 self.first = None
-                if tier.full == 0:
+                if tier.full == 0 and len(self._tiers) > MOST_TIERS:
                     del self._tiers[tier.rank]
                     self._order = None
 

@@ -337,7 +337,7 @@ class TierTests(BalancerCase):
         The order holds for each method.
         """
         for method in ("round_robin", "least_requests", "hash"):
-            self.make(BalanceSettings(method=method))  # type: ignore[arg-type]
+            self.make(BalanceSettings(method=method))
             self.put(server(1), server(2), with_options(server(3), priority=1))
             self.balancer.set_standing(self.at(2), Standing.ASIDE)
             tried: set[UpstreamServer] = set()
@@ -689,7 +689,7 @@ class StormTests(BalancerCase):
         """
         self.make(BalanceSettings(groups={"a": 1, "b": 2}))
         self.put(*(with_options(server(n), group="ab"[n % 2]) for n in range(1, 401)))
-        settled = []
+        settled: list[None] = []
         settle = self.balancer._settle
         self.patch(self.balancer, "_settle", lambda shares: settled.append(settle(shares)))
         self.ports(3)

@@ -78,8 +78,10 @@ class Rendezvous:
         self._weight = 0.0
         # By slot: the numbers of the best servers, and as of how many changes, plus one, these
         # are the best; 0: they have not been looked for.
-        self._ranks = array("I", bytes(4 * SLOTS * DEPTH))
-        self._forget_ranks()
+        self._ranks = array("I")
+        self._ranked = array("H")
+        self._changes: list[int] = []
+        self._has_ranks = False
 
     def __len__(self) -> int:
         return len(self._keyless)
@@ -135,6 +137,7 @@ class Rendezvous:
         if number is not None:
             self._factors[number] = 0.0
             self._note_change(number)
+            # Those that are forgotten have their numbers up to then.
             if len(self._present) > 2 * len(self._numbers) + CHANGES:
                 self._renumber()
                 self._forget_ranks()
@@ -142,10 +145,16 @@ class Rendezvous:
     # The ranks
 
     def _forget_ranks(self) -> None:
-        self._has_ranks = False
         self._ranked = array("H", bytes(2 * SLOTS))
         # The numbers of the servers that have changed since, in their order.
-        self._changes: list[int] = []
+        self._changes = []
+        self._has_ranks = False
+
+    def _begin_ranks(self) -> None:
+        if not self._ranks:
+            # Many sets are never chosen from.
+            self._ranks = array("I", bytes(4 * SLOTS * DEPTH))
+            self._forget_ranks()
 
     def _note_change(self, number: int) -> None:
         if not self._has_ranks:
@@ -217,6 +226,8 @@ class Rendezvous:
         if key is None:
             return self._keyless.choose(tried)
         slot = crc32(key) % SLOTS
+        if not self._has_ranks:
+            self._begin_ranks()
         if self._ranked[slot] != len(self._changes) + 1:
             self._rank(slot)
         # A server is within its bound if its requests / its allowance are less than this.
