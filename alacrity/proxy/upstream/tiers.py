@@ -12,7 +12,6 @@ import msgspec
 from alacrity.proxy.upstream.policies.policy import Policy
 from alacrity.proxy.upstream.server import UpstreamServer
 
-
 MOST_TIERS: Final = 16
 """Tiers above which those without servers are not kept for later."""
 
