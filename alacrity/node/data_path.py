@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import msgspec
@@ -27,9 +28,10 @@ from alacrity.proxy.events import Listeners, RequestEnded
 from alacrity.proxy.exchange.context import ExchangeContext
 from alacrity.proxy.front.admission import Admission
 from alacrity.proxy.front.frontend import Frontend
-from alacrity.proxy.upstream.balancer import Balancer
+from alacrity.proxy.upstream.balancer import Balancer, registered_cap
 from alacrity.proxy.upstream.connection import ConnectionSettings
 from alacrity.proxy.upstream.connector import Connector
+from alacrity.proxy.upstream.keys import key_reader
 from alacrity.proxy.upstream.slots import Slots
 from alacrity.runtime.access_log import AccessRecord, access_log
 
@@ -40,27 +42,37 @@ class DataPath:
     """
     The parts of the data path that the rest of a node knows.
 
-    @ivar balancer: is to hear of each change of the pool.
+    @ivar balancer: is to hear of each change of the pool, and to be stopped.
     @ivar deadlines: to be started and stopped.
     @ivar stats: the node's counters.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, settings: Settings) -> None:
         self._reactor = reactor
+        self._settings = settings
         loop = uvloop_of(reactor)
         self._turns = Turns(
             (lambda call: reactor.callLater(0, call)) if loop is None else loop.call_soon
         )
-        self.balancer = Balancer()
+        self.balancer = Balancer(
+            settings.balance,
+            cap_of=registered_cap(settings.queue.max_requests),
+            fail_open=settings.health.fail_open,
+            sessions=bool(settings.sticky.cookie),
+            clock=reactor,
+            # Nodes and workers do not all begin with the same server.
+            rng=Random(),
+        )
         self.deadlines = Deadlines(reactor)
         self.stats = Stats()
 
-    def frontend(self, settings: Settings, budget: Budget) -> Frontend:
+    def frontend(self, budget: Budget) -> Frontend:
         """
         Build the factory of client connections, and all that it needs.
 
         @param budget: the connections that the file descriptors suffice for.
         """
+        settings = self._settings
         limits = msgspec.structs.replace(settings.limits, client_connections=budget.clients)
         proxy, timeouts = settings.proxy, settings.timeouts
         connector = Connector(
@@ -85,6 +97,11 @@ class DataPath:
             limits=limits,
             listeners=node_listeners(self.stats, access_log(settings.log)),
             timeouts=timeouts,
+            key_of=(
+                key_reader(settings.balance.key, proxy.trusted_proxies)
+                if settings.balance.method == "hash"
+                else None
+            ),
         )
         admission = Admission(
             connections=budget.clients,

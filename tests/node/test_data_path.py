@@ -7,14 +7,20 @@ from __future__ import annotations
 import time
 from typing import Final
 
+import msgspec
+from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from alacrity.config import Settings, parse
 from alacrity.http1.messages import RequestHead
 from alacrity.metrics.counters import Stats
-from alacrity.node.data_path import access_record, node_listeners
+from alacrity.node.data_path import DataPath, access_record, node_listeners
+from alacrity.node.descriptors import Budget
+from alacrity.pool import Change, Condition, ServerOptions, State
 from alacrity.proxy.events import Cause, FailureKind, RequestEnded
 from alacrity.runtime.access_log import AccessRecord
+from tests.support.wire import server
 
 HEAD: Final = RequestHead(
     b"GET",
@@ -116,3 +122,75 @@ class ListenersTests(SynchronousTestCase):
         self.assertEqual(stats.tunnels, 1)
         told.tunnel_closed()
         self.assertEqual(stats.tunnels, 0)
+
+
+class ChoiceTests(SynchronousTestCase):
+    """
+    The choice of a server, as it is configured.
+    """
+
+    def data_path(self, text: str = "") -> DataPath:
+        """
+        A data path with a server that is up.
+        """
+        data_path = DataPath(Clock(), parse(text) if text else Settings())
+        data_path.balancer.changed(Change(None, server(1)))
+        return data_path
+
+    def test_cap(self) -> None:
+        """
+        Servers that were registered without a cap have the configured one.
+        """
+        for text, options, expected in (
+            ("", ServerOptions(), 0),
+            ("[queue]\nmax_requests = 7", ServerOptions(), 7),
+            ("[queue]\nmax_requests = 7", ServerOptions(max_requests=0), 0),
+            ("[queue]\nmax_requests = 7", ServerOptions(max_requests=3), 3),
+        ):
+            data_path = self.data_path(text)
+            two = msgspec.structs.replace(server(2), options=options)
+            data_path.balancer.changed(Change(None, two))
+            upstream = data_path.balancer.upstream(two.id)
+            assert upstream is not None
+            self.assertEqual(upstream.cap, expected)
+
+    def test_fail_open(self) -> None:
+        """
+        Failing open can be switched off.
+        """
+        down = msgspec.structs.replace(
+            server(1, state=State.DOWN), condition=Condition(was_up=True, answered=True)
+        )
+        for text, expected in (("", True), ("[health]\nfail_open = false", False)):
+            data_path = self.data_path(text)
+            data_path.balancer.changed(Change(server(1), down))
+            self.assertEqual(data_path.balancer.failing_open, expected)
+            self.assertEqual(data_path.balancer.choose() is not None, expected)
+            data_path.balancer.stop()
+
+    def test_slow_start(self) -> None:
+        """
+        Slow start is by the node's clock; a data path that is stopped has no timers.
+        """
+        data_path = self.data_path("[balance]\nslow_start = 30")
+        two = server(2, state=State.PENDING)
+        data_path.balancer.changed(Change(None, two))
+        up = msgspec.structs.replace(server(2), since=time.time())
+        data_path.balancer.changed(Change(two, up))
+        found = [data_path.balancer.choose() for _ in range(110)]
+        self.assertApproximates(sum(each is not None and each.port == 2 for each in found), 10, 2)
+        data_path.balancer.stop()
+
+    def test_key(self) -> None:
+        """
+        Requests have a key where servers are chosen by hash, and there alone.
+        """
+        budget = Budget(clients=1, refused=1, servers=1, management=1, checks=1)
+        for text, expected in (
+            ("", None),
+            ("[balance]\nkey = 'path'", None),
+            ("[balance]\nmethod = 'hash'\nkey = 'path'", b"/a"),
+        ):
+            key_of = self.data_path(text).frontend(budget)._context.exchanges.key_of
+            key = None if key_of is None else key_of(HEAD, b"")
+            self.assertEqual(key, expected)

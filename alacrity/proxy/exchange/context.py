@@ -9,6 +9,7 @@ from alacrity.proxy.deadlines import Deadlines
 from alacrity.proxy.events import Listeners
 from alacrity.proxy.upstream.attempt import Connect
 from alacrity.proxy.upstream.balancer import Balancer
+from alacrity.proxy.upstream.keys import KeyOf
 
 
 class ExchangeContext:
@@ -17,9 +18,11 @@ class ExchangeContext:
 
     @ivar connect: opens a connection to a server.
     @ivar listeners: are told how attempts and requests end.
+    @ivar key_of: reads the key by which a request's server is chosen; L{None}: it is not chosen
+        by a key.
     """
 
-    __slots__ = ("balancer", "connect", "deadlines", "limits", "listeners", "timeouts")
+    __slots__ = ("balancer", "connect", "deadlines", "key_of", "limits", "listeners", "timeouts")
 
     def __init__(
         self,
@@ -30,6 +33,7 @@ class ExchangeContext:
         limits: LimitSettings,
         listeners: Listeners,
         timeouts: TimeoutSettings,
+        key_of: KeyOf | None = None,
     ) -> None:
         self.balancer = balancer
         self.connect = connect
@@ -37,3 +41,4 @@ class ExchangeContext:
         self.limits = limits
         self.listeners = listeners
         self.timeouts = timeouts
+        self.key_of = key_of

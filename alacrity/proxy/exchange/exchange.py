@@ -107,7 +107,10 @@ class Exchange:
         if connection is not None:
             upstream = connection.upstream
         else:
-            chosen = self._context.balancer.choose(tried)
+            context = self._context
+            key_of = context.key_of
+            key = None if key_of is None else key_of(self.request, self._downstream.client)
+            chosen = context.balancer.choose(tried, key)
             if chosen is None:
                 self._answer(*(self._failed or FailedAttempts()).unserved())
                 return

@@ -233,7 +233,7 @@ class ServerConnection(Protocol):
             and self.usable
             and not self.transport.disconnecting
             and not self.full
-            and upstream.up
+            and upstream.may_serve
         ):
             if self.login or settings.private:
                 keeper = exchange.affinity
