@@ -111,7 +111,7 @@ class Alacrity(Service):
         self._state_directory = self._state_directory.absolute()
         budget = self._share_out_descriptors()
         self.view = PoolView()
-        self.view.subscribe(self.data_path.balancer.changed)
+        self.view.subscribe(self.data_path.changed)
         self.control = self._open_control(budget)
         self.frontend = self.data_path.frontend(budget)
         self._listen(budget)

@@ -4,7 +4,7 @@ A server, as the data path sees it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from alacrity.metrics.counters import Counter
@@ -36,6 +36,23 @@ class KeptConnection(UpstreamConnection, Protocol):
         """
 
 
+class AttemptView(Protocol):
+    """
+    An attempt, as far as the server knows it.
+    """
+
+    @property
+    def awaits_head(self) -> bool: ...
+
+
+class TroubleView(Protocol):
+    """
+    A server's failures: see L{alacrity.proxy.upstream.failing.trouble.Trouble}.
+    """
+
+    def head_came(self) -> None: ...
+
+
 class Load:
     """
     The attempts under way with a set of servers.
@@ -64,6 +81,8 @@ class UpstreamServer:
     @ivar standing: this node's own judgement of it; see L{set_standing}.
     @ivar cap: attempts that it may have at a time; 0: any number; below 0: none.
     @ivar full: whether it has as many attempts as it may have.
+    @ivar heads: response heads that have come from it, interim ones too.
+    @ivar trouble: its failures, as far as they are not over; L{None}: it is in order.
     @ivar may_serve: whether it may get requests now, be it of sessions alone.
     @ivar begin: counts an attempt as under way, until L{end}.
     @ivar retired: whether it has left the pool; its attempts may go on.
@@ -83,6 +102,7 @@ class UpstreamServer:
         "begin",
         "cap",
         "full",
+        "heads",
         "host",
         "id",
         "idle",
@@ -92,6 +112,7 @@ class UpstreamServer:
         "port",
         "retired",
         "standing",
+        "trouble",
     )
 
     def __init__(
@@ -112,10 +133,12 @@ class UpstreamServer:
         # Whether anybody is to be told of attempts: it is limited, or part of a load.
         self._is_watched = False
         self._load: Load | None = None
+        self.heads = 0
+        self.trouble: TroubleView | None = None
         self._success = 0
         self._failed = 0
-        self._attempts: set[object] = set()
-        self.begin: Callable[[object], None] = self._attempts.add
+        self._attempts: set[AttemptView] = set()
+        self.begin: Callable[[AttemptView], None] = self._attempts.add
         self.retired = False
         self.idle: list[KeptConnection] = []
         self.keep: Callable[[KeptConnection], None] = self.idle.append
@@ -162,7 +185,11 @@ class UpstreamServer:
         """The number of attempts under way."""
         return len(self._attempts)
 
-    def end(self, attempt: object, succeeded: bool | None) -> None:
+    def attempts(self) -> Collection[AttemptView]:
+        """The attempts under way."""
+        return self._attempts
+
+    def end(self, attempt: AttemptView, succeeded: bool | None) -> None:
         """
         An attempt is over.
 
@@ -209,7 +236,7 @@ class UpstreamServer:
         self._is_watched = self.cap != 0 or self._load is not None
         self.begin = self._begin_watched if self._is_watched else self._attempts.add
 
-    def _begin_watched(self, attempt: object) -> None:
+    def _begin_watched(self, attempt: AttemptView) -> None:
         self._attempts.add(attempt)
         if self._load is not None:
             self._load.add(1)
@@ -221,6 +248,20 @@ class UpstreamServer:
             self.full = full
             if self._room_changed is not None:
                 self._room_changed(self)
+
+    def head_came(self) -> None:
+        """The head of a response has come, or an interim response: it is not silent."""
+        self.heads += 1
+        if self.trouble is not None:
+            self.trouble.head_came()
+
+    def note_trouble(self, trouble: TroubleView) -> None:
+        """It has failed: its attempts are told from now on."""
+        self.trouble = trouble
+
+    def clear_trouble(self) -> None:
+        """It is in order again."""
+        self.trouble = None
 
     def switched(self) -> None:
         """An attempt goes on as a tunnel, which counts as a success."""
