@@ -32,7 +32,12 @@ PAUSE: Final = 0.25
 """Seconds between two calls."""
 
 GRACE: Final = 1.0
-"""Seconds for other nodes to learn of a removal by an API that cannot wait for them."""
+"""Seconds for other nodes to learn of a removal by an API that cannot wait for them, and to
+finish short requests."""
+
+
+_CANNOT_WAIT: Final = frozenset({400, 409})
+"""Statuses with which a cluster may refuse to wait that would remove the server all the same."""
 
 
 class Removal(Enum):
@@ -41,7 +46,8 @@ class Removal(Enum):
     """
 
     DRAINED = "drained"
-    """The server is removed, and no node has a request of it, or it was to be removed only."""
+    """The server is removed, and no node has a request of it as far as the API can tell; or it was
+    only to be removed."""
     NOT_DRAINED = "not drained"
     """It is removed, and requests of it may still be in flight."""
     ABSENT = "absent"
@@ -88,7 +94,10 @@ class Remover:
             try:
                 drain = await self._within(left, wait > 0)
             except CallRefused as refusal:
-                return self._refused(refusal)
+                if not wait or self.removed or refusal.status not in _CANNOT_WAIT:
+                    return self._refused(refusal)
+                # The cluster has a node of an earlier version.
+                return await self._remove_and_look(deadline)
             except CallFailed as failure:
                 if not self.removed and self._clock.seconds() + PAUSE >= patience:
                     self._say(f"cannot remove {self._id}: {failure}")
@@ -99,14 +108,41 @@ class Remover:
             else:
                 self.removed = True
                 if drain is None:
-                    self._say(f"{self._id} is removed, by a node that cannot wait for its requests")
-                    await deferLater(self._clock, max(0.0, min(GRACE, left)))
-                    return Removal.NOT_DRAINED
+                    return await self._look(deadline)
                 if drain.drained:
                     return Removal.DRAINED
             if self._clock.seconds() + PAUSE >= deadline:
                 return Removal.NOT_DRAINED
-            await deferLater(self._clock, PAUSE)
+            await self._sleep(PAUSE)
+
+    async def _remove_and_look(self, deadline: float) -> Removal:
+        """
+        Remove it by a cluster that cannot wait for its requests.
+        """
+        removal = await self.remove(0.0)
+        return await self._look(deadline) if removal is Removal.DRAINED else removal
+
+    async def _look(self, deadline: float) -> Removal:
+        """
+        Wait until the node that has removed it does not show it any more, which it does while it
+        has requests of it; other nodes are given some time.
+        """
+        self._say(f"{self._id} is removed; this cluster can wait only for requests of one node")
+        await self._sleep(min(GRACE, deadline - self._clock.seconds()))
+        while self._clock.seconds() < deadline:
+            try:
+                await Deferred.fromCoroutine(
+                    self._apis.call(lambda api: api.show_server(self._id))
+                ).addTimeout(deadline - self._clock.seconds(), self._clock)
+            except CallRefused as refusal:
+                return Removal.DRAINED if refusal.status == 404 else Removal.NOT_DRAINED
+            except (CallFailed, TimeoutError):
+                return Removal.NOT_DRAINED
+            await self._sleep(PAUSE)
+        return Removal.NOT_DRAINED
+
+    async def _sleep(self, seconds: float) -> None:
+        await deferLater(self._clock, max(0.0, seconds))
 
     def _within(self, left: float, waits: bool) -> Deferred[Drain | None]:
         """
