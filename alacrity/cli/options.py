@@ -136,7 +136,7 @@ def addresses(given: list[str] | None) -> list[str]:
         return list(dict.fromkeys(given))
     listed = os.environ.get("ALACRITY_ADDR", "").replace(",", " ").split()
     try:
-        return [url(each) for each in dict.fromkeys(listed)] or ["http://127.0.0.1:8687"]
+        return list(dict.fromkeys(map(url, listed))) or ["http://127.0.0.1:8687"]
     except ArgumentTypeError as error:
         raise ArgumentTypeError(f"ALACRITY_ADDR: {error}") from None
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import ConnectError, ConnectingCancelledError
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 
@@ -42,11 +42,14 @@ async def wait_for_port(reactor: Any, hosts: Sequence[str], port: int) -> None:
 
 
 async def _accepts(reactor: Any, host: str, port: int) -> bool:
-    endpoint = HostnameEndpoint(reactor, host.encode("ascii"), port, timeout=ATTEMPT)
+    kind: Any = TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint
+    endpoint = kind(reactor, host, port, timeout=ATTEMPT)
     connected: Deferred[Any] = endpoint.connect(Factory.forProtocol(Protocol))
     try:
         protocol = await connected
-    except (ConnectError, DNSLookupError):
+    except ConnectingCancelledError:
+        raise CancelledError from None
+    except ConnectError:
         return False
     protocol.transport.loseConnection()
     return True
