@@ -154,7 +154,8 @@ class Remover:
 
         async def ask(api: ApiClient) -> Drain | None:
             if waits:
-                return await api.drain(self._id, round(min(SLICE, left), 3))
+                # The answer takes its time, too.
+                return await api.drain(self._id, round(max(min(SLICE, left - PAUSE), 0.1), 3))
             await api.deregister(self._id)
             return Drain(drained=True)
 
