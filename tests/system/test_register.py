@@ -100,7 +100,7 @@ class RegisterCase(NodeTestCase):
             self.directory(),
             name="alacrity",
         ).start()
-        self.addCleanup(process.stop, signal.SIGKILL)
+        self.addCleanup(_kill, process)
         return process
 
     def ended(self, process: Process) -> int:
@@ -165,8 +165,7 @@ class SignalTests(RegisterCase):
         The status is that of the child's signal, and its registration is gone.
         """
         management, process = self.started()
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-        os.kill(int(children.split()[0]), signal.SIGKILL)
+        os.kill(_children(process)[0], signal.SIGKILL)
         self.assertEqual(self.ended(process), 137)
         self.assertEqual(management.servers, {})
 
@@ -254,8 +253,7 @@ class SignalTests(RegisterCase):
             return "zombies 0 parent 1" in process.log
 
         wait_until(reaped, "there are no zombies")
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-        os.kill(int(children.split()[0]), signal.SIGTERM)
+        os.kill(_children(process)[0], signal.SIGTERM)
         self.assertEqual(self.ended(process), 5)
         self.assertEqual(management.servers, {})
 
@@ -302,6 +300,23 @@ class NodeTests(RegisterCase):
             self.assertEqual((given, process.ended()), (given, status))
         self.assertEqual(node.servers(), {})
         self.assertEqual(call(node.management, "GET", f"/servers/{id}").status, 404)
+
+
+def _children(process: Process) -> list[int]:
+    """
+    The ids of a process's children.
+    """
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return [int(pid) for pid in children.read_text().split()] if children.exists() else []
+
+
+def _kill(process: Process) -> None:
+    """
+    End a process whose child has a session of its own, and that child.
+    """
+    for child in _children(process):
+        os.kill(child, signal.SIGKILL)
+    process.stop(signal.SIGKILL)
 
 
 def _in_flight(port: int) -> list[str]:
