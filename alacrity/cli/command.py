@@ -194,10 +194,12 @@ def _add_server(command: ArgumentParser) -> None:
     server.add_argument("--weight", type=kinds.whole(1, 256), help="share of requests (default: 1)")
     server.add_argument(
         "--priority",
-        type=kinds.whole(0, 255),
+        type=kinds.whole(0, 100),
         help="backups have a higher number (default: 0)",
     )
-    server.add_argument("--group", help="group of servers with a share of the requests")
+    server.add_argument(
+        "--group", type=kinds.group, help="group of servers with a share of the requests"
+    )
     server.add_argument(
         "--max-requests",
         type=kinds.whole(0, 1_000_000),

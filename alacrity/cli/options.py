@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import signal
 from argparse import ArgumentTypeError
 from collections.abc import Callable
@@ -63,6 +64,15 @@ def ip(text: str) -> str:
         return str(ip_address(text))
     except ValueError:
         raise _fault(text, "an IPv4 or IPv6 address") from None
+
+
+def group(text: str) -> str:
+    """
+    The name of a group of servers.
+    """
+    if re.fullmatch(r"[a-z0-9-]{1,63}", text) is None:
+        raise _fault(text, "1 to 63 of a-z, 0-9 and -")
+    return text
 
 
 def url(text: str) -> str:

@@ -98,11 +98,13 @@ class RegisteredServer(Struct, frozen=True):
     """
     The answer to a registration.
 
-    @ivar lease: the seconds of its lease, if it has one.
+    @ivar lease: the seconds for which its lease is granted, if it has one.
+    @ivar renew_after: seconds after which to renew it.
     """
 
     id: str
     lease: float | None = None
+    renew_after: float | None = None
 
 
 class Renewal(Struct, frozen=True):
@@ -153,7 +155,9 @@ class ProblemReport(Struct, frozen=True):
     A problem document (RFC 9457).
 
     @ivar field: the member of the request's document that is wrong.
+    @ivar nodes: nodes because of which the call is not possible yet.
     """
 
     detail: str
     field: str | None = None
+    nodes: list[str] = []

@@ -4,6 +4,7 @@ Calls that do not succeed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -27,12 +28,20 @@ class CallRefused(CallError):
 
     @ivar status: the status of the answer.
     @ivar field: the member of the request's document that is wrong; L{None}: no single one is.
+    @ivar nodes: nodes of earlier versions, because of which the call is not possible yet.
     """
 
-    def __init__(self, message: str, status: int = 400, field: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        status: int = 400,
+        field: str | None = None,
+        nodes: Sequence[str] = (),
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.field = field
+        self.nodes = tuple(nodes)
 
 
 class CallFailed(CallError):
@@ -53,7 +62,7 @@ def error_of(response: ApiResponse) -> CallError | None:
     message = " ".join([str(response.status), *report.detail.split()])
     if response.status >= 500 or response.status in _TEMPORARY:
         return CallFailed(message)
-    return CallRefused(message, response.status, report.field)
+    return CallRefused(message, response.status, report.field, report.nodes)
 
 
 def _problem(body: bytes) -> ProblemReport:

@@ -181,7 +181,7 @@ class KeptRegistration:
             )
         elif isinstance(lease, float):
             self._tell(f"{server.id} is registered with {self._apis.url}, {_lease(lease)}")
-            return self._paced(Renewal(lease, lease / 3))
+            return self._paced(Renewal(lease, server.renew_after or lease / 3))
         else:
             self._tell(f"{server.id} is registered with {self._apis.url}")
         self._pace = REPEAT
@@ -286,4 +286,4 @@ def _too_new(refusal: CallRefused) -> bool:
     """
     if refusal.status == 400:
         return refusal.field in {*NEWER_MEMBERS, "check.type"}
-    return refusal.status == 409 and refusal.field != "port"
+    return bool(refusal.nodes)

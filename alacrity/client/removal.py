@@ -36,10 +36,6 @@ GRACE: Final = 1.0
 finish short requests."""
 
 
-_CANNOT_WAIT: Final = frozenset({400, 409})
-"""Statuses with which a cluster may refuse to wait that would remove the server all the same."""
-
-
 class Removal(Enum):
     """
     The outcome of a removal.
@@ -94,7 +90,7 @@ class Remover:
             try:
                 drain = await self._within(left, wait > 0)
             except CallRefused as refusal:
-                if not wait or self.removed or refusal.status not in _CANNOT_WAIT:
+                if not wait or self.removed or not refusal.nodes:
                     return self._refused(refusal)
                 # The cluster has a node of an earlier version.
                 return await self._remove_and_look(deadline)

@@ -156,6 +156,8 @@ class CommandLineTests(SynchronousTestCase):
             ("--port=1 --to=http://", "allowed: a URL such as http://10.0.0.1:8687"),
             ("--port=1 --to=http://a:x", "allowed: a URL"),
             ("--port=1 --to=http://a?b", "allowed: a URL"),
+            ("--port=1 --group=Blue", "allowed: 1 to 63 of a-z, 0-9 and -"),
+            ("--port=1 --priority=101", "allowed: a whole number from 0 to 100"),
             ("--port=1 --lease=2", "found 2; allowed: seconds, from 3 to 86400, or 0"),
             ("--port=1 --lease=nan", "allowed: seconds"),
             ("--port=1 --wait=-1", "allowed: seconds, from 0 to 3600"),

@@ -32,7 +32,7 @@ RENEWED = ApiResponse(200, b'{"lease": 15.0, "renew_after": 5.0}')
 ABSENT = ApiResponse(404, b'{"detail": "there is no server"}')
 DRAINED = ApiResponse(200, b'{"drained": true, "in_flight": 0}')
 UNKNOWN_MEMBER = ApiResponse(400, b'{"detail": "lease is not known", "field": "lease"}')
-FORMAT_1 = ApiResponse(409, b'{"detail": "node b speaks format 1"}')
+FORMAT_1 = ApiResponse(409, b'{"detail": "node b speaks format 1", "nodes": ["b"]}')
 LEASED = RegistrationRequest(port="80", lease=15.0)
 
 
@@ -106,6 +106,16 @@ class KeptTests(SynchronousTestCase):
         self.assertEqual(len(self.api.calls), 2)
         self.clock.advance(0.1)
         self.assertEqual(len(self.api.calls), 3)
+
+    def test_renewed_as_the_registration_says(self) -> None:
+        self.keep()
+        document = {"id": ID, "lease": 60.0, "renew_after": 20.0}
+        self.api.answer(ApiResponse(201, json.dumps(document).encode()))
+        self.assertIn("with a lease of 60 s", self.said[-1])
+        self.clock.advance(19.9)
+        self.assertEqual(len(self.api.calls), 1)
+        self.clock.advance(0.1)
+        self.assertEqual(len(self.api.calls), 2)
 
     def test_said_once(self) -> None:
         self.registered()
@@ -217,7 +227,7 @@ class KeptTests(SynchronousTestCase):
         self.api.answer(ApiResponse(409, b'{"detail": "taken", "field": "ip"}'))
         self.failureResultOf(self.ended, CallRefused)
         self.keep()
-        self.api.answer(ApiResponse(409, b'{"detail": "this node", "field": "port"}'))
+        self.api.answer(ApiResponse(409, b'{"detail": "this node itself", "field": "port"}'))
         self.failureResultOf(self.ended, CallRefused)
         self.assertEqual(len(self.api.calls), 1)
 

@@ -18,7 +18,7 @@ ID = "10.0.0.7:80"
 GONE = ApiResponse(204, b"")
 ABSENT = ApiResponse(404, b'{"detail": "there is no server"}')
 SHOWN = ApiResponse(200, b'{"id": "10.0.0.7:80"}')
-UNABLE = ApiResponse(409, b'{"detail": "node b cannot"}')
+UNABLE = ApiResponse(409, b'{"detail": "node b cannot", "nodes": ["b"]}')
 
 
 def drain(in_flight: int) -> ApiResponse:
