@@ -38,7 +38,7 @@ class WheelTests(SynchronousTestCase):
     def test_wheel(self) -> None:
         """
         Installed from a wheel, C{twistd} knows us wherever it is called; what comes
-        along is the package, its marker of types, and the plugin.
+        along is the package, its marker of types, and the plugin; and C{alacrity} runs.
         """
         work = Path(self.mktemp()).absolute()
         copy = work / "source"
@@ -84,6 +84,10 @@ class WheelTests(SynchronousTestCase):
         )
         self.assertIn("An HTTP/1.1 reverse proxy and load balancer", said)
         self.assertIn("--state-dir=", said)
+        said = run(
+            python, work / "venv" / "bin" / "alacrity", "register", "--help", directory=elsewhere
+        )
+        self.assertIn("Run a server, and keep it registered while it runs.", said)
         where = run(python, "-c", "import alacrity; print(alacrity.__file__)", directory=elsewhere)
         self.assertEqual(Path(where.strip()).parent.parent, site)
 

@@ -11,10 +11,18 @@ that it sends and reads.
 """
 
 from alacrity.client.api import ApiClient
-from alacrity.client.documents import HttpCheckRequest, RegistrationRequest
+from alacrity.client.documents import (
+    HttpCheckRequest,
+    NoCheckRequest,
+    RegistrationRequest,
+    TcpCheckRequest,
+)
 from alacrity.client.errors import CallError, CallFailed, CallRefused
+from alacrity.client.kept import KeptRegistration
 from alacrity.client.over_treq import treq_sender
+from alacrity.client.removal import Removal, Remover
 from alacrity.client.retrying import persist
+from alacrity.client.several import NodeApi, SeveralApis
 
 __all__ = [
     "ApiClient",
@@ -22,7 +30,14 @@ __all__ = [
     "CallFailed",
     "CallRefused",
     "HttpCheckRequest",
+    "KeptRegistration",
+    "NoCheckRequest",
+    "NodeApi",
     "RegistrationRequest",
+    "Removal",
+    "Remover",
+    "SeveralApis",
+    "TcpCheckRequest",
     "persist",
     "treq_sender",
 ]

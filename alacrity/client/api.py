@@ -11,9 +11,11 @@ import msgspec
 
 from alacrity.client.documents import (
     ClusterMembers,
+    Drain,
     NodeContact,
     RegisteredServer,
     RegistrationRequest,
+    Renewal,
 )
 from alacrity.client.errors import CallFailed, error_of
 from alacrity.client.messages import ApiRequest, Send
@@ -55,6 +57,30 @@ class ApiClient:
         """
         await self._call("DELETE", server_path(id))
 
+    async def drain(self, id: str, wait: float) -> Drain | None:
+        """
+        Remove a server from the pool, and wait until no node has a request of it any more.
+        It may be repeated, and then goes on waiting.
+
+        @param wait: the seconds to wait at most.
+        @return: L{None}: it is removed, but the node is of a version that does not wait.
+        """
+        path = f"{server_path(id)}?wait={wait:g}"
+        answer = await self._call("DELETE", path, wait=wait)
+        return _read(answer, Drain) if answer else None
+
+    async def show_server(self, id: str) -> RegisteredServer:
+        """
+        Fetch a server that is registered, or was removed and still has requests of this node.
+        """
+        return _read(await self._call("GET", server_path(id)), RegisteredServer)
+
+    async def renew(self, id: str) -> Renewal:
+        """
+        Renew the lease of a server.
+        """
+        return _read(await self._call("PUT", f"{server_path(id)}/lease"), Renewal)
+
     async def show_cluster(self) -> ClusterMembers:
         """
         Fetch the members of the cluster, as the node knows them now.
@@ -69,9 +95,11 @@ class ApiClient:
         """
         await self._call("POST", "/cluster/nodes", node)
 
-    async def _call(self, method: str, path: str, document: object = None) -> bytes:
+    async def _call(
+        self, method: str, path: str, document: object = None, *, wait: float = 0.0
+    ) -> bytes:
         body = b"" if document is None else msgspec.json.encode(document)
-        response = await self._send(ApiRequest(method, path, body))
+        response = await self._send(ApiRequest(method, path, body, wait))
         error = error_of(response)
         if error is not None:
             raise error

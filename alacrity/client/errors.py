@@ -4,10 +4,16 @@ Calls that do not succeed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 import msgspec
 
 from alacrity.client.documents import ProblemReport
 from alacrity.client.messages import ApiResponse
+
+_TEMPORARY: Final = frozenset({408, 425, 429})
+"""Statuses below 500 that say nothing against the call itself."""
 
 
 class CallError(Exception):
@@ -19,7 +25,23 @@ class CallError(Exception):
 class CallRefused(CallError):
     """
     A call that the API refuses, and would refuse again.
+
+    @ivar status: the status of the answer.
+    @ivar field: the member of the request's document that is wrong; L{None}: no single one is.
+    @ivar nodes: nodes of earlier versions, because of which the call is not possible yet.
     """
+
+    def __init__(
+        self,
+        message: str,
+        status: int = 400,
+        field: str | None = None,
+        nodes: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.field = field
+        self.nodes = tuple(nodes)
 
 
 class CallFailed(CallError):
@@ -36,16 +58,18 @@ def error_of(response: ApiResponse) -> CallError | None:
     """
     if 200 <= response.status < 300:
         return None
-    kind = CallRefused if response.status < 500 else CallFailed
-    return kind(_explanation(response))
+    report = _problem(response.body)
+    message = " ".join([str(response.status), *report.detail.split()])
+    if response.status >= 500 or response.status in _TEMPORARY:
+        return CallFailed(message)
+    return CallRefused(message, response.status, report.field, report.nodes)
 
 
-def _explanation(response: ApiResponse) -> str:
+def _problem(body: bytes) -> ProblemReport:
     """
-    The status, and the detail of the problem document; without one, the whole body.
+    The problem document of an answer; where there is none, one with the whole body.
     """
     try:
-        text = msgspec.json.decode(response.body, type=ProblemReport).detail
+        return msgspec.json.decode(body, type=ProblemReport)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        text = response.body.decode("utf-8", "replace")
-    return " ".join([str(response.status), *text.split()])
+        return ProblemReport(body.decode("utf-8", "replace"))

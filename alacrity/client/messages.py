@@ -16,11 +16,13 @@ class ApiRequest(msgspec.Struct, frozen=True):
 
     @ivar path: the target, which begins with C{/}.
     @ivar body: a JSON document; empty: the request has no body.
+    @ivar wait: seconds that the API is asked to take before it answers.
     """
 
     method: str
     path: str
     body: bytes = b""
+    wait: float = 0.0
 
 
 class ApiResponse(msgspec.Struct, frozen=True):

@@ -23,7 +23,8 @@ def treq_sender(http: Any, url: str, *, timeout: float, token: str | None = None
 
     @param http: L{treq}, or what behaves like it.
     @param url: the API's.
-    @param timeout: seconds within which an answer must begin.
+    @param timeout: seconds within which an answer must begin, besides those that the request
+        asks the API to wait.
     @param token: the bearer token; L{None}: the API asks for none.
     """
     base = url.rstrip("/")
@@ -32,19 +33,20 @@ def treq_sender(http: Any, url: str, *, timeout: float, token: str | None = None
     async def fetch(request: ApiRequest) -> ApiResponse:
         content: dict[str, Any] = {}
         headers = authorization
+        limit = timeout + request.wait
         if request.body:
             content = {"data": request.body}
             headers = {**headers, "Content-Type": "application/json"}
         try:
             response = await http.request(
-                request.method, base + request.path, headers=headers, timeout=timeout, **content
+                request.method, base + request.path, headers=headers, timeout=limit, **content
             )
             return ApiResponse(response.code, await response.content())
         except CancelledError:
             # By treq, which ends a late request so.
-            raise CallFailed(f"no answer in {timeout:g} s") from None
+            raise CallFailed(f"no answer in {limit:g} s") from None
         except Exception as error:
-            raise CallFailed(_cause(error, timeout)) from error
+            raise CallFailed(_cause(error, limit)) from error
 
     def send(request: ApiRequest) -> Deferred[ApiResponse]:
         return _cancellable(fetch(request))

@@ -7,7 +7,13 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.client.api import ApiClient
-from alacrity.client.documents import HttpCheckRequest, NodeContact, RegistrationRequest
+from alacrity.client.documents import (
+    Drain,
+    HttpCheckRequest,
+    NodeContact,
+    RegistrationRequest,
+    Renewal,
+)
 from alacrity.client.errors import CallFailed, CallRefused
 from alacrity.client.messages import ApiRequest, ApiResponse
 from alacrity.cluster.log.members import Member
@@ -37,6 +43,25 @@ class RequestTests(SynchronousTestCase):
             run(ApiClient(FakeApi(ApiResponse(200, body)).send).show_cluster())
         )
         self.assertEqual(cluster.members, [NodeContact("a", "a:1")])
+
+    def test_renewal(self) -> None:
+        api = FakeApi(ApiResponse(200, b'{"lease": 15, "renew_after": 5, "more": 1}'))
+        renewal = self.successResultOf(run(ApiClient(api.send).renew(ID)))
+        self.assertEqual(renewal, Renewal(15.0, 5.0))
+        self.assertEqual(api.requests, [ApiRequest("PUT", f"/servers/{ID}/lease")])
+
+    def test_drain(self) -> None:
+        """
+        The time that the API may take is known to what sends the request.
+        """
+        api = FakeApi(ApiResponse(200, b'{"drained": false, "in_flight": 2, "nodes": []}'))
+        drain = self.successResultOf(run(ApiClient(api.send).drain(ID, 1.5)))
+        self.assertEqual(drain, Drain(drained=False, in_flight=2))
+        self.assertEqual(api.requests, [ApiRequest("DELETE", f"/servers/{ID}?wait=1.5", wait=1.5)])
+
+    def test_drain_by_an_earlier_version(self) -> None:
+        api = FakeApi(ApiResponse(204, b""))
+        self.assertIsNone(self.successResultOf(run(ApiClient(api.send).drain(ID, 1.5))))
 
     def test_refused(self) -> None:
         api = FakeApi(ApiResponse(409, b'{"title": "Conflict", "detail": "not\\nnow"}'))

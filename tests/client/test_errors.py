@@ -20,12 +20,20 @@ class ErrorTests(SynchronousTestCase):
             (401, CallRefused),
             (404, CallRefused),
             (421, CallRefused),
+            (408, CallFailed),
+            (429, CallFailed),
             (500, CallFailed),
             (503, CallFailed),
             (504, CallFailed),
         ):
             error = error_of(ApiResponse(status, b""))
             self.assertIs(None if error is None else type(error), kind, status)
+
+    def test_the_reasons_of_a_refusal(self) -> None:
+        body = b'{"detail": "not yet", "field": "lease", "nodes": ["b", "c"]}'
+        refusal = error_of(ApiResponse(409, body))
+        assert isinstance(refusal, CallRefused)
+        self.assertEqual((refusal.status, refusal.field, refusal.nodes), (409, "lease", ("b", "c")))
 
     def test_messages_are_one_line(self) -> None:
         """

@@ -98,6 +98,17 @@ class NoAnswerTests(SynchronousTestCase):
         failure = self.failureResultOf(self.sent, CallFailed)
         self.assertEqual(str(failure.value), "no answer in 3 s")
 
+    def test_time_limit_of_a_call_that_waits(self) -> None:
+        """
+        The time that the API is asked to wait comes on top.
+        """
+        sent: Any = treq_sender(self.http, "http://m", timeout=3.0)(
+            ApiRequest("DELETE", "/", wait=2.0)
+        )
+        self.http.requested[1].cancel()
+        failure = self.failureResultOf(sent, CallFailed)
+        self.assertEqual(str(failure.value), "no answer in 5 s")
+
     def test_time_limit_once_connected(self) -> None:
         error: Any = ResponseNeverReceived([Failure(CancelledError())])
         self.assertEqual(self.fails(error), "no answer in 3 s")

@@ -1,0 +1,7 @@
+"""
+See L{alacrity.cli}.
+"""
+
+from alacrity.cli.command import entry
+
+entry()
