@@ -87,18 +87,22 @@ class Origin(Process):
         ports: Sequence[int] = (),
         within: Sequence[str] = (),
         before: Sequence[str] = (),
+        abrupt: bool = False,
     ) -> None:
         """
         @param ports: to listen on; none: one that is free.
         @param within: a command that runs others, such as C{nsenter}.
         @param before: likewise; gets a word C{--} before the command.
+        @param abrupt: whether SIGTERM ends it at once, with requests in hand, as it does most
+            programs that were not taught better.
         """
         self.host = host
         self.ports = list(ports) or free_ports(1)
         self._journal = directory / f"{name}.journal"
         self._journal.touch()
         own = [sys.executable, "-m", "acceptance.lab.origins", f"--host={host}"]
-        own += [f"--journal={self._journal}", *map(str, self.ports)]
+        own += [f"--journal={self._journal}", *(["--abrupt"] if abrupt else [])]
+        own += map(str, self.ports)
         wrapped = [*before, "--", *own] if before else own
         output = FileOutput(directory / f"{name}.log")
         super().__init__([*within, *wrapped], directory, name=name, output=output)
@@ -234,14 +238,17 @@ def content_length(head: bytes) -> int:
     return 0
 
 
-async def _serve(host: str, ports: Sequence[int], journal: Path) -> None:
+async def _serve(host: str, ports: Sequence[int], journal: Path, *, abrupt: bool) -> None:
     """
     Serve until SIGTERM, after which the requests in hand are answered.
+
+    @param abrupt: whether they are not.
     """
     service = _Service(os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644))
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, over.set)
+    if not abrupt:
+        loop.add_signal_handler(signal.SIGTERM, over.set)
     listeners = [
         await loop.create_server(lambda: _Connection(service), host, port, backlog=1024)
         for port in ports
@@ -264,8 +271,9 @@ def main() -> None:
     parser.add_argument("--host", default=LOOPBACK)
     parser.add_argument("--journal", type=Path, required=True)
     parser.add_argument("ports", type=int, nargs="+")
+    parser.add_argument("--abrupt", action="store_true")
     options = parser.parse_args()
-    asyncio.run(_serve(options.host, options.ports, options.journal))
+    asyncio.run(_serve(options.host, options.ports, options.journal, abrupt=options.abrupt))
 
 
 if __name__ == "__main__":

@@ -27,12 +27,14 @@ class Setting(NamedTuple):
     A scenario's wishes for a proxy.
 
     @ivar tcp: whether servers are checked by TCP, and not by HTTP.
+    @ivar register: whether to register servers with Alacrity; else they do so themselves.
     @ivar toml: more of Alacrity's configuration.
     @ivar backend: more lines of HAProxy's.
     @ivar server: more words for each of HAProxy's servers.
     """
 
     tcp: bool = False
+    register: bool = True
     toml: str = ""
     backend: str = ""
     server: str = ""
@@ -102,10 +104,11 @@ class Alacrity:
         self.node = Node(directory / "node", configuration=setting.toml, output=output)
         self.node.started()
         self.address: Address = (LOOPBACK, self.node.proxy)
+        self._register = setting.register
         self._check = {"type": "tcp"} if setting.tcp else {"type": "http", "path": HEALTH}
 
     def serve(self, servers: Sequence[Address]) -> None:
-        for ip, port in servers:
+        for ip, port in servers if self._register else ():
             document = {"ip": ip, "port": port, "check": self._check}
             answer = self.node.call("POST", "/servers", document)
             if answer.status != 201:
