@@ -82,7 +82,7 @@ class Changes(Load):
         """
         known = node.servers()
         return sum(
-            not number <= int(known[id]["admin_reason"] or 0) <= self.asked[id]
+            not number <= int(known[id]["admin"]["reason"] or 0) <= self.asked[id]
             for id, number in self.acknowledged.items()
         )
 
