@@ -18,6 +18,7 @@ from acceptance.lab.scenarios import parser_of
 
 SCRIPTS: Final[dict[str, tuple[str, ...]]] = {
     "crashes": ("--failovers=10", "--rounds=20"),
+    "failures": ("--short",),
     "memory": (),
     "browser": (),
     "partitions": (),
