@@ -35,6 +35,7 @@ from alacrity.pool import Command, Outcome, Pool, PoolView
 from tests.simulation.network import Network, SimulatedTransport
 from tests.simulation.newer import NewerMachine, request_id_of
 from tests.simulation.older import OlderMachine
+from tests.simulation.pool_ledger import PoolLedger
 from tests.simulation.raft_ledger import RaftLedger
 from tests.simulation.watching import Watching, watching
 from tests.simulation.world import Time, World
@@ -69,6 +70,7 @@ class _Noting:
 
     def __init__(self) -> None:
         self.seen: list[Seen] = []
+        self.pools: PoolLedger | None = None
         super().__init__()
 
     def apply(self, command: bytes) -> Any:
@@ -78,6 +80,8 @@ class _Noting:
         pool = self.pool
         if pool is not before:
             self.seen.append((pool.index, request_id_of(command), digest(pool)))
+            if self.pools is not None:
+                self.pools.applied(command, before, pool, machine.format)
         return result
 
     def restore(self, state: bytes) -> None:
@@ -212,6 +216,8 @@ class Node:
                 bootstrap(storage, members, encode_state(Replicated()))
                 storage.sync()
             view = PoolView()
+            machine = _MACHINES[self.version]()
+            machine.pools = self.ledger.pools
             self.replica = replica = _Recording(
                 member(self.name),
                 storage,
@@ -222,7 +228,7 @@ class Node:
                 rng,
                 self.settings,
                 watching(self.engine),
-                _MACHINES[self.version](),
+                machine,
             )
         except Crashed:
             self.kill()

@@ -24,6 +24,8 @@ from tests.simulation.clock import use
 from tests.simulation.drill import Drill
 from tests.simulation.network import Network
 from tests.simulation.nodes import Node, address_of
+from tests.simulation.operators import Operators
+from tests.simulation.pool_ledger import PoolLedger
 from tests.simulation.raft_ledger import RaftLedger
 from tests.simulation.replacement import Replacement
 from tests.simulation.scenarios import SCENARIOS, Scenario
@@ -121,6 +123,10 @@ class Run:
         self._upgrades = None
         if scenario.newer:
             self._upgrades = Upgrade(world, self.ledger, self.nodes, scenario.versions)
+        self._operators = None
+        if scenario.administration:
+            self._operators = Operators(world, self.ledger, self._running)
+            self.ledger.pools = PoolLedger(self.ledger.violate)
         for name in founders:
             self.nodes[name].start()
         self.clients = [
@@ -134,6 +140,8 @@ class Run:
                 scenario.newer,
                 scenario.versions[1],
                 scenario.repeats,
+                self._operators,
+                scenario.administration,
             )
             for number in range(scenario.clients)
         ]
@@ -302,6 +310,14 @@ class Run:
     def _upgrade(self) -> None:
         if self._upgrades is not None:
             self._upgrades.step()
+
+    def _set_clock(self) -> None:
+        if self._operators is not None:
+            self._operators.set_clock()
+
+    def _die(self) -> None:
+        if self._operators is not None:
+            self._operators.die()
 
     # Members
 
@@ -509,6 +525,8 @@ class Run:
         self._in_trouble = False
         self._replacement.make_peace()
         self._aims.make_peace()
+        if self._operators is not None:
+            self._operators.make_peace()
         self.network.cut(set())
         for node in self.nodes.values():
             if isinstance(node, Node):
@@ -531,6 +549,8 @@ class Run:
             self._upgrades.finish(self._over)
         for client in self.clients:
             client.stopped = True
+        if self._operators is not None:
+            self._operators.finish(self._over)
         settled = world.run(world.now + 18.0, lambda: self._over() or self._settled())
         self._too_much()
         if broken:
