@@ -167,6 +167,9 @@ def measure(options: argparse.Namespace, addresses: list[Address]) -> None:
         rise: int = 2
         fall: int = 3
         deregister_after: float = 300.0
+        lease_deregister_after: float = 300.0
+        guard_share: float = 0.2
+        guard_window: float = 60.0
 
     how: Check = TcpCheck() if options.type == "tcp" else HttpCheck()
     servers = [

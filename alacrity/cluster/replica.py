@@ -16,6 +16,7 @@ import msgspec
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from alacrity.cluster.authority import Authority
 from alacrity.cluster.format_raise import FormatRaise
 from alacrity.cluster.log.entries import MEMBERSHIP, REGULAR
 from alacrity.cluster.log.members import Member
@@ -40,12 +41,44 @@ from alacrity.net.addresses import NodeAddress
 from alacrity.pool import Command, Outcome, PoolView
 
 
+class _Following:
+    """
+    An engine's part in elections, as L{Authority} asks for it.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @property
+    def leading(self) -> int | None:
+        """See L{Following<alacrity.cluster.authority.Following>}."""
+        engine = self._engine
+        return engine.term if engine.role == LEADER and engine.halted is None else None
+
+    @property
+    def others(self) -> list[str]:
+        """See L{Following<alacrity.cluster.authority.Following>}."""
+        return [peer.id for peer in self._engine.raft.sorted_others]
+
+    def follows(self, name: str, term: int) -> bool:
+        """See L{Following<alacrity.cluster.authority.Following>}."""
+        engine = self._engine
+        leader = engine.leader
+        return (
+            engine.halted is None
+            and engine.term == term
+            and leader is not None
+            and leader.id == name
+        )
+
+
 class Replica:
     """
     One node's copy of the pool, and its part in the cluster.
 
     @ivar machine: the replicated state.
     @ivar notes: the messages with other members that are not of the engine's.
+    @ivar authority: proves that this node is the leader, for promises that are not in the log.
     """
 
     def __init__(
@@ -98,6 +131,7 @@ class Replica:
             lambda: self.format,
             clock,
         )
+        self.authority = Authority(self.notes, _Following(self._engine), clock)
         self._steps = Steps(
             stepper,
             storage,

@@ -12,11 +12,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from alacrity.pool import Command, Deregister, Judged, Outcome, Propose, Report, Verdicts
+from alacrity.pool import Command, Judged, Outcome, Propose, Verdict, Verdicts
 
 BATCH_SIZE: Final = 100
 """The most changes in a command. Each node applies a command, and calls its subscribers, in one
@@ -29,7 +29,7 @@ SINGLES_IN_FLIGHT: Final = 128
 """The most commands in flight, if each command has one change."""
 
 
-_Waiting: TypeAlias = tuple[Report | Deregister, Deferred[Outcome]]
+_Waiting: TypeAlias = tuple[Verdict, Deferred[Outcome]]
 """A change that waits to be proposed, with the Deferred for its outcome."""
 
 
@@ -63,12 +63,13 @@ class ProposalBatcher:
 
     def propose(self, command: Command) -> Deferred[Outcome]:
         """
-        Propose a change with the next batch.
+        Propose a change with the next batch; one that is no verdict, by itself and at once.
 
         @return: fires with the outcome. If the Deferred is cancelled, the change is proposed
             nevertheless.
         """
-        assert isinstance(command, Report | Deregister)
+        if not isinstance(command, Verdict):
+            return ensureDeferred(self._propose(command))  # type: ignore[arg-type]
         outcome: Deferred[Outcome] = Deferred()
         self._waiting.append((command, outcome))
         if self._closing is None and not self._in_flight:

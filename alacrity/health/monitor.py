@@ -17,6 +17,7 @@ from random import Random
 from time import time
 from typing import Any, Final
 
+import msgspec
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -25,10 +26,20 @@ from twisted.python.failure import Failure
 
 from alacrity.health.checks import Checks, Verdict
 from alacrity.health.faults import FaultLog
+from alacrity.health.loss_guard import LossGuard
 from alacrity.health.proposer import StateProposer
 from alacrity.health.schedule import Schedule
 from alacrity.health.watch import CheckDefaults, CheckResult, Watch
-from alacrity.pool import Change, PoolView, Propose, Server, State
+from alacrity.pool import (
+    AdminState,
+    Change,
+    GuardLimits,
+    NoCheck,
+    PoolView,
+    Propose,
+    Server,
+    State,
+)
 
 TICK: Final = 0.002
 """The shortest time between two ticks, in seconds."""
@@ -42,6 +53,15 @@ CHECKS_IN_FLIGHT: Final = 512
 
 def _do_nothing() -> None:
     pass
+
+
+def _is_checked(server: Server) -> bool:
+    """
+    Whether a server is to be checked. One that is in maintenance is watched anew afterwards.
+    """
+    return not isinstance(server.check, NoCheck) and (
+        server.administration.state is not AdminState.MAINTENANCE
+    )
 
 
 class Monitor(Service):
@@ -67,8 +87,12 @@ class Monitor(Service):
         wall: Callable[[], float] = time,
         rng: Random | None = None,
         in_flight: int = CHECKS_IN_FLIGHT,
+        has_format_2: Callable[[], bool] = lambda: False,
+        guard: LossGuard | None = None,
     ) -> None:
         """
+        @param has_format_2: gives whether all members understand commands of format 2.
+        @param guard: proposes removals, in format 2; L{None}: one of its own.
         @param in_flight: the most checks in flight.
         @param clock: the clock for the checks, which is monotonic.
         @param wall: gives the seconds since the epoch.
@@ -85,10 +109,16 @@ class Monitor(Service):
         self._watches: dict[str, Watch] = {}
         self._schedule: Schedule[Watch] = Schedule()
         self._faults = FaultLog(self._log, clock)
+        self._has_format_2 = has_format_2
         self._proposer = StateProposer(
             view,
             propose,
-            deregister_after=defaults.deregister_after,
+            guard
+            or LossGuard(
+                view, propose, GuardLimits(defaults.guard_share, defaults.guard_window), wall
+            ),
+            has_format_2=has_format_2,
+            clock=clock,
             wall=wall,
             log=self._log,
             faults=self._faults,
@@ -128,6 +158,17 @@ class Monitor(Service):
         in_flight = [*self.checking.values(), *self._proposer.in_flight]
         return DeferredList(in_flight).addCallback(lambda _: None)
 
+    def hint(self, id: str) -> None:
+        """
+        Note that a server seems to fail: check it soon, and more often for a while.
+        """
+        watch = self._watches.get(id)
+        if watch is not None:
+            now = self._clock.seconds()
+            soon = watch.hint(now)
+            if self._schedule.bring_forward(watch, soon):
+                self._tick_within(soon - now)
+
     def latest_result(self, id: str) -> CheckResult | None:
         """
         The outcome of the latest check of a server's present registration.
@@ -142,6 +183,9 @@ class Monitor(Service):
         if server is None:
             assert change.before is not None
             self._drop(change.before.id)
+            return
+        if not _is_checked(server):
+            self._drop(server.id)
             return
         watch = self._watches.get(server.id)
         if watch is None or watch.server.revision != server.revision:
@@ -185,6 +229,8 @@ class Monitor(Service):
         soon = max(now, watch.began + watch.fast_interval)
         if self._schedule.bring_forward(watch, soon):
             self._tick_within(soon - now)
+        if server.condition.lease_expired:
+            return  # The keeper of leases logs it.
         if server.state is State.UP:
             self._log.info(
                 "server {server} is up: {reason}", server=server.id, reason=server.reason
@@ -279,6 +325,9 @@ class Monitor(Service):
         if isinstance(outcome, Failure):
             self._retry_soon(watch, outcome)
             return
+        if outcome.stopping and not self._has_format_2():
+            # Older nodes know no such state.
+            outcome = msgspec.structs.replace(outcome, stopping=False)
         watch.count(outcome, at=self._wall(), duration=now - began)
         was_changing = watch.is_changing
         self._proposer.conclude(watch, outcome, now)

@@ -6,14 +6,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from alacrity.health.checks.verdict import Verdict
 from alacrity.health.faults import FaultLog
+from alacrity.health.loss_guard import LossGuard
 from alacrity.health.removals import PendingRemovals
 from alacrity.health.watch import Watch
-from alacrity.pool import Deregister, Deregistered, PoolView, Propose, Report, State
+from alacrity.pool import (
+    AdminState,
+    Deregister,
+    Deregistered,
+    Kept,
+    PoolView,
+    Propose,
+    Report,
+    State,
+)
 
 
 class StateProposer:
@@ -27,32 +39,40 @@ class StateProposer:
         self,
         view: PoolView,
         propose: Propose,
+        guard: LossGuard,
         *,
-        deregister_after: float,
+        has_format_2: Callable[[], bool],
+        clock: IReactorTime,
         wall: Callable[[], float],
         log: Logger,
         faults: FaultLog,
     ) -> None:
         """
-        @param deregister_after: seconds down after which a server is removed; 0: never.
+        @param guard: proposes removals, in format 2.
+        @param clock: the clock of the L{Watch}.
         @param wall: gives the seconds since the epoch.
         """
         self.in_flight: set[Deferred[None]] = set()
         self._view = view
         self._propose = propose
-        self._deregister_after = deregister_after
+        self._guard = guard
+        self._has_format_2 = has_format_2
+        self._clock = clock
         self._wall = wall
         self._log = log
         self._faults = faults
         self._removals = PendingRemovals()
         self._proposing: set[Watch] = set()
         self._spared: set[Watch] = set()
+        # When the removal of a server may be proposed again, after the guard has kept it.
+        self._kept_until: dict[Watch, float] = {}
 
     def restart(self) -> None:
         """
         Start again, because this node has become the leader again.
         """
         self._removals.restart()
+        self._guard.restart()
 
     def forget_spared(self, watch: Watch) -> None:
         """
@@ -60,6 +80,7 @@ class StateProposer:
         removed. So it is logged again when the server is kept again.
         """
         self._spared.discard(watch)
+        self._kept_until.pop(watch, None)
 
     def conclude(self, watch: Watch, verdict: Verdict, now: float) -> None:
         """
@@ -81,21 +102,26 @@ class StateProposer:
                     state=wanted,
                     reason=verdict.reason,
                     time=self._wall(),
+                    answered=(verdict.answered and wanted is State.DOWN and self._has_format_2()),
                 ),
             )
             return
-        limit = self._deregister_after
+        limit = watch.deregister_after
         down = now - watch.down_since
+        if server.condition.lease_expired or server.administration.state is not AdminState.READY:
+            # The keeper of leases removes the one; with the other, an operator's decision would
+            # be lost.
+            return
         if server.state is State.DOWN and not verdict.passed and 0 < limit <= down:
+            if now < self._kept_until.get(watch, now):
+                return
             reason = f"down for {down:.0f} s: {verdict.reason}"
             if self._removals.would_empty(self._view.pool, server):
                 self._spare(watch, reason)
                 return
+            guard = self._guard.limits if self._has_format_2() else msgspec.UNSET
             self.begin(
-                watch,
-                Deregister(
-                    id=server.id, revision=server.revision, reason=reason, time=self._wall()
-                ),
+                watch, Deregister(server.id, self._wall(), reason, server.revision, guard=guard)
             )
 
     def begin(self, watch: Watch, command: Report | Deregister) -> None:
@@ -121,6 +147,21 @@ class StateProposer:
                 reason=reason,
             )
 
+    def _keep(self, watch: Watch, reason: str) -> None:
+        """
+        Note that the guard keeps a server, and log this once. The removal is proposed again in
+        the next window.
+        """
+        is_new = watch not in self._kept_until
+        self._kept_until[watch] = self._clock.seconds() + self._guard.opens_in()
+        if is_new:
+            self._log.warn(
+                "server {server} is kept as suspect though {reason}: the guard against mass loss "
+                "allows no more removals now",
+                server=watch.server.id,
+                reason=reason,
+            )
+
     async def _decide(self, watch: Watch, command: Report | Deregister) -> None:
         """
         Propose a command, and wait for its outcome. If the proposal fails, the next check leads
@@ -128,7 +169,10 @@ class StateProposer:
         """
         before = self._removals.begin(command)
         try:
-            outcome = await self._propose(command)
+            if isinstance(command, Deregister) and command.guard is not msgspec.UNSET:
+                outcome = await self._guard.propose(command)
+            else:
+                outcome = await self._propose(command)
         except Exception as error:
             self._removals.failed(command)
             self._faults.error(
@@ -142,5 +186,8 @@ class StateProposer:
                 self._log.warn(
                     "server {server} is removed: {reason}", server=command.id, reason=command.reason
                 )
+            elif isinstance(outcome, Kept):
+                assert isinstance(command, Deregister)
+                self._keep(watch, command.reason)
         finally:
             self._proposing.discard(watch)

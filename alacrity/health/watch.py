@@ -7,7 +7,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from math import inf
 from random import Random
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -48,6 +48,25 @@ class CheckDefaults(Protocol):
     @property
     def deregister_after(self) -> float:
         """Seconds down after which a server is removed; 0: never."""
+
+    @property
+    def lease_deregister_after(self) -> float:
+        """The same for a server that has a lease."""
+
+    @property
+    def guard_share(self) -> float:
+        """See L{GuardLimits<alacrity.pool.GuardLimits>}."""
+
+    @property
+    def guard_window(self) -> float:
+        """See L{GuardLimits<alacrity.pool.GuardLimits>}."""
+
+
+HINTED: Final = 10.0
+"""Seconds for which a server is checked more often after a hint."""
+
+HINTED_INTERVAL: Final = 1.0
+"""Seconds between two checks of a server after a hint, at the least."""
 
 
 class CheckResult(msgspec.Struct, frozen=True):
@@ -91,6 +110,8 @@ class Watch:
     @ivar fast_interval: seconds between two checks while the state may be about to change.
     @ivar timeout: seconds that a check may take.
     @ivar began: the time at which the latest check began.
+    @ivar deregister_after: seconds down after which the server is removed; 0: never.
+    @ivar hinted_until: the time until which a hint has the server checked more often.
     @ivar down_since: the time from which the server is known to be down.
     @ivar failed: failures in a row, since the registration or since the monitor started.
     @ivar result: the outcome of the latest check; L{None}: there was none.
@@ -102,10 +123,13 @@ class Watch:
         "_phase",
         "_rise",
         "_spread",
+        "_stopping",
         "began",
+        "deregister_after",
         "down_since",
         "failed",
         "fast_interval",
+        "hinted_until",
         "interval",
         "result",
         "server",
@@ -131,8 +155,14 @@ class Watch:
         self._rise = defaults.rise if check.rise is None else check.rise
         self._fall = defaults.fall if check.fall is None else check.fall
         self._passed = self.failed = 0
-        self._spread = False
+        self.deregister_after = (
+            defaults.deregister_after
+            if server.options.lease is None
+            else defaults.lease_deregister_after
+        )
+        self._spread = self._stopping = False
         self._phase = WatchPhase.WAITING
+        self.hinted_until = -inf
         self.began = -inf
         self.down_since = now
         self.result: CheckResult | None = None
@@ -156,10 +186,15 @@ class Watch:
         The state that results from the outcomes so far.
         """
         state = self.server.state
+        if self.server.condition.lease_expired:
+            # Checks do not bring it back; a renewal does.
+            return state
         if state is State.DOWN:
             return State.UP if self._passed >= self._rise else state
         if self.failed >= self._fall:
             return State.DOWN
+        if self._stopping:
+            return State.STOPPING
         return State.UP if self._passed else state
 
     @property
@@ -226,12 +261,26 @@ class Watch:
         @param duration: the duration of the check, in seconds.
         """
         self.result = CheckResult(verdict.passed, verdict.reason, at, duration)
-        if verdict.passed:
+        state = self.server.state
+        # Only a server that was up has requests to finish; to others it is a failure.
+        self._stopping = verdict.stopping and (state is State.UP or state is State.STOPPING)
+        if self._stopping:
+            self._passed = self.failed = 0
+        elif verdict.passed:
             self._passed += 1
             self.failed = 0
         else:
             self._passed = 0
             self.failed += 1
+
+    def hint(self, now: float) -> float:
+        """
+        Note a hint that the server fails: it is checked more often for a while.
+
+        @return: the time of the next check, at the latest.
+        """
+        self.hinted_until = now + HINTED
+        return max(now, self.began + HINTED_INTERVAL)
 
     def choose_interval(self, rng: Random, *, was_changing: bool) -> float:
         """
@@ -246,6 +295,9 @@ class Watch:
         if was_changing:
             self._spread = False
             return self.fast_interval
+        if self.began < self.hinted_until:
+            self._spread = False
+            return min(self.interval, max(self.fast_interval, HINTED_INTERVAL))
         if self._spread:
             return self.interval
         self._spread = True

@@ -19,16 +19,23 @@ from alacrity.client import ApiClient, treq_sender
 from alacrity.cluster.assembly import ClusterNode
 from alacrity.cluster.joining import ANSWER_TIMEOUT, join
 from alacrity.config import Settings
-from alacrity.health import Monitor, ProposalBatcher, standard_checks
+from alacrity.health import (
+    LeaseKeeper,
+    LossGuard,
+    Monitor,
+    ProposalBatcher,
+    standard_checks,
+)
 from alacrity.management import Api
 from alacrity.metrics.counters import Counter, Stats
 from alacrity.net.addresses import NodeAddress
 from alacrity.net.connecting import client_endpoint
 from alacrity.node.cluster import node_settings
 from alacrity.node.descriptors import slack
-from alacrity.node.leader_checks import LeaderChecks
+from alacrity.node.leader_checks import Duties, LeaderChecks
+from alacrity.node.leases import ACKNOWLEDGED_WITHIN, Hints, Leases
 from alacrity.node.listeners import address_text
-from alacrity.pool import PoolView, Server
+from alacrity.pool import GuardLimits, PoolView, Server
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -64,6 +71,8 @@ class Control:
     @ivar part: this node's part in the cluster.
     @ivar replica: its copy of the replicated state.
     @ivar monitor: checks the servers while this node leads.
+    @ivar leases: renews the leases of servers.
+    @ivar hints: tells the leader that a server seems to fail.
     """
 
     _log = Logger()
@@ -105,22 +114,43 @@ class Control:
             force=entry.force,
         )
         self.replica = replica = self.part.replica
+        health = settings.health
+
+        def has_format_2() -> bool:
+            return replica.format >= 2
+
+        # A verdict of a former leader is dropped: the next one checks for itself.
+        propose = ProposalBatcher(replica.propose_as_leader, has_format_2, reactor).propose
+        guard = LossGuard(
+            view, propose, GuardLimits(health.guard_share, health.guard_window), time.time
+        )
         self.monitor = Monitor(
             view,
-            # A verdict of a former leader is dropped: the next one checks for itself.
-            ProposalBatcher(
-                replica.propose_as_leader, lambda: replica.format >= 2, reactor
-            ).propose,
-            settings.health,
+            propose,
+            health,
             standard_checks(
                 lambda host, port, timeout: client_endpoint(reactor, host, port, timeout), reactor
             ),
             clock=reactor,
             rng=Random(),
             in_flight=checks,
+            has_format_2=has_format_2,
+            guard=guard,
+        )
+        keeper = LeaseKeeper(
+            view,
+            propose,
+            guard,
+            margin=ACKNOWLEDGED_WITHIN,
+            deregister_after=health.lease_deregister_after,
+            clock=reactor,
+        )
+        self.leases = Leases(replica, keeper)
+        self.hints = Hints(
+            replica.notes, lambda: replica.leader_name, self.monitor, reactor.seconds
         )
         self._checks = LeaderChecks(
-            self.monitor,
+            Duties(keeper, self.monitor),
             lambda: self._is_open and replica.is_leader,
             lambda: len(view.pool.servers),
         )

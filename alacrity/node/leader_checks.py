@@ -1,5 +1,5 @@
 """
-Health checks by the leader alone.
+Health checks and leases by the leader alone.
 """
 
 from __future__ import annotations
@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 
 class Startable(Protocol):
@@ -20,11 +21,51 @@ class Startable(Protocol):
     def running(self) -> object:
         """Whether it checks servers."""
 
-    def startService(self) -> object:
+    def startService(self) -> Deferred[None] | None:
         """Begin to check."""
 
     def stopService(self) -> Deferred[None] | None:
         """Stop checking."""
+
+
+class Duties:
+    """
+    Several services that start and stop as one. One that raises does not keep the others from
+    starting or stopping.
+    """
+
+    def __init__(self, *services: Startable) -> None:
+        self._services = services
+
+    @property
+    def running(self) -> bool:
+        """Whether one of them runs."""
+        return any(each.running for each in self._services)
+
+    def startService(self) -> Deferred[None]:
+        """Start all."""
+        return self._all(lambda service: service.startService())
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Stop all.
+
+        @return: fires once all are stopped.
+        """
+        return self._all(lambda service: service.stopService())
+
+    def _all(self, act: Callable[[Startable], object]) -> Deferred[None]:
+        acting = DeferredList(
+            [maybeDeferred(act, each) for each in self._services], consumeErrors=True
+        )
+        return acting.addCallback(_first_failure)
+
+
+def _first_failure(results: list[tuple[bool, object]]) -> None:
+    for succeeded, result in results:
+        if not succeeded:
+            assert isinstance(result, Failure)
+            result.raiseException()
 
 
 class LeaderChecks:
@@ -64,7 +105,7 @@ class LeaderChecks:
         monitor = self._monitor
         if wanted and not monitor.running:
             self._log.info("this node leads, and checks {count} servers", count=self._servers())
-            monitor.startService()
+            return monitor.startService()
         elif not wanted and monitor.running:
             return monitor.stopService()
         return None

@@ -56,6 +56,9 @@ class Health(msgspec.Struct, frozen=True):
     rise: int = 2
     fall: int = 3
     deregister_after: float = 86400.0
+    lease_deregister_after: float = 300.0
+    guard_share: float = 0.2
+    guard_window: float = 60.0
 
 
 def restored(count: int, state: State = State.UP) -> Pool:

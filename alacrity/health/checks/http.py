@@ -26,6 +26,10 @@ from alacrity.pool import HttpCheck, Server
 BODY_BYTES: Final = 65536
 """The bytes of a body that are read and discarded, before the connection is closed."""
 
+_STOPPING: Final = 410
+"""The status by which a server says that it wants no new requests, as to HAProxy's
+C{disable-on-404} and Envoy's drain."""
+
 HttpCheckFunction: TypeAlias = Callable[[Server, HttpCheck, float], Deferred[Verdict]]
 """Runs a check of a server, with a time limit in seconds."""
 
@@ -104,8 +108,12 @@ async def _get(
     low, high = check.status
     if low <= response.code <= high:
         return Verdict(passed=True, reason=f"status {response.code}")
+    if response.code == _STOPPING:
+        reason = f"status {response.code}: it takes no new requests"
+        return Verdict(passed=False, reason=reason, answered=True, stopping=True)
     wanted = f"{low}" if low == high else f"{low}-{high}"
-    return Verdict(passed=False, reason=f"status {response.code}, expected {wanted}")
+    reason = f"status {response.code}, expected {wanted}"
+    return Verdict(passed=False, reason=reason, answered=True)
 
 
 class _VerbatimUrl(EncodedURL):

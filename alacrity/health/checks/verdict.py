@@ -31,10 +31,16 @@ class Verdict(msgspec.Struct, frozen=True):
 
     @ivar passed: whether the server is fit for traffic.
     @ivar reason: the reason, in a few words for operators.
+    @ivar answered: whether a failed check got an answer in HTTP: the server is not dead, and the
+        check may be wrong.
+    @ivar stopping: whether the server says by a failed check that it finishes its requests, and
+        wants no new ones.
     """
 
     passed: bool
     reason: str
+    answered: bool = False
+    stopping: bool = False
 
 
 class CannotCheck(Exception):

@@ -43,6 +43,10 @@ def fails(reason: str) -> Verdict:
     return Verdict(passed=False, reason=reason)
 
 
+def answers_wrongly(reason: str) -> Verdict:
+    return Verdict(passed=False, reason=reason, answered=True)
+
+
 class Wire(StringTransport):
     """
     One connection to a server, seen from the server.

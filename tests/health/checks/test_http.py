@@ -26,7 +26,14 @@ from alacrity.health.checks import (
 from alacrity.health.checks.http import BODY_BYTES
 from alacrity.health.checks.http_client import ANSWER_BYTES
 from alacrity.pool import HttpCheck
-from tests.health.checks.fake_servers import FAILURES, Network, fails, passes, server_at
+from tests.health.checks.fake_servers import (
+    FAILURES,
+    Network,
+    answers_wrongly,
+    fails,
+    passes,
+    server_at,
+)
 
 
 class HttpVerdictTests(SynchronousTestCase):
@@ -61,13 +68,18 @@ class HttpVerdictTests(SynchronousTestCase):
         for status in (300, 404, 503):
             self.assertEqual(
                 self.ask(HttpCheck(), status)[0],
-                fails(f"status {status}, expected 200-299"),
+                answers_wrongly(f"status {status}, expected 200-299"),
             )
+
+    def test_410_says_that_it_wants_no_new_requests(self) -> None:
+        verdict = self.ask(HttpCheck(), 410)[0]
+        self.assertEqual((verdict.passed, verdict.answered, verdict.stopping), (False, True, True))
+        self.assertTrue(self.ask(HttpCheck(status=(200, 499)), 410)[0].passed)
 
     def test_passes_on_the_status_wanted(self) -> None:
         check = HttpCheck(status=(404, 404))
         self.assertTrue(self.ask(check, 404)[0].passed)
-        self.assertEqual(self.ask(check, 200)[0], fails("status 200, expected 404"))
+        self.assertEqual(self.ask(check, 200)[0], answers_wrongly("status 200, expected 404"))
 
     def test_says_who_it_is(self) -> None:
         _, asked = self.ask(HttpCheck(path="/health"))
@@ -87,7 +99,7 @@ class HttpVerdictTests(SynchronousTestCase):
 
     def test_follows_no_redirect(self) -> None:
         verdict, asked = self.ask(HttpCheck(), 302, location="http://10.0.0.7/elsewhere")
-        self.assertEqual(verdict, fails("status 302, expected 200-299"))
+        self.assertEqual(verdict, answers_wrongly("status 302, expected 200-299"))
         self.assertEqual(asked["times"], 1)
 
 

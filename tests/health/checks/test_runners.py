@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from alacrity.health.checks import Checks, Verdict
 from alacrity.management.documents.checks import check_document, read_check
 from alacrity.management.documents.schemas import CHECK_DOCUMENTS
-from alacrity.pool import Check, Server
+from alacrity.pool import Check, NoCheck, Server
 from tests.health.checks.fake_servers import server_at
 
 
@@ -32,11 +32,14 @@ class TypeTests(SynchronousTestCase):
 
             return check
 
-        names = [kind.__struct_config__.tag for kind in get_args(Check)]
+        kinds = [kind for kind in get_args(Check) if kind is not NoCheck]
+        names = [kind.__struct_config__.tag for kind in kinds]
         checks = Checks(**{name: running(name) for name in names})
-        for kind in get_args(Check):
+        for kind in kinds:
             self.successResultOf(checks.check(server_at("10.0.0.7", 80, kind()), 1.5))
         self.assertEqual(run, [(name, 1.5) for name in names])
+        with self.assertRaises(ValueError):
+            checks.check(server_at("10.0.0.7", 80, NoCheck()), 1.5)
 
     def test_it_has_a_document(self) -> None:
         """
@@ -45,6 +48,8 @@ class TypeTests(SynchronousTestCase):
         self.assertEqual(
             set(CHECK_DOCUMENTS), {kind.__struct_config__.tag for kind in get_args(Check)}
         )
-        for kind in get_args(Check):
+        kinds = [kind for kind in get_args(Check) if kind is not NoCheck]
+        self.assertEqual(read_check(check_document(NoCheck()), 5.0), NoCheck())
+        for kind in kinds:
             for check in (kind(), kind(interval=2.0, timeout=1.0, rise=1, fall=2, port=9)):
                 self.assertEqual(read_check(check_document(check), 5.0), check)

@@ -1,0 +1,137 @@
+"""
+Renewals of leases and hints on a node: whichever member gets them, they go to the leader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from alacrity.cluster.notes import NoteRefused, Notes, NoteUnanswered
+from alacrity.cluster.proposals import ProposalRefused
+from alacrity.cluster.replica import Replica
+from alacrity.health.lease_keeper import LeaseKeeper
+from alacrity.health.monitor import Monitor
+from alacrity.pool.leases import HasNoLease, NoSuchServer, Renewal
+
+ACKNOWLEDGED_WITHIN: Final = 1.5
+"""Seconds for which the proof that a node leads is good enough to acknowledge a renewal. A new
+leader grants so much more than a full lease, as the one before may have acknowledged renewals
+for so long after it was deposed."""
+
+_PROOF: Final = 1.0
+"""Seconds that the proof may take."""
+
+_ANSWER: Final = 2.0
+"""Seconds that the leader has for its answer."""
+
+_HINT_INTERVAL: Final = 1.0
+"""Seconds between two hints about one server."""
+
+_MOST_HINTED: Final = 1024
+"""Servers about which hints are remembered, so that none is sent too often."""
+
+_RENEW: Final = "renew"
+_HINT: Final = "hint"
+
+
+class Leases:
+    """
+    The renewals that come to this node, and those that come to the leader, if that is this node.
+    """
+
+    def __init__(self, replica: Replica, keeper: LeaseKeeper) -> None:
+        self._replica = replica
+        self._keeper = keeper
+        replica.notes.answer(_RENEW, self._renew)
+
+    async def renew(self, id: str) -> Renewal:
+        """
+        Renew the lease of a server.
+
+        @raise NoSuchServer: the server has to register again.
+        @raise HasNoLease: it is registered without a lease.
+        @raise ProposalRefused: there is no leader, or none that answers. Nothing happened, or
+            the lease was renewed nevertheless; trying again is safe.
+        """
+        leader = self._replica.leader_name
+        if leader is None:
+            raise ProposalRefused("there is no leader")
+        try:
+            answer = await self._replica.notes.ask(leader, _RENEW, id, timeout=_ANSWER)
+        except NoteUnanswered as error:
+            raise ProposalRefused(f"the lease cannot be renewed: {error}") from error
+        match answer:
+            case [int() | float() as lease, int() | float() as renew_after]:
+                return Renewal(float(lease), float(renew_after))
+            case "unknown":
+                raise NoSuchServer(id)
+            case "no lease":
+                raise HasNoLease(id)
+        raise ProposalRefused("the lease cannot be renewed: the leader's answer is not understood")
+
+    async def _renew(self, name: str, id: Any) -> Any:
+        """
+        Answer a member that has got a renewal.
+        """
+        if not isinstance(id, str):
+            raise NoteRefused("an id must be text")
+        proven = await self._replica.authority.prove(ACKNOWLEDGED_WITHIN, _PROOF)
+        # The first leader may be deposed in a step that is not on disk yet, or may not serve.
+        if not proven or not self._keeper.running or not self._replica.is_leader:
+            raise NoteRefused("it is not the leader, or cannot tell whether it still is")
+        # From here on without waiting: the proof is of this moment.
+        try:
+            renewal = self._keeper.renew(id)
+        except NoSuchServer:
+            return "unknown"
+        except HasNoLease:
+            return "no lease"
+        return [renewal.lease, renewal.renew_after]
+
+
+class Hints:
+    """
+    Hints of the data path that a server fails, on their way to the leader's checks. They may be
+    lost.
+    """
+
+    def __init__(
+        self,
+        notes: Notes,
+        leader: Callable[[], str | None],
+        monitor: Monitor,
+        clock: Callable[[], float],
+    ) -> None:
+        """
+        @param leader: gives the name of the leader; L{None}: there is none.
+        @param clock: gives the seconds of a monotonic clock.
+        """
+        self._notes = notes
+        self._leader = leader
+        self._monitor = monitor
+        self._clock = clock
+        self._sent: dict[str, float] = {}
+        notes.answer(_HINT, self._take)
+
+    def send(self, id: str, reason: str) -> None:
+        """
+        Send the hint that a server fails, unless one was sent just now.
+
+        @param reason: in a few words.
+        """
+        now = self._clock()
+        leader = self._leader()
+        if leader is None or now - self._sent.get(id, float("-inf")) < _HINT_INTERVAL:
+            return
+        if len(self._sent) >= _MOST_HINTED:
+            self._sent.clear()
+        self._sent[id] = now
+        self._notes.tell(leader, _HINT, [id, reason])
+
+    def _take(self, name: str, body: Any) -> None:
+        match body:
+            case [str() as id, str()]:
+                self._monitor.hint(id)
+            case _:
+                raise NoteRefused("a hint must have an id and a reason")
