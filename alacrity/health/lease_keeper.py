@@ -199,7 +199,7 @@ class LeaseKeeper(Service):
             self._book.grant_all(now)
         elif late > LOOK:
             # Renewals wait to be read.
-            self._book.discount(late)
+            self._book.discount(late + LOOK)
         for lease in self._book.take_expired(now):
             if lease.deciding:
                 self._book.try_again(lease, now, RETRY)

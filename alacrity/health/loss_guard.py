@@ -64,7 +64,9 @@ class LossGuard:
 
     def opens_in(self) -> float:
         """
-        Seconds until the next window of the guard.
+        Seconds until the next window of the guard; the length of one, if none is open. That is
+        so if a server is kept because it is the last one.
         """
-        ends = self._view.pool.guard.start + self.limits.window
-        return max(_SOONEST, min(self.limits.window, ends - self._wall()))
+        window = self.limits.window
+        left = self._view.pool.guard.start + window - self._wall()
+        return max(_SOONEST, left) if 0.0 < left <= window else window
