@@ -262,14 +262,15 @@ class Notes:
         return ""
 
     def _expire(self, id: int, timeout: float) -> None:
-        waiting = self._asks[id]
-        waiting.timeout = None
-        waiting.fail(f"{waiting.node} has not answered in {timeout:g} s")
+        waiting = self._asks.get(id)
+        if waiting is not None:
+            waiting.timeout = None
+            waiting.fail(f"{waiting.node} has not answered in {timeout:g} s")
 
     def _ended(self, result: Any, id: int, waiting: _Waiting) -> Any:
         del self._asks[id]
         self._asked[waiting.node] -= 1
-        if waiting.timeout is not None:
+        if waiting.timeout is not None and waiting.timeout.active():
             waiting.timeout.cancel()
         return result
 
