@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tests.simulation.leases import LeaseLedger
 from tests.simulation.pool_ledger import PoolLedger
 from tests.simulation.world import World
 
@@ -23,6 +24,7 @@ class Ledger:
     @ivar newest_acknowledged: the highest index of the pool of what was acknowledged.
     @ivar newer: the requests that these do not understand.
     @ivar pools: compares the pool with the commands; L{None}: nobody administers it.
+    @ivar leases: compares expiries with the answers to renewals; L{None}: there are no leases.
     """
 
     def __init__(self, world: World) -> None:
@@ -40,6 +42,7 @@ class Ledger:
         self.older: set[str] = set()
         self.newer: set[str] = set()
         self.pools: PoolLedger | None = None
+        self.leases: LeaseLedger | None = None
 
     def violate(self, text: str) -> None:
         self._world.note(f"VIOLATION: {text}")

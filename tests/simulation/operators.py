@@ -27,6 +27,7 @@ from alacrity.pool import (
     Register,
     Report,
     ReviveLease,
+    Server,
     ServerOptions,
     SpendGuard,
     State,
@@ -42,7 +43,7 @@ _LIMITS: Final = GuardLimits(0.3, WINDOW)
 _IP: Final = "10.0.0.1"
 _PORTS: Final = range(1, 13)
 _LOOK: Final = 0.25
-_REMOVED_AFTER: Final = 3.0
+_REMOVALS: Final = 0.1
 _JUMPS: Final = (-1000.0, -10.0, -1.5, -0.3, 0.3, 1.5, 10.0, 1000.0)
 
 
@@ -60,6 +61,8 @@ class Operators:
         self._nodes = nodes
         self._clocks: dict[str, float] = {}
         self._dead: set[str] = set()
+        # Registrations that were down once.
+        self._down: set[tuple[str, int]] = set()
         self._ports = list(_PORTS)
         # The process and term for which a leader has spent the window.
         self._spent: set[tuple[str, int, int]] = set()
@@ -144,11 +147,11 @@ class Operators:
 
     def finish(self, over: Callable[[], bool]) -> None:
         """
-        See that each dead server's lease expires, but the last eligible one's, and that no
-        decision outlasts its end: the guard never stops.
+        Have all servers die. See that each lease expires, but the last eligible server's, and
+        that no decision outlasts its end: the guard never stops.
         """
         world = self._world
-        self._dead.update(server_id(_IP, port) for port in self._ports[::2])
+        self._dead.update(server_id(_IP, port) for port in self._ports)
         # A new leader's window, one that a clock set back has spent, and one for each server.
         world.run(world.now + WINDOW * (len(self._ports) + 4.0), lambda: over() or not self._left())
         if not over():
@@ -204,12 +207,7 @@ class Operators:
                 command = ExpireLease(server.id, server.revision, now, _LIMITS)
             elif not is_dead and (condition.lease_expired or condition.suspect):
                 command = ReviveLease(server.id, server.revision, now)
-            elif (
-                server.state is State.DOWN
-                and administration.state is AdminState.READY
-                and now - server.since > _REMOVED_AFTER
-                and not self._in_peace
-            ):
+            elif self._is_to_be_removed(server):
                 command = Deregister(server.id, now, "down", server.revision, guard=_LIMITS)
             elif server.state is State.PENDING and not is_dead:
                 command = Report(server.id, server.revision, State.UP, "passed", now)
@@ -219,6 +217,20 @@ class Operators:
                 self._spent.add(leadership)
                 self._propose(node, "guard", SpendGuard(now))
             self._propose(node, server.id, command)
+
+    def _is_to_be_removed(self, server: Server) -> bool:
+        """
+        Whether a leader believes that a server is down for too long. It may be up again by now,
+        or in maintenance.
+        """
+        registration = server.id, server.revision
+        if server.state is State.DOWN:
+            self._down.add(registration)
+        return (
+            registration in self._down
+            and not self._in_peace
+            and self._world.rng.random() < _REMOVALS
+        )
 
     def _propose(self, node: Any, about: str, command: Command) -> None:
         """

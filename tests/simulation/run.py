@@ -22,6 +22,7 @@ from tests.simulation.aims import Aims
 from tests.simulation.clients import Client
 from tests.simulation.clock import use
 from tests.simulation.drill import Drill
+from tests.simulation.leases import LeasedServers
 from tests.simulation.network import Network
 from tests.simulation.nodes import Node, address_of
 from tests.simulation.operators import Operators
@@ -127,6 +128,10 @@ class Run:
         if scenario.administration:
             self._operators = Operators(world, self.ledger, self._running)
             self.ledger.pools = PoolLedger(self.ledger.violate)
+        self._leased = None
+        if scenario.leases:
+            self._leased = LeasedServers(world, self.ledger, self._running, scenario.leases)
+            self.ledger.leases = self._leased.ledger
         for name in founders:
             self.nodes[name].start()
         self.clients = [
@@ -318,6 +323,10 @@ class Run:
     def _die(self) -> None:
         if self._operators is not None:
             self._operators.die()
+
+    def _lose_server(self) -> None:
+        if self._leased is not None:
+            self._leased.die()
 
     # Members
 
@@ -551,6 +560,8 @@ class Run:
             client.stopped = True
         if self._operators is not None:
             self._operators.finish(self._over)
+        if self._leased is not None:
+            self._leased.finish(self._over)
         settled = world.run(world.now + 18.0, lambda: self._over() or self._settled())
         self._too_much()
         if broken:
