@@ -30,6 +30,9 @@ _LATEST: Final = 700
 """From how many of the latest requests a repeat is chosen. 2,048 are remembered, and others
 come while it is under way."""
 
+_STATES: Final = (State.PENDING, State.UP, State.DOWN)
+"""Those of format 1."""
+
 
 class Client:
     """
@@ -120,7 +123,7 @@ class Client:
         id = server_id("10.0.0.1", port)
         if kind < 0.8:
             return Deregister(id, at, "asked"), False
-        return Report(id, rng.randint(0, 30), rng.choice(list(State)), "said", at), False
+        return Report(id, rng.randint(0, 30), rng.choice(_STATES), "said", at), False
 
     def _ask(self, request_id: str, command: Command | Touch, attempt: int, *, doubt: bool) -> None:
         world = self._world

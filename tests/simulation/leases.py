@@ -215,7 +215,7 @@ class LeasedServer:
             self._answered(result, sent)
 
         # A paused or dead node does not answer.
-        self._world.schedule(4.0, self._world.outside, lambda: answer(None))
+        self._world.schedule(rng.choice([1.0, 8.0]), self._world.outside, lambda: answer(None))
         if self._is_registered:
             node.duties.renew(self.id).addBoth(answer)
         else:

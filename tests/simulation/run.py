@@ -223,12 +223,22 @@ class Run:
     def _pause(self) -> None:
         world = self.world
         node = (self._leader() if world.rng.random() < 0.5 else None) or self._any()
-        if node is None:
-            return
+        if node is not None:
+            self._rest(node, world.rng.uniform(0.1, 3.0))
+
+    def _doze(self) -> None:
+        """
+        Pause a leader for longer than it takes to elect another one, and to grant leases anew.
+        """
+        leader = self._leader()
+        if leader is not None:
+            self._rest(leader, self.world.rng.uniform(2.0, 7.0))
+
+    def _rest(self, node: Any, seconds: float) -> None:
         time = node.time
         time.pause()
-        world.note(f"{node.name} is paused")
-        world.schedule(world.rng.uniform(0.1, 3.0), world.outside, lambda: self._resume(node, time))
+        self.world.note(f"{node.name} is paused")
+        self.world.schedule(seconds, self.world.outside, lambda: self._resume(node, time))
 
     def _resume(self, node: Any, time: Any) -> None:
         if time.paused and not time.ended:

@@ -266,7 +266,7 @@ SCENARIOS: Final = {
     ),
     "leases_cut": Scenario(
         nodes=5,
-        faults={"partition": 3, "isolate_leader": 4, "one_way": 3, "heal": 4, "pause": 5}
+        faults={"partition": 3, "isolate_leader": 4, "one_way": 3, "heal": 4, "pause": 3, "doze": 5}
         | {"hand_over": 3, "kill": 1, "lose_server": 3},
         pace=(0.5, 4.0),
         trouble=40.0,
