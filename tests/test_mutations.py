@@ -26,6 +26,8 @@ AREAS = {
     "reconfiguration",
     "proposals",
     "replica",
+    "pool",
+    "leases",
 }
 
 

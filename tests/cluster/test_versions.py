@@ -95,22 +95,23 @@ class VersionsTests(SynchronousTestCase):
 
     def test_the_second_version(self) -> None:
         """
-        Verdicts gathered, and the raising of the format, after the commands of the first.
+        The raising of the format, and commands of both, after the commands of the first.
         """
         envelopes = self.envelopes(2)
-        self.assertEqual([envelope_version(each) for each in envelopes], [2, 2])
+        new = [each for each in envelopes if envelope_version(each) == 2]
+        self.assertIs(new[0], envelopes[0])
         golden = (GOLDEN / "state-v2.msgpack").read_bytes()
         for version in VERSIONS[1:]:
             machine = version()
             for each in self.envelopes():
                 machine.apply(each)
-            for each in envelopes:
+            for each in new:
                 self.assertFalse(machine.readable(each, 1))
                 self.assertTrue(machine.readable(each, 2))
             for each in envelopes:
                 machine.apply(each)
                 # From now on nobody needs to be heard.
-                self.assertTrue(all(machine.readable(other, 1) for other in envelopes))
+                self.assertTrue(all(machine.readable(other, 1) for other in new))
             self.assertEqual((machine.encode(), machine.format), (golden, 2))
             again = version()
             again.restore(golden)

@@ -1628,6 +1628,348 @@ _MUTANTS: Final = (
         seed=1,
         scenario="compaction",
     ),
+    Mutant(
+        "decision-lost-by-registration",
+        "pool",
+        "A registration ends the operators' decisions",
+        (
+            Edit(
+                "alacrity.pool.draft",
+                "AS_REGISTERED if known is None else known.administration",
+                "AS_REGISTERED",
+            ),
+        ),
+        seed=-1,  # decision-lost-by-registration
+        scenario="",  # decision-lost-by-registration
+    ),
+    Mutant(
+        "decision-lost-by-removal",
+        "pool",
+        "Checks remove a server in maintenance, which comes back without it",
+        (
+            Edit(
+                "alacrity.pool.draft",
+                "if found.state is not State.DOWN or not is_ready:",
+                "if found.state is not State.DOWN:",
+            ),
+        ),
+        seed=-1,  # decision-lost-by-removal
+        scenario="",  # decision-lost-by-removal
+    ),
+    Mutant(
+        "removal-of-what-is-up",
+        "pool",
+        "Checks remove a server that is up again",
+        (
+            Edit(
+                "alacrity.pool.draft",
+                "if found.state is not State.DOWN or not is_ready:",
+                "if not is_ready:",
+            ),
+        ),
+        seed=-1,  # removal-of-what-is-up
+        scenario="",  # removal-of-what-is-up
+    ),
+    Mutant(
+        "until-kept",
+        "pool",
+        "A new state inherits the end of the one before",
+        (
+            Edit(
+                "alacrity.pool.draft",
+                "until = before.until if command.state is unset else None",
+                "until = before.until",
+            ),
+        ),
+        seed=-1,  # until-kept
+        scenario="",  # until-kept
+    ),
+    Mutant(
+        "until-of-a-ready-server",
+        "pool",
+        "A server that is ready has an end",
+        (
+            Edit(
+                "alacrity.pool.draft",
+                "        if state is AdminState.READY:\n            until = None\n        elif",
+                "        if",
+            ),
+        ),
+        seed=-1,  # until-of-a-ready-server
+        scenario="",  # until-of-a-ready-server
+    ),
+    Mutant(
+        "decision-of-another-version",
+        "pool",
+        "A decision about another version of the server holds",
+        (
+            Edit(
+                "alacrity.pool.draft",
+                "if command.version is not None and command.version != found.version:",
+                "if False:",
+            ),
+        ),
+        seed=-1,  # decision-of-another-version
+        scenario="",  # decision-of-another-version
+    ),
+    Mutant(
+        "decision-takes-the-weight",
+        "pool",
+        "A new state ends the operator's weight",
+        (
+            Edit(
+                "alacrity.pool.draft",
+                "weight = before.weight if command.weight is unset else command.weight",
+                "weight = None if command.weight is unset else command.weight",
+            ),
+        ),
+        seed=-1,  # decision-takes-the-weight
+        scenario="",  # decision-takes-the-weight
+    ),
+    Mutant(
+        "version-stays",
+        "pool",
+        "A change leaves the version as it was",
+        (
+            Edit(
+                "alacrity.pool.draft",
+                "changed = 0 if server.revision == self.index else self.index",
+                "changed = known.changed if known else 0",
+            ),
+        ),
+        seed=-1,  # version-stays
+        scenario="",  # version-stays
+    ),
+    Mutant(
+        "version-without-a-change",
+        "pool",
+        "A command without effect raises the version",
+        (Edit("alacrity.pool.draft", "if known is not None and server == known:", "if False:"),),
+        seed=-1,  # version-without-a-change
+        scenario="",  # version-without-a-change
+    ),
+    Mutant(
+        "last-one-expires",
+        "pool",
+        "The last eligible server expires",
+        (
+            Edit(
+                "alacrity.pool.draft",
+                "return server.eligible and not any(",
+                "return False and not any(",
+            ),
+        ),
+        seed=-1,  # last-one-expires
+        scenario="",  # last-one-expires
+    ),
+    Mutant(
+        "pending-never-expires",
+        "pool",
+        "A server that is not eligible is kept as the last one",
+        (Edit("alacrity.pool.draft", "return server.eligible and not any(", "return not any("),),
+        seed=-1,  # pending-never-expires
+        scenario="",  # pending-never-expires
+    ),
+    Mutant(
+        "expiries-not-counted",
+        "pool",
+        "Expiries do not count for the guard",
+        (
+            Edit(
+                "alacrity.pool.draft",
+                "                return self._keep(found)\n            self._guard = self._guard.count()\n        expired",
+                "                return self._keep(found)\n        expired",
+            ),
+        ),
+        seed=-1,  # expiries-not-counted
+        scenario="",  # expiries-not-counted
+    ),
+    Mutant(
+        "removals-not-counted",
+        "pool",
+        "Removals do not count for the guard",
+        (
+            Edit(
+                "alacrity.pool.draft",
+                "                return self._keep(found)\n            self._guard = self._guard.count()\n        del",
+                "                return self._keep(found)\n        del",
+            ),
+        ),
+        seed=-1,  # removals-not-counted
+        scenario="",  # removals-not-counted
+    ),
+    Mutant(
+        "guard-not-spent",
+        "pool",
+        "A new leader's first window has an allowance",
+        (
+            Edit(
+                "alacrity.pool.draft",
+                "self._guard = spent_window(time, len(self._servers))",
+                "pass",
+            ),
+        ),
+        seed=-1,  # guard-not-spent
+        scenario="",  # guard-not-spent
+    ),
+    Mutant(
+        "guard-freezes",
+        "pool",
+        "A window never ends",
+        (Edit("alacrity.pool.guard", "if passed >= limits.window:", "if False:"),),
+        seed=-1,  # guard-freezes
+        scenario="",  # guard-freezes
+    ),
+    Mutant(
+        "guard-opens-early",
+        "pool",
+        "A window ends after half its length",
+        (
+            Edit(
+                "alacrity.pool.guard",
+                "if passed >= limits.window:",
+                "if passed >= limits.window / 2:",
+            ),
+        ),
+        seed=-1,  # guard-opens-early
+        scenario="",  # guard-opens-early
+    ),
+    Mutant(
+        "guard-opens-at-once-back",
+        "pool",
+        "A clock that goes back opens the guard",
+        (
+            Edit(
+                "alacrity.pool.guard",
+                "        return spent_window(time, servers)\n\n    def count",
+                "        return GuardWindow(time, servers)\n\n    def count",
+            ),
+        ),
+        seed=-1,  # guard-opens-at-once-back
+        scenario="",  # guard-opens-at-once-back
+    ),
+    Mutant(
+        "guard-waits-for-the-future",
+        "pool",
+        "A clock that was ahead closes the guard until then",
+        (
+            Edit(
+                "alacrity.pool.guard",
+                "        if passed >= -limits.window:\n            return self\n        return spent_window(time, servers)\n",
+                "        return self\n",
+            ),
+        ),
+        seed=-1,  # guard-waits-for-the-future
+        scenario="",  # guard-waits-for-the-future
+    ),
+    Mutant(
+        "sticky-key-drawn-anew",
+        "pool",
+        "The latest key of sticky cookies holds",
+        (Edit("alacrity.pool.draft", "self._sticky_key or key", "key"),),
+        seed=-1,  # sticky-key-drawn-anew
+        scenario="",  # sticky-key-drawn-anew
+    ),
+    Mutant(
+        "revived-for-ever-expired",
+        "pool",
+        "A renewed lease stays expired",
+        (
+            Edit(
+                "alacrity.pool.draft",
+                "                condition=UNKNOWN_CONDITION,\n            )\n        elif",
+                "                condition=found.condition,\n            )\n        elif",
+            ),
+        ),
+        seed=-1,  # revived-for-ever-expired
+        scenario="",  # revived-for-ever-expired
+    ),
+    Mutant(
+        "renewal-without-proof",
+        "leases",
+        "A leader that may be deposed acknowledges renewals",
+        (
+            Edit(
+                "alacrity.node.leases",
+                "if not proven or not self._keeper.running or not self._replica.is_leader:",
+                "if not self._keeper.running:",
+            ),
+        ),
+        seed=-1,  # renewal-without-proof
+        scenario="",  # renewal-without-proof
+    ),
+    Mutant(
+        "no-full-lease-for-all",
+        "leases",
+        "A new leader grants nobody a full lease",
+        (
+            Edit(
+                "alacrity.health.leases",
+                "            self._grant_fully(lease, now)\n        lease.server = server",
+                "            self._extend(lease, now)\n        lease.server = server",
+            ),
+        ),
+        seed=-1,  # no-full-lease-for-all
+        scenario="",  # no-full-lease-for-all
+    ),
+    Mutant(
+        "no-margin",
+        "leases",
+        "A new leader does not reckon with what a former one acknowledged lately",
+        (Edit("alacrity.health.leases", "+ longest + self._margin", "+ longest"),),
+        seed=-1,  # no-margin
+        scenario="",  # no-margin
+    ),
+    Mutant(
+        "stop-not-noticed",
+        "leases",
+        "A leader that was stopped takes the time for the servers'",
+        (Edit("alacrity.health.lease_keeper", "if late > STOPPED:", "if late > 1e9:"),),
+        seed=-1,  # stop-not-noticed
+        scenario="",  # stop-not-noticed
+    ),
+    Mutant(
+        "kept-for-ever",
+        "leases",
+        "A lease that the guard has kept is not tried again",
+        (
+            Edit(
+                "alacrity.health.lease_keeper",
+                "self._book.try_again(lease, self._clock.seconds(), self._guard.opens_in())",
+                "pass",
+            ),
+        ),
+        seed=-1,  # kept-for-ever
+        scenario="",  # kept-for-ever
+    ),
+    Mutant(
+        "renewal-shortened",
+        "leases",
+        "A renewal extends the lease by half of what it grants",
+        (
+            Edit(
+                "alacrity.health.leases",
+                "now - self._stopped + granted)",
+                "now - self._stopped + granted / 2)",
+            ),
+        ),
+        seed=-1,  # renewal-shortened
+        scenario="",  # renewal-shortened
+    ),
+    Mutant(
+        "never-revived",
+        "leases",
+        "A server that renews after its lease expired stays down",
+        (
+            Edit(
+                "alacrity.health.lease_keeper",
+                "if lease.renewed and is_due and not lease.deciding:",
+                "if False:",
+            ),
+        ),
+        seed=-1,  # never-revived
+        scenario="",  # never-revived
+    ),
 )
 
 CATALOGUE: Final = {each.name: each for each in _MUTANTS}

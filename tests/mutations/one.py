@@ -24,6 +24,10 @@ TESTS: Final = (
     "tests/cluster/test_state.py",
     "tests/cluster/test_membership_changes.py",
     "tests/cluster/wire",
+    "tests/pool",
+    "tests/health/test_leases.py",
+    "tests/health/test_lease_keeper.py",
+    "tests/node/test_leases.py",
 )
 """The unit tests that a mutant meets."""
 

@@ -42,7 +42,7 @@ class Mutant(msgspec.Struct, frozen=True):
 
     @ivar name: by which it is asked for.
     @ivar area: C{elections}, C{replication}, C{following}, C{storage}, C{reconfiguration},
-        C{proposals} or C{replica}.
+        C{proposals}, C{replica}, C{pool} or C{leases}.
     @ivar fault: what is wrong, in words.
     @ivar seed: of the simulation, one that finds it; -1: none of 300 does, a test does.
     @ivar scenario: in which that seed finds it. (Which one a seed has by its number changes

@@ -11,14 +11,27 @@ from typing import Any, Final
 from twisted.python.failure import Failure
 
 from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused
-from alacrity.pool import Command, Deregister, HttpCheck, Register, Report, State, server_id
+from alacrity.pool import (
+    Command,
+    Deregister,
+    HttpCheck,
+    Register,
+    Report,
+    State,
+    format_of,
+    server_id,
+)
 from tests.simulation.newer import Touch, new_command
+from tests.simulation.operators import Operators
 from tests.simulation.raft_ledger import RaftLedger
 from tests.simulation.world import World
 
 _LATEST: Final = 700
 """From how many of the latest requests a repeat is chosen. 2,048 are remembered, and others
 come while it is under way."""
+
+_STATES: Final = (State.PENDING, State.UP, State.DOWN)
+"""Those of format 1."""
 
 
 class Client:
@@ -37,6 +50,8 @@ class Client:
         newer: float,
         version: int,
         repeats: float,
+        operators: Operators | None,
+        administration: float,
     ) -> None:
         """
         @param nodes: those that run.
@@ -44,7 +59,11 @@ class Client:
         @param newer: the share of commands that only newer nodes understand.
         @param version: those nodes'.
         @param repeats: the share of requests that were acknowledged before.
+        @param operators: who make a share of the commands.
+        @param administration: that share.
         """
+        self._operators = operators
+        self._administration = administration
         self._version = version
         self._world = world
         self._ledger = ledger
@@ -94,6 +113,9 @@ class Client:
         at = self._world.now
         if self._newer and rng.random() < self._newer:
             return new_command(self._version, port, at), True
+        if self._operators is not None and rng.random() < self._administration:
+            command = self._operators.command(self._count)
+            return command, format_of(command) > 1
         kind = rng.random()
         if kind < 0.6:
             register = Register("10.0.0.1", port, HttpCheck(path=f"/{self._count}"), 1, at)
@@ -101,7 +123,7 @@ class Client:
         id = server_id("10.0.0.1", port)
         if kind < 0.8:
             return Deregister(id, at, "asked"), False
-        return Report(id, rng.randint(0, 30), rng.choice(list(State)), "said", at), False
+        return Report(id, rng.randint(0, 30), rng.choice(_STATES), "said", at), False
 
     def _ask(self, request_id: str, command: Command | Touch, attempt: int, *, doubt: bool) -> None:
         world = self._world

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tests.simulation.leases import LeaseLedger
+from tests.simulation.pool_ledger import PoolLedger
 from tests.simulation.world import World
 
 
@@ -21,6 +23,8 @@ class Ledger:
     @ivar commands: what a request is for, of those that are repeated late.
     @ivar newest_acknowledged: the highest index of the pool of what was acknowledged.
     @ivar newer: the requests that these do not understand.
+    @ivar pools: compares the pool with the commands; L{None}: nobody administers it.
+    @ivar leases: compares expiries with the answers to renewals; L{None}: there are no leases.
     """
 
     def __init__(self, world: World) -> None:
@@ -37,6 +41,8 @@ class Ledger:
         self.newest_acknowledged = 0
         self.older: set[str] = set()
         self.newer: set[str] = set()
+        self.pools: PoolLedger | None = None
+        self.leases: LeaseLedger | None = None
 
     def violate(self, text: str) -> None:
         self._world.note(f"VIOLATION: {text}")

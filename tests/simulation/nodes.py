@@ -32,9 +32,11 @@ from alacrity.cluster.wire.admission import PeerAdmission
 from alacrity.cluster.wire.handshake import AdmissionCheck, Identity
 from alacrity.net.addresses import NodeAddress
 from alacrity.pool import Command, Outcome, Pool, PoolView
+from tests.simulation.leases import LeaseLedger, NodeLeases
 from tests.simulation.network import Network, SimulatedTransport
 from tests.simulation.newer import NewerMachine, request_id_of
 from tests.simulation.older import OlderMachine
+from tests.simulation.pool_ledger import PoolLedger
 from tests.simulation.raft_ledger import RaftLedger
 from tests.simulation.watching import Watching, watching
 from tests.simulation.world import Time, World
@@ -69,6 +71,8 @@ class _Noting:
 
     def __init__(self) -> None:
         self.seen: list[Seen] = []
+        self.pools: PoolLedger | None = None
+        self.leases: LeaseLedger | None = None
         super().__init__()
 
     def apply(self, command: bytes) -> Any:
@@ -78,6 +82,10 @@ class _Noting:
         pool = self.pool
         if pool is not before:
             self.seen.append((pool.index, request_id_of(command), digest(pool)))
+            if self.pools is not None:
+                self.pools.applied(command, before, pool, machine.format)
+            if self.leases is not None:
+                self.leases.applied(command, before, pool)
         return result
 
     def restore(self, state: bytes) -> None:
@@ -189,6 +197,7 @@ class Node:
         self.time.ended = True
         self.transport = SimulatedTransport(network, name, peer)
         self.replica: _Recording | None = None
+        self.duties: NodeLeases | None = None
         self.slow_disk = 0.003
         ledger.watch(self)
 
@@ -212,6 +221,9 @@ class Node:
                 bootstrap(storage, members, encode_state(Replicated()))
                 storage.sync()
             view = PoolView()
+            machine = _MACHINES[self.version]()
+            machine.pools = self.ledger.pools
+            machine.leases = self.ledger.leases
             self.replica = replica = _Recording(
                 member(self.name),
                 storage,
@@ -222,7 +234,7 @@ class Node:
                 rng,
                 self.settings,
                 watching(self.engine),
-                _MACHINES[self.version](),
+                machine,
             )
         except Crashed:
             self.kill()
@@ -233,6 +245,7 @@ class Node:
         replica._engine.ledger = self.ledger
         self.view = view
         self._introduce(replica, storage)
+        self.duties = None if self.ledger.leases is None else NodeLeases(self)
         Deferred.fromCoroutine(replica.start())
 
     def _make_transport(self) -> SimulatedTransport:

@@ -22,8 +22,11 @@ from tests.simulation.aims import Aims
 from tests.simulation.clients import Client
 from tests.simulation.clock import use
 from tests.simulation.drill import Drill
+from tests.simulation.leases import LeasedServers
 from tests.simulation.network import Network
 from tests.simulation.nodes import Node, address_of
+from tests.simulation.operators import Operators
+from tests.simulation.pool_ledger import PoolLedger
 from tests.simulation.raft_ledger import RaftLedger
 from tests.simulation.replacement import Replacement
 from tests.simulation.scenarios import SCENARIOS, Scenario
@@ -121,6 +124,14 @@ class Run:
         self._upgrades = None
         if scenario.newer:
             self._upgrades = Upgrade(world, self.ledger, self.nodes, scenario.versions)
+        self._operators = None
+        if scenario.administration:
+            self._operators = Operators(world, self.ledger, self._running)
+            self.ledger.pools = PoolLedger(self.ledger.violate)
+        self._leased = None
+        if scenario.leases:
+            self._leased = LeasedServers(world, self.ledger, self._running, scenario.leases)
+            self.ledger.leases = self._leased.ledger
         for name in founders:
             self.nodes[name].start()
         self.clients = [
@@ -134,6 +145,8 @@ class Run:
                 scenario.newer,
                 scenario.versions[1],
                 scenario.repeats,
+                self._operators,
+                scenario.administration,
             )
             for number in range(scenario.clients)
         ]
@@ -210,12 +223,22 @@ class Run:
     def _pause(self) -> None:
         world = self.world
         node = (self._leader() if world.rng.random() < 0.5 else None) or self._any()
-        if node is None:
-            return
+        if node is not None:
+            self._rest(node, world.rng.uniform(0.1, 3.0))
+
+    def _doze(self) -> None:
+        """
+        Pause a leader for longer than it takes to elect another one, and to grant leases anew.
+        """
+        leader = self._leader()
+        if leader is not None:
+            self._rest(leader, self.world.rng.uniform(2.0, 7.0))
+
+    def _rest(self, node: Any, seconds: float) -> None:
         time = node.time
         time.pause()
-        world.note(f"{node.name} is paused")
-        world.schedule(world.rng.uniform(0.1, 3.0), world.outside, lambda: self._resume(node, time))
+        self.world.note(f"{node.name} is paused")
+        self.world.schedule(seconds, self.world.outside, lambda: self._resume(node, time))
 
     def _resume(self, node: Any, time: Any) -> None:
         if time.paused and not time.ended:
@@ -302,6 +325,18 @@ class Run:
     def _upgrade(self) -> None:
         if self._upgrades is not None:
             self._upgrades.step()
+
+    def _set_clock(self) -> None:
+        if self._operators is not None:
+            self._operators.set_clock()
+
+    def _die(self) -> None:
+        if self._operators is not None:
+            self._operators.die()
+
+    def _lose_server(self) -> None:
+        if self._leased is not None:
+            self._leased.die()
 
     # Members
 
@@ -509,6 +544,8 @@ class Run:
         self._in_trouble = False
         self._replacement.make_peace()
         self._aims.make_peace()
+        if self._operators is not None:
+            self._operators.make_peace()
         self.network.cut(set())
         for node in self.nodes.values():
             if isinstance(node, Node):
@@ -531,6 +568,10 @@ class Run:
             self._upgrades.finish(self._over)
         for client in self.clients:
             client.stopped = True
+        if self._operators is not None:
+            self._operators.finish(self._over)
+        if self._leased is not None:
+            self._leased.finish(self._over)
         settled = world.run(world.now + 18.0, lambda: self._over() or self._settled())
         self._too_much()
         if broken:

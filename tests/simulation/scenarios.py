@@ -21,6 +21,9 @@ class Scenario(msgspec.Struct, frozen=True):
     @ivar newer: the share of commands that only newer nodes understand; if there are
         any, some nodes are of an older version, and are upgraded.
     @ivar versions: the older and the newer.
+    @ivar administration: the share of commands about decisions, leases and the guard, of the
+        second version; if there are any, leaders propose them too.
+    @ivar leases: servers with leases, which they renew.
     @ivar repeats: the share of requests that were acknowledged before.
     @ivar backlog: entries that may be open.
     @ivar proposals: how many may wait on a node.
@@ -46,6 +49,8 @@ class Scenario(msgspec.Struct, frozen=True):
     barriers: float = 0.05
     newer: float = 0.0
     versions: tuple[int, int] = (2, 3)
+    administration: float = 0.0
+    leases: int = 0
     repeats: float = 0.0
     backlog: int = 2048
     proposals: int = 512
@@ -229,6 +234,48 @@ SCENARIOS: Final = {
         proposals=100,
         repeats=0.15,
         barriers=0.02,
+    ),
+    # Commands of format 2.
+    "decisions": Scenario(
+        faults=_NETWORK | _CRASHES | {"set_clock": 5, "die": 8},
+        pace=(0.1, 1.0),
+        log=40,
+        slice=600,
+        versions=(1, 2),
+        administration=0.7,
+    ),
+    "decisions_upgrade": Scenario(
+        faults=_NETWORK | _CRASHES | {"upgrade": 14, "set_clock": 3, "die": 5},
+        pace=(0.1, 1.0),
+        trouble=20.0,
+        log=12,
+        slice=600,
+        newer=0.05,
+        versions=(1, 2),
+        administration=0.5,
+    ),
+    "leases": Scenario(
+        faults=_NETWORK | _CRASHES | {"lose_server": 6},
+        pace=(0.3, 2.5),
+        trouble=30.0,
+        log=60,
+        slice=600,
+        clients=1,
+        versions=(1, 2),
+        leases=6,
+    ),
+    "leases_cut": Scenario(
+        nodes=5,
+        faults={"partition": 3, "isolate_leader": 4, "one_way": 3, "heal": 4, "pause": 3, "doze": 5}
+        | {"hand_over": 3, "kill": 1, "lose_server": 3},
+        pace=(0.5, 4.0),
+        trouble=40.0,
+        log=60,
+        slice=600,
+        clients=1,
+        pause=(0.1, 1.0),
+        versions=(1, 2),
+        leases=8,
     ),
     # Over sockets.
     "sockets": Scenario(

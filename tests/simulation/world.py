@@ -46,6 +46,14 @@ class Call:
     def active(self) -> bool:
         return self.what is not None
 
+    def run(self) -> None:
+        """
+        Happen, unless it was cancelled while the process was paused.
+        """
+        what, self.what = self.what, None
+        if what is not None:
+            what()
+
 
 class World:
     """
@@ -89,10 +97,9 @@ class World:
         while calls and calls[0][0] <= until:
             at, _, call = heapq.heappop(calls)
             self.now = max(self.now, at)
-            what, call.what = call.what, None
-            if what is not None:
+            if call.active():
                 self.events += 1
-                call.process.happen(what)
+                call.process.happen(call.run)
                 if done():
                     return True
         self.now = until

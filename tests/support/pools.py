@@ -4,19 +4,30 @@ Commands and pools to test with, also at random, and commands applied to a view.
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import strategies as st
 
 from alacrity.pool import (
+    Administer,
+    AdminState,
     Command,
     Deregister,
+    DrawStickyKey,
+    ExpireLease,
+    GuardLimits,
     HttpCheck,
+    NoCheck,
     Outcome,
     Pool,
     PoolView,
     Register,
     Report,
+    ReviveLease,
+    ServerOptions,
+    SpendGuard,
     State,
     TcpCheck,
+    Verdict,
     Verdicts,
     apply,
     server_id,
@@ -33,15 +44,68 @@ CHECKS = st.builds(
     TcpCheck, interval=st.none() | st.floats(0.1, 60), port=st.none() | st.integers(1, 65535)
 ) | st.builds(HttpCheck, path=st.sampled_from(["/", "/health"]), rise=st.none() | st.integers(1, 9))
 
-REGISTERS = st.builds(Register, IPS, PORTS, CHECKS, st.integers(1, 256), TIMES)
-_VERDICTS: st.SearchStrategy[Deregister | Report] = st.one_of(
+OLD_REGISTERS = st.builds(Register, IPS, PORTS, CHECKS, st.integers(1, 256), TIMES)
+_OLD_VERDICTS: st.SearchStrategy[Deregister | Report] = st.one_of(
     st.builds(Deregister, IDS, TIMES, st.text(), st.none() | st.integers(0, 20)),
-    st.builds(Report, IDS, st.integers(0, 20), st.sampled_from(State), st.text(), TIMES),
+    st.builds(
+        Report,
+        IDS,
+        st.integers(0, 20),
+        st.sampled_from([State.PENDING, State.UP, State.DOWN]),
+        st.text(),
+        TIMES,
+    ),
+)
+OLD_COMMANDS: st.SearchStrategy[Command] = OLD_REGISTERS | _OLD_VERDICTS
+"""Those of format 1."""
+
+# Also numbers that no configuration and no clock has: `apply` must be total.
+_ANY_FLOATS = st.floats() | st.sampled_from([0.0, 0.5, 1.0, 60.0])
+_ANY_TIMES = TIMES | st.floats()
+_INDEXES = st.integers(0, 20)
+_LIMITS = st.builds(GuardLimits, _ANY_FLOATS, _ANY_FLOATS)
+_OPTIONS = st.builds(
+    ServerOptions,
+    st.integers(-1, 3),
+    st.sampled_from(["", "canary"]),
+    st.none() | st.integers(0, 9),
+    st.none() | st.floats(3.0, 86400.0),
+)
+REGISTERS = OLD_REGISTERS | st.builds(
+    Register, IPS, PORTS, CHECKS | st.just(NoCheck()), st.integers(0, 256), TIMES, _OPTIONS
+)
+_VERDICTS: st.SearchStrategy[Verdict] = st.one_of(
+    _OLD_VERDICTS,
+    st.builds(
+        Deregister,
+        IDS,
+        _ANY_TIMES,
+        st.text(),
+        st.none() | _INDEXES,
+        st.just(msgspec.UNSET) | _INDEXES,
+        st.just(msgspec.UNSET) | _LIMITS,
+    ),
+    st.builds(Report, IDS, _INDEXES, st.sampled_from(State), st.text(), _ANY_TIMES, st.booleans()),
+    st.builds(ExpireLease, IDS, _INDEXES, _ANY_TIMES, _LIMITS),
+    st.builds(ReviveLease, IDS, _INDEXES, _ANY_TIMES),
+)
+ADMINISTERS = st.builds(
+    Administer,
+    IDS,
+    TIMES,
+    st.just(msgspec.UNSET) | st.sampled_from(AdminState),
+    st.just(msgspec.UNSET) | st.none() | st.integers(-(2**63), 2**64 - 1) | st.integers(0, 256),
+    st.just(msgspec.UNSET) | st.none() | _ANY_TIMES,
+    st.just(msgspec.UNSET) | st.text(),
+    st.none() | _INDEXES,
 )
 COMMANDS: st.SearchStrategy[Command] = st.one_of(
     REGISTERS,
     _VERDICTS,
     st.builds(Verdicts, st.lists(_VERDICTS, max_size=6).map(tuple)),
+    ADMINISTERS,
+    st.builds(SpendGuard, _ANY_TIMES),
+    st.builds(DrawStickyKey, st.binary(max_size=32)),
 )
 
 
