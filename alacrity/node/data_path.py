@@ -21,16 +21,19 @@ from alacrity.net.connecting import client_endpoint
 from alacrity.net.loops import uvloop_of
 from alacrity.net.turns import Turns
 from alacrity.node.descriptors import Budget
-from alacrity.pool import Server
+from alacrity.pool import Change, Server
 from alacrity.proxy.deadlines import Deadlines
 from alacrity.proxy.events import Listeners, RequestEnded
 from alacrity.proxy.exchange.context import ExchangeContext
 from alacrity.proxy.front.admission import Admission
 from alacrity.proxy.front.frontend import Frontend
 from alacrity.proxy.upstream.balancer import Balancer
+from alacrity.proxy.upstream.caps import registered_cap
 from alacrity.proxy.upstream.connection import ConnectionSettings
 from alacrity.proxy.upstream.connector import Connector
+from alacrity.proxy.upstream.queue import WaitingQueue
 from alacrity.proxy.upstream.slots import Slots
+from alacrity.proxy.upstream.sticky import StickySessions
 from alacrity.runtime.access_log import AccessRecord, access_log
 
 _log = Logger()
@@ -40,27 +43,61 @@ class DataPath:
     """
     The parts of the data path that the rest of a node knows.
 
-    @ivar balancer: is to hear of each change of the pool.
+    @ivar balancer: chooses servers.
+    @ivar queue: has the requests that wait while all servers are full.
     @ivar deadlines: to be started and stopped.
     @ivar stats: the node's counters.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, settings: Settings, sticky_key: Callable[[], bytes]) -> None:
+        """
+        @param sticky_key: gives the key of sticky cookies; empty: there is none yet.
+        """
         self._reactor = reactor
+        self._settings = settings
         loop = uvloop_of(reactor)
-        self._turns = Turns(
+        soon: Callable[[Callable[[], None]], object] = (
             (lambda call: reactor.callLater(0, call)) if loop is None else loop.call_soon
         )
-        self.balancer = Balancer()
+        self._turns = Turns(soon)
+        queue, sticky = settings.queue, settings.sticky
+        self.balancer = Balancer(cap_of=lambda server: registered_cap(server, queue.max_requests))
+        self.queue = WaitingQueue(
+            size=queue.size, timeout=queue.timeout, soon=soon, monotonic=time.monotonic
+        )
+        self.balancer.on_room(self.queue.wake)
+        self._sessions = (
+            StickySessions(sticky, self.balancer, sticky_key) if sticky.cookie else None
+        )
         self.deadlines = Deadlines(reactor)
         self.stats = Stats()
 
-    def frontend(self, settings: Settings, budget: Budget) -> Frontend:
+    def changed(self, change: Change) -> None:
+        """
+        A server of the pool has changed. To be subscribed to the pool's view.
+        """
+        self.balancer.changed(change)
+        if self._sessions is not None:
+            self._sessions.changed(change)
+        # The last server that those which wait could go to may be gone.
+        self.queue.wake()
+
+    def serve(self, serving: bool) -> None:
+        """
+        Deal requests out, or none at all.
+        """
+        self.balancer.serve(serving)
+        if self._sessions is not None:
+            self._sessions.serve(serving)
+        self.queue.wake()
+
+    def frontend(self, budget: Budget) -> Frontend:
         """
         Build the factory of client connections, and all that it needs.
 
         @param budget: the connections that the file descriptors suffice for.
         """
+        settings = self._settings
         limits = msgspec.structs.replace(settings.limits, client_connections=budget.clients)
         proxy, timeouts = settings.proxy, settings.timeouts
         connector = Connector(
@@ -85,6 +122,8 @@ class DataPath:
             limits=limits,
             listeners=node_listeners(self.stats, access_log(settings.log)),
             timeouts=timeouts,
+            queue=self.queue,
+            sessions=self._sessions,
         )
         admission = Admission(
             connections=budget.clients,

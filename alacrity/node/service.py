@@ -91,7 +91,7 @@ class Alacrity(Service):
         self._settings = settings
         self._state_directory = state_directory
         self._listeners = ListeningSockets(reactor)
-        self.data_path = DataPath(reactor)
+        self.data_path = DataPath(reactor, settings, lambda: self.view.pool.sticky_key)
         self._collector = Collector(reactor)
 
     def __repr__(self) -> str:
@@ -111,9 +111,9 @@ class Alacrity(Service):
         self._state_directory = self._state_directory.absolute()
         budget = self._share_out_descriptors()
         self.view = PoolView()
-        self.view.subscribe(self.data_path.balancer.changed)
+        self.view.subscribe(self.data_path.changed)
         self.control = self._open_control(budget)
-        self.frontend = self.data_path.frontend(self._settings, budget)
+        self.frontend = self.data_path.frontend(budget)
         self._listen(budget)
         try:
             self._launch.hand_over(self._listeners.socket_paths(), logs.descriptor())
@@ -215,9 +215,9 @@ class Alacrity(Service):
         self._collector.start()
         self.phase = NodePhase.STARTING
         serves_always = self._settings.cluster.serve == "all"
-        self.data_path.balancer.serve(serves_always)
+        self.data_path.serve(serves_always)
         if not serves_always:
-            self.control.replica.on_leadership_change(self.data_path.balancer.serve)
+            self.control.replica.on_leadership_change(self.data_path.serve)
         self.control.open()
         Deferred.fromCoroutine(self._take_part()).addErrback(self._fail)
         self._log.info(
