@@ -1,5 +1,6 @@
 """
-The inbox: it queues all mail for the engine, from the transport and from the disk.
+The inbox: it queues all mail for the engine, from the transport and from the disk. Notes are
+taken out first, as they are not for the engine.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 from pysyncobj.node import Node
 
 from alacrity.cluster.log.members import Member
+from alacrity.cluster.notes import Notes
 from alacrity.cluster.raft.mail import Connected, Connections, Disconnected, Mail, Received
 from alacrity.cluster.raft.peer import Peer
 
@@ -21,13 +23,19 @@ class Inbox:
     """
 
     def __init__(
-        self, transport: Any, connections: Connections, wake: Callable[[], object]
+        self,
+        transport: Any,
+        connections: Connections,
+        notes: Notes,
+        wake: Callable[[], object],
     ) -> None:
         """
         @param transport: the transport, whose callbacks are set here.
+        @param notes: are given the messages that are notes.
         @param wake: called when new mail is queued.
         """
         self._connections = connections
+        self._notes = notes
         self._wake = wake
         self._waiting: deque[Mail] = deque()
         transport.setOnMessageReceivedCallback(self._received)
@@ -51,17 +59,20 @@ class Inbox:
         return [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
 
     def _received(self, node: Node, message: dict[str, Any]) -> None:
-        self.put(Received(_peer(node), message))
+        if not self._notes.received(node.id, message):
+            self.put(Received(_peer(node), message))
 
     def _connected(self, node: Node) -> None:
         peer = _peer(node)
         self._connections.note_change(peer.id)
         self.put(Connected(peer))
+        self._notes.connection_changed(peer.id)
 
     def _disconnected(self, node: Node) -> None:
         peer = _peer(node)
         self._connections.note_change(peer.id)
         self.put(Disconnected(peer))
+        self._notes.connection_changed(peer.id)
 
 
 def _peer(node: Node) -> Peer:

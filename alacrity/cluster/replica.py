@@ -21,6 +21,7 @@ from alacrity.cluster.log.entries import MEMBERSHIP, REGULAR
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import Storage
 from alacrity.cluster.machine import PoolMachine
+from alacrity.cluster.notes import Notes
 from alacrity.cluster.proposals import ProposalRefused, Proposals, Route
 from alacrity.cluster.publisher import Publisher
 from alacrity.cluster.raft.adapter import LEADER
@@ -28,6 +29,7 @@ from alacrity.cluster.raft.engine import Engine
 from alacrity.cluster.raft.environment import Environment
 from alacrity.cluster.raft.mail import Connections
 from alacrity.cluster.raft.membership import MemberChange
+from alacrity.cluster.raft.peer import Peer
 from alacrity.cluster.raft.step import Stepper
 from alacrity.cluster.replica_settings import ReplicaSettings
 from alacrity.cluster.state import RaiseFormat, Replicated
@@ -41,6 +43,9 @@ from alacrity.pool import Command, Outcome, PoolView
 class Replica:
     """
     One node's copy of the pool, and its part in the cluster.
+
+    @ivar machine: the replicated state.
+    @ivar notes: the messages with other members that are not of the engine's.
     """
 
     def __init__(
@@ -86,11 +91,19 @@ class Replica:
         self._publisher = Publisher(self.machine, view, self._proposals, stepper, raising, clock)
         if storage.snapshot is not None:
             self._publisher.replace()
+        self.notes = Notes(
+            member.name,
+            lambda name, message: bool(transport.send(Peer(Member(name, "")), message)),
+            connections.current,
+            lambda: self.format,
+            clock,
+        )
         self._steps = Steps(
             stepper,
             storage,
             transport,
             connections,
+            self.notes,
             self._publisher,
             clock,
             run_in_thread,
@@ -111,8 +124,9 @@ class Replica:
 
     async def stop(self) -> None:
         """
-        Take no part in the cluster any more. All waiting proposals fail.
+        Take no part in the cluster any more. All waiting proposals and asks fail.
         """
+        self.notes.stop()
         await self._steps.stop()
 
     # The pool
@@ -252,6 +266,24 @@ class Replica:
         @return: a function that ends the subscription.
         """
         return self._publisher.leadership.subscribe(subscriber)
+
+    @property
+    def leader_name(self) -> str | None:
+        """
+        The name of the leader that this node follows, or its own if it is the leader; L{None}:
+        it knows none. The leader may have been replaced, which this node does not know yet.
+        """
+        engine = self._engine
+        if self._refusal() is not None or not engine.has_quorum or engine.leader is None:
+            return None
+        return engine.leader.id
+
+    @property
+    def member_names(self) -> tuple[str, ...]:
+        """
+        The names of all members, as this node knows them, with its own if it is one.
+        """
+        return tuple(each.name for each in self._engine.configuration)
 
     def known(self, name: str) -> Member | None:
         """

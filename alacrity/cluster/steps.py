@@ -22,6 +22,7 @@ from alacrity.cluster.heartbeats import Heartbeats
 from alacrity.cluster.inbox import Inbox
 from alacrity.cluster.log.records import Snapshot
 from alacrity.cluster.log.storage import Storage
+from alacrity.cluster.notes import Notes
 from alacrity.cluster.outbox import Outbox
 from alacrity.cluster.raft.effects import StepEffects, StepResult
 from alacrity.cluster.raft.mail import Connections, LogCompacted
@@ -116,6 +117,7 @@ class Steps:
         storage: Storage,
         transport: Any,
         connections: Connections,
+        notes: Notes,
         client: StepClient,
         clock: IReactorTime,
         run_in_thread: RunInThread,
@@ -123,10 +125,11 @@ class Steps:
     ) -> None:
         """
         @param transport: a L{NodeTransport} that is a L{Transport} of PySyncObj's.
+        @param notes: are given the messages that are notes.
         """
         self.phase = StepPhase.NEW
         self.suspension: str | None = None
-        self.inbox = Inbox(transport, connections, self.wake)
+        self.inbox = Inbox(transport, connections, notes, self.wake)
         self._stepper = stepper
         self._storage = storage
         self._transport = transport

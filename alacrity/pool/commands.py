@@ -43,7 +43,9 @@ class Deregister(msgspec.Struct, frozen=True, gc=False, tag="deregister"):
     @ivar version: remove it only if this is still the server's version; L{msgspec.UNSET}:
         whatever that is. Since format 2.
     @ivar guard: the limits of the guard against mass loss, if it is the checks that remove
-        the server; L{msgspec.UNSET}: a caller does, who is not limited. Since format 2.
+        the server. They remove only one that is down, and none that an operator has put into
+        another state than ready: it would come back without that decision.
+        L{msgspec.UNSET}: a caller removes the server, and is not limited. Since format 2.
     """
 
     id: str
@@ -75,8 +77,8 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag="rep
 class ExpireLease(msgspec.Struct, frozen=True, gc=False, tag="expire"):
     """
     Take a server down since its lease was not renewed in time; or keep it as suspect, if the
-    guard against mass loss allows no further loss now, or it is the last eligible one. Since
-    format 2.
+    guard against mass loss allows no further loss now, or it is the last eligible one. Proposed
+    again, it takes effect once the guard allows it. Since format 2.
 
     @ivar revision: of the registration that has the lease.
     """
@@ -114,10 +116,12 @@ class Verdicts(msgspec.Struct, frozen=True, gc=False, tag="verdicts"):
 
 class Administer(msgspec.Struct, frozen=True, gc=False, tag="administer"):
     """
-    Change the operators' decisions about a server. Since format 2.
+    Change the operators' decisions about a server. One that comes out of maintenance, where it
+    was not checked, is pending until a check passes. Since format 2.
 
     @ivar state: the new state; L{msgspec.UNSET}: it stays, and so does its end.
-    @ivar weight: the new weight; L{None}: the registered weight holds again;
+    @ivar weight: the new weight, brought to 0 to L{HEAVIEST
+        <alacrity.pool.model.HEAVIEST>}; L{None}: the registered weight holds again;
         L{msgspec.UNSET}: it stays.
     @ivar until: when the state ends, in seconds since the epoch; L{None}: it does not end by
         itself; L{msgspec.UNSET}: as it was, if the state is not set either, else L{None}.
@@ -230,8 +234,8 @@ class Done(msgspec.Struct, frozen=True, gc=False, tag="done"):
 
 class Stale(msgspec.Struct, frozen=True, gc=False, tag="stale"):
     """
-    Nothing changed: the command is about an earlier registration of the server, or about a
-    lease that is in another state.
+    Nothing changed: the command is about an earlier registration of the server, or about one
+    that is in another state by now (its lease, or, if it is to be removed by its checks, itself).
     """
 
     server: Server

@@ -10,6 +10,8 @@ Two rules hold:
 
 from __future__ import annotations
 
+from math import isfinite
+
 import msgspec
 
 from alacrity.pool.commands import (
@@ -40,6 +42,8 @@ from alacrity.pool.commands import (
 from alacrity.pool.guard import GuardLimits, spent_window
 from alacrity.pool.model import (
     AS_REGISTERED,
+    HEAVIEST,
+    NO_OPTIONS,
     UNKNOWN_CONDITION,
     Administration,
     AdminState,
@@ -53,6 +57,7 @@ from alacrity.pool.model import (
 
 _LEASE_EXPIRED = "the lease expired"
 _LEASE_RENEWED = "the lease was renewed"
+_UNCHECKED = "not checked since its maintenance"
 
 
 def apply(pool: Pool, command: Command, format: int = 2) -> tuple[Pool, Outcome]:
@@ -68,13 +73,19 @@ def apply(pool: Pool, command: Command, format: int = 2) -> tuple[Pool, Outcome]
     return draft.pool(), outcome
 
 
-def _condition(
-    *, was_up: bool, answered: bool = False, lease_expired: bool = False, suspect: bool = False
-) -> Condition:
-    if was_up or answered or lease_expired or suspect:
-        return Condition(was_up, answered, lease_expired, suspect)
-    # This very value is left out of what is encoded.
-    return UNKNOWN_CONDITION
+def _with_defaults(server: Server) -> Server:
+    """
+    The same server, with the very values that stand for no options, no decision and nothing
+    known. Those are left out of what is encoded, and others that are equal are not.
+    """
+    defaults: dict[str, object] = {}
+    if server.options == NO_OPTIONS:
+        defaults["options"] = NO_OPTIONS
+    if server.administration == AS_REGISTERED:
+        defaults["administration"] = AS_REGISTERED
+    if server.condition == UNKNOWN_CONDITION:
+        defaults["condition"] = UNKNOWN_CONDITION
+    return msgspec.structs.replace(server, **defaults)
 
 
 class PoolDraft:
@@ -157,7 +168,6 @@ class PoolDraft:
             revision=self.index,
             options=command.options,
             administration=AS_REGISTERED if known is None else known.administration,
-            condition=_condition(was_up=known is not None and known.condition.was_up),
         )
         return Registered(self._put(server), created=known is None)
 
@@ -181,11 +191,14 @@ class PoolDraft:
 
     def _deregister(
         self, command: Deregister, found: Server
-    ) -> Deregistered | Kept | VersionMismatch:
+    ) -> Deregistered | Kept | Stale | VersionMismatch:
         version, limits = command.version, command.guard
         if version is not msgspec.UNSET and version != found.version:
             return VersionMismatch(found)
         if limits is not msgspec.UNSET:
+            is_ready = found.administration.state is AdminState.READY
+            if found.state is not State.DOWN or not is_ready:
+                return Stale(found)
             if len(self._servers) == 1 or not self._may_lose_one(command.time, limits):
                 return self._keep(found)
             self._guard = self._guard.count()
@@ -197,16 +210,17 @@ class PoolDraft:
         condition = found.condition
         if condition.lease_expired and state is not State.DOWN:
             return Stale(found)
+        # A passing check says nothing of the lease.
+        is_cleared = state is State.UP and found.options.lease is None
         moved = msgspec.structs.replace(
             found,
             state=state,
             reason=command.reason,
             since=found.since if found.state is state else command.time,
-            condition=_condition(
-                was_up=condition.was_up,
+            condition=msgspec.structs.replace(
+                condition,
                 answered=command.answered and state is State.DOWN,
-                lease_expired=condition.lease_expired,
-                suspect=condition.suspect and state is not State.UP,
+                suspect=condition.suspect and not is_cleared,
             ),
         )
         return Reported(self._put(moved))
@@ -216,8 +230,7 @@ class PoolDraft:
             return Stale(found)
         if found.state is not State.DOWN:
             # One that is down by its checks is no loss by its lease.
-            others = any(each.eligible for id, each in self._servers.items() if id != command.id)
-            if not others or not self._may_lose_one(command.time, command.guard):
+            if self._is_last_eligible(found) or not self._may_lose_one(command.time, command.guard):
                 return self._keep(found)
             self._guard = self._guard.count()
         expired = msgspec.structs.replace(
@@ -225,12 +238,11 @@ class PoolDraft:
             state=State.DOWN,
             reason=_LEASE_EXPIRED,
             since=found.since if found.state is State.DOWN else command.time,
-            condition=_condition(was_up=found.condition.was_up, lease_expired=True),
+            condition=Condition(lease_expired=True),
         )
         return Reported(self._put(expired))
 
     def _revive(self, command: ReviveLease, found: Server) -> Reported | Stale:
-        condition = _condition(was_up=found.condition.was_up)
         if found.condition.lease_expired:
             state = State.UP if isinstance(found.check, NoCheck) else State.PENDING
             revived = msgspec.structs.replace(
@@ -238,23 +250,26 @@ class PoolDraft:
                 state=state,
                 reason=_LEASE_RENEWED,
                 since=command.time,
-                condition=condition,
+                condition=UNKNOWN_CONDITION,
             )
         elif found.condition.suspect:
+            condition = msgspec.structs.replace(found.condition, suspect=False)
             revived = msgspec.structs.replace(found, condition=condition)
         else:
             return Stale(found)
         return Reported(self._put(revived))
+
+    def _is_last_eligible(self, server: Server) -> bool:
+        return server.eligible and not any(
+            each.eligible for each in self._servers.values() if each is not server
+        )
 
     def _may_lose_one(self, time: float, limits: GuardLimits) -> bool:
         self._guard = self._guard.at(time, len(self._servers), limits)
         return self._guard.allows(limits)
 
     def _keep(self, found: Server) -> Kept:
-        condition = found.condition
-        if condition.suspect:
-            return Kept(found)
-        suspect = msgspec.structs.replace(condition, suspect=True)
+        suspect = msgspec.structs.replace(found.condition, suspect=True)
         return Kept(self._put(msgspec.structs.replace(found, condition=suspect)))
 
     # Operators' decisions
@@ -273,30 +288,54 @@ class PoolDraft:
             until = command.until
         else:
             until = before.until if command.state is unset else None
+        if until is not None and not isfinite(until):
+            until = None
+        weight = before.weight if command.weight is unset else command.weight
         if command.reason is not unset:
             reason = command.reason
         else:
             reason = before.reason if command.state is unset else ""
         after = Administration(
             state=state,
-            weight=before.weight if command.weight is unset else command.weight,
+            weight=None if weight is None else min(HEAVIEST, max(0, weight)),
             until=until,
             reason=reason,
         )
-        return Administered(self._put(msgspec.structs.replace(found, administration=after)))
+        server = msgspec.structs.replace(found, administration=after)
+        is_unchecked = (
+            before.state is AdminState.MAINTENANCE
+            and state is not AdminState.MAINTENANCE
+            and not isinstance(found.check, NoCheck)
+        )
+        if is_unchecked and (found.state is State.UP or found.state is State.STOPPING):
+            server = msgspec.structs.replace(
+                server, state=State.PENDING, reason=_UNCHECKED, since=command.time
+            )
+        return Administered(self._put(server))
 
     # Changes
 
     def _put(self, server: Server) -> Server:
         """
-        Put a server into the pool that is new or has changed.
+        Put a server into the pool that is new or may have changed.
+
+        @return: the server as it is in the pool now; what is as it was keeps its version.
         """
+        known = self._servers.get(server.id)
         if self.format >= 2:
-            condition = server.condition
-            if server.state is State.UP and not condition.was_up:
-                condition = msgspec.structs.replace(condition, was_up=True)
+            was_up = server.state is State.UP or (
+                # In format 1 it is not noted who was up.
+                known is not None and (known.condition.was_up or known.state is State.UP)
+            )
+            if was_up != server.condition.was_up:
+                condition = msgspec.structs.replace(server.condition, was_up=was_up)
+                server = msgspec.structs.replace(server, condition=condition)
+        if known is not None and server == known:
+            return known
+        server = _with_defaults(server)
+        if self.format >= 2:
             changed = 0 if server.revision == self.index else self.index
-            server = msgspec.structs.replace(server, condition=condition, changed=changed)
+            server = msgspec.structs.replace(server, changed=changed)
         self._own_servers()[server.id] = server
         return server
 

@@ -5,6 +5,10 @@ the pool.
 
 It limits the rate, and never stops it: each window begins with a new allowance. Failed checks
 are not limited, nor removals that a caller asks for.
+
+Time is that of the commands, which clocks that were set may take anywhere. So the functions here
+are total: numbers that no configuration has (infinite, negative, NaN) neither raise an exception
+nor close the guard for good.
 """
 
 from __future__ import annotations
@@ -43,21 +47,25 @@ class GuardWindow(msgspec.Struct, frozen=True, gc=False):
         """
         Whether one more server may be lost in this window.
         """
-        return self.used < max(1, floor(limits.share * self.servers + 1e-9))
+        # In this order, max gives 0 for NaN.
+        share = min(1.0, max(0.0, limits.share))
+        return self.used < max(1, floor(share * self.servers + 1e-9))
 
     def at(self, time: float, servers: int, limits: GuardLimits) -> GuardWindow:
         """
         The window at a time: this one, or a new one if this has passed. If the clock was set
-        back to before its start, the new one is spent, so that a wrong clock neither raises
-        the rate nor stops it.
+        back by more than a window, the new one is spent, so that a wrong clock neither raises
+        the rate nor stops it. (Less is no new window: commands may be applied in another order
+        than that of their times.)
 
         @param servers: the number of servers in the pool now.
         """
-        if time < self.start:
-            return spent_window(time, servers)
-        if time - self.start >= limits.window:
+        passed = time - self.start
+        if passed >= limits.window:
             return GuardWindow(time, servers)
-        return self
+        if passed >= -limits.window:
+            return self
+        return spent_window(time, servers)
 
     def count(self) -> GuardWindow:
         """

@@ -24,6 +24,10 @@ SHORTEST_TIMEOUT: Final = 0.001
 sooner."""
 
 
+HEAVIEST: Final = 256
+"""The highest weight of a server."""
+
+
 class State(StrEnum):
     """
     The replicated state of a server, as checks and leases say. Only an L{UP} server gets
@@ -178,11 +182,13 @@ class Condition(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """
     More of what checks and leases have shown of a server than its state says.
 
-    @ivar was_up: whether it was up at some time since it was first registered.
+    @ivar was_up: whether it was up at some time since it was first registered, and since the
+        cluster has format 2.
     @ivar answered: whether it is down though its failed checks got an HTTP answer.
     @ivar lease_expired: whether it is down by its lease; checks do not bring it back.
     @ivar suspect: whether its lease expired or it was due for removal, and the guard against
-        mass loss keeps it: it gets requests only when no other can.
+        mass loss keeps it: it gets requests only when no other can. A renewal ends that; if it
+        has no lease, so does a passing check.
     """
 
     was_up: bool = False
@@ -256,10 +262,14 @@ class Server(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     @property
     def keeps_sessions(self) -> bool:
-        """Whether it may get requests of sticky sessions: eligible, or finishing those."""
-        administration = self.administration.state
-        return (self.state is State.UP or self.state is State.STOPPING) and (
-            administration is not AdminState.MAINTENANCE
+        """
+        Whether it may get requests of sticky sessions: eligible, or finishing those. At weight
+        0 it gets no requests at all.
+        """
+        return (
+            (self.state is State.UP or self.state is State.STOPPING)
+            and self.administration.state is not AdminState.MAINTENANCE
+            and self.effective_weight > 0
         )
 
     @property

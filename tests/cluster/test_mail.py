@@ -5,10 +5,12 @@ Mail: the way in, the way out, and the heartbeats that need not wait for the dis
 from __future__ import annotations
 
 from pysyncobj.node import Node
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.heartbeats import Heartbeats
 from alacrity.cluster.inbox import Inbox
+from alacrity.cluster.notes import Notes, NoteUnanswered
 from alacrity.cluster.outbox import Outbox
 from alacrity.cluster.raft.environment import RaftTiming
 from alacrity.cluster.raft.mail import (
@@ -32,7 +34,12 @@ class InboxTests(SynchronousTestCase):
         self.woken = 0
         self.connections = Connections()
         self.transport = Sent()
-        self.inbox = Inbox(self.transport, self.connections, self.wake)
+        self.clock = Clock()
+        notes = Notes("a", lambda name, message: True, lambda name: 1, lambda: 2, self.clock)
+        self.notes = notes
+        self.told: list[object] = []
+        notes.answer("hint", lambda name, body: self.told.append((name, body)))
+        self.inbox = Inbox(self.transport, self.connections, notes, self.wake)
 
     def wake(self) -> None:
         self.woken += 1
@@ -47,6 +54,16 @@ class InboxTests(SynchronousTestCase):
         self.assertEqual(self.inbox.take(2), [Connected(B), Received(B, plain(VOTE))])
         self.assertEqual(self.inbox.take(9), [Disconnected(B)])
         self.assertEqual(self.inbox.take(9), [])
+
+    def test_notes_are_not_for_the_engine(self) -> None:
+        self.transport._onMessageReceived(B, {"type": "note", "kind": "hint", "body": 7})
+        self.assertEqual(self.told, [("b", 7)])
+        self.assertFalse(self.inbox)
+        self.assertEqual(self.woken, 0)
+        for change in (self.transport._onNodeConnected, self.transport._onNodeDisconnected):
+            answer = self.notes.ask("b", "count", None, timeout=1.0)
+            change(B)
+            self.failureResultOf(answer, NoteUnanswered)
 
     def test_changes_of_connections_are_counted(self) -> None:
         self.transport._onNodeConnected(B)
