@@ -28,6 +28,7 @@ from alacrity.node.cluster import node_settings
 from alacrity.node.descriptors import slack
 from alacrity.node.leader_checks import LeaderChecks
 from alacrity.node.listeners import address_text
+from alacrity.node.sticky_key import StickyKeyDrawer
 from alacrity.pool import PoolView, Server
 
 
@@ -124,6 +125,13 @@ class Control:
             lambda: self._is_open and replica.is_leader,
             lambda: len(view.pool.servers),
         )
+        self._sticky_key = StickyKeyDrawer(
+            replica.propose_as_leader,
+            is_wanted=lambda: self._is_open and replica.is_leader,
+            format=lambda: replica.format,
+            has_key=lambda: view.pool.sticky_key != b"",
+            clock=reactor,
+        )
 
     def site(
         self,
@@ -168,6 +176,7 @@ class Control:
         """
         self._is_open = True
         self.replica.on_leadership_change(lambda _: self._checks.update())
+        self.replica.on_leadership_change(lambda _: self._sticky_key.update())
 
     async def take_part(self) -> None:
         """
@@ -216,6 +225,7 @@ class Control:
         Do not begin to check any more; checks that run go on until L{stop_checks}.
         """
         self._is_open = False
+        self._sticky_key.stop()
 
     async def stop_checks(self) -> None:
         """
