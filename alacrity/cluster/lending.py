@@ -260,17 +260,19 @@ class Ledger:
             else:
                 available -= even
                 is_frozen = is_frozen or not is_silent
+        if not any(self._accounts[name].waiting for name in held):
+            # Where nothing waits, each shall have one at hand for its next request.
+            needs = {name: max(1, need) for name, need in needs.items()}
         if is_frozen:
             available = min(available, sum(held.values()))
         return decide(available, held, needs, int(now)), needs
 
     def _need(self, account: _Account, id: str) -> int:
         """
-        The slots that a node has a use for: those in use, and its part of what waits; at least
-        one, lest its next request waits.
+        The slots that a node has a use for: those in use, and its part of what waits.
         """
         servers = max(1, len(account.active))
-        return max(1, account.active.get(id, 0) + -(-account.waiting // servers))
+        return account.active.get(id, 0) + -(-account.waiting // servers)
 
 
 class SlotHolder:
