@@ -328,6 +328,10 @@ class SlotHolder:
             }
         )
 
+    def is_isolated(self, now: float) -> bool:
+        """Whether no leader has answered for long."""
+        return now - self._heard >= KEEPS
+
     def isolated(self, now: float, shares: Callable[[str], int]) -> set[str]:
         """
         Keep no more than a share, if no leader has answered for long.
@@ -335,7 +339,7 @@ class SlotHolder:
         @param shares: gives the even share of a server's cap.
         @return: the servers whose limits have changed.
         """
-        if now - self._heard < KEEPS:
+        if not self.is_isolated(now):
             return set()
         return self._set({id: min(count, shares(id)) for id, count in self.limits.items()})
 

@@ -5,14 +5,16 @@ file descriptors.
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 
+from alacrity.cluster.lending import NO_SLOTS, SlotHolder
 from alacrity.config import Settings
 from alacrity.http1.fields import find
 from alacrity.http1.messages import MessageLimits
@@ -32,6 +34,7 @@ from alacrity.proxy.upstream.caps import registered_cap
 from alacrity.proxy.upstream.connection import ConnectionSettings
 from alacrity.proxy.upstream.connector import Connector
 from alacrity.proxy.upstream.queue import WaitingQueue
+from alacrity.proxy.upstream.server import UpstreamServer
 from alacrity.proxy.upstream.slots import Slots
 from alacrity.proxy.upstream.sticky import StickySessions
 from alacrity.runtime.access_log import AccessRecord, access_log
@@ -44,6 +47,7 @@ class DataPath:
     The parts of the data path that the rest of a node knows.
 
     @ivar balancer: chooses servers.
+    @ivar slots: this node's slots of servers, where caps hold for the cluster.
     @ivar queue: has the requests that wait while all servers are full.
     @ivar deadlines: to be started and stopped.
     @ivar stats: the node's counters.
@@ -61,7 +65,10 @@ class DataPath:
         )
         self._turns = Turns(soon)
         queue, sticky = settings.queue, settings.sticky
-        self.balancer = Balancer(cap_of=lambda server: registered_cap(server, queue.max_requests))
+        self.slots = SlotHolder(secrets.token_hex(8), reactor.seconds())
+        self.balancer = Balancer(
+            cap_of=self.cap if queue.max_requests_scope == "node" else self._lent_cap
+        )
         self.queue = WaitingQueue(
             size=queue.size, timeout=queue.timeout, soon=soon, monotonic=time.monotonic
         )
@@ -71,6 +78,23 @@ class DataPath:
         )
         self.deadlines = Deadlines(reactor)
         self.stats = Stats()
+
+    def cap(self, server: Server) -> int:
+        """
+        The cap of a server; 0: it has none.
+        """
+        return registered_cap(server, self._settings.queue.max_requests)
+
+    def _lent_cap(self, server: Server) -> int:
+        """This node's part of a server's cap; 0: it has none; -1: no request."""
+        return self.cap(server) and (self.slots.limits.get(server.id) or NO_SLOTS)
+
+    def lent_upstreams(self) -> Collection[UpstreamServer]:
+        """
+        The servers whose slots this node has to borrow, as far as they have a cap.
+        """
+        lends = self._settings.queue.max_requests_scope == "cluster"
+        return self.balancer.upstreams() if lends else ()
 
     def changed(self, change: Change) -> None:
         """
