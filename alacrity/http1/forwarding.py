@@ -72,6 +72,16 @@ class Forwarder:
         parts.append(b"\r\n")
         return b"\r\n".join(parts)
 
+    def is_secure(self, head: RequestHead) -> bool:
+        """
+        Whether a request came over an encrypted connection, to a trusted proxy in front of this
+        one, which says so.
+        """
+        if not self._trusted:
+            return False
+        said = [value for name, value in head.specials if name == b"x-forwarded-proto"]
+        return bool(said) and said[-1].lower() == b"https"
+
     def _extended_fields(self, head: RequestHead, host: bytes) -> bytes:
         """
         The forwarding fields of a request from a trusted proxy: its own, extended.

@@ -35,6 +35,7 @@ from alacrity.node.descriptors import slack
 from alacrity.node.leader_checks import Duties, LeaderChecks
 from alacrity.node.leases import ACKNOWLEDGED_WITHIN, Hints, Leases
 from alacrity.node.listeners import address_text
+from alacrity.node.sticky_key import StickyKeyDrawer
 from alacrity.pool import GuardLimits, PoolView, Server
 
 
@@ -154,6 +155,13 @@ class Control:
             lambda: self._is_open and replica.is_leader,
             lambda: len(view.pool.servers),
         )
+        self._sticky_key = StickyKeyDrawer(
+            replica.propose_as_leader,
+            is_wanted=lambda: self._is_open and replica.is_leader,
+            format=lambda: replica.format,
+            has_key=lambda: view.pool.sticky_key != b"",
+            clock=reactor,
+        )
 
     def site(
         self,
@@ -198,6 +206,7 @@ class Control:
         """
         self._is_open = True
         self.replica.on_leadership_change(lambda _: self._checks.update())
+        self.replica.on_leadership_change(lambda _: self._sticky_key.update())
 
     async def take_part(self) -> None:
         """
@@ -246,6 +255,7 @@ class Control:
         Do not begin to check any more; checks that run go on until L{stop_checks}.
         """
         self._is_open = False
+        self._sticky_key.stop()
 
     async def stop_checks(self) -> None:
         """

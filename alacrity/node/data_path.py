@@ -5,8 +5,9 @@ file descriptors.
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from random import Random
 from typing import Any
 
@@ -14,6 +15,7 @@ import msgspec
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 
+from alacrity.cluster.lending import NO_SLOTS, SlotHolder
 from alacrity.config import Settings
 from alacrity.http1.fields import find
 from alacrity.http1.messages import MessageLimits
@@ -28,14 +30,18 @@ from alacrity.proxy.events import Listeners, RequestEnded
 from alacrity.proxy.exchange.context import ExchangeContext
 from alacrity.proxy.front.admission import Admission
 from alacrity.proxy.front.frontend import Frontend
-from alacrity.proxy.upstream.balancer import Balancer, registered_cap
+from alacrity.proxy.upstream.balancer import Balancer
+from alacrity.proxy.upstream.caps import registered_cap
 from alacrity.proxy.upstream.connection import ConnectionSettings
 from alacrity.proxy.upstream.connector import Connector
 from alacrity.proxy.upstream.failing.budget import RetryBudget
 from alacrity.proxy.upstream.failing.watch import FailureWatch
 from alacrity.proxy.upstream.keys import key_reader
+from alacrity.proxy.upstream.queue import WaitingQueue
 from alacrity.proxy.upstream.retry import RetryRules
+from alacrity.proxy.upstream.server import UpstreamServer
 from alacrity.proxy.upstream.slots import Slots
+from alacrity.proxy.upstream.sticky import StickySessions
 from alacrity.runtime.access_log import AccessRecord, access_log
 
 _log = Logger()
@@ -47,25 +53,40 @@ class DataPath:
 
     @ivar balancer: chooses servers. To be stopped.
     @ivar failing: puts servers aside; its hints are for the leader.
+    @ivar slots: this node's slots of servers, where caps hold for the cluster.
+    @ivar queue: has the requests that wait while all servers are full.
     @ivar deadlines: to be started and stopped.
     @ivar stats: the node's counters.
     """
 
-    def __init__(self, reactor: Any, settings: Settings) -> None:
+    def __init__(self, reactor: Any, settings: Settings, sticky_key: Callable[[], bytes]) -> None:
+        """
+        @param sticky_key: gives the key of sticky cookies; empty: there is none yet.
+        """
         self._reactor = reactor
         self._settings = settings
         loop = uvloop_of(reactor)
-        self._turns = Turns(
+        soon: Callable[[Callable[[], None]], object] = (
             (lambda call: reactor.callLater(0, call)) if loop is None else loop.call_soon
         )
+        self._turns = Turns(soon)
+        queue, sticky = settings.queue, settings.sticky
+        self.slots = SlotHolder(secrets.token_hex(8), reactor.seconds())
         self.balancer = Balancer(
             settings.balance,
-            cap_of=registered_cap(settings.queue.max_requests),
+            cap_of=self.cap if queue.max_requests_scope == "node" else self._lent_cap,
             fail_open=settings.health.fail_open,
-            sessions=bool(settings.sticky.cookie),
+            sessions=bool(sticky.cookie),
             clock=reactor,
             # Nodes and workers do not all begin with the same server.
             rng=Random(),
+        )
+        self.queue = WaitingQueue(
+            size=queue.size, timeout=queue.timeout, soon=soon, monotonic=time.monotonic
+        )
+        self.balancer.on_room(self.queue.wake)
+        self._sessions = (
+            StickySessions(sticky, self.balancer, sticky_key) if sticky.cookie else None
         )
         self.deadlines = Deadlines(reactor)
         self.stats = Stats()
@@ -78,12 +99,42 @@ class DataPath:
             settings.ejection, self.balancer, self.deadlines, monotonic, look=budget.look
         )
 
+    def cap(self, server: Server) -> int:
+        """
+        The cap of a server; 0: it has none.
+        """
+        return registered_cap(server, self._settings.queue.max_requests)
+
+    def _lent_cap(self, server: Server) -> int:
+        """This node's part of a server's cap; 0: it has none; -1: no request."""
+        return self.cap(server) and (self.slots.limits.get(server.id) or NO_SLOTS)
+
+    def lent_upstreams(self) -> Collection[UpstreamServer]:
+        """
+        The servers whose slots this node has to borrow, as far as they have a cap.
+        """
+        lends = self._settings.queue.max_requests_scope == "cluster"
+        return self.balancer.upstreams() if lends else ()
+
     def changed(self, change: Change) -> None:
         """
         A server of the pool has changed. To be subscribed to the pool's view.
         """
         self.balancer.changed(change)
         self.failing.changed(change)
+        if self._sessions is not None:
+            self._sessions.changed(change)
+        # The last server that those which wait could go to may be gone.
+        self.queue.wake()
+
+    def serve(self, serving: bool) -> None:
+        """
+        Deal requests out, or none at all.
+        """
+        self.balancer.serve(serving)
+        if self._sessions is not None:
+            self._sessions.serve(serving)
+        self.queue.wake()
 
     def frontend(self, budget: Budget) -> Frontend:
         """
@@ -125,6 +176,8 @@ class DataPath:
                 if settings.balance.method == "hash"
                 else None
             ),
+            queue=self.queue,
+            sessions=self._sessions,
         )
         admission = Admission(
             connections=budget.clients,

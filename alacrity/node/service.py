@@ -28,6 +28,7 @@ from alacrity.node.control import Control, Entry, Traffic
 from alacrity.node.data_path import DataPath
 from alacrity.node.descriptors import Budget, TooFew, allot, wanted_by
 from alacrity.node.failures import CannotStart, cause, state_directory_remedy
+from alacrity.node.lending import SlotBorrower, SlotLender
 from alacrity.node.listeners import MANAGEMENT, PROXY, CannotListen, ListeningSockets
 from alacrity.node.phase import NodePhase
 from alacrity.node.readiness import why_unfit
@@ -91,7 +92,7 @@ class Alacrity(Service):
         self._settings = settings
         self._state_directory = state_directory
         self._listeners = ListeningSockets(reactor)
-        self.data_path = DataPath(reactor, settings)
+        self.data_path = DataPath(reactor, settings, lambda: self.view.pool.sticky_key)
         self._collector = Collector(reactor)
 
     def __repr__(self) -> str:
@@ -114,12 +115,38 @@ class Alacrity(Service):
         self.view.subscribe(self.data_path.changed)
         self.control = self._open_control(budget)
         self.frontend = self.data_path.frontend(budget)
+        self._borrower = self._lend_slots()
         self._listen(budget)
         try:
             self._launch.hand_over(self._listeners.socket_paths(), logs.descriptor())
         except OSError as error:
             raise self._cannot_start(f"--uid, --gid: {cause(error)}; start it as root") from None
         self.phase = NodePhase.BOUND
+
+    def _lend_slots(self) -> SlotBorrower:
+        """
+        Take part in the lending of slots: any node may come to lead.
+        """
+        replica, data_path, view = self.control.replica, self.data_path, self.view
+
+        def cap_of(id: str) -> int:
+            server = view.pool.servers.get(id)
+            return 0 if server is None else data_path.cap(server)
+
+        lender = SlotLender(
+            replica, servers=lambda: view.pool.servers, cap_of=cap_of, clock=self._reactor
+        )
+        replica.on_leadership_change(lender.lead)
+        return SlotBorrower(
+            replica,
+            self.control.part.me.name,
+            data_path.slots,
+            upstreams=data_path.lent_upstreams,
+            cap_of=lambda upstream: data_path.cap(upstream.pooled),
+            room_changed=data_path.balancer.room_changed,
+            waiting=lambda: data_path.queue.length,
+            clock=self._reactor,
+        )
 
     def _read_token(self) -> bytes | None:
         """
@@ -212,12 +239,13 @@ class Alacrity(Service):
         super().startService()
         self._reactor.addSystemEventTrigger("after", "shutdown", self._launch.end)
         self.data_path.deadlines.start()
+        self._borrower.start()
         self._collector.start()
         self.phase = NodePhase.STARTING
         serves_always = self._settings.cluster.serve == "all"
-        self.data_path.balancer.serve(serves_always)
+        self.data_path.serve(serves_always)
         if not serves_always:
-            self.control.replica.on_leadership_change(self.data_path.balancer.serve)
+            self.control.replica.on_leadership_change(self.data_path.serve)
         self.control.open()
         Deferred.fromCoroutine(self._take_part()).addErrback(self._fail)
         self._log.info(
@@ -284,6 +312,7 @@ class Alacrity(Service):
         await self.control.stop_checks()
         await self._listeners.close(MANAGEMENT)
         self.data_path.balancer.close_idle()
+        self._borrower.stop()
         await self.control.leave()
         self.data_path.balancer.stop()
         self.data_path.deadlines.stop()

@@ -45,6 +45,8 @@ class FailureKind(Enum):
     ERROR_STATUS = "a status for which another server is asked"
 
     NO_SERVER = "no server is up"
+    QUEUE_FULL = "all servers are full, and so is the queue"
+    QUEUE_TIMED_OUT = "waited too long for a server with room"
     SERVER_REMOVED = "the server was removed"
     NODE_SHORTAGE = "shortage of this node"
     NODE_FAULT = "fault of this node"
@@ -69,6 +71,8 @@ _PARTIES: Final = {
     FailureKind.SILENT: Party.SERVER,
     FailureKind.ERROR_STATUS: Party.SERVER,
     FailureKind.NO_SERVER: Party.NODE,
+    FailureKind.QUEUE_FULL: Party.NODE,
+    FailureKind.QUEUE_TIMED_OUT: Party.NODE,
     FailureKind.SERVER_REMOVED: Party.NODE,
     FailureKind.NODE_SHORTAGE: Party.NODE,
     FailureKind.NODE_FAULT: Party.NODE,
@@ -158,10 +162,12 @@ class RequestEnded(msgspec.Struct, frozen=True, gc=False):
     @ivar sent: bytes of the response's body that were written to the client.
     @ivar complete: whether the response was written to its end.
     @ivar duration: seconds since the head was read; 0: nobody listens to all requests.
-    @ivar server: the id of the server of the last attempt; L{None}: there was no attempt.
+    @ivar server: the id of the server of the last attempt; L{None}: there was no attempt, or
+        it waited for another one at its end.
     @ivar cause: why it failed; L{None}: the client has the server's whole response.
     @ivar reason: the text of the last failure, also of an attempt after which another
         succeeded; empty: none failed.
+    @ivar queued: seconds that it waited for a server with room.
     """
 
     client: bytes
@@ -173,6 +179,7 @@ class RequestEnded(msgspec.Struct, frozen=True, gc=False):
     server: str | None = None
     cause: Cause | None = None
     reason: str = ""
+    queued: float = 0.0
 
 
 _UNEXPLAINED: Final = frozenset({FailureKind.CLIENT_GONE, FailureKind.NODE_STOPS})

@@ -80,7 +80,8 @@ class ResponseSink(Protocol):
     @ivar sent: bytes written of the body of the response that was started last.
     """
 
-    sent: int
+    @property
+    def sent(self) -> int: ...
 
     def inform(self, request: RequestHead, head: ResponseHead) -> None:
         """
@@ -140,6 +141,11 @@ class Downstream(TunnelEnd, Protocol):
         """
         Have C{expired} of the exchange, or of the tunnel, called after some seconds, unless
         this is called again before.
+        """
+
+    def is_secure(self, request: RequestHead) -> bool:
+        """
+        Whether a request has come over an encrypted connection, all the way from its client.
         """
 
     def unsent(self) -> int | None:

@@ -23,10 +23,12 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from alacrity.config import EjectionSettings, LimitSettings, RetrySettings, TimeoutSettings
+from alacrity.config.balance import QueueSettings, StickySettings
 from alacrity.http1.parser import MessageLimits
 from alacrity.metrics.counters import Stats
 from alacrity.net.turns import Turns
-from alacrity.pool import Change, Server, State, TcpCheck
+from alacrity.pool import Change, Server, ServerOptions, State, TcpCheck
+from alacrity.pool.model import AS_REGISTERED, NO_OPTIONS, Administration
 from alacrity.proxy.deadlines import Deadlines
 from alacrity.proxy.events import AttemptEnded, Listeners, RequestEnded
 from alacrity.proxy.exchange.context import ExchangeContext
@@ -34,15 +36,25 @@ from alacrity.proxy.front.admission import Admission
 from alacrity.proxy.front.frontend import Frontend
 from alacrity.proxy.upstream.attempt import Connect
 from alacrity.proxy.upstream.balancer import Balancer
+from alacrity.proxy.upstream.caps import registered_cap
 from alacrity.proxy.upstream.connection import ConnectionSettings, ServerConnection
 from alacrity.proxy.upstream.failing.budget import RetryBudget
 from alacrity.proxy.upstream.failing.watch import FailureWatch
+from alacrity.proxy.upstream.queue import WaitingQueue
 from alacrity.proxy.upstream.retry import RetryRules
 from alacrity.proxy.upstream.server import UpstreamServer
 from alacrity.proxy.upstream.slots import Slots
+from alacrity.proxy.upstream.sticky import StickySessions
 
 
-def server(port: int = 1, *, state: State = State.UP, weight: int = 1) -> Server:
+def server(
+    port: int = 1,
+    *,
+    state: State = State.UP,
+    weight: int = 1,
+    options: ServerOptions = NO_OPTIONS,
+    administration: Administration = AS_REGISTERED,
+) -> Server:
     """
     A server of the pool.
     """
@@ -56,6 +68,8 @@ def server(port: int = 1, *, state: State = State.UP, weight: int = 1) -> Server
         since=0.0,
         registered=0.0,
         revision=1,
+        options=options,
+        administration=administration,
     )
 
 
@@ -184,6 +198,9 @@ class Proxy:
         listens: bool = True,
         retries: RetrySettings = RetrySettings(),
         ejection: EjectionSettings = EjectionSettings(),
+        queue: QueueSettings = QueueSettings(),
+        sticky: StickySettings = StickySettings(),
+        sticky_key: bytes = b"key",
         **settings: Any,
     ) -> None:
         """
@@ -199,7 +216,20 @@ class Proxy:
         self.deadlines = Deadlines(self.clock)
         self.deadlines.start()
         self._calls: list[Callable[[], None]] = []
-        self.balancer = Balancer()
+        self.balancer = Balancer(cap_of=lambda server: registered_cap(server, queue.max_requests))
+        self.queue = WaitingQueue(
+            size=queue.size,
+            timeout=queue.timeout,
+            soon=self._calls.append,
+            monotonic=self.clock.seconds,
+        )
+        self.balancer.on_room(self.queue.wake)
+        self.sticky_key = sticky_key
+        self.sessions = (
+            StickySessions(sticky, self.balancer, lambda: self.sticky_key)
+            if sticky.cookie
+            else None
+        )
         self.stats = Stats()
         self.budget = RetryBudget(retries, lambda: self.stats.client.total, self.clock.seconds)
         self.hints: list[tuple[str, str]] = []
@@ -220,7 +250,7 @@ class Proxy:
         self.turns = Turns(self._calls.append)
         self.slots = Slots(1000, lambda: None)
         for each in servers or (server(),):
-            self.balancer.changed(Change(None, each))
+            self.change(None, each)
         self._connection_settings = ConnectionSettings(
             limits=MessageLimits(),
             idle_limit=self.limits.idle_per_server,
@@ -251,6 +281,8 @@ class Proxy:
                 connect=self.timeouts.connect,
                 monotonic=self.clock.seconds,
             ),
+            queue=self.queue,
+            sessions=self.sessions,
         )
         self.frontend = Frontend(
             self.exchanges,
@@ -271,6 +303,9 @@ class Proxy:
         change = Change(before, after)
         self.balancer.changed(change)
         self.failing.changed(change)
+        if self.sessions is not None:
+            self.sessions.changed(change)
+        self.queue.wake()
 
     def _record(self, ended: RequestEnded) -> None:
         self.recorded.append((ended, ended.status))

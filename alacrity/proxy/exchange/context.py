@@ -11,7 +11,9 @@ from alacrity.proxy.upstream.attempt import Connect
 from alacrity.proxy.upstream.balancer import Balancer
 from alacrity.proxy.upstream.failing.watch import FailureWatch
 from alacrity.proxy.upstream.keys import KeyOf
+from alacrity.proxy.upstream.queue import WaitingQueue
 from alacrity.proxy.upstream.retry import RetryRules
+from alacrity.proxy.upstream.sticky import StickySessions
 
 
 class ExchangeContext:
@@ -24,6 +26,8 @@ class ExchangeContext:
     @ivar retries: decides whether another server is tried.
     @ivar key_of: reads the key by which a request's server is chosen; L{None}: it is not chosen
         by a key.
+    @ivar queue: has the requests that wait while all servers are full.
+    @ivar sessions: the sessions of clients with servers; L{None}: there are none.
     """
 
     __slots__ = (
@@ -34,7 +38,9 @@ class ExchangeContext:
         "key_of",
         "limits",
         "listeners",
+        "queue",
         "retries",
+        "sessions",
         "timeouts",
     )
 
@@ -50,6 +56,8 @@ class ExchangeContext:
         failing: FailureWatch,
         retries: RetryRules,
         key_of: KeyOf | None = None,
+        queue: WaitingQueue,
+        sessions: StickySessions | None = None,
     ) -> None:
         self.balancer = balancer
         self.connect = connect
@@ -60,3 +68,5 @@ class ExchangeContext:
         self.key_of = key_of
         self.failing = failing
         self.retries = retries
+        self.queue = queue
+        self.sessions = sessions

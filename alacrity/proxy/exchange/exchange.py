@@ -4,6 +4,7 @@ One request and its response.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -14,18 +15,26 @@ from alacrity.http1.messages import RequestHead, ResponseHead
 from alacrity.proxy.events import Cause, FailureKind, RequestEnded
 from alacrity.proxy.exchange.body import REPLAY_LIMIT, RequestBody
 from alacrity.proxy.exchange.context import ExchangeContext
-from alacrity.proxy.exchange.phase import CONNECTING, ENDED, NEW, SENT, TUNNEL
+from alacrity.proxy.exchange.phase import CONNECTING, ENDED, NEW, QUEUED, SENT, TUNNEL
 from alacrity.proxy.exchange.tunnel import TunnelSide, open_tunnel
 from alacrity.proxy.exchange.waiting import Waiting
 from alacrity.proxy.interfaces import Downstream, UpstreamConnection
 from alacrity.proxy.upstream.affinity import ClientAffinity
 from alacrity.proxy.upstream.attempt import Attempt
 from alacrity.proxy.upstream.failing.watch import FailureWatch
+from alacrity.proxy.upstream.queue import Place
 from alacrity.proxy.upstream.retry import IDEMPOTENT, FailedAttempts, NextStep, own_status
 from alacrity.proxy.upstream.server import UpstreamServer
+from alacrity.proxy.upstream.sticky import Session, StickySessions
 
 _GONE: Final = Cause(FailureKind.CLIENT_GONE)
 _STOPS: Final = Cause(FailureKind.NODE_STOPS)
+
+_WHY_UNSERVED: Final = {
+    FailureKind.NO_SERVER: "no server is up: the last one went while the request waited",
+    FailureKind.QUEUE_FULL: "all servers have as many requests as they may, and so has the queue",
+    FailureKind.QUEUE_TIMED_OUT: "no server had room for the request in time",
+}
 
 
 class Exchange:
@@ -54,8 +63,15 @@ class Exchange:
     _head = b""
     # Made when first needed: most requests wait for the server alone.
     _waiting: Waiting | None = None
+    # The server that is to be probed by this request.
+    _probed: UpstreamServer | None = None
     # When it began, if anybody listens to requests.
     _began = 0.0
+    # Its place in the queue, and the seconds that it has waited in places that it has left.
+    _place: Place | None = None
+    _queued = 0.0
+    # The session that its client has with a server, where there are sessions.
+    _session: Session | None = None
 
     _log = Logger()
 
@@ -104,37 +120,71 @@ class Exchange:
         @param head: the request's, as it goes to a server.
         """
         self._head = head
+        if self._context.queue.length and self._failed is None:
+            # Those that wait come first.
+            self._join_queue()
+        elif not self.begin():
+            if self.may_wait():
+                self._join_queue()
+            else:
+                self._answer(*(self._failed or FailedAttempts()).unserved())
+
+    def begin(self) -> bool:
+        """
+        Begin an attempt with a server that has room.
+
+        @return: whether there was one.
+        """
         affinity = self.affinity
         tried = self._failed.tried if self._failed is not None else ()
-        probed: UpstreamServer | None = None
         connection = affinity.take_login(tried) if affinity.private else None
         if connection is not None:
             upstream = connection.upstream
+            if upstream.full:
+                affinity.keep(connection)
+                return False
         else:
-            context = self._context
-            chosen = None
-            if context.failing.due:
-                probed = chosen = context.failing.take_probe(tried, may_repeat=self._may_repeat)
+            sessions = self._context.sessions
+            if sessions is None:
+                chosen = self._choose(tried)
+            else:
+                chosen = self._choose_for_session(sessions, tried)
             if chosen is None:
-                key_of = context.key_of
-                key = None if key_of is None else key_of(self.request, self._downstream.client)
-                chosen = context.balancer.choose(tried, key)
-                if chosen is None and tried:
-                    chosen = self._choose_again()
-            if chosen is None:
-                self._answer(*(self._failed or FailedAttempts()).unserved())
-                return
+                return False
             upstream = chosen
             connection = affinity.take(upstream)
+        if self._place is not None:
+            self._leave_queue()
         self._attempt = attempt = Attempt(self, upstream, connection)
-        if probed is not None:
-            self._context.failing.probe_began(probed, attempt)
+        if self._probed is not None:
+            self._probed = None
+            self._context.failing.probe_began(upstream, attempt)
         if connection is None:
             self._connect(attempt)
-        elif self._failed is None:
+        elif self._failed is None and not self._queued:
             self._send(attempt, connection)
         else:
+            # The client's side may have changed meanwhile.
             self.connected(connection)
+        return True
+
+    def _choose(self, tried: Collection[UpstreamServer]) -> UpstreamServer | None:
+        """
+        Choose a server: one that is due for a probe by this request, or the next.
+
+        @param tried: those that have failed it.
+        """
+        context = self._context
+        if context.failing.due:
+            self._probed = context.failing.take_probe(tried, may_repeat=self._may_repeat)
+            if self._probed is not None:
+                return self._probed
+        key_of = context.key_of
+        key = None if key_of is None else key_of(self.request, self._downstream.client)
+        chosen = context.balancer.choose(tried, key)
+        if chosen is None and tried and not context.balancer.all_full(tried):
+            chosen = self._choose_again()
+        return chosen
 
     def _choose_again(self) -> UpstreamServer | None:
         """Choose among the servers that got the request before, as there is no other."""
@@ -163,6 +213,77 @@ class Exchange:
             )
         )
 
+    # In the queue, while all servers are full
+
+    @property
+    def choosy(self) -> bool:
+        """Whether not every server may take it; see L{alacrity.proxy.upstream.queue.Waiter}."""
+        sessions = self._context.sessions
+        return (
+            self._failed is not None
+            or self.affinity.has_login()
+            or (sessions is not None and self._needed_session(sessions).is_apart)
+        )
+
+    def may_wait(self) -> bool:
+        """Whether a server could take the request if it had room."""
+        tried = self._failed.tried if self._failed is not None else ()
+        return self.affinity.has_login(tried) or self._context.balancer.all_full(tried)
+
+    def _join_queue(self) -> None:
+        """Wait, without reading more of the request than was read already."""
+        queue = self._context.queue
+        left = queue.timeout - self._queued
+        place = queue.join(self) if left > 0 else None
+        self._attempt = None
+        if place is None:
+            kind = FailureKind.QUEUE_FULL if left > 0 else FailureKind.QUEUE_TIMED_OUT
+            self._answer_waiting(kind)
+            return
+        self._place = place
+        self.phase = QUEUED
+        if self._waiting is not None:
+            self._waiting.reader_is_back()
+        self._downstream.await_until(left)
+        if not self.complete:
+            self.paused = True
+            self._downstream.pause()
+
+    def _leave_queue(self) -> None:
+        place, self._place = self._place, None
+        if place is not None:
+            self._queued += place.waited
+            place.leave()
+
+    def unserved(self) -> None:
+        """The last server that could take the request has gone while it waited."""
+        self._leave_queue()
+        if self._failed is not None and self._failed.tried:
+            self._answer(*self._failed.unserved())
+        else:
+            self._answer_waiting(FailureKind.NO_SERVER)
+
+    def _answer_waiting(self, kind: FailureKind) -> None:
+        cause = Cause(kind, _WHY_UNSERVED[kind])
+        self._answer(own_status(cause), cause)
+
+    def _choose_for_session(
+        self, sessions: StickySessions, tried: Collection[UpstreamServer]
+    ) -> UpstreamServer | None:
+        """Choose the server of the client's session, or begin a session with another."""
+        session = self._needed_session(sessions)
+        chosen = session.choose(tried, lambda: self._choose(tried))
+        # Whatever is set goes out with the response of this very server.
+        self.sink = session.sink(self._downstream.response)
+        return chosen
+
+    def _needed_session(self, sessions: StickySessions) -> Session:
+        session = self._session
+        if session is None:
+            secure = self._downstream.is_secure(self.request)
+            self._session = session = sessions.session(self.request, secure=secure)
+        return session
+
     def _connect(self, attempt: Attempt) -> None:
         self.phase = CONNECTING
         if self._waiting is not None:
@@ -178,7 +299,7 @@ class Exchange:
         attempt = self._attempt
         assert attempt is not None
         self._send(attempt, connection)
-        if self._downstream.full:
+        if self._downstream.full and self.phase is SENT:
             # A probe was one write too many.
             self.pause_response()
 
@@ -329,6 +450,8 @@ class Exchange:
         self.phase = TUNNEL
         self.listeners.count_request(True)
         self.listeners.tunnel_opened()
+        if self._session is not None:
+            head = self._session.mark(head)
         timeouts = self._context.timeouts
         self._from_server = open_tunnel(
             self._downstream,
@@ -376,6 +499,9 @@ class Exchange:
         step = failed.add(attempt.upstream, cause, rules, was_reused=attempt.was_reused)
         if step is NextStep.ANOTHER_SERVER:
             self.start(self._head)
+        elif step is NextStep.SAME_SERVER and attempt.upstream.full:
+            # It may have fewer requests at a time than when the attempt began.
+            self.start(self._head)
         elif step is NextStep.SAME_SERVER:
             self._attempt = again = Attempt(self, attempt.upstream, None)
             self._connect(again)
@@ -384,6 +510,10 @@ class Exchange:
 
     def expired(self) -> None:
         """The wait has taken too long: go on to the next server, answer, or break off."""
+        if self.phase is QUEUED:
+            self._leave_queue()
+            self._answer_waiting(FailureKind.QUEUE_TIMED_OUT)
+            return
         attempt = self._attempt
         assert attempt is not None
         if attempt.stop_connecting():
@@ -424,6 +554,7 @@ class Exchange:
 
     def _give_up_attempt(self, cause: Cause) -> bool:
         """@return: whether the client has seen some of the response."""
+        self._leave_queue()
         attempt = self._attempt
         return attempt is not None and attempt.outcome is None and attempt.give_up(cause)
 
@@ -479,5 +610,6 @@ class Exchange:
                 server=None if attempt is None else attempt.upstream.id,
                 cause=cause,
                 reason="" if last is None else last.text,
+                queued=self._queued,
             )
         )

@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from alacrity.http1.errors import ProtocolError
 from alacrity.http1.forwarding import Forwarder
-from alacrity.http1.messages import ResponseHead
+from alacrity.http1.messages import RequestHead, ResponseHead
 from alacrity.net.gate import HELD, SLOW, ReadGate
 from alacrity.net.turns import LARGE_READ, QUEUE_ABOVE
 from alacrity.net.unsent import unsent
@@ -236,6 +236,10 @@ class ClientConnection(Protocol):
         """Read on, what was held first."""
         self._gate.open(SLOW)
         self._reader.read_held()
+
+    def is_secure(self, request: RequestHead) -> bool:
+        """Whether a trusted proxy says that the request came to it over TLS."""
+        return self.forwarder.is_secure(request)
 
     def unsent(self) -> int | None:
         """Bytes that the client has not acknowledged; L{None}: it cannot be told."""

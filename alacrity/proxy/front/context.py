@@ -23,6 +23,7 @@ class FrontContext:
     @ivar via: the proxy's own entry there.
     @ivar reuse: which requests may go over server connections that other clients have used;
         see L{alacrity.config.ProxySettings}.
+    @ivar sessions: the sessions of clients with servers; L{None}: there are none.
     @ivar turns: the queue of connections that wait to go on with what they have.
     """
 
@@ -45,6 +46,7 @@ class FrontContext:
         self.deadlines = exchanges.deadlines
         self.limits = limits
         self.listeners = exchanges.listeners
+        self.sessions = exchanges.sessions
         self.timeouts = exchanges.timeouts
         self.message_limits = MessageLimits(
             request_line=limits.request_line,

@@ -168,6 +168,7 @@ class RequestReader:
         """
         owner = self._owner
         feed = self._parser.feed
+        sessions = self._context.sessions
         size = len(data)
         answered = 0
         exchange: Exchange | None = None
@@ -180,7 +181,10 @@ class RequestReader:
                 start = feed(data, start)
                 exchange = owner.exchange
                 if exchange is not None and exchange.phase is NEW:
-                    exchange.start(owner.forwarder.request(exchange.request))
+                    request = exchange.request
+                    if sessions is not None:
+                        request = sessions.without_cookie(request)
+                    exchange.start(owner.forwarder.request(request))
                     exchange = owner.exchange
                 if exchange is None and owner.phase in _OVER:
                     return

@@ -42,6 +42,17 @@ class ClientAffinity:
         if self._requests > 1 and self._reuse == "safe":
             self.shares = True
 
+    def has_login(self, tried: Collection[UpstreamServer] = ()) -> bool:
+        """
+        Whether the client has logged in on a connection whose server may get requests.
+
+        @param tried: servers whose connections are not wanted.
+        """
+        return any(
+            each.login and each.upstream.may_serve and each.upstream not in tried
+            for each in self.private
+        )
+
     def take_login(self, tried: Collection[UpstreamServer]) -> KeptConnection | None:
         """
         Take out the connection that the client has logged in on; L{None}: there is none.

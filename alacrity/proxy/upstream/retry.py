@@ -39,6 +39,8 @@ _STATUSES: Final = {
     FailureKind.RESPONSE_TIMED_OUT: 504,
     FailureKind.SILENT: 504,
     FailureKind.NO_SERVER: 503,
+    FailureKind.QUEUE_FULL: 503,
+    FailureKind.QUEUE_TIMED_OUT: 503,
     FailureKind.SERVER_REMOVED: 503,
     FailureKind.NODE_SHORTAGE: 503,
     FailureKind.NODE_FAULT: 500,

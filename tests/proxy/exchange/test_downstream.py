@@ -125,6 +125,9 @@ class Stream:
 
     # Downstream
 
+    def is_secure(self, request: RequestHead) -> bool:
+        return True
+
     def await_until(self, seconds: float) -> None:
         self.deadline = self.connection.proxy.deadlines.now + seconds
 
