@@ -293,6 +293,17 @@ class Replica:
         """
         return self._publisher.leadership.is_leader
 
+    def members_below(self, format: int) -> tuple[str, ...]:
+        """
+        The names of the other members that are not known to understand commands of a format:
+        they are not connected with this node, or run an older program. They hold the format up.
+        """
+        return tuple(
+            each.name
+            for each in self._engine.configuration
+            if each.name != self._member.name and self._transport.understood(each.name) < format
+        )
+
     def on_leadership_change(self, subscriber: Callable[[bool], object]) -> Callable[[], None]:
         """
         Add a subscriber, which is called with L{is_leader} whenever that changes.

@@ -5,12 +5,14 @@ The management API of one node, combined from its parts.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from functools import cache
-from typing import TYPE_CHECKING, Final
+from functools import cache, wraps
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import Resource
+from twisted.web.server import Request
 
+from alacrity.management.calls.administration import AdministrationCalls, Renew
 from alacrity.management.calls.cluster import ClusterCalls
 from alacrity.management.calls.consistency import Cluster
 from alacrity.management.calls.declaration import Call, calls_of
@@ -19,7 +21,9 @@ from alacrity.management.calls.health import HealthCalls
 from alacrity.management.calls.openapi import describe
 from alacrity.management.calls.servers import ServerCalls
 from alacrity.management.calls.stats import StatsCalls
+from alacrity.management.documents.removals import Drains
 from alacrity.management.documents.servers import LastCheck
+from alacrity.management.web.conditions import refuse_conditions
 from alacrity.management.web.failures import respond_failure
 from alacrity.management.web.gate import Gate
 from alacrity.management.web.rendering import Renderer
@@ -31,7 +35,14 @@ from alacrity.pool import PoolView, Propose, Server
 if TYPE_CHECKING:
     from klein import Klein
 
-CALL_CLASSES: Final = (ServerCalls, StatsCalls, HealthCalls, DescriptionCalls, ClusterCalls)
+CALL_CLASSES: Final = (
+    ServerCalls,
+    AdministrationCalls,
+    StatsCalls,
+    HealthCalls,
+    DescriptionCalls,
+    ClusterCalls,
+)
 """The classes whose methods are the calls, in the order in which they are described."""
 
 
@@ -69,6 +80,8 @@ class Api:
         unfit: Callable[[], str | None],
         wall: Callable[[], float],
         cluster: Cluster,
+        drains: Drains,
+        renew: Renew,
         add_node: Callable[[str, str], Awaitable[None]],
         own_listener: Callable[[str, int], str | None],
         clock: IReactorTime,
@@ -85,6 +98,8 @@ class Api:
             none.
         @param wall: gives the time, in seconds since the epoch.
         @param cluster: this node's part in its cluster.
+        @param drains: the removed servers whose requests are finished.
+        @param renew: renews a lease, see L{Renew}.
         @param add_node: adds a node to the cluster, by its name and its address.
         @param own_listener: gives the name of this node's listener at an IP address and a port;
             L{None}: there is none.
@@ -107,8 +122,18 @@ class Api:
                 own_listener=own_listener,
                 wall=wall,
                 cluster=cluster,
+                renew=renew,
                 renderer=renderer,
                 default_interval=default_interval,
+            ),
+            AdministrationCalls(
+                view=view,
+                propose=propose,
+                last_checks=last_checks,
+                wall=wall,
+                cluster=cluster,
+                drains=drains,
+                renew=renew,
             ),
             StatsCalls(view, stats, counters, renderer),
             HealthCalls(unfit),
@@ -138,6 +163,23 @@ class Api:
         for handler in self._handlers:
             for each, method in calls_of(type(handler)):
                 path = each.path.replace("{", "<").replace("}", ">")
-                app.route(path, methods=[each.method])(getattr(handler, method))
+                app.route(path, methods=[each.method])(
+                    _guarded(getattr(handler, method), each.conditional)
+                )
         app.handle_errors(Exception)(respond_failure)  # type: ignore[arg-type]
         return app
+
+
+def _guarded(method: Callable[..., Any], conditional: bool) -> Callable[..., Any]:
+    """
+    A call's method that is not called for a request with a condition that it does not look at.
+
+    @param conditional: whether it looks at C{If-Match}.
+    """
+
+    @wraps(method)
+    def guarded(request: Request, *args: Any, **arguments: Any) -> Any:
+        refuse_conditions(request, if_match=conditional)
+        return method(request, *args, **arguments)
+
+    return guarded

@@ -31,7 +31,9 @@ from alacrity.metrics.counters import Counter, Stats
 from alacrity.net.addresses import NodeAddress
 from alacrity.net.connecting import client_endpoint
 from alacrity.node.cluster import node_settings
+from alacrity.node.data_path import InFlight
 from alacrity.node.descriptors import slack
+from alacrity.node.drains import Drains
 from alacrity.node.leader_checks import Duties, LeaderChecks
 from alacrity.node.leases import ACKNOWLEDGED_WITHIN, Hints, Leases
 from alacrity.node.listeners import address_text
@@ -58,11 +60,13 @@ class Traffic(msgspec.Struct, frozen=True):
     @ivar stats: counters of requests and tunnels.
     @ivar counter: the counter of a server by its id; L{None}: it has none yet.
     @ivar draining: the servers that have left the pool with requests in flight.
+    @ivar in_flight: counts the attempts under way with the servers of an id.
     """
 
     stats: Stats
     counter: Callable[[str], Counter | None]
     draining: Callable[[], Iterable[Server]]
+    in_flight: Callable[[str], InFlight]
 
 
 class Control:
@@ -73,6 +77,7 @@ class Control:
     @ivar replica: its copy of the replicated state.
     @ivar monitor: checks the servers while this node leads.
     @ivar leases: renews the leases of servers.
+    @ivar drains: waits for the requests of removed servers; there is one once L{site} is called.
     @ivar hints: tells the leader that a server seems to fail.
     """
 
@@ -181,6 +186,16 @@ class Control:
         @param connections: connections that there may be at once.
         """
         settings = self._settings
+        self.drains = Drains(
+            self._view,
+            self.replica.notes,
+            self.part.me.name,
+            lambda: self.replica.member_names,
+            traffic.in_flight,
+            self._reactor,
+            # The other connections stay for calls that are answered at once.
+            limit=max(1, connections // 2),
+        )
         api = Api(
             view=self._view,
             propose=self.replica.propose,
@@ -191,6 +206,8 @@ class Control:
             unfit=unfit,
             wall=time.time,
             cluster=self.replica,
+            drains=self.drains,
+            renew=self.leases.renew,
             add_node=lambda name, address: self.replica.add_member(NodeAddress(name, address)),
             own_listener=own,
             clock=self._reactor,
@@ -259,8 +276,9 @@ class Control:
 
     async def stop_checks(self) -> None:
         """
-        Stop joining and checking.
+        Stop joining and checking, and answer the callers that wait for removed servers.
         """
+        self.drains.stop()
         self._joining.cancel()
         await self._checks.update()
 

@@ -47,6 +47,18 @@ from alacrity.runtime.access_log import AccessRecord, access_log
 _log = Logger()
 
 
+class InFlight(msgspec.Struct, frozen=True):
+    """
+    The numbers of attempts under way, tunnels too, with the servers of one id.
+
+    @ivar present: with the server of the pool.
+    @ivar removed: with servers that have left the pool.
+    """
+
+    present: int
+    removed: int
+
+
 class DataPath:
     """
     The parts of the data path that the rest of a node knows.
@@ -202,6 +214,16 @@ class DataPath:
         The servers that have left the pool and still serve requests.
         """
         return [upstream.pooled for upstream in self.balancer.draining()]
+
+    def in_flight(self, id: str) -> InFlight:
+        """
+        Count the attempts under way with the servers of an id.
+        """
+        upstream = self.balancer.upstream(id)
+        return InFlight(
+            present=0 if upstream is None else upstream.active,
+            removed=self.balancer.removed_in_flight(id),
+        )
 
 
 def node_listeners(stats: Stats, write: Callable[[AccessRecord], None] | None) -> Listeners:

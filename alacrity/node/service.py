@@ -199,7 +199,12 @@ class Alacrity(Service):
     def _listen(self, budget: Budget) -> None:
         settings = self._settings
         site = self.control.site(
-            Traffic(self.data_path.stats, self.data_path.counter, self.data_path.draining),
+            Traffic(
+                self.data_path.stats,
+                self.data_path.counter,
+                self.data_path.draining,
+                self.data_path.in_flight,
+            ),
             unfit=self._why_unfit,
             own=self._own,
             token=self._token,

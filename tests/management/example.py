@@ -19,4 +19,12 @@ SHOWN: Final[dict[str, Any]] = {
     "since": "2023-11-14T22:13:20.250Z",
     "registered": "2023-11-14T22:13:20.250Z",
     "last_check": None,
+    "version": 1,
+    "admin": {"state": "ready", "weight": None, "until": None, "reason": ""},
+    "effective_weight": 1,
+    "lease": None,
+    "suspect": False,
+    "max_requests": None,
+    "priority": 0,
+    "group": None,
 }

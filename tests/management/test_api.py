@@ -34,7 +34,7 @@ reactor: Any = _reactor
 
 ALLOW = {
     "/servers": "GET, HEAD, OPTIONS, POST",
-    f"/servers/{ID}": "DELETE, GET, HEAD, OPTIONS",
+    f"/servers/{ID}": "DELETE, GET, HEAD, OPTIONS, PATCH",
     "/stats": "GET, HEAD, OPTIONS",
     "/stats/detail": "GET, HEAD, OPTIONS",
     "/health": "GET, HEAD, OPTIONS",
@@ -47,6 +47,7 @@ ALLOW_NO_GET = {
     "/cluster/nodes": "OPTIONS, POST",
     "/cluster/nodes/a": "DELETE, OPTIONS",
     "/cluster/leader": "OPTIONS, POST",
+    f"/servers/{ID}/lease": "OPTIONS, PUT",
 }
 
 

@@ -5,11 +5,12 @@ Calls the management API without a network.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.task import Clock
@@ -20,9 +21,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.status import ClusterStatus, MemberStatus
 from alacrity.management import Api
+from alacrity.management.documents.removals import NodeDrain, Removal
 from alacrity.metrics.counters import Counter, Stats
 from alacrity.node.descriptors import slack
 from alacrity.pool import Command, Outcome, PoolView, Propose, Server
+from alacrity.pool.leases import HasNoLease, NoSuchServer, Renewal
 from tests.support.pools import apply_to
 
 NOW = 1700000000.25
@@ -108,6 +111,8 @@ class Cluster:
         self.members = [Member("a", "10.0.0.1:8688")]
         self.told: list[tuple[str, object]] = []
         self.failures: dict[str, Exception] = {}
+        self.format = 2
+        self.behind: tuple[str, ...] = ()
 
     def status(self) -> ClusterStatus:
         """The status of the cluster."""
@@ -128,6 +133,10 @@ class Cluster:
             suspended=None,
             stale=self.stale,
         )
+
+    def members_below(self, format: int) -> tuple[str, ...]:
+        """The nodes that hold the format up."""
+        return self.behind
 
     def _do(self, what: str, argument: object = None) -> None:
         if what in self.failures:
@@ -155,6 +164,42 @@ class Cluster:
         self._do("hand over", target)
 
 
+class Drains:
+    """
+    Nodes that have finished all requests of removed servers, if not told otherwise.
+
+    @ivar nodes: the answer of the nodes.
+    @ivar failure: raised to those that wait.
+    @ivar never: whether the wait does not end.
+    @ivar removals: that the nodes remember.
+    @ivar waits: the waits that were begun.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: Sequence[NodeDrain] = [NodeDrain("a", 0, True)]
+        self.failure: Exception | None = None
+        self.never: Deferred[None] | None = None
+        self.removals: dict[str, Removal] = {}
+        self.waits: list[tuple[str, Removal, float]] = []
+
+    def removal(self, id: str) -> Removal | None:
+        """As remembered."""
+        return self.removals.get(id)
+
+    async def find(self, id: str) -> Removal | None:
+        """Likewise."""
+        return self.removals.get(id)
+
+    async def wait(self, id: str, removal: Removal, seconds: float) -> Sequence[NodeDrain]:
+        """End at once, unless told otherwise."""
+        self.waits.append((id, removal, seconds))
+        if self.never is not None:
+            await self.never
+        if self.failure is not None:
+            raise self.failure
+        return self.nodes
+
+
 class Management:
     """
     The API of a node that has all that it needs, and lets itself be looked at.
@@ -177,6 +222,8 @@ class Management:
         self.draining: list[Server] = []
         self.results: dict[str, Result] = {}
         self.serving = True
+        self.drains = Drains()
+        self.renewals: dict[str, Renewal | Exception] = {}
         self.own: dict[tuple[str, int], str] = {}
         self.api = Api(
             view=self.view,
@@ -188,6 +235,8 @@ class Management:
             unfit=lambda: None if self.serving else "it is stopping",
             wall=lambda: NOW,
             cluster=self.cluster,
+            drains=self.drains,
+            renew=self.renew,
             add_node=self.cluster.add_node,
             own_listener=lambda ip, port: self.own.get((ip, port)),
             clock=self.clock if reactor is None else reactor,
@@ -200,6 +249,31 @@ class Management:
     async def propose(self, command: Command) -> Outcome:
         """Agreed at once."""
         return apply_to(self.view, command)
+
+    async def renew(self, id: str) -> Renewal:
+        """Renew at once, as told; else by the pool."""
+        told = self.renewals.get(id)
+        if isinstance(told, Exception):
+            raise told
+        server = self.view.pool.servers.get(id)
+        if server is None:
+            raise NoSuchServer(id)
+        lease = server.options.lease
+        if lease is None:
+            raise HasNoLease(id)
+        return told or Renewal(lease, lease / 3)
+
+    def patch(
+        self, document: object, id: str = "10.0.0.7:8080", headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """
+        Administer a server.
+
+        @param document: as in L{post}.
+        """
+        body = document if isinstance(document, bytes) else json.dumps(document).encode()
+        fields = {"Content-Type": "application/merge-patch+json", **(headers or {})}
+        return self.call("PATCH", f"/servers/{id}", body, fields)
 
     def connect(self, peer: IAddress = CALLER) -> Connection:
         """

@@ -171,6 +171,13 @@ class Connections:
         """
         return self._links.in_use(name) is not None
 
+    def understood(self, name: str) -> int:
+        """
+        See L{PeerTransport.understood<alacrity.cluster.wire.transport.PeerTransport.understood>}.
+        """
+        link = self._links.in_use(name)
+        return 0 if link is None or link.session is None else link.session.peer.format
+
     def add(self, name: str, address: str) -> None:
         """
         Add a node: connect to it, and again after each loss.

@@ -109,6 +109,13 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         """
         return self._connections.connected(name)
 
+    def understood(self, name: str) -> int:
+        """
+        The newest version of commands that a member's program understands; 0: there is no
+        connection with it.
+        """
+        return self._connections.understood(name)
+
     # For the replica: sending
 
     def addNode(self, node: Node) -> None:

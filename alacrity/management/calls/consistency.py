@@ -9,7 +9,7 @@ from typing import Protocol
 
 from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused
 from alacrity.cluster.status import ClusterStatus
-from alacrity.management.documents.problems import RETRY, Problem
+from alacrity.management.documents.problems import RETRY, Problem, shown
 
 
 class Cluster(Protocol):
@@ -20,6 +20,13 @@ class Cluster(Protocol):
     @property
     def is_leader(self) -> bool:
         """Whether this node is the leader."""
+
+    @property
+    def format(self) -> int:
+        """All members understand commands up to this version."""
+
+    def members_below(self, format: int) -> tuple[str, ...]:
+        """The members that are not known to understand commands of a format."""
 
     def status(self) -> ClusterStatus:
         """The cluster as this node sees it."""
@@ -51,3 +58,27 @@ async def consistent_status(cluster: Cluster) -> ClusterStatus:
         return cluster.status()
     # Never 504, because this call changes nothing.
     raise Problem(503, f"this node may not be up to date: {why}", headers=RETRY)
+
+
+def require_format(cluster: Cluster, format: int, what: str) -> None:
+    """
+    Check that all nodes understand what a call does.
+
+    @param what: the parts of the call that need it, for people.
+    @raise Problem: not all nodes do.
+    """
+    if cluster.format >= format:
+        return
+    nodes = cluster.members_below(format)
+    if not nodes:
+        # The leader is about to raise it, or there is no leader.
+        detail = f"not all nodes are known yet to understand {what}; nothing was changed"
+        raise Problem(503, detail, headers=RETRY)
+    names = ", ".join(shown(each, 40)[1:-1] for each in nodes[:3])
+    more = f" and {len(nodes) - 3} more" if len(nodes) > 3 else ""
+    raise Problem(
+        409,
+        f"{what} needs all nodes to be heard with a program that knows it; not heard yet: "
+        f"{names}{more}. Upgrade or start these, or remove them from the cluster",
+        nodes=nodes,
+    )

@@ -42,6 +42,8 @@ class Call(Struct, frozen=True):
     @ivar resource: the path of the resource that the call creates or changes; the parameters in
         this path are members of the answer. L{None}: there is none.
     @ivar query: the names of the query parameters; see L{alacrity.management.calls.openapi}.
+    @ivar media_types: the media types that the request's document may have.
+    @ivar conditional: whether the call looks at C{If-Match}. Others refuse it.
     @ivar open: whether the call may be made without the token.
     """
 
@@ -54,6 +56,8 @@ class Call(Struct, frozen=True):
     problems: Sequence[int] = ()
     resource: str | None = None
     query: Sequence[str] = ()
+    media_types: Sequence[str] = ("application/json",)
+    conditional: bool = False
     open: bool = False
 
 

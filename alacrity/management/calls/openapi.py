@@ -12,12 +12,14 @@ import msgspec
 
 from alacrity import __version__
 from alacrity.management.calls.declaration import Call
+from alacrity.management.documents.administration import ALLOWED_ADMINISTRATION
 from alacrity.management.documents.checks import ALLOWED_CHECK
 from alacrity.management.documents.cluster import ALLOWED_HAND_OVER, ALLOWED_NODE
 from alacrity.management.documents.problems import MEDIA_TYPE
 from alacrity.management.documents.registrations import ALLOWED_REGISTRATION
 from alacrity.management.documents.schemas import (
     CHECK_DOCUMENTS,
+    AdministrationRequestDocument,
     HandOverRequestDocument,
     NodeRequestDocument,
     ProblemDocument,
@@ -30,7 +32,7 @@ INTRODUCTION: Final = (
     "405. Other paths are answered with 404."
 )
 
-COMMON_PROBLEMS: Final = (413, 500)
+COMMON_PROBLEMS: Final = (400, 413, 500)
 """The statuses with which any call may fail."""
 
 PAGE_PROBLEMS: Final = (403, 421)
@@ -42,6 +44,7 @@ PROBLEMS: Final[Mapping[int, str]] = {
     403: "The request comes from another site's web page.",
     404: "There is no such server or node.",
     409: "The state of the node or of the cluster does not allow the call.",
+    412: "The server has a version that If-Match does not name. Nothing was changed.",
     413: "The body is larger than 64 KiB.",
     415: "The body is not declared to be JSON.",
     421: "Host is a name that is not in management.hosts.",
@@ -51,6 +54,7 @@ PROBLEMS: Final[Mapping[int, str]] = {
 }
 
 HEADERS: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
+    "ETag": ("The version of the server, in quotes.", {"type": "string", "pattern": '^"[0-9]+"$'}),
     "Location": ("The path of the server.", {"type": "string", "pattern": "^/servers/"}),
     "Retry-After": (
         "The seconds after which to repeat the call.",
@@ -71,12 +75,16 @@ HEADERS: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
 }
 """The meanings and schemas of response fields."""
 
-_PROBLEM_HEADERS: Final[Mapping[int, str]] = {401: "WWW-Authenticate", 503: "Retry-After"}
+_PROBLEM_HEADERS: Final[Mapping[int, str]] = {
+    401: "WWW-Authenticate",
+    412: "ETag",
+    503: "Retry-After",
+}
 
 _REFERENCE: Final = "#/components/schemas/{name}"
 
 PARAMETERS: Final[Mapping[str, str]] = {
-    "id": "A server's id, as in an answer, percent-encoded or not.",
+    "id": "A server's id, as in an answer, percent-encoded or not; or [IPv6]:port.",
     "name": "A node's name, as in an answer, percent-encoded or not.",
 }
 """The meanings of parameters in a path."""
@@ -86,8 +94,21 @@ QUERY: Final[Mapping[str, tuple[str, Mapping[str, object]]]] = {
         "1: answer once a quorum has confirmed that nothing newer was committed before the call.",
         {"enum": ["0", "1"]},
     ),
+    "wait": (
+        "The seconds to wait at most until no node has a request of the server in flight.",
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 3600},
+    ),
 }
 """The meanings and schemas of parameters in a query."""
+
+
+IF_MATCH: Final[Mapping[str, object]] = {
+    "name": "If-Match",
+    "in": "header",
+    "description": "The versions with which the call may be carried out, as in ETag; or *.",
+    "schema": {"type": "string", "pattern": r'^(\*|(W/)?"[0-9a-z]*"(, ?(W/)?"[0-9a-z]*")*)$'},
+}
+"""The parameter of calls that look at C{If-Match}. They read all that RFC 9110 13.1.1 allows."""
 
 
 def describe(calls: Sequence[Call], *, secured: bool) -> dict[str, Any]:
@@ -123,7 +144,7 @@ def _operation(call: Call, calls: Sequence[Call], secured: bool) -> dict[str, An
     if call.open and secured:
         operation["security"] = []
     parameters = _parameters(call.path)
-    if parameters or call.query:
+    if parameters or call.query or call.conditional:
         operation["parameters"] = [
             {
                 "name": name,
@@ -137,10 +158,12 @@ def _operation(call: Call, calls: Sequence[Call], secured: bool) -> dict[str, An
             {"name": name, "in": "query", "description": QUERY[name][0], "schema": QUERY[name][1]}
             for name in call.query
         ]
+    if call.conditional:
+        operation["parameters"].append(IF_MATCH)
     if call.takes is not None:
         operation["requestBody"] = {
             "required": True,
-            "content": {"application/json": {"schema": _schema(call.takes)}},
+            "content": {each: {"schema": _schema(call.takes)} for each in call.media_types},
         }
     responses: dict[str, Any] = {}
     for status, answer in call.answers.items():
@@ -201,6 +224,7 @@ def _schema(kind: Any) -> dict[str, Any]:
 _EXPLANATIONS: Final[Sequence[tuple[type, Mapping[str, str], str]]] = (
     (RegistrationDocument, ALLOWED_REGISTRATION, ""),
     *((kind, ALLOWED_CHECK, "check.") for kind in CHECK_DOCUMENTS.values()),
+    (AdministrationRequestDocument, ALLOWED_ADMINISTRATION, ""),
     (NodeRequestDocument, ALLOWED_NODE, ""),
     (HandOverRequestDocument, ALLOWED_HAND_OVER, ""),
 )

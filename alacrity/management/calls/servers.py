@@ -10,21 +10,42 @@ from typing import Final
 
 from twisted.web.server import Request
 
-from alacrity.management.calls.consistency import Cluster, consistent_status
+from alacrity.cluster.proposals import ProposalRefused
+from alacrity.management.calls.administration import Renew
+from alacrity.management.calls.consistency import Cluster, consistent_status, require_format
 from alacrity.management.calls.declaration import Answer, call
+from alacrity.management.documents.addresses import read_server_id
 from alacrity.management.documents.problems import Problem, shown
-from alacrity.management.documents.registrations import read_registration
-from alacrity.management.documents.schemas import RegistrationDocument, ServerDocument
-from alacrity.management.documents.servers import LastCheck, server_document
+from alacrity.management.documents.registrations import Registration, read_registration
+from alacrity.management.documents.schemas import (
+    RegisteredDocument,
+    RegistrationDocument,
+    ServerDocument,
+)
+from alacrity.management.documents.servers import (
+    LastCheck,
+    registered_document,
+    server_document,
+    unknown_server,
+)
+from alacrity.management.web.conditions import etag, read_if_match, version_problem
 from alacrity.management.web.rendering import Renderer
 from alacrity.management.web.requests import caller_ip, read_flag, read_json
 from alacrity.management.web.responses import (
     respond,
-    respond_empty,
     respond_json,
     set_headers,
 )
-from alacrity.pool import Deregister, Deregistered, PoolView, Propose, Register, Registered, Server
+from alacrity.pool import (
+    NoCheck,
+    PoolView,
+    Propose,
+    Register,
+    Registered,
+    Server,
+    format_of,
+)
+from alacrity.pool.leases import HasNoLease, NoSuchServer, Renewal
 
 READ_HEADERS: Final = ("X-Alacrity-Index", "X-Alacrity-Stale")
 """The response fields that show how recent the shown pool is."""
@@ -32,7 +53,7 @@ READ_HEADERS: Final = ("X-Alacrity-Index", "X-Alacrity-Stale")
 
 class ServerCalls:
     """
-    The servers of the pool: register, remove, show.
+    The servers of the pool: register, show.
     """
 
     def __init__(
@@ -45,6 +66,7 @@ class ServerCalls:
         own_listener: Callable[[str, int], str | None],
         wall: Callable[[], float],
         cluster: Cluster,
+        renew: Renew,
         renderer: Renderer,
         default_interval: float,
     ) -> None:
@@ -58,18 +80,21 @@ class ServerCalls:
         self._own_listener = own_listener
         self._wall = wall
         self._cluster = cluster
+        self._renew = renew
         self._renderer = renderer
         self._default_interval = default_interval
 
     @call(
         "POST",
         "/servers",
-        "Register a server. If its address is registered already, its check and weight are "
-        "replaced.",
+        "Register a server. If its address is registered already, all that it was registered "
+        "with is replaced.",
         takes=RegistrationDocument,
         answers={
-            201: Answer("The server is new.", ServerDocument, ["Location"]),
-            200: Answer("The server was registered already.", ServerDocument, ["Location"]),
+            201: Answer("The server is new.", RegisteredDocument, ["Location", "ETag"]),
+            200: Answer(
+                "The server was registered already.", RegisteredDocument, ["Location", "ETag"]
+            ),
         },
         problems=[400, 409, 415, 503, 504],
         resource="/servers/{id}",
@@ -84,30 +109,33 @@ class ServerCalls:
                 "requests would loop without end; allowed: the address of another server",
                 field="port",
             )
-        outcome = await self._propose(
-            Register(asked.ip, asked.port, asked.check, asked.weight, time=self._wall())
+        command = Register(
+            asked.ip, asked.port, asked.check, asked.weight, self._wall(), asked.options
         )
+        require_format(self._cluster, format_of(command), _new_members(asked))
+        outcome = await self._propose(command)
         assert isinstance(outcome, Registered), outcome
         server = outcome.server
-        set_headers(request, {"Location": f"/servers/{server.id}"})
+        renewal = await self._first_renewal(server)
+        set_headers(request, {"Location": f"/servers/{server.id}", **etag(server.version)})
         return respond_json(
             request,
-            server_document(server, self._last_checks(server.id)),
+            registered_document(server, self._last_checks(server.id), renewal),
             201 if outcome.created else 200,
         )
 
-    @call(
-        "DELETE",
-        "/servers/{id}",
-        "Remove a server from the pool. Its requests in flight are finished.",
-        answers={204: Answer("The server is removed.")},
-        problems=[400, 404, 503, 504],
-    )
-    async def _deregister(self, request: Request, id: str) -> bytes:
-        outcome = await self._propose(Deregister(id, time=self._wall(), reason="asked to"))
-        if not isinstance(outcome, Deregistered):
-            raise _unknown_server(id)
-        return respond_empty(request)
+    async def _first_renewal(self, server: Server) -> Renewal | None:
+        """
+        The lease of a server that was registered just now, as granted; L{None}: it has none.
+        """
+        lease = server.options.lease
+        if lease is None:
+            return None
+        try:
+            return await self._renew(server.id)
+        except (NoSuchServer, HasNoLease, ProposalRefused):
+            # The registration is made nevertheless. The leader grants no less than was asked.
+            return Renewal(lease, lease / 3)
 
     @call(
         "GET",
@@ -138,20 +166,30 @@ class ServerCalls:
         "/servers/{id}",
         "One server.",
         answers={
-            200: Answer("The server is in the pool, or drains.", ServerDocument, READ_HEADERS)
+            200: Answer(
+                "The server is in the pool, or drains.", ServerDocument, [*READ_HEADERS, "ETag"]
+            )
         },
-        problems=[400, 404, 503],
+        problems=[400, 404, 412, 503],
         query=["consistent"],
+        conditional=True,
     )
     async def _show_server(self, request: Request, id: str) -> bytes:
+        id = read_server_id(id)
+        condition = read_if_match(request)
         await self._prepare_read(request)
-        server = self._view.pool.servers.get(id)
-        if server is not None:
-            return respond_json(request, server_document(server, self._last_checks(id)))
-        for leaving in self._draining():
-            if leaving.id == id:
-                return respond_json(request, server_document(leaving, None, draining=True))
-        raise _unknown_server(id)
+        present = self._view.pool.servers.get(id)
+        leaving = None
+        if present is None:
+            leaving = next((each for each in self._draining() if each.id == id), None)
+        server = present or leaving
+        if server is None:
+            raise unknown_server(id)
+        if not condition.allows(server.version):
+            raise version_problem(id, server.version)
+        set_headers(request, etag(server.version))
+        last_check = None if present is None else self._last_checks(id)
+        return respond_json(request, server_document(server, last_check, draining=present is None))
 
     async def _prepare_read(self, request: Request) -> None:
         """
@@ -168,5 +206,20 @@ class ServerCalls:
         )
 
 
-def _unknown_server(id: str) -> Problem:
-    return Problem(404, f"there is no server {shown(id)}")
+def _new_members(asked: Registration) -> str:
+    """
+    Name the members of a registration that not all versions of Alacrity know.
+    """
+    options = asked.options
+    names = [
+        name
+        for name, given in (
+            ("lease", options.lease is not None),
+            ("priority", options.priority != 0),
+            ("group", options.group != ""),
+            ("max_requests", options.max_requests is not None),
+            ("check.type none", isinstance(asked.check, NoCheck)),
+        )
+        if given
+    ]
+    return ", ".join(names)

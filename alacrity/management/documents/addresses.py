@@ -12,6 +12,7 @@ from alacrity.http1.fields import valid_host
 from alacrity.management.documents.problems import Problem, shown
 from alacrity.management.documents.schemas import Port
 from alacrity.management.documents.strict import fault
+from alacrity.pool import server_id
 
 
 def read_ip(text: str, allowed: Mapping[str, str]) -> str:
@@ -51,6 +52,20 @@ def read_caller_ip(caller: str | None) -> str:
         detail = f"ip is missing, and {found}; allowed: {allowed}"
         raise Problem(400, detail, field="ip")
     return str(address)
+
+
+def read_server_id(text: str) -> str:
+    """
+    The id of a server, as a caller names it in a path: the id itself, or C{[v6]:port}.
+    """
+    found = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\]:([1-9][0-9]{0,4})", text)
+    if found is None:
+        return text
+    try:
+        address = IPv6Address(found[1])
+    except ValueError:
+        return text
+    return server_id(str(address), int(found[2]))
 
 
 def read_port(field: str, value: Port, allowed: Mapping[str, str]) -> int:

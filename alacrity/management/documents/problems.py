@@ -4,7 +4,7 @@ Problem documents (RFC 9457): the answers to calls that do not succeed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -20,6 +20,7 @@ TITLES: Final[Mapping[int, str]] = {
     405: "Method Not Allowed",
     408: "Request Timeout",
     409: "Conflict",
+    412: "Precondition Failed",
     413: "Content Too Large",
     415: "Unsupported Media Type",
     421: "Misdirected Request",
@@ -45,6 +46,9 @@ class Problem(Exception):
         no single member is wrong.
     @ivar headers: further fields of the response.
     @ivar incident: an id under which the log has more information; L{None}: there is none.
+    @ivar version: the present version of the server that the call is about; L{None}: it does
+        not matter.
+    @ivar nodes: the names of nodes because of which the call is not possible yet.
     """
 
     def __init__(
@@ -55,6 +59,8 @@ class Problem(Exception):
         field: str | None = None,
         headers: Mapping[str, str] | None = None,
         incident: str | None = None,
+        version: int | None = None,
+        nodes: Sequence[str] = (),
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -62,6 +68,8 @@ class Problem(Exception):
         self.field = field
         self.headers = headers or {}
         self.incident = incident
+        self.version = version
+        self.nodes = nodes
 
     def document(self) -> bytes:
         """
@@ -75,6 +83,8 @@ class Problem(Exception):
                     detail=self.detail,
                     field=UNSET if self.field is None else self.field,
                     incident=UNSET if self.incident is None else self.incident,
+                    version=UNSET if self.version is None else self.version,
+                    nodes=list(self.nodes) if self.nodes else UNSET,
                 )
             )
             + b"\n"

@@ -73,6 +73,27 @@ Timeout: TypeAlias = Annotated[float, Meta(ge=SHORTEST_TIMEOUT, le=86400)]
 Times: TypeAlias = Annotated[int, Meta(ge=1, le=100)]
 Status: TypeAlias = Annotated[int, Meta(ge=100, le=599)]
 Weight: TypeAlias = Annotated[int, Meta(ge=1, le=256)]
+AdminWeight: TypeAlias = Annotated[int, Meta(ge=0, le=256)]
+Priority: TypeAlias = Annotated[int, Meta(ge=0, le=100)]
+Lease: TypeAlias = Annotated[float, Meta(ge=3, le=86400)]
+Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=31622400)]
+RequestLimit: TypeAlias = Annotated[int, Meta(ge=0, le=1000000)]
+Group: TypeAlias = Annotated[
+    str,
+    Meta(pattern=r"^[a-z0-9-]{1,63}\Z", extra_json_schema={"pattern": "^[a-z0-9-]{1,63}$"}),
+]
+
+# No control characters, line separators, and characters that change the direction of text.
+_PRINTABLE: Final = r"^[^\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]*"
+Reason: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=rf"{_PRINTABLE}\Z",
+        max_length=200,
+        extra_json_schema={"pattern": f"{_PRINTABLE}$"},
+    ),
+]
+
 Moment: TypeAlias = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
 
@@ -140,6 +161,28 @@ class RegistrationDocument(Struct, frozen=True, forbid_unknown_fields=True, kw_o
     port: Port
     check: CheckDocument | UnsetType = UNSET
     weight: Weight = 1
+    lease: Lease | UnsetType = UNSET
+    priority: Priority = 0
+    group: Group | UnsetType = UNSET
+    max_requests: RequestLimit | UnsetType = UNSET
+
+
+class AdministrationRequestDocument(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Operators' decisions about a server. A member that is missing changes nothing by itself."""
+
+    admin: Literal["ready", "drain", "maintenance"] | UnsetType = UNSET
+    weight: AdminWeight | UnsetType | None = UNSET
+    until: Seconds | UnsetType | None = UNSET
+    reason: Reason | UnsetType = UNSET
+
+
+class AdministrationDocument(Struct, frozen=True):
+    """The operators' decisions about a server. If weight is null, the registered weight holds."""
+
+    state: Literal["ready", "drain", "maintenance"]
+    weight: AdminWeight | None
+    until: Moment | None
+    reason: str
 
 
 class LastCheckDocument(Struct, frozen=True):
@@ -152,7 +195,10 @@ class LastCheckDocument(Struct, frozen=True):
 
 
 class ServerDocument(Struct, frozen=True):
-    """A server of the pool. Only servers that are up get requests."""
+    """
+    A server of the pool. Only servers that are up and administratively ready get requests of any
+    client. The version is in ETag, too, and is raised by each change of the server.
+    """
 
     id: str
     ip: str
@@ -164,6 +210,55 @@ class ServerDocument(Struct, frozen=True):
     since: Moment
     registered: Moment
     last_check: LastCheckDocument | None
+    version: Count
+    admin: AdministrationDocument
+    effective_weight: AdminWeight
+    lease: float | None
+    suspect: bool
+    max_requests: Count | None
+    priority: Count
+    group: str | None
+
+
+class RegisteredDocument(ServerDocument, frozen=True):
+    """
+    A server that was registered. If it has a lease, that is as granted, and renew_after has the
+    seconds after which to renew it.
+    """
+
+    renew_after: float | UnsetType = UNSET
+
+
+class RenewalDocument(Struct, frozen=True):
+    """
+    A renewed lease: the seconds for which it is granted, and those after which to renew it.
+    """
+
+    lease: float
+    renew_after: float
+
+
+class DrainNodeDocument(Struct, frozen=True):
+    """
+    The requests of a removed server that a node has in flight; null if it did not tell. The
+    removal is applied once it gets no new ones there.
+    """
+
+    name: str
+    in_flight: Count | None
+    applied: bool
+    reachable: bool
+
+
+class DrainDocument(Struct, frozen=True):
+    """
+    Whether the requests of a removed server are finished on all nodes, and how many are in flight
+    on those that told. The nodes are listed unless they are finished.
+    """
+
+    drained: bool
+    in_flight: Count
+    nodes: list[DrainNodeDocument] | UnsetType = UNSET
 
 
 class CounterDocument(Struct, frozen=True):
@@ -267,7 +362,8 @@ class HandOverDocument(Struct, frozen=True):
 class ProblemDocument(Struct, frozen=True, kw_only=True):
     """
     The reason why a call failed (RFC 9457). The field is the wrong member of the request's
-    document; the incident is an id under which the log has more information.
+    document; the incident is an id under which the log has more information; the version is the
+    server's present one; the nodes are those because of which the call is not possible yet.
     """
 
     type: Literal["about:blank"] = "about:blank"
@@ -276,3 +372,5 @@ class ProblemDocument(Struct, frozen=True, kw_only=True):
     detail: str
     field: str | UnsetType = UNSET
     incident: str | UnsetType = UNSET
+    version: Count | UnsetType = UNSET
+    nodes: list[str] | UnsetType = UNSET

@@ -288,6 +288,13 @@ class Balancer:
         self._leaving = {upstream for upstream in self._leaving if upstream.active}
         return self._leaving
 
+    def removed_in_flight(self, id: str) -> int:
+        """
+        The attempts under way, tunnels too, with a server that has left the pool, whether one of
+        its id has been registered since or not.
+        """
+        return sum(upstream.active for upstream in self.draining() if upstream.id == id)
+
     def close_idle(self) -> None:
         """
         Close all connections that wait.

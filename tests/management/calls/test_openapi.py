@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from acceptance.lab.nodes import Node
@@ -20,11 +21,13 @@ from alacrity.cluster.log.members import Member
 from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused
 from alacrity.management.api import all_calls
 from alacrity.management.calls.openapi import describe
+from alacrity.management.documents.administration import ALLOWED_ADMINISTRATION
 from alacrity.management.documents.cluster import ALLOWED_HAND_OVER, ALLOWED_NODE
 from alacrity.management.documents.problems import TITLES
 from alacrity.management.documents.registrations import ALLOWED_REGISTRATION
 from alacrity.management.web.site import BODY_LIMIT
-from alacrity.pool import Command, Outcome, Report, State
+from alacrity.pool import Command, Outcome, Register, Report, State, TcpCheck
+from alacrity.pool.model import ServerOptions
 from tests.management.calls.test_cluster import ADDRESSES, BAD_ADDRESSES
 from tests.management.example import ID, SERVER
 from tests.support.management_caller import NOW, TOKEN, Management, Response, Result
@@ -38,6 +41,8 @@ OPERATIONS = {
     ("GET", "/servers"),
     ("GET", "/servers/{id}"),
     ("DELETE", "/servers/{id}"),
+    ("PATCH", "/servers/{id}"),
+    ("PUT", "/servers/{id}/lease"),
     ("GET", "/stats"),
     ("GET", "/stats/detail"),
     ("GET", "/health"),
@@ -52,6 +57,7 @@ OPERATIONS = {
 
 BODIES = {
     ("POST", "/servers"): b'{"ip": "10.0.0.7", "port": 8080}',
+    ("PATCH", "/servers/{id}"): b'{"admin": "drain"}',
     ("POST", "/cluster/nodes"): b'{"address": "10.0.0.2:8688", "name": "b"}',
     ("POST", "/cluster/leader"): b'{"name": "b"}',
 }
@@ -117,6 +123,7 @@ class DescriptionTests(SynchronousTestCase):
                     "HttpCheckDocument": "check.",
                 },
             ),
+            (ALLOWED_ADMINISTRATION, {"AdministrationRequestDocument": ""}),
             (ALLOWED_NODE, {"NodeRequestDocument": ""}),
             (ALLOWED_HAND_OVER, {"HandOverRequestDocument": ""}),
         ):
@@ -152,7 +159,7 @@ class DescriptionTests(SynchronousTestCase):
             for status, response in each["responses"].items()
             if "links" in response
         }
-        server = {"show_server", "deregister"}
+        server = {"show_server", "deregister", "administer"}
         self.assertEqual(
             found,
             {
@@ -204,7 +211,9 @@ class DescriptionTests(SynchronousTestCase):
         """
         schema = self.document["components"]["schemas"]["ProblemDocument"]
         document = self.management.post({**SERVER, "port": 0}).document
-        self.assertEqual(set(document), set(schema["properties"]) - {"incident"})
+        self.assertEqual(
+            set(document), set(schema["properties"]) - {"incident", "version", "nodes"}
+        )
         statuses = {
             int(status)
             for secured in (True, False)
@@ -274,8 +283,26 @@ class StatusTests(SynchronousTestCase):
                 place = "/servers?consistent=2"
             case _, "/servers/{id}", 400:
                 place = "/servers/%ff"
+            case "PATCH", _, 400:
+                body = b"{}"
             case _, "/cluster/nodes/{name}", 400:
                 place = "/cluster/nodes/%ff"
+            case _, _, 400:
+                headers["If-Match"] = '"1"'
+            case "DELETE", "/servers/{id}", 200:
+                place += "?wait=1"
+            case "PATCH" | "DELETE", "/servers/{id}", 409:
+                place += "?wait=1"
+                cluster.format, cluster.behind = 1, ("b",)
+            case _, "/servers/{id}/lease", 404:
+                place = "/servers/10.0.0.8:80/lease"
+            case _, "/servers/{id}/lease", 503:
+                management.renewals[ID] = ProposalRefused("there is no leader")
+            case _, "/servers/{id}/lease", 200:
+                leased = ServerOptions(lease=30.0)
+                apply_to(management.view, msgspec.structs.replace(_registered(), options=leased))
+            case _, _, 412:
+                headers["If-Match"] = '"99"'
             case _, "/servers/{id}", 404:
                 place = "/servers/10.0.0.8:80"
             case _, "/cluster/nodes/{name}" | "/cluster/leader", 404:
@@ -319,18 +346,16 @@ class StatusTests(SynchronousTestCase):
         for (method, path), operation in operations(document).items():
             for status, response in operation["responses"].items():
                 answer = self.answer(method, path, int(status))
-                self.assertEqual(answer.status, int(status), (method, path, answer.body))
+                self.assertEqual(answer.status, int(status), (method, path, status, answer.body))
                 for name in response.get("headers", {}):
                     self.assertIn(name.lower(), answer.headers, (method, path, status))
                 kinds = list(response.get("content", {}))
                 self.assertEqual(kinds, [answer.headers["content-type"]] if answer.body else [])
                 count += 1
-        self.assertEqual(count, 82)
+        self.assertEqual(count, 111)
 
 
-def _registered() -> Command:
-    from alacrity.pool import Register, TcpCheck
-
+def _registered() -> Register:
     return Register("10.0.0.7", 8080, TcpCheck(), 1, time=NOW)
 
 

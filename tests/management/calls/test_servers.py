@@ -65,7 +65,7 @@ class RegisterTests(ManagementCase):
         self.assertEqual(answer.headers["location"], f"/servers/{ID}")
         self.assertEqual((answer.document["weight"], answer.document["check"]), (5, FULL_CHECK))
         answer = self.management.post(SERVER)
-        self.assertEqual(answer.document, SHOWN)
+        self.assertEqual(answer.document, {**SHOWN, "version": 3})
         self.assertEqual(len(self.management.view.pool.servers), 1)
 
     def test_port_as_number(self) -> None:
@@ -367,7 +367,13 @@ class BadRegistrationTests(ManagementCase):
                 "check.interval is -1; allowed: seconds, from 0.1 to 86400",
             ),
             ({}, "port is missing; allowed: 1 to 65535, as a number or a string"),
-            ({**SERVER, "id": 1}, "id is not known; allowed: ip, port, check, weight"),
+            (
+                {**SERVER, "id": 1},
+                (
+                    "id is not known; allowed: ip, port, check, weight, "
+                    "lease, priority, group, max_requests"
+                ),
+            ),
             (
                 {**SERVER, "check": {"type": "http", "status": [200, 600]}},
                 (
@@ -397,7 +403,13 @@ class BadRegistrationTests(ManagementCase):
                     "if it is missing, the caller's"
                 ),
             ),
-            ([], "the body is []; allowed: a JSON object with ip, port, check, weight"),
+            (
+                [],
+                (
+                    "the body is []; allowed: a JSON object with ip, port, check, weight, "
+                    "lease, priority, group, max_requests"
+                ),
+            ),
         ):
             self.assertEqual(self.management.post(document).document["detail"], detail)
 
@@ -506,6 +518,7 @@ class ServersTests(ManagementCase):
             self.management.call("GET", f"/servers/{ID}").document,
             {
                 **SHOWN,
+                "version": 2,
                 "state": "down",
                 "reason": "connection refused",
                 "since": "2023-11-14T22:13:50.750Z",
