@@ -126,12 +126,10 @@ class StickyTests(SynchronousTestCase):
 
     def test_keeps_sessions(self) -> None:
         """
-        A server that drains, is about to stop, or has no weight keeps its sessions, and gets no
-        others.
+        A server that drains or is about to stop keeps its sessions, and gets no others.
         """
         for changed in (
             server(1, administration=DRAINED),
-            server(1, administration=Administration(weight=0)),
             server(1, state=State.STOPPING),
         ):
             with self.subTest(changed=changed):
@@ -145,12 +143,14 @@ class StickyTests(SynchronousTestCase):
 
     def test_moves_on(self) -> None:
         """
-        The session of a server that is down, in maintenance, or gone moves on, and is set anew.
+        The session of a server that is down, in maintenance, without weight, or gone moves on,
+        and is set anew.
         """
         for after in (
             server(1, state=State.DOWN),
             server(1, state=State.PENDING),
             server(1, administration=IN_MAINTENANCE),
+            server(1, administration=Administration(weight=0)),
             None,
         ):
             with self.subTest(after=after):

@@ -76,7 +76,7 @@ class NodeLeases:
             clock=node.time,
             wall=wall,
         )
-        self._leases = Leases(replica, keeper)
+        self._leases = Leases(replica, keeper, node.time)
         checks = LeaderChecks(keeper, lambda: replica.is_leader, lambda: len(view.pool.servers))
         replica.on_leadership_change(lambda _: checks.update())
 

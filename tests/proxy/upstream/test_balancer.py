@@ -245,7 +245,7 @@ class EligibilityTests(BalancerCase):
                 one.begin("attempt")
                 self.put(administered(server(1), **decisions))
                 self.assertIsNone(self.balancer.choose())
-                keeps = sessions and decisions.get("state") is not AdminState.MAINTENANCE
+                keeps = sessions and decisions.get("state") is AdminState.DRAIN
                 self.assertEqual((one.may_serve, connection.closed), (keeps, not keeps))
                 self.assertEqual(one.active, 1)
                 self.assertFalse(one.retired)
