@@ -73,6 +73,14 @@ class Leases:
                 raise HasNoLease(id)
         raise ProposalRefused("the lease cannot be renewed: the leader's answer is not understood")
 
+    def terms(self, asked: float) -> Renewal:
+        """
+        The terms of a lease that a registration asks for, for documents.
+
+        @param asked: in seconds.
+        """
+        return self._keeper.terms(asked)
+
     async def _ask(self, id: str) -> Any:
         """
         Ask the leader, and if it does not answer, the one that leads then.

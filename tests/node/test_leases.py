@@ -148,6 +148,7 @@ class ClusterTests(SynchronousTestCase):
         self.start("n1")
         self.register("10.0.0.7", NoCheck(), LEASE)
         self.assertEqual(self.successResultOf(self.renew("n1")), Renewal(6.0, 2.0))
+        self.assertEqual(self.leases["n1"].terms(30.0), Renewal(30.0, 10.0))
 
     def test_what_is_unknown_and_what_has_no_lease(self) -> None:
         self.start("n1", "n2", "n3")
