@@ -23,6 +23,11 @@ class Counter:
         else:
             self.failed += 1
 
+    @property
+    def total(self) -> int:
+        """Successes and failures together."""
+        return self.success + self.failed
+
     def document(self) -> dict[str, int]:
         """As the API shows it."""
         return {"success": self.success, "failed": self.failed}

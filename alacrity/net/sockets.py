@@ -57,6 +57,12 @@ class ConnectionSocket:
         sock = None if self._uv is None else self._socket()
         return None if sock is None or sock.fileno() < 0 else sock
 
+    def getHandle(self) -> Any:
+        """
+        The socket, as Twisted's transports give it; L{None} once uvloop has closed it.
+        """
+        return self._open_socket()
+
     def unsent(self) -> int:
         """
         See L{unsent<alacrity.net.unsent.unsent>}.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import msgspec
@@ -21,15 +22,19 @@ from alacrity.net.connecting import client_endpoint
 from alacrity.net.loops import uvloop_of
 from alacrity.net.turns import Turns
 from alacrity.node.descriptors import Budget
-from alacrity.pool import Server
+from alacrity.pool import Change, Server
 from alacrity.proxy.deadlines import Deadlines
 from alacrity.proxy.events import Listeners, RequestEnded
 from alacrity.proxy.exchange.context import ExchangeContext
 from alacrity.proxy.front.admission import Admission
 from alacrity.proxy.front.frontend import Frontend
-from alacrity.proxy.upstream.balancer import Balancer
+from alacrity.proxy.upstream.balancer import Balancer, registered_cap
 from alacrity.proxy.upstream.connection import ConnectionSettings
 from alacrity.proxy.upstream.connector import Connector
+from alacrity.proxy.upstream.failing.budget import RetryBudget
+from alacrity.proxy.upstream.failing.watch import FailureWatch
+from alacrity.proxy.upstream.keys import key_reader
+from alacrity.proxy.upstream.retry import RetryRules
 from alacrity.proxy.upstream.slots import Slots
 from alacrity.runtime.access_log import AccessRecord, access_log
 
@@ -40,27 +45,53 @@ class DataPath:
     """
     The parts of the data path that the rest of a node knows.
 
-    @ivar balancer: is to hear of each change of the pool.
+    @ivar balancer: chooses servers. To be stopped.
+    @ivar failing: puts servers aside; its hints are for the leader.
     @ivar deadlines: to be started and stopped.
     @ivar stats: the node's counters.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, settings: Settings) -> None:
         self._reactor = reactor
+        self._settings = settings
         loop = uvloop_of(reactor)
         self._turns = Turns(
             (lambda call: reactor.callLater(0, call)) if loop is None else loop.call_soon
         )
-        self.balancer = Balancer()
+        self.balancer = Balancer(
+            settings.balance,
+            cap_of=registered_cap(settings.queue.max_requests),
+            fail_open=settings.health.fail_open,
+            sessions=bool(settings.sticky.cookie),
+            clock=reactor,
+            # Nodes and workers do not all begin with the same server.
+            rng=Random(),
+        )
         self.deadlines = Deadlines(reactor)
         self.stats = Stats()
+        monotonic = reactor.seconds
+        budget = RetryBudget(settings.retries, lambda: self.stats.client.total, monotonic)
+        self._retries = RetryRules(
+            settings.retries, budget, connect=settings.timeouts.connect, monotonic=monotonic
+        )
+        self.failing = FailureWatch(
+            settings.ejection, self.balancer, self.deadlines, monotonic, look=budget.look
+        )
 
-    def frontend(self, settings: Settings, budget: Budget) -> Frontend:
+    def changed(self, change: Change) -> None:
+        """
+        A server of the pool has changed. To be subscribed to the pool's view.
+        """
+        self.balancer.changed(change)
+        self.failing.changed(change)
+
+    def frontend(self, budget: Budget) -> Frontend:
         """
         Build the factory of client connections, and all that it needs.
 
         @param budget: the connections that the file descriptors suffice for.
         """
+        settings = self._settings
         limits = msgspec.structs.replace(settings.limits, client_connections=budget.clients)
         proxy, timeouts = settings.proxy, settings.timeouts
         connector = Connector(
@@ -74,6 +105,8 @@ class DataPath:
                 idle_timeout=timeouts.server_idle,
                 private=proxy.reuse == "never",
                 drain=timeouts.drain,
+                connect_timeout=timeouts.connect,
+                response_timeout=timeouts.server_response,
             ),
             self.deadlines,
             self._turns,
@@ -85,6 +118,13 @@ class DataPath:
             limits=limits,
             listeners=node_listeners(self.stats, access_log(settings.log)),
             timeouts=timeouts,
+            failing=self.failing,
+            retries=self._retries,
+            key_of=(
+                key_reader(settings.balance.key, proxy.trusted_proxies)
+                if settings.balance.method == "hash"
+                else None
+            ),
         )
         admission = Admission(
             connections=budget.clients,

@@ -91,7 +91,7 @@ class Alacrity(Service):
         self._settings = settings
         self._state_directory = state_directory
         self._listeners = ListeningSockets(reactor)
-        self.data_path = DataPath(reactor)
+        self.data_path = DataPath(reactor, settings)
         self._collector = Collector(reactor)
 
     def __repr__(self) -> str:
@@ -111,9 +111,9 @@ class Alacrity(Service):
         self._state_directory = self._state_directory.absolute()
         budget = self._share_out_descriptors()
         self.view = PoolView()
-        self.view.subscribe(self.data_path.balancer.changed)
+        self.view.subscribe(self.data_path.changed)
         self.control = self._open_control(budget)
-        self.frontend = self.data_path.frontend(self._settings, budget)
+        self.frontend = self.data_path.frontend(budget)
         self._listen(budget)
         try:
             self._launch.hand_over(self._listeners.socket_paths(), logs.descriptor())
@@ -285,6 +285,7 @@ class Alacrity(Service):
         await self._listeners.close(MANAGEMENT)
         self.data_path.balancer.close_idle()
         await self.control.leave()
+        self.data_path.balancer.stop()
         self.data_path.deadlines.stop()
         self._collector.stop()
         self._log.info("stopped")

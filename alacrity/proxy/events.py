@@ -41,6 +41,8 @@ class FailureKind(Enum):
     RESET_IN_RESPONSE = "reset in the response"
     BAD_RESPONSE = "bad response"
     RESPONSE_TIMED_OUT = "response timed out"
+    SILENT = "the server answers nobody"
+    ERROR_STATUS = "a status for which another server is asked"
 
     NO_SERVER = "no server is up"
     SERVER_REMOVED = "the server was removed"
@@ -64,6 +66,8 @@ _PARTIES: Final = {
     FailureKind.RESET_IN_RESPONSE: Party.SERVER,
     FailureKind.BAD_RESPONSE: Party.SERVER,
     FailureKind.RESPONSE_TIMED_OUT: Party.SERVER,
+    FailureKind.SILENT: Party.SERVER,
+    FailureKind.ERROR_STATUS: Party.SERVER,
     FailureKind.NO_SERVER: Party.NODE,
     FailureKind.SERVER_REMOVED: Party.NODE,
     FailureKind.NODE_SHORTAGE: Party.NODE,

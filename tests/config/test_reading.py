@@ -30,7 +30,7 @@ FAULTS = {
     "[[proxy]]": "proxy: found [{}]; allowed: a table",
     "[prxy]": (
         "prxy: found unknown; allowed: the tables proxy, management, health, timeouts, limits, "
-        "cluster, log"
+        "balance, sticky, queue, ejection, retries, cluster, log"
     ),
     "[proxy]\nlisten = 8080": "proxy.listen: found 8080; allowed: an array of strings",
     "[proxy]\nlisten = 'tcp:8080'": (
@@ -144,6 +144,90 @@ FAULTS = {
         "log.level: found 'loud'; allowed: one of debug, info, warn, error, critical"
     ),
     "[log]\nformat = 1": "log.format: found 1; allowed: one of text, json",
+    "[health]\nfail_open = 1": "health.fail_open: found 1; allowed: true or false",
+    "[health]\nguard_share = 1.1": "health.guard_share: found 1.1; allowed: a number from 0 to 1",
+    "[health]\nguard_window = 0": (
+        "health.guard_window: found 0; allowed: a number of seconds from 1.0 to 86400"
+    ),
+    "[health]\nlease_deregister_after = 0.5": (
+        "health.lease_deregister_after: found 0.5; allowed: a number of seconds from 1 to 31536000, "
+        "or 0 for never"
+    ),
+    "[balance]\nmethod = 'random'": (
+        "balance.method: found 'random'; allowed: one of round_robin, least_requests, hash"
+    ),
+    "[balance]\nkey = 'header:'": (
+        "balance.key: found 'header:'; allowed: ip, path, header:NAME, cookie:NAME or query:NAME"
+    ),
+    "[balance]\nkey = 'cookie:a b'": (
+        "balance.key: found 'cookie:a b'; allowed: ip, path, header:NAME, cookie:NAME or query:NAME"
+    ),
+    "[balance]\nbound = 0.9": "balance.bound: found 0.9; allowed: a number from 1 to 100",
+    "[balance]\nbound = nan": "balance.bound: found nan; allowed: a number from 1 to 100",
+    "[balance]\nslow_start = -1": (
+        "balance.slow_start: found -1; allowed: a number of seconds, at most 86400"
+    ),
+    "[balance]\ngroups = ['canary']": (
+        "balance.groups: found ['canary']; allowed: a table of weights, such as "
+        "{ canary = 5, stable = 95 }"
+    ),
+    "[balance.groups]\nCanary = 5": (
+        "balance.groups: found 'Canary'; allowed: names of 1 to 63 of a-z, 0-9 and -"
+    ),
+    "[balance.groups]\ncanary = 1001": (
+        "balance.groups.canary: found 1001; allowed: a whole number from 0 to 1000"
+    ),
+    "[balance.groups]\ncanary = true": (
+        "balance.groups.canary: found True; allowed: a whole number from 0 to 1000"
+    ),
+    "[sticky]\ncookie = 'a b'": (
+        "sticky.cookie: found 'a b'; allowed: the name of a cookie (letters, digits, - and _), or "
+        "nothing"
+    ),
+    "[sticky]\nmax_age = 0.5": (
+        "sticky.max_age: found 0.5; allowed: a whole number of seconds from 0 to 31536000"
+    ),
+    "[sticky]\ndomain = 'a;b'": (
+        "sticky.domain: found 'a;b'; allowed: a domain such as shop.example, or nothing"
+    ),
+    "[sticky]\nsame_site = 'lax'": (
+        "sticky.same_site: found 'lax'; allowed: one of Strict, Lax, None"
+    ),
+    "[queue]\nmax_requests = -1": ("queue.max_requests: found -1; allowed: a whole number from 0"),
+    "[queue]\nmax_requests_scope = 'pool'": (
+        "queue.max_requests_scope: found 'pool'; allowed: one of node, cluster"
+    ),
+    "[queue]\nsize = true": "queue.size: found True; allowed: a whole number from 0",
+    "[queue]\ntimeout = 0": (
+        "queue.timeout: found 0; allowed: a number of seconds from 0.001 to 86400"
+    ),
+    "[ejection]\nsilence = -1": (
+        "ejection.silence: found -1; allowed: a number of seconds, at most 86400"
+    ),
+    "[ejection]\nfailures = 0.5": "ejection.failures: found 0.5; allowed: a whole number from 0",
+    "[ejection]\nstatuses = 503": (
+        "ejection.statuses: found 503; allowed: an array of statuses from 400 to 599"
+    ),
+    "[ejection]\nstatuses = [200]": (
+        "ejection.statuses: found [200]; allowed: an array of statuses from 400 to 599"
+    ),
+    "[ejection]\nduration = 0": (
+        "ejection.duration: found 0; allowed: a number of seconds from 0.1 to 86400"
+    ),
+    "[ejection]\nmax_share = 50": "ejection.max_share: found 50; allowed: a number from 0 to 1",
+    "[retries]\nattempts = 0": "retries.attempts: found 0; allowed: a whole number from 1",
+    "[retries]\non = 'reset'": "retries.on: found 'reset'; allowed: an array of strings",
+    "[retries]\non = ['500']": (
+        "retries.on: found '500'; allowed: an array of connect, reused, reset, timeout, 502, 503, "
+        "504"
+    ),
+    "[retries]\nbudget = 101": "retries.budget: found 101; allowed: a number from 0 to 100",
+    "[retries]\nbudget_window = 0.5": (
+        "retries.budget_window: found 0.5; allowed: a number of seconds from 1.0 to 86400"
+    ),
+    "[retries]\nbudget_minimum = -1": (
+        "retries.budget_minimum: found -1; allowed: a whole number from 0"
+    ),
     "[log]\naccess = 'on'": "log.access: found 'on'; allowed: one of off, combined, json",
 }
 
@@ -163,6 +247,10 @@ timeout = 1.5
 rise = 1
 fall = 1
 deregister_after = 0
+lease_deregister_after = 60
+fail_open = false
+guard_share = 0.5
+guard_window = 30
 [timeouts]
 connect = 1
 server_response = 2
@@ -182,6 +270,35 @@ body_rate = 0
 response_rate = 600
 idle_per_server = 0
 requests_per_connection = 7
+[balance]
+method = "hash"
+key = "header:X-User"
+bound = 2
+slow_start = 30
+groups = { canary = 5, stable = 95 }
+[sticky]
+cookie = "session"
+max_age = 3600
+domain = "shop.example"
+same_site = "Strict"
+[queue]
+max_requests = 100
+max_requests_scope = "cluster"
+size = 10
+timeout = 1
+[ejection]
+silence = 0
+failures = 3
+statuses = [500, 503, 500]
+duration = 1
+max_duration = 60
+max_share = 1
+[retries]
+attempts = 2
+on = ["connect", "503", "503"]
+budget = 0
+budget_window = 5
+budget_minimum = 0
 [log]
 level = "debug"
 format = "json"
@@ -224,6 +341,10 @@ class ParseTests(SynchronousTestCase):
                     "rise": 2,
                     "fall": 3,
                     "deregister_after": 86400.0,
+                    "lease_deregister_after": 300.0,
+                    "fail_open": True,
+                    "guard_share": 0.2,
+                    "guard_window": 60.0,
                 },
                 "timeouts": {
                     "connect": 3.0,
@@ -245,6 +366,35 @@ class ParseTests(SynchronousTestCase):
                     "response_rate": 500,
                     "idle_per_server": 32,
                     "requests_per_connection": 0,
+                },
+                "balance": {
+                    "method": "round_robin",
+                    "key": "ip",
+                    "bound": 1.5,
+                    "slow_start": 0.0,
+                    "groups": {},
+                },
+                "sticky": {"cookie": "", "max_age": 0, "domain": "", "same_site": "Lax"},
+                "queue": {
+                    "max_requests": 0,
+                    "max_requests_scope": "node",
+                    "size": 1000,
+                    "timeout": 5.0,
+                },
+                "ejection": {
+                    "silence": 2.0,
+                    "failures": 5,
+                    "statuses": (502, 503, 504),
+                    "duration": 10.0,
+                    "max_duration": 300.0,
+                    "max_share": 0.5,
+                },
+                "retries": {
+                    "attempts": 3,
+                    "on": ("connect", "reused", "reset"),
+                    "budget": 0.2,
+                    "budget_window": 10.0,
+                    "budget_minimum": 10,
                 },
                 "cluster": {
                     "listen": (),
@@ -275,7 +425,21 @@ class ParseTests(SynchronousTestCase):
             settings.proxy.trusted_proxies, (ip_network("10.0.0.0/8"), ip_network("2001:db8::/32"))
         )
         default = Settings()
-        for table in ("management", "health", "timeouts", "limits", "log"):
+        self.assertEqual(settings.balance.groups, {"canary": 5, "stable": 95})
+        self.assertEqual(settings.ejection.statuses, (500, 503))
+        self.assertEqual(settings.retries.on, ("connect", "503"))
+        for table in (
+            "management",
+            "health",
+            "timeouts",
+            "limits",
+            "balance",
+            "sticky",
+            "queue",
+            "ejection",
+            "retries",
+            "log",
+        ):
             found, usual = getattr(settings, table), getattr(default, table)
             for key in found.__struct_fields__:
                 self.assertNotEqual(getattr(found, key), getattr(usual, key), f"{table}.{key}")

@@ -14,6 +14,7 @@ from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from alacrity.config import RetrySettings
 from alacrity.http1.forwarding import goes_round
 from alacrity.net.turns import LARGE_READ, LARGE_READS_PER_TURN
 from alacrity.pool import Change, State
@@ -970,7 +971,7 @@ class TurnTests(SynchronousTestCase):
         next request has come already or not.
         """
         for more in (b"", GET):
-            proxy = Proxy()
+            proxy = Proxy(retries=RetrySettings(on=()))
             client = proxy.client()
             client.receive(GET + more)
             proxy.servers[0].producer.pauseProducing()

@@ -359,7 +359,8 @@ class ServerChoiceTests(SynchronousTestCase):
         proxy = Proxy(server(1), server(2))
         proxy.refusing.add(1)
         self.assertEqual(self.ports(proxy, 2), [2, 2])
-        self.assertEqual(proxy.counted(), (2, 0, 2, 2))
+        # It is aside after the first.
+        self.assertEqual(proxy.counted(), (2, 0, 2, 1))
 
     def test_no_server_can_be_reached(self) -> None:
         """
@@ -444,7 +445,7 @@ class ServerChoiceTests(SynchronousTestCase):
         """
         proxy = Proxy()
         client = proxy.client()
-        client.receive(GET)
+        client.receive(POST + b"hello")
         proxy.servers[0].lose()
         self.assertEqual(status(client), 502)
         self.assertEqual(proxy.counted(), (0, 1, 0, 1))

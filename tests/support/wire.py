@@ -22,7 +22,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from alacrity.config import LimitSettings, TimeoutSettings
+from alacrity.config import EjectionSettings, LimitSettings, RetrySettings, TimeoutSettings
 from alacrity.http1.parser import MessageLimits
 from alacrity.metrics.counters import Stats
 from alacrity.net.turns import Turns
@@ -35,6 +35,9 @@ from alacrity.proxy.front.frontend import Frontend
 from alacrity.proxy.upstream.attempt import Connect
 from alacrity.proxy.upstream.balancer import Balancer
 from alacrity.proxy.upstream.connection import ConnectionSettings, ServerConnection
+from alacrity.proxy.upstream.failing.budget import RetryBudget
+from alacrity.proxy.upstream.failing.watch import FailureWatch
+from alacrity.proxy.upstream.retry import RetryRules
 from alacrity.proxy.upstream.server import UpstreamServer
 from alacrity.proxy.upstream.slots import Slots
 
@@ -179,6 +182,8 @@ class Proxy:
         reuse: Literal["always", "safe", "never"] = "always",
         connector: Connect | None = None,
         listens: bool = True,
+        retries: RetrySettings = RetrySettings(),
+        ejection: EjectionSettings = EjectionSettings(),
         **settings: Any,
     ) -> None:
         """
@@ -196,6 +201,16 @@ class Proxy:
         self._calls: list[Callable[[], None]] = []
         self.balancer = Balancer()
         self.stats = Stats()
+        self.budget = RetryBudget(retries, lambda: self.stats.client.total, self.clock.seconds)
+        self.hints: list[tuple[str, str]] = []
+        self.failing = FailureWatch(
+            ejection,
+            self.balancer,
+            self.deadlines,
+            self.clock.seconds,
+            look=self.budget.look,
+            on_hint=lambda id, reason: self.hints.append((id, reason)),
+        )
         self.automatic = True
         self.refusing: set[int] = set()
         self.connecting: list[tuple[UpstreamServer, Deferred[ServerConnection]]] = []
@@ -229,6 +244,13 @@ class Proxy:
             limits=self.limits,
             listeners=self.listeners,
             timeouts=self.timeouts,
+            failing=self.failing,
+            retries=RetryRules(
+                retries,
+                self.budget,
+                connect=self.timeouts.connect,
+                monotonic=self.clock.seconds,
+            ),
         )
         self.frontend = Frontend(
             self.exchanges,
@@ -241,6 +263,14 @@ class Proxy:
             self.turns,
             reuse=reuse,
         )
+
+    def change(self, before: Server | None, after: Server | None) -> None:
+        """
+        A server of the pool changes.
+        """
+        change = Change(before, after)
+        self.balancer.changed(change)
+        self.failing.changed(change)
 
     def _record(self, ended: RequestEnded) -> None:
         self.recorded.append((ended, ended.status))

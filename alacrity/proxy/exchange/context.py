@@ -9,6 +9,9 @@ from alacrity.proxy.deadlines import Deadlines
 from alacrity.proxy.events import Listeners
 from alacrity.proxy.upstream.attempt import Connect
 from alacrity.proxy.upstream.balancer import Balancer
+from alacrity.proxy.upstream.failing.watch import FailureWatch
+from alacrity.proxy.upstream.keys import KeyOf
+from alacrity.proxy.upstream.retry import RetryRules
 
 
 class ExchangeContext:
@@ -17,9 +20,23 @@ class ExchangeContext:
 
     @ivar connect: opens a connection to a server.
     @ivar listeners: are told how attempts and requests end.
+    @ivar failing: puts servers aside, and chooses requests to try them.
+    @ivar retries: decides whether another server is tried.
+    @ivar key_of: reads the key by which a request's server is chosen; L{None}: it is not chosen
+        by a key.
     """
 
-    __slots__ = ("balancer", "connect", "deadlines", "limits", "listeners", "timeouts")
+    __slots__ = (
+        "balancer",
+        "connect",
+        "deadlines",
+        "failing",
+        "key_of",
+        "limits",
+        "listeners",
+        "retries",
+        "timeouts",
+    )
 
     def __init__(
         self,
@@ -30,6 +47,9 @@ class ExchangeContext:
         limits: LimitSettings,
         listeners: Listeners,
         timeouts: TimeoutSettings,
+        failing: FailureWatch,
+        retries: RetryRules,
+        key_of: KeyOf | None = None,
     ) -> None:
         self.balancer = balancer
         self.connect = connect
@@ -37,3 +57,6 @@ class ExchangeContext:
         self.limits = limits
         self.listeners = listeners
         self.timeouts = timeouts
+        self.key_of = key_of
+        self.failing = failing
+        self.retries = retries

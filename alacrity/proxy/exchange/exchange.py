@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -19,7 +20,9 @@ from alacrity.proxy.exchange.waiting import Waiting
 from alacrity.proxy.interfaces import Downstream, UpstreamConnection
 from alacrity.proxy.upstream.affinity import ClientAffinity
 from alacrity.proxy.upstream.attempt import Attempt
-from alacrity.proxy.upstream.retry import FailedAttempts, NextStep, own_status
+from alacrity.proxy.upstream.failing.watch import FailureWatch
+from alacrity.proxy.upstream.retry import IDEMPOTENT, FailedAttempts, NextStep, own_status
+from alacrity.proxy.upstream.server import UpstreamServer
 
 _GONE: Final = Cause(FailureKind.CLIENT_GONE)
 _STOPS: Final = Cause(FailureKind.NODE_STOPS)
@@ -103,21 +106,62 @@ class Exchange:
         self._head = head
         affinity = self.affinity
         tried = self._failed.tried if self._failed is not None else ()
+        probed: UpstreamServer | None = None
         connection = affinity.take_login(tried) if affinity.private else None
         if connection is not None:
             upstream = connection.upstream
         else:
-            chosen = self._context.balancer.choose(tried)
+            context = self._context
+            chosen = None
+            if context.failing.due:
+                probed = chosen = context.failing.take_probe(tried, may_repeat=self._may_repeat)
+            if chosen is None:
+                key_of = context.key_of
+                key = None if key_of is None else key_of(self.request, self._downstream.client)
+                chosen = context.balancer.choose(tried, key)
+                if chosen is None and tried:
+                    chosen = self._choose_again()
             if chosen is None:
                 self._answer(*(self._failed or FailedAttempts()).unserved())
                 return
             upstream = chosen
             connection = affinity.take(upstream)
         self._attempt = attempt = Attempt(self, upstream, connection)
-        if connection is not None:
+        if probed is not None:
+            self._context.failing.probe_began(probed, attempt)
+        if connection is None:
+            self._connect(attempt)
+        elif self._failed is None:
             self._send(attempt, connection)
         else:
-            self._connect(attempt)
+            self.connected(connection)
+
+    def _choose_again(self) -> UpstreamServer | None:
+        """Choose among the servers that got the request before, as there is no other."""
+        assert self._failed is not None
+        return self._context.balancer.choose(self._failed.unreachable)
+
+    @property
+    def _may_repeat(self) -> bool:
+        """Whether the request is here whole, and may be sent to one server after another."""
+        return self.complete and self.request.method in IDEMPOTENT and self.body_is_kept
+
+    @property
+    def failing(self) -> FailureWatch:
+        """Judges servers by their failures."""
+        return self._context.failing
+
+    def declines(self, status: int) -> bool:
+        """Whether another server is asked, and this response not passed on."""
+        attempt, context = self._attempt, self._context
+        return (
+            attempt is not None
+            and context.retries.declines(status, self._failed)
+            and attempt.may_repeat
+            and context.failing.another_is_good(
+                attempt.upstream, () if self._failed is None else self._failed.tried
+            )
+        )
 
     def _connect(self, attempt: Attempt) -> None:
         self.phase = CONNECTING
@@ -323,12 +367,14 @@ class Exchange:
         """
         attempt, failed = self._attempt, self._failed
         assert attempt is not None
-        if failed is None:
-            self._failed = failed = FailedAttempts()
-        step = failed.add(attempt.upstream, cause)
         if seen:
             self._break_off(cause)
-        elif step is NextStep.ANOTHER_SERVER:
+            return
+        if failed is None:
+            self._failed = failed = FailedAttempts()
+        rules = self._context.retries
+        step = failed.add(attempt.upstream, cause, rules, was_reused=attempt.was_reused)
+        if step is NextStep.ANOTHER_SERVER:
             self.start(self._head)
         elif step is NextStep.SAME_SERVER:
             self._attempt = again = Attempt(self, attempt.upstream, None)
@@ -346,10 +392,10 @@ class Exchange:
         cause = self._needed_waiting().expired()
         if cause is None:
             return
-        if attempt.give_up(cause) or cause.kind is FailureKind.RESPONSE_NOT_READ:
-            self._break_off(cause)
-        else:
-            self._answer(own_status(cause), cause)
+        if cause.kind is FailureKind.RESPONSE_TIMED_OUT and attempt.may_repeat:
+            cause = msgspec.structs.replace(cause, repeat_is_safe=True)
+        seen = attempt.give_up(cause) or cause.kind is FailureKind.RESPONSE_NOT_READ
+        self.attempt_failed(cause, seen)
 
     # The end of the request
 

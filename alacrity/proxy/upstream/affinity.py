@@ -50,7 +50,7 @@ class ClientAffinity:
         """
         for connection in self.private:
             upstream = connection.upstream
-            if connection.login and upstream.up and upstream not in tried:
+            if connection.login and upstream.may_serve and upstream not in tried:
                 self.private.remove(connection)
                 return connection
         return None

@@ -30,15 +30,29 @@ from alacrity.proxy.events import (
 )
 from alacrity.proxy.interfaces import RequestSide, ResponseSink, UpstreamConnection
 from alacrity.proxy.upstream.connection import ServerConnection
-from alacrity.proxy.upstream.retry import may_repeat
+from alacrity.proxy.upstream.failing.watch import FailureWatch
+from alacrity.proxy.upstream.retry import IDEMPOTENT, REPEATABLE
 from alacrity.proxy.upstream.server import KeptConnection, UpstreamServer
 
 Connect: TypeAlias = Callable[[UpstreamServer], Deferred[ServerConnection]]
 """Opens a connection to a server."""
 
 
+_FIRST_ERROR: Final = 500
+"""The lowest status of an error of the server's."""
+
+_NOTABLE: Final = 400
+"""The lowest status that may count against the server."""
+
 _SUCCEEDED: Final = tuple(Succeeded(status) for status in range(600))
 """The outcomes by status, made once."""
+
+
+class ResponseDeclined(ProtocolError):
+    """
+    The response is not passed on to the client, as another server is asked. It is no fault, but
+    ends the reading of the response as one does.
+    """
 
 
 class AttemptHasEnded(Exception):
@@ -60,6 +74,16 @@ class AttemptOwner(RequestSide, Protocol):
 
     @property
     def sink(self) -> ResponseSink: ...
+
+    @property
+    def failing(self) -> FailureWatch:
+        """Judges servers by their failures."""
+
+    def declines(self, status: int) -> bool:
+        """
+        Whether another server is asked, and this response not passed on. The response then
+        counts as a failure.
+        """
 
     @property
     def body_is_kept(self) -> bool:
@@ -116,6 +140,7 @@ class Attempt:
     @ivar response: the head of the final response, once it has come.
     @ivar status: the response's; 0: it has not come.
     @ivar answered: whether the response has come, and been written, to its end.
+    @ivar was_informed: whether an interim response has come: the server has the request.
     @ivar switching: whether the server has switched to another protocol.
     @ivar outcome: how it has ended; L{None}: it is under way.
     """
@@ -125,7 +150,9 @@ class Attempt:
     # Defaults of what is seldom read. Python reads an instance's own values much faster.
     was_reused = True
     switching = False
-    _was_informed = False
+    was_informed = False
+    # The status of a response that was not passed on, as another server is asked; 0: none.
+    _declined = 0
     _connecting: Deferred[ServerConnection] | None = None
 
     def __init__(
@@ -139,6 +166,8 @@ class Attempt:
         self.status = 0
         self.answered = False
         self._sink = sink = exchange.sink
+        # By this, a head that has come since from the server is seen.
+        self._heads = upstream.heads
         # A piece of the response's body goes straight to the client.
         self.responseBodyReceived: Callable[[bytes], None] = sink.write
         upstream.begin(self)
@@ -195,7 +224,8 @@ class Attempt:
     def informationReceived(self, head: ResponseHead) -> None:
         """Take an interim response."""
         # The server has the request: it is not to be sent again.
-        self._was_informed = True
+        self.was_informed = True
+        self.upstream.head_came()
         exchange = self.exchange
         exchange.informed(head.status)
         self._sink.inform(exchange.request, head)
@@ -206,6 +236,7 @@ class Attempt:
 
         @raise ProtocolError: to none of those that it was asked for.
         """
+        self.upstream.head_came()
         if switched_to(head).lower() not in options(self.exchange.request.upgrade):
             raise ProtocolError("there is an upgrade that nobody asked for")
         self.response = head
@@ -213,10 +244,18 @@ class Attempt:
         self.switching = True
 
     def responseReceived(self, head: ResponseHead) -> None:
-        """Begin the final response."""
+        """
+        Begin the final response.
+
+        @raise ResponseDeclined: it is not passed on, and the connection is to be dropped.
+        """
+        status, exchange = head.status, self.exchange
+        self.upstream.head_came()
+        if status >= _FIRST_ERROR and exchange.declines(status):
+            self._declined = status
+            raise ResponseDeclined(f"status {status}")
         self.response = head
-        self.status = head.status
-        exchange = self.exchange
+        self.status = status
         self._sink.start(exchange.request, head, exchange.complete)
         if head.length == 0:
             self.responseFinished([])
@@ -253,14 +292,45 @@ class Attempt:
         """The server takes more of the request's body."""
         self.exchange.resume_request()
 
+    # Looks
+
+    @property
+    def awaits_head(self) -> bool:
+        """
+        Whether the request was sent whole, and the server has begun no response since the
+        attempt began, neither to it nor to others.
+        """
+        connection = self.connection
+        return (
+            self._heads == self.upstream.heads
+            and connection is not None
+            and self.exchange.complete
+            and not connection.full
+        )
+
+    @property
+    def may_repeat(self) -> bool:
+        """
+        Whether the request may be sent again: sending it twice does no harm, all that was sent
+        of its body is at hand, and the server has not said that it has it.
+        """
+        exchange = self.exchange
+        return (
+            not self.was_informed
+            and exchange.request.method in IDEMPOTENT
+            and exchange.body_is_kept
+        )
+
     # The end
 
     def finished(self) -> None:
         """The response is complete."""
         status = self.status
-        succeeded = status < 500
+        succeeded = status < _FIRST_ERROR
         self._end(_SUCCEEDED[status], succeeded)
-        exchange = self.exchange
+        exchange, upstream = self.exchange, self.upstream
+        if upstream.trouble is not None or status >= _NOTABLE:
+            exchange.failing.ended(upstream, self, _SUCCEEDED[status], was_reused=self.was_reused)
         exchange.listeners.count_attempt(succeeded)
         exchange.attempt_succeeded(status)
 
@@ -270,15 +340,17 @@ class Attempt:
 
     def failed(self, kind: FailureKind, text: str) -> None:
         """The connection is lost, or was dropped since the response is not HTTP."""
+        if self._declined:
+            kind = FailureKind.ERROR_STATUS
         if self.outcome is None:
-            exchange = self.exchange
-            repeat_is_safe = may_repeat(
-                kind,
-                was_reused=self.was_reused and not self._was_informed,
-                method=exchange.request.method,
-                body_is_kept=exchange.body_is_kept,
-            )
+            repeat_is_safe = kind in REPEATABLE and self.may_repeat
             self._fail(Cause(kind, text, was_sent=True, repeat_is_safe=repeat_is_safe))
+
+    def fell_silent(self, cause: Cause) -> None:
+        """The server answers nobody: fail, so that the request is sent to another."""
+        if self.connection is not None:
+            self.connection.abort()
+        self._fail(cause)
 
     def server_left(self) -> None:
         """The server has left the pool, and has had its time to finish."""
@@ -301,11 +373,18 @@ class Attempt:
         """
         has_failed = cause.party is Party.SERVER
         connection = self.connection
+        outcome: Outcome
+        # A response that was declined is judged by its status.
+        judged: Outcome
         if has_failed:
-            self._end(Failed(cause), False)
+            outcome = Failed(cause)
+            judged = _SUCCEEDED[self._declined] if self._declined else outcome
+            self._end(outcome, False)
             self.exchange.listeners.count_attempt(False)
         else:
-            self._end(Abandoned(cause), None)
+            outcome = judged = Abandoned(cause)
+            self._end(outcome, None)
+        self.exchange.failing.ended(self.upstream, self, judged, was_reused=self.was_reused)
         if connection is not None:
             connection.abort()
         self.stop_connecting()

@@ -22,6 +22,7 @@ from zope.interface import implementer
 from alacrity.http1.errors import ProtocolError
 from alacrity.http1.messages import MessageLimits
 from alacrity.http1.parser import ResponseParser
+from alacrity.net.acknowledgements import set_acknowledgement_timeout
 from alacrity.net.gate import SLOW, ReadGate
 from alacrity.net.turns import LARGE_READ, QUEUE_ABOVE, Turns
 from alacrity.proxy.deadlines import NEVER, Deadlines
@@ -38,6 +39,13 @@ WITH_CONTENT: Final = frozenset(
 """
 Methods whose requests have content by their definition. A server may take no notice of
 the content of others (RFC 9110 9.3.1), and read it as its next request.
+"""
+
+
+PROMPT_BODY: Final = 32768
+"""
+Bytes of a request's body that any host takes at once, though its server does not read. Of a
+longer body, the system cannot tell a server that is slow to read from a host that is gone.
 """
 
 
@@ -73,6 +81,9 @@ class ConnectionSettings(msgspec.Struct, frozen=True):
     @ivar idle_timeout: seconds that one may wait; likewise, that it may take to close.
     @ivar private: whether each serves one client alone.
     @ivar drain: seconds to finish in, for a server that leaves the pool.
+    @ivar connect_timeout: seconds after which a host that acknowledges nothing is gone; 0: the
+        system's.
+    @ivar response_timeout: the same, for a server that may be slow to read.
     """
 
     limits: MessageLimits
@@ -80,6 +91,8 @@ class ConnectionSettings(msgspec.Struct, frozen=True):
     idle_timeout: float
     private: bool
     drain: float
+    connect_timeout: float = 0.0
+    response_timeout: float = 0.0
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -102,6 +115,10 @@ class ServerConnection(Protocol):
 
     # ITCPTransport, IConsumer and IPushProducer at once.
     transport: Any
+
+    # Defaults of what few connections need: see L{PROMPT_BODY}.
+    _body_sent = 0
+    _is_patient = False
 
     def __init__(
         self,
@@ -138,6 +155,7 @@ class ServerConnection(Protocol):
     def connectionMade(self) -> None:
         self._gate = ReadGate(self.transport, self._turns)
         self._reader = ResponseReader(self, self._parser, self._gate, self._turns)
+        set_acknowledgement_timeout(self.transport, self._settings.connect_timeout)
         self.transport.registerProducer(self, True)
         self._deadlines.add(self)
         self.upstream.add(self)
@@ -159,7 +177,23 @@ class ServerConnection(Protocol):
 
     def write(self, data: bytes) -> None:
         """Send more of the request, or of what goes through the tunnel."""
+        if not self._is_patient:
+            self._body_sent += len(data)
+            if self._body_sent > PROMPT_BODY:
+                self._be_patient()
         self.transport.write(data)
+
+    def _be_patient(self) -> None:
+        """Let the server be slow to read; to the system, that is no other than being gone."""
+        self._is_patient = True
+        set_acknowledgement_timeout(self.transport, self._settings.response_timeout)
+
+    def _be_prompt(self) -> None:
+        """The server has read all: its host is to acknowledge what follows in time."""
+        self._body_sent = 0
+        if self._is_patient:
+            self._is_patient = False
+            set_acknowledgement_timeout(self.transport, self._settings.connect_timeout)
 
     def pause(self) -> None:
         """Stop reading: the client takes no more for now."""
@@ -175,6 +209,7 @@ class ServerConnection(Protocol):
         self.phase = _TUNNEL
         self._tunnel = tunnel
         self._parser.forget()
+        self._be_patient()
 
     def end(self) -> None:
         """Send no more: half-close, once all is written."""
@@ -233,7 +268,7 @@ class ServerConnection(Protocol):
             and self.usable
             and not self.transport.disconnecting
             and not self.full
-            and upstream.up
+            and upstream.may_serve
         ):
             if self.login or settings.private:
                 keeper = exchange.affinity
@@ -245,6 +280,8 @@ class ServerConnection(Protocol):
             # A login would be lost with it: it lasts as long as the client.
             self.deadline = NEVER if self.login else self._deadlines.now + settings.idle_timeout
             self._parser.forget()
+            if self._body_sent:
+                self._be_prompt()
             self._keeper = keeper
             keeper.keep(self)
         attempt.finished()

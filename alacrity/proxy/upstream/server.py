@@ -4,12 +4,13 @@ A server, as the data path sees it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from alacrity.metrics.counters import Counter
-from alacrity.pool import Server, State
+from alacrity.pool import Server
 from alacrity.proxy.interfaces import UpstreamConnection
+from alacrity.proxy.upstream.standing import Standing
 
 
 class KeptConnection(UpstreamConnection, Protocol):
@@ -35,13 +36,54 @@ class KeptConnection(UpstreamConnection, Protocol):
         """
 
 
+class AttemptView(Protocol):
+    """
+    An attempt, as far as the server knows it.
+    """
+
+    @property
+    def awaits_head(self) -> bool: ...
+
+
+class TroubleView(Protocol):
+    """
+    A server's failures: see L{alacrity.proxy.upstream.failing.trouble.Trouble}.
+    """
+
+    def head_came(self) -> None: ...
+
+
+class Load:
+    """
+    The attempts under way with a set of servers.
+
+    @ivar active: their number.
+    """
+
+    __slots__ = ("active",)
+
+    def __init__(self) -> None:
+        self.active = 0
+
+    def add(self, number: int) -> None:
+        """
+        Count more attempts, or fewer.
+        """
+        self.active += number
+
+
 class UpstreamServer:
     """
     A server: its requests in flight, its counters, and the connections to it.
 
     @ivar pooled: the server as it was last in the pool.
     @ivar id: the pool's name for it.
-    @ivar up: whether it is in the pool, and up.
+    @ivar standing: this node's own judgement of it; see L{set_standing}.
+    @ivar cap: attempts that it may have at a time; 0: any number; below 0: none.
+    @ivar full: whether it has as many attempts as it may have.
+    @ivar heads: response heads that have come from it, interim ones too.
+    @ivar trouble: its failures, as far as they are not over; L{None}: it is in order.
+    @ivar may_serve: whether it may get requests now, be it of sessions alone.
     @ivar begin: counts an attempt as under way, until L{end}.
     @ivar retired: whether it has left the pool; its attempts may go on.
     @ivar idle: the connections that wait for a request of any client, the most recently
@@ -53,28 +95,50 @@ class UpstreamServer:
         "_attempts",
         "_connections",
         "_failed",
+        "_is_watched",
+        "_load",
+        "_room_changed",
         "_success",
         "begin",
+        "cap",
+        "full",
+        "heads",
         "host",
         "id",
         "idle",
         "keep",
+        "may_serve",
         "pooled",
         "port",
         "retired",
-        "up",
+        "standing",
+        "trouble",
     )
 
-    def __init__(self, pooled: Server) -> None:
+    def __init__(
+        self, pooled: Server, room_changed: Callable[[UpstreamServer], object] | None = None
+    ) -> None:
+        """
+        @param room_changed: is called when L{full} has changed with the attempts under way.
+        """
         self.pooled = pooled
         self.id = pooled.id
         self.host = pooled.ip
         self.port = pooled.port
-        self.up = pooled.state is State.UP
+        self.standing = Standing.GOOD
+        self.cap = 0
+        self.full = False
+        self.may_serve = pooled.eligible
+        self._room_changed = room_changed
+        # Whether anybody is to be told of attempts: it is limited, or part of a load.
+        self._is_watched = False
+        self._load: Load | None = None
+        self.heads = 0
+        self.trouble: TroubleView | None = None
         self._success = 0
         self._failed = 0
-        self._attempts: set[object] = set()
-        self.begin: Callable[[object], None] = self._attempts.add
+        self._attempts: set[AttemptView] = set()
+        self.begin: Callable[[AttemptView], None] = self._attempts.add
         self.retired = False
         self.idle: list[KeptConnection] = []
         self.keep: Callable[[KeptConnection], None] = self.idle.append
@@ -90,15 +154,26 @@ class UpstreamServer:
         The server has changed in the pool.
         """
         self.pooled = pooled
-        self.up = pooled.state is State.UP
-        if not self.up:
+
+    def permit(self, may_serve: bool) -> None:
+        """
+        Let it get requests, or none. Then its connections that wait are of no use.
+        """
+        self.may_serve = may_serve
+        if not may_serve:
             self.close_idle()
+
+    def set_standing(self, standing: Standing) -> None:
+        """
+        Note this node's judgement. To be called by the balancer alone, which has to know.
+        """
+        self.standing = standing
 
     def retire(self) -> None:
         """
         The server has left the pool.
         """
-        self.up = False
+        self.may_serve = False
         self.retired = True
         for connection in tuple(self._connections):
             connection.retire()
@@ -110,7 +185,11 @@ class UpstreamServer:
         """The number of attempts under way."""
         return len(self._attempts)
 
-    def end(self, attempt: object, succeeded: bool | None) -> None:
+    def attempts(self) -> Collection[AttemptView]:
+        """The attempts under way."""
+        return self._attempts
+
+    def end(self, attempt: AttemptView, succeeded: bool | None) -> None:
         """
         An attempt is over.
 
@@ -121,6 +200,68 @@ class UpstreamServer:
             self._success += 1
         elif succeeded is not None:
             self._failed += 1
+        if self._is_watched:
+            if self._load is not None:
+                self._load.add(-1)
+            self._count_room()
+
+    def limit(self, cap: int) -> None:
+        """
+        Limit the attempts under way. To be called by the balancer alone, which has to know.
+
+        @param cap: how many there may be; 0: any number; below 0: none.
+        """
+        self.cap = cap
+        self.full = cap != 0 and len(self._attempts) >= cap
+        self._watch()
+
+    def join(self, load: Load) -> None:
+        """
+        Count its attempts as part of a load, until L{leave}.
+        """
+        self._load = load
+        load.add(len(self._attempts))
+        self._watch()
+
+    def leave(self) -> None:
+        """
+        Be no part of a load.
+        """
+        load, self._load = self._load, None
+        assert load is not None
+        load.add(-len(self._attempts))
+        self._watch()
+
+    def _watch(self) -> None:
+        self._is_watched = self.cap != 0 or self._load is not None
+        self.begin = self._begin_watched if self._is_watched else self._attempts.add
+
+    def _begin_watched(self, attempt: AttemptView) -> None:
+        self._attempts.add(attempt)
+        if self._load is not None:
+            self._load.add(1)
+        self._count_room()
+
+    def _count_room(self) -> None:
+        full = self.cap != 0 and len(self._attempts) >= self.cap
+        if full is not self.full:
+            self.full = full
+            if self._room_changed is not None:
+                self._room_changed(self)
+
+    def head_came(self) -> None:
+        """The head of a response has come, or an interim response: it is not silent."""
+        self.heads += 1
+        if self.trouble is not None:
+            self.trouble.head_came()
+
+    def note_trouble(self, trouble: TroubleView) -> None:
+        """It has failed: its attempts are told from now on."""
+        self.trouble = trouble
+
+    def clear_trouble(self) -> None:
+        """It is in order again."""
+        self.trouble = None
 
     def switched(self) -> None:
         """An attempt goes on as a tunnel, which counts as a success."""

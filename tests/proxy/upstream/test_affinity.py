@@ -8,7 +8,6 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.pool import State
 from alacrity.proxy.upstream.affinity import MOST_PRIVATE, ClientAffinity
 from alacrity.proxy.upstream.server import UpstreamServer
 from tests.support.wire import server
@@ -84,9 +83,9 @@ class ClientAffinityTests(SynchronousTestCase):
         self.kept(self.one)
         login = self.kept(self.two, login=True)
         self.assertIsNone(self.affinity.take_login({self.two}))
-        self.two.update(server(2, state=State.DOWN))
+        self.two.permit(False)
         self.assertIsNone(self.affinity.take_login(()))
-        self.two.update(server(2))
+        self.two.permit(True)
         self.assertIs(self.affinity.take_login(()), login)
         self.assertIsNone(self.affinity.take_login(()))
 

@@ -17,6 +17,7 @@ from twisted.internet.error import (
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from alacrity.config import RetrySettings
 from alacrity.pool import Change
 from alacrity.proxy.events import (
     Abandoned,
@@ -104,7 +105,7 @@ class EndTests(SynchronousTestCase):
             (lambda wire: (wire.receive(OK[:-1]), wire.lose()), FailureKind.RESET_IN_RESPONSE),
             (lambda wire: wire.receive(b"nonsense\r\n\r\n"), FailureKind.BAD_RESPONSE),
         ):
-            proxy = Proxy()
+            proxy = Proxy(retries=RetrySettings(on=()))
             _, wire = self.asked(proxy)
             happens(wire)
             outcome = self.ended(proxy)

@@ -10,7 +10,8 @@ from random import Random
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.pool import Change, Server, State
-from alacrity.proxy.upstream.balancer import REMOVALS_BEFORE_REBUILD, Balancer
+from alacrity.proxy.upstream.balancer import Balancer
+from alacrity.proxy.upstream.policies.round_robin import STALE_ENTRIES
 from tests.support.wire import server
 
 
@@ -51,13 +52,13 @@ class RotationTests(SynchronousTestCase):
         then all do.
         """
         for going in (
-            REMOVALS_BEFORE_REBUILD - 1,
-            REMOVALS_BEFORE_REBUILD,
-            REMOVALS_BEFORE_REBUILD + 1,
-            3 * REMOVALS_BEFORE_REBUILD,
+            STALE_ENTRIES - 1,
+            STALE_ENTRIES,
+            STALE_ENTRIES + 1,
+            3 * STALE_ENTRIES,
         ):
             balancer = Balancer()
-            ports = range(1, 5 * REMOVALS_BEFORE_REBUILD)
+            ports = range(1, 5 * STALE_ENTRIES)
             for port in ports:
                 balancer.changed(Change(None, server(port)))
             for _ in range(7):

@@ -1,0 +1,3 @@
+"""
+Judgement of servers by the requests that this node sends them, and the retries that follow.
+"""

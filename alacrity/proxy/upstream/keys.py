@@ -1,0 +1,120 @@
+"""
+The keys of requests, for the choice of a server by hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import TypeAlias
+
+from alacrity.http1.fields import find
+from alacrity.http1.messages import RequestHead
+
+Network: TypeAlias = IPv4Network | IPv6Network
+
+KeyOf: TypeAlias = Callable[[RequestHead, bytes], bytes | None]
+"""
+Reads the key of a request, given its head and its client's IP address. A value that is empty is
+none.
+"""
+
+
+def key_reader(spec: str, trusted: Collection[Network] = ()) -> KeyOf:
+    """
+    Compile a key as it is configured: C{ip}, C{path}, C{header:NAME}, C{cookie:NAME} or
+    C{query:NAME}.
+
+    @param trusted: the networks of proxies in front, whose C{X-Forwarded-For} names the client.
+    """
+    kind, _, name = spec.partition(":")
+    match kind:
+        case "ip":
+            return _ip_reader(trusted)
+        case "path":
+            return _path
+        case "header":
+            return _header_reader(name.lower().encode("ascii"))
+        case "cookie":
+            return _cookie_reader(name.encode("utf-8"))
+        case "query":
+            return _query_reader(name.encode("utf-8"))
+        case _:
+            raise ValueError(f"no key: {spec}")
+
+
+def _ip_reader(trusted: Collection[Network]) -> KeyOf:
+    @lru_cache(1024)
+    def is_trusted(text: bytes) -> bool:
+        try:
+            address = ip_address(text.decode("ascii"))
+        except ValueError:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None) or address
+        return any(mapped in network for network in trusted)
+
+    def read(request: RequestHead, client: bytes) -> bytes | None:
+        # From the nearest on, the first that is no proxy of ours is the client.
+        if trusted and (not client or is_trusted(client)):
+            for name, value in reversed(request.specials):
+                if name != b"x-forwarded-for":
+                    continue
+                for part in reversed(value.split(b",")):
+                    client = part.strip(b" \t") or client
+                    if len(client) > _LONGEST_ADDRESS or not is_trusted(client):
+                        return client
+        return client or None
+
+    return read
+
+
+_LONGEST_ADDRESS = 45
+
+
+def _path(request: RequestHead, client: bytes) -> bytes | None:
+    return request.target.partition(b"?")[0]
+
+
+def _header_reader(name: bytes) -> KeyOf:
+    if name == b"host":
+        return lambda request, client: request.host.lower() or None
+
+    def read(request: RequestHead, client: bytes) -> bytes | None:
+        value = find(request.lines, name)
+        if value is None:
+            for special, text in request.specials:
+                if special == name:
+                    return text or None
+        return value or None
+
+    return read
+
+
+def cookie_of(request: RequestHead, name: bytes) -> bytes | None:
+    """
+    The value of a cookie (RFC 6265 4.2); the first, if there are several.
+    """
+    for line in request.lines:
+        if line[:7].lower() == b"cookie:":
+            for pair in line[7:].split(b";"):
+                spelled, _, value = pair.partition(b"=")
+                if spelled.strip(b" \t") == name:
+                    return value.strip(b" \t")
+    return None
+
+
+def _cookie_reader(name: bytes) -> KeyOf:
+    return lambda request, client: cookie_of(request, name) or None
+
+
+def _query_reader(name: bytes) -> KeyOf:
+    def read(request: RequestHead, client: bytes) -> bytes | None:
+        query = request.target.partition(b"?")[2]
+        for pair in query.split(b"&"):
+            spelled, _, value = pair.partition(b"=")
+            if spelled == name:
+                return value or None
+        return None
+
+    return read
