@@ -155,9 +155,7 @@ class Control:
             clock=reactor,
         )
         self.leases = Leases(replica, keeper, reactor)
-        self.hints = Hints(
-            replica.notes, lambda: replica.leader_name, self.monitor, reactor.seconds
-        )
+        self.hints = Hints(replica.notes, lambda: replica.leader_name, self.monitor.hint)
         self._checks = LeaderChecks(
             Duties(keeper, self.monitor),
             lambda: self._is_open and replica.is_leader,

@@ -102,7 +102,7 @@ class ClusterTests(SynchronousTestCase):
         self.leases[node.name] = Leases(replica, keeper, time)
         self.monitors[node.name] = monitor = _Monitor()
         leader = partial(getattr, replica, "leader_name")
-        self.hints[node.name] = Hints(replica.notes, leader, monitor, time.seconds)  # type: ignore[arg-type]
+        self.hints[node.name] = Hints(replica.notes, leader, monitor.hint)
 
     def run_for(self, seconds: float) -> None:
         self.world.run(self.world.now + seconds)
@@ -232,7 +232,6 @@ class ClusterTests(SynchronousTestCase):
     def test_hints_reach_the_leader(self) -> None:
         self.start("n1", "n2", "n3")
         for name in self.nodes:
-            self.hints[name].send(ID, "silent")
             self.hints[name].send(ID, "silent")
         self.hints[self.leader].send("10.0.0.8:80", "reset")
         self.run_for(1.5)
