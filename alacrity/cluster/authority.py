@@ -18,6 +18,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from alacrity.cluster.notes import Notes
+from alacrity.cluster.raft.adapter import LEADER
+from alacrity.cluster.raft.engine import Engine
 
 _log: Final = Logger()
 
@@ -46,6 +48,37 @@ class Following(Protocol):
 
     def follows(self, name: str, term: int) -> bool:
         """Whether this node follows a leader in a term, and knows of no later one."""
+
+
+class EngineFollowing:
+    """
+    An engine's part in elections.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @property
+    def leading(self) -> int | None:
+        """See L{Following}."""
+        engine = self._engine
+        return engine.term if engine.role == LEADER and engine.halted is None else None
+
+    @property
+    def others(self) -> list[str]:
+        """See L{Following}."""
+        return [peer.id for peer in self._engine.raft.sorted_others]
+
+    def follows(self, name: str, term: int) -> bool:
+        """See L{Following}."""
+        engine = self._engine
+        leader = engine.leader
+        return (
+            engine.halted is None
+            and engine.term == term
+            and leader is not None
+            and leader.id == name
+        )
 
 
 class Authority:

@@ -16,7 +16,7 @@ import msgspec
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from alacrity.cluster.authority import Authority
+from alacrity.cluster.authority import Authority, EngineFollowing
 from alacrity.cluster.format_raise import FormatRaise
 from alacrity.cluster.log.entries import MEMBERSHIP, REGULAR
 from alacrity.cluster.log.members import Member
@@ -41,40 +41,12 @@ from alacrity.net.addresses import NodeAddress
 from alacrity.pool import Command, Outcome, PoolView
 
 
-class _Following:
-    """
-    An engine's part in elections, as L{Authority} asks for it.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    @property
-    def leading(self) -> int | None:
-        """See L{Following<alacrity.cluster.authority.Following>}."""
-        engine = self._engine
-        return engine.term if engine.role == LEADER and engine.halted is None else None
-
-    @property
-    def others(self) -> list[str]:
-        """See L{Following<alacrity.cluster.authority.Following>}."""
-        return [peer.id for peer in self._engine.raft.sorted_others]
-
-    def follows(self, name: str, term: int) -> bool:
-        """See L{Following<alacrity.cluster.authority.Following>}."""
-        engine = self._engine
-        leader = engine.leader
-        return (
-            engine.halted is None
-            and engine.term == term
-            and leader is not None
-            and leader.id == name
-        )
-
-
 class Replica:
     """
     One node's copy of the pool, and its part in the cluster.
+
+    This class is longer than others, since it is all that the rest of the program calls; most of
+    its methods are one line.
 
     @ivar machine: the replicated state.
     @ivar notes: the messages with other members that are not of the engine's.
@@ -124,25 +96,24 @@ class Replica:
         self._publisher = Publisher(self.machine, view, self._proposals, stepper, raising, clock)
         if storage.snapshot is not None:
             self._publisher.replace()
-        self.notes = Notes(
-            member.name,
-            lambda name, message: bool(transport.send(Peer(Member(name, "")), message)),
-            connections.current,
-            lambda: self.format,
-            clock,
+        self.notes = notes = Notes(
+            member.name, self._send_note, connections.current, lambda: self.format, clock
         )
-        self.authority = Authority(self.notes, _Following(self._engine), clock)
+        self.authority = Authority(notes, EngineFollowing(self._engine), clock)
         self._steps = Steps(
             stepper,
             storage,
             transport,
             connections,
-            self.notes,
+            notes,
             self._publisher,
             clock,
             run_in_thread,
             settings,
         )
+
+    def _send_note(self, name: str, message: dict[str, Any]) -> bool:
+        return bool(self._transport.send(Peer(Member(name, "")), message))
 
     def __repr__(self) -> str:
         return f"<Replica {self._member.name} {self._steps}>"

@@ -144,6 +144,14 @@ class LeaseKeeper(Service):
         self._revive_if_due(lease)
         return renewal
 
+    def terms(self, asked: float) -> Renewal:
+        """
+        The terms of a lease that is granted now, whether this node leads or not.
+
+        @param asked: seconds that a registration asks for.
+        """
+        return Renewal(self._intervals.granted(asked), self._intervals.renew_after(asked))
+
     # Changes of the pool
 
     def _count(self, change: Change) -> None:

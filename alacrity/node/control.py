@@ -119,8 +119,17 @@ class Control:
             join=entry.join is not None,
             force=entry.force,
         )
-        self.replica = replica = self.part.replica
-        health = settings.health
+        self.replica = self.part.replica
+        self._prepare_to_lead(checks)
+
+    def _prepare_to_lead(self, checks: int) -> None:
+        """
+        Build what this node does while it leads, and the ways to the leader.
+
+        @param checks: checks that may be in flight at once.
+        """
+        reactor, view, replica = self._reactor, self._view, self.replica
+        health = self._settings.health
 
         def has_format_2() -> bool:
             return replica.format >= 2
@@ -152,9 +161,7 @@ class Control:
             clock=reactor,
         )
         self.leases = Leases(replica, keeper, reactor)
-        self.hints = Hints(
-            replica.notes, lambda: replica.leader_name, self.monitor, reactor.seconds
-        )
+        self.hints = Hints(replica.notes, lambda: replica.leader_name, self.monitor.hint)
         self._checks = LeaderChecks(
             Duties(keeper, self.monitor),
             lambda: self._is_open and replica.is_leader,

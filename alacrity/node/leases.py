@@ -9,13 +9,15 @@ from typing import Any, Final
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 
 from alacrity.cluster.notes import NoteRefused, Notes, NoteUnanswered
 from alacrity.cluster.proposals import ProposalRefused
 from alacrity.cluster.replica import Replica
 from alacrity.health.lease_keeper import LeaseKeeper
-from alacrity.health.monitor import Monitor
 from alacrity.pool.leases import HasNoLease, NoSuchServer, Renewal
+
+_log: Final = Logger()
 
 ACKNOWLEDGED_WITHIN: Final = 1.5
 """Seconds for which the proof that a node leads is good enough to acknowledge a renewal. A new
@@ -33,12 +35,6 @@ _PATIENCE: Final = 2.0
 
 _PAUSE: Final = 0.1
 """Seconds between two attempts."""
-
-_HINT_INTERVAL: Final = 1.0
-"""Seconds between two hints about one server."""
-
-_MOST_HINTED: Final = 1024
-"""Servers about which hints are remembered, so that none is sent too often."""
 
 _RENEW: Final = "renew"
 _HINT: Final = "hint"
@@ -72,6 +68,14 @@ class Leases:
             case "no lease":
                 raise HasNoLease(id)
         raise ProposalRefused("the lease cannot be renewed: the leader's answer is not understood")
+
+    def terms(self, asked: float) -> Renewal:
+        """
+        The terms of a lease that a registration asks for, for documents.
+
+        @param asked: in seconds.
+        """
+        return self._keeper.terms(asked)
 
     async def _ask(self, id: str) -> Any:
         """
@@ -120,41 +124,36 @@ class Hints:
     """
 
     def __init__(
-        self,
-        notes: Notes,
-        leader: Callable[[], str | None],
-        monitor: Monitor,
-        clock: Callable[[], float],
+        self, notes: Notes, leader: Callable[[], str | None], hint: Callable[[str], object]
     ) -> None:
         """
         @param leader: gives the name of the leader; L{None}: there is none.
-        @param clock: gives the seconds of a monotonic clock.
+        @param hint: tells the checks of this node, which run if it leads, of a server's id.
         """
         self._notes = notes
         self._leader = leader
-        self._monitor = monitor
-        self._clock = clock
-        self._sent: dict[str, float] = {}
+        self._hint = hint
         notes.answer(_HINT, self._take)
 
     def send(self, id: str, reason: str) -> None:
         """
-        Send the hint that a server fails, unless one was sent just now.
+        Send the hint that a server fails.
 
         @param reason: in a few words.
         """
-        now = self._clock()
         leader = self._leader()
-        if leader is None or now - self._sent.get(id, float("-inf")) < _HINT_INTERVAL:
-            return
-        if len(self._sent) >= _MOST_HINTED:
-            self._sent.clear()
-        self._sent[id] = now
-        self._notes.tell(leader, _HINT, [id, reason])
+        if leader is not None:
+            self._notes.tell(leader, _HINT, [id, reason])
 
     def _take(self, name: str, body: Any) -> None:
         match body:
-            case [str() as id, str()]:
-                self._monitor.hint(id)
+            case [str() as id, str() as reason]:
+                _log.debug(
+                    "{name} hints that {server} fails: {reason}",
+                    name=name,
+                    server=id,
+                    reason=reason,
+                )
+                self._hint(id)
             case _:
                 raise NoteRefused("a hint must have an id and a reason")

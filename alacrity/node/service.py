@@ -114,6 +114,7 @@ class Alacrity(Service):
         self.view = PoolView()
         self.view.subscribe(self.data_path.changed)
         self.control = self._open_control(budget)
+        self.data_path.failing.hint_to(self.control.hints.send)
         self.frontend = self.data_path.frontend(budget)
         self._borrower = self._lend_slots()
         self._listen(budget)

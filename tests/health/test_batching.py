@@ -21,12 +21,17 @@ from alacrity.pool import (
     Command,
     Deregister,
     Deregistered,
+    Done,
+    ExpireLease,
+    GuardLimits,
     Judged,
     Outcome,
     Pool,
     Register,
     Report,
     Reported,
+    ReviveLease,
+    SpendGuard,
     Stale,
     State,
     TcpCheck,
@@ -158,3 +163,23 @@ class ProposalBatcherTests(SynchronousTestCase):
         self.clock.advance(0)
         self.decide()
         self.assertIsInstance(self.successResultOf(asked[1]), Reported)
+
+    def test_what_is_no_verdict_goes_by_itself(self) -> None:
+        first = self.batcher.propose(report(1))
+        alone = self.batcher.propose(SpendGuard(1.0))
+        self.assertEqual(self.proposed, [SpendGuard(1.0)])
+        self.deciding[0].callback(Done())
+        self.assertEqual(self.successResultOf(alone), Done())
+        self.assertNoResult(first)
+        self.clock.advance(0)
+        self.assertEqual(len(self.proposed), 2)
+
+    def test_verdicts_of_leases_go_together(self) -> None:
+        limits = GuardLimits(0.2, 60.0)
+        for port in (1, 2, 3):
+            self.batcher.propose(ExpireLease(f"10.0.0.7:{port}", port, 1.0, limits))
+        self.batcher.propose(ReviveLease("10.0.0.7:4", 4, 1.0))
+        self.clock.advance(0)
+        ((together),) = self.proposed
+        assert isinstance(together, Verdicts)
+        self.assertEqual(len(together.verdicts), 4)

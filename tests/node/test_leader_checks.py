@@ -7,7 +7,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.node.leader_checks import LeaderChecks
+from alacrity.node.leader_checks import Duties, LeaderChecks
 
 
 class _Monitor:
@@ -78,3 +78,29 @@ class LeaderChecksTests(SynchronousTestCase):
         self.assertFalse(self.monitor.running)
         stopping.callback(None)
         self.assertTrue(self.monitor.running)
+
+
+class DutiesTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.first, self.second = _Monitor(), _Monitor()
+        self.duties = Duties(self.first, self.second)
+
+    def test_they_start_and_stop_as_one(self) -> None:
+        self.assertFalse(self.duties.running)
+        self.successResultOf(self.duties.startService())
+        self.assertTrue(self.first.running and self.second.running and self.duties.running)
+        stopping: Deferred[None] = Deferred()
+        self.second.stopping = stopping
+        stopped = self.duties.stopService()
+        self.assertNoResult(stopped)
+        stopping.callback(None)
+        self.successResultOf(stopped)
+        self.assertFalse(self.first.running or self.second.running or self.duties.running)
+
+    def test_one_that_fails_keeps_no_other_from_it(self) -> None:
+        self.first.failures = 1
+        self.failureResultOf(self.duties.startService(), ZeroDivisionError)
+        self.assertEqual((self.first.running, self.second.running), (False, True))
+        self.first.failures = 1
+        self.failureResultOf(self.duties.stopService(), ZeroDivisionError)
+        self.assertFalse(self.second.running)

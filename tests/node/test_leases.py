@@ -102,7 +102,7 @@ class ClusterTests(SynchronousTestCase):
         self.leases[node.name] = Leases(replica, keeper, time)
         self.monitors[node.name] = monitor = _Monitor()
         leader = partial(getattr, replica, "leader_name")
-        self.hints[node.name] = Hints(replica.notes, leader, monitor, time.seconds)  # type: ignore[arg-type]
+        self.hints[node.name] = Hints(replica.notes, leader, monitor.hint)
 
     def run_for(self, seconds: float) -> None:
         self.world.run(self.world.now + seconds)
@@ -148,6 +148,7 @@ class ClusterTests(SynchronousTestCase):
         self.start("n1")
         self.register("10.0.0.7", NoCheck(), LEASE)
         self.assertEqual(self.successResultOf(self.renew("n1")), Renewal(6.0, 2.0))
+        self.assertEqual(self.leases["n1"].terms(30.0), Renewal(30.0, 10.0))
 
     def test_what_is_unknown_and_what_has_no_lease(self) -> None:
         self.start("n1", "n2", "n3")
@@ -231,7 +232,6 @@ class ClusterTests(SynchronousTestCase):
     def test_hints_reach_the_leader(self) -> None:
         self.start("n1", "n2", "n3")
         for name in self.nodes:
-            self.hints[name].send(ID, "silent")
             self.hints[name].send(ID, "silent")
         self.hints[self.leader].send("10.0.0.8:80", "reset")
         self.run_for(1.5)
