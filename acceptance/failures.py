@@ -299,7 +299,7 @@ def _rows(names: Sequence[str], directory: Path, lengths: Lengths) -> Iterator[R
                 else:
                     yield play(name, proxy, place, lengths)
             except (Broken, OSError) as error:
-                yield Row(name, proxy, None, math.nan, (), str(error).splitlines()[0])
+                yield Row(name, proxy, None, math.nan, (), str(error))
 
 
 def _main() -> int:
@@ -324,7 +324,7 @@ def _play_all(names: Sequence[str], options: argparse.Namespace) -> int:
         directory = (options.keep or Path(temporary)).absolute()
         for row in _rows(names, directory, SHORT if options.short else LONG):
             rows.append(row)
-            faults = row.figures.faults if row.figures is not None else ""
+            faults = row.figures.faults if row.figures is not None else row.note
             sys.stdout.write(f"{row.scenario}, {row.proxy}: {row.verdict}\n")
             sys.stdout.write("".join(f"    {bar}\n" for bar in row.bars))
             sys.stdout.write(f"    failures: {faults}\n" if faults else "")

@@ -82,7 +82,7 @@ def figures(
         posts=sum(each.method == POST for each in failures),
         longest=max((each.took for each in after), default=math.nan),
         median=median(each.took for each in after if not is_harmed(each, usual)),
-        clean=max((each.begun - fault for each in harmed), default=0.0),
+        clean=max((0.0, *(each.begun - fault for each in harmed))),
         late=sum(each.begun > fault + notice for each in harmed),
         late_failed=sum(each.begun > fault + notice for each in failures),
         faults=", ".join(f"{sum(x.fault == kind for x in failures)} x {kind}" for kind in kinds),
@@ -160,7 +160,7 @@ class Row(NamedTuple):
     @ivar figures: L{None}: it could not be played.
     @ivar ratio: requests to servers for each of a client; NaN: not known.
     @ivar bars: which decide whether it passed.
-    @ivar note: why it could not be played.
+    @ivar note: why it could not be played, in a line or more.
     """
 
     scenario: str
@@ -176,7 +176,7 @@ class Row(NamedTuple):
         Whether all bars are met.
         """
         if self.figures is None:
-            return f"not played: {self.note}" if self.note else "not played"
+            return f"not played: {self.note.splitlines()[0]}" if self.note else "not played"
         missed = [str(bar) for bar in self.bars if not bar.met]
         return f"MISSED: {'; '.join(missed)}" if missed else "met"
 
