@@ -23,9 +23,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from acceptance.lab.calls import LOOPBACK
 from acceptance.lab.clients import PATIENCE
-from acceptance.lab.clusters import free_ports
+from acceptance.lab.clusters import ADDRESS, free_ports
 from acceptance.lab.failover import failover
 from acceptance.lab.namespaces import HUB_ADDRESS, NODES, address, drop, inside, network
 from acceptance.lab.origins import HEALTH, SERVICE_TIME, Behaviour, Origin
@@ -38,6 +37,7 @@ from acceptance.lab.outcomes import (
     sent_twice,
     table,
     tries_after,
+    write_outcomes,
 )
 from acceptance.lab.plays import SLACK, Lengths, Play, Scenario
 from acceptance.lab.processes import allow_descriptors, exit_with
@@ -221,21 +221,23 @@ def _register(rival: Rival, port: int) -> list[str]:
     if not program.exists():
         raise Broken("there is no command alacrity")
     return [
-        *(str(program), "register", f"--port={port}", f"--check-path={HEALTH}"),
+        *(str(program), "register", f"--ip={ADDRESS}", f"--port={port}"),
+        f"--check-path={HEALTH}",
         f"--to=http://{rival.node.host}:{rival.node.management}",
     ]
 
 
 def _origins(name: str, scenario: Scenario, directory: Path, rival: Rival) -> list[Origin]:
     origins = []
+    free = free_ports(sum(scenario.servers))
     for number, count in enumerate(scenario.servers, 1):
-        ports = free_ports(count)
+        ports, free = free[:count], free[count:]
         deployed = name == "deploy"
         origins.append(
             Origin(
                 directory,
                 f"origin-{number}",
-                host=address(number) if scenario.apart else LOOPBACK,
+                host=address(number) if scenario.apart else ADDRESS,
                 ports=ports,
                 within=inside(number) if scenario.apart else (),
                 before=_register(rival, ports[0]) if deployed else (),
@@ -275,6 +277,7 @@ def play(name: str, proxy: str, directory: Path, lengths: Lengths) -> Row:
             each.started()
         played = Play(rival, origins, lengths)
         played.run(_deploy_told if proxy == _TOLD else scenario.act)
+        write_outcomes(directory / "outcomes", played.outcomes, played.fault)
         journals = [line for each in origins for line in each.journal()]
     found = figures(
         played.outcomes,

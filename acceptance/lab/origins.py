@@ -20,8 +20,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from acceptance.lab.calls import LOOPBACK, call
-from acceptance.lab.clusters import free_ports
+from acceptance.lab.calls import call
+from acceptance.lab.clusters import ADDRESS, free_ports
 from acceptance.lab.processes import FileOutput, Process
 from acceptance.lab.waiting import Broken
 
@@ -83,7 +83,7 @@ class Origin(Process):
         directory: Path,
         name: str,
         *,
-        host: str = LOOPBACK,
+        host: str = ADDRESS,
         ports: Sequence[int] = (),
         within: Sequence[str] = (),
         before: Sequence[str] = (),
@@ -203,9 +203,10 @@ class _Connection(asyncio.Protocol):
             self._answer(service.behaviour.health)
         else:
             service.note(self._port, method, path)
-            behaviour = service.behaviour
-            loop = asyncio.get_running_loop()
-            loop.call_later(behaviour.delay, self._answer, behaviour.status)
+            # Requests in hand are answered as all others, once it is told otherwise.
+            asyncio.get_running_loop().call_later(
+                service.behaviour.delay, lambda: self._answer(service.behaviour.status)
+            )
 
     def _answer(self, status: int) -> None:
         body = b"" if status == 204 else b"%d\n" % status
@@ -268,7 +269,7 @@ async def _serve(host: str, ports: Sequence[int], journal: Path, *, abrupt: bool
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--host", default=LOOPBACK)
+    parser.add_argument("--host", default=ADDRESS)
     parser.add_argument("--journal", type=Path, required=True)
     parser.add_argument("ports", type=int, nargs="+")
     parser.add_argument("--abrupt", action="store_true")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from acceptance.lab.origins import Line
@@ -86,6 +87,19 @@ def figures(
         late=sum(each.begun > fault + notice for each in harmed),
         late_failed=sum(each.begun > fault + notice for each in failures),
         faults=", ".join(f"{sum(x.fault == kind for x in failures)} x {kind}" for kind in kinds),
+    )
+
+
+def write_outcomes(path: Path, outcomes: Iterable[Outcome], fault: float) -> None:
+    """
+    Write a line for each request: when it began after the fault, how long it took, its method,
+    its server, its failure.
+    """
+    path.write_text(
+        "".join(
+            f"{each.begun - fault:.3f} {each.took:.3f} {each.method} {each.origin} {each.fault}\n"
+            for each in sorted(outcomes)
+        )
     )
 
 
