@@ -1639,8 +1639,8 @@ _MUTANTS: Final = (
                 "AS_REGISTERED",
             ),
         ),
-        seed=-1,  # decision-lost-by-registration
-        scenario="",  # decision-lost-by-registration
+        seed=0,
+        scenario="decisions",
     ),
     Mutant(
         "decision-lost-by-removal",
@@ -1653,8 +1653,8 @@ _MUTANTS: Final = (
                 "if found.state is not State.DOWN:",
             ),
         ),
-        seed=-1,  # decision-lost-by-removal
-        scenario="",  # decision-lost-by-removal
+        seed=15,
+        scenario="decisions",
     ),
     Mutant(
         "removal-of-what-is-up",
@@ -1667,8 +1667,8 @@ _MUTANTS: Final = (
                 "if not is_ready:",
             ),
         ),
-        seed=-1,  # removal-of-what-is-up
-        scenario="",  # removal-of-what-is-up
+        seed=3,
+        scenario="decisions",
     ),
     Mutant(
         "until-kept",
@@ -1681,8 +1681,8 @@ _MUTANTS: Final = (
                 "until = before.until",
             ),
         ),
-        seed=-1,  # until-kept
-        scenario="",  # until-kept
+        seed=3,
+        scenario="decisions",
     ),
     Mutant(
         "until-of-a-ready-server",
@@ -1695,8 +1695,8 @@ _MUTANTS: Final = (
                 "        if",
             ),
         ),
-        seed=-1,  # until-of-a-ready-server
-        scenario="",  # until-of-a-ready-server
+        seed=0,
+        scenario="decisions",
     ),
     Mutant(
         "decision-of-another-version",
@@ -1709,8 +1709,8 @@ _MUTANTS: Final = (
                 "if False:",
             ),
         ),
-        seed=-1,  # decision-of-another-version
-        scenario="",  # decision-of-another-version
+        seed=0,
+        scenario="decisions",
     ),
     Mutant(
         "decision-takes-the-weight",
@@ -1723,8 +1723,8 @@ _MUTANTS: Final = (
                 "weight = None if command.weight is unset else command.weight",
             ),
         ),
-        seed=-1,  # decision-takes-the-weight
-        scenario="",  # decision-takes-the-weight
+        seed=0,
+        scenario="decisions",
     ),
     Mutant(
         "version-stays",
@@ -1737,16 +1737,16 @@ _MUTANTS: Final = (
                 "changed = known.changed if known else 0",
             ),
         ),
-        seed=-1,  # version-stays
-        scenario="",  # version-stays
+        seed=0,
+        scenario="decisions",
     ),
     Mutant(
         "version-without-a-change",
         "pool",
         "A command without effect raises the version",
         (Edit("alacrity.pool.draft", "if known is not None and server == known:", "if False:"),),
-        seed=-1,  # version-without-a-change
-        scenario="",  # version-without-a-change
+        seed=0,
+        scenario="decisions",
     ),
     Mutant(
         "last-one-expires",
@@ -1759,8 +1759,8 @@ _MUTANTS: Final = (
                 "return False and not any(",
             ),
         ),
-        seed=-1,  # last-one-expires
-        scenario="",  # last-one-expires
+        seed=6,
+        scenario="decisions",
     ),
     Mutant(
         "pending-never-expires",
@@ -1781,8 +1781,8 @@ _MUTANTS: Final = (
                 "                return self._keep(found)\n        expired",
             ),
         ),
-        seed=-1,  # expiries-not-counted
-        scenario="",  # expiries-not-counted
+        seed=0,
+        scenario="decisions",
     ),
     Mutant(
         "removals-not-counted",
@@ -1809,16 +1809,16 @@ _MUTANTS: Final = (
                 "pass",
             ),
         ),
-        seed=-1,  # guard-not-spent
-        scenario="",  # guard-not-spent
+        seed=0,
+        scenario="decisions",
     ),
     Mutant(
         "guard-freezes",
         "pool",
         "A window never ends",
         (Edit("alacrity.pool.guard", "if passed >= limits.window:", "if False:"),),
-        seed=-1,  # guard-freezes
-        scenario="",  # guard-freezes
+        seed=0,
+        scenario="decisions",
     ),
     Mutant(
         "guard-opens-early",
@@ -1831,8 +1831,8 @@ _MUTANTS: Final = (
                 "if passed >= limits.window / 2:",
             ),
         ),
-        seed=-1,  # guard-opens-early
-        scenario="",  # guard-opens-early
+        seed=0,
+        scenario="decisions",
     ),
     Mutant(
         "guard-opens-at-once-back",
@@ -1859,16 +1859,16 @@ _MUTANTS: Final = (
                 "        return self\n",
             ),
         ),
-        seed=-1,  # guard-waits-for-the-future
-        scenario="",  # guard-waits-for-the-future
+        seed=3,
+        scenario="decisions",
     ),
     Mutant(
         "sticky-key-drawn-anew",
         "pool",
         "The latest key of sticky cookies holds",
         (Edit("alacrity.pool.draft", "self._sticky_key or key", "key"),),
-        seed=-1,  # sticky-key-drawn-anew
-        scenario="",  # sticky-key-drawn-anew
+        seed=0,
+        scenario="decisions",
     ),
     Mutant(
         "revived-for-ever-expired",

@@ -351,6 +351,13 @@ class LeaseTests(SynchronousTestCase):
         self.assertEqual(pool.servers[ID].condition, Condition(was_up=True))
 
 
+def report_of(port: int, revision: int, state: State) -> Report:
+    """
+    A report about any server.
+    """
+    return Report(f"10.0.0.7:{port}", revision, state, "because", 5.0)
+
+
 def pool_state(pool: Pool, port: int) -> State:
     """
     The state of a server.
@@ -420,8 +427,11 @@ class GuardTests(SynchronousTestCase):
         before = after(leased(), leased(80), leased(81), expire(8080, 1, 1000.0))
         pool, outcome = apply(before, remove())
         self.assertEqual(outcome, Kept(pool.servers[ID]))
-        _, outcome = apply(pool, remove(time=1060.0))
+        pool, _ = apply(pool, report_of(80, 2, State.DOWN))
+        pool, outcome = apply(pool, remove(time=1060.0))
         self.assertIsInstance(outcome, Deregistered)
+        self.assertIsInstance(apply(pool, remove(2, 1119.0, 80))[1], Kept)
+        self.assertIsInstance(apply(pool, remove(2, 1120.0, 80))[1], Deregistered)
         _, outcome = apply(before, Deregister(ID, 1000.0, "asked"))
         self.assertIsInstance(outcome, Deregistered)
 
