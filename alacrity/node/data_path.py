@@ -30,8 +30,7 @@ from alacrity.proxy.events import Listeners, RequestEnded
 from alacrity.proxy.exchange.context import ExchangeContext
 from alacrity.proxy.front.admission import Admission
 from alacrity.proxy.front.frontend import Frontend
-from alacrity.proxy.upstream.balancer import Balancer
-from alacrity.proxy.upstream.caps import registered_cap
+from alacrity.proxy.upstream.balancer import Balancer, registered_cap
 from alacrity.proxy.upstream.connection import ConnectionSettings
 from alacrity.proxy.upstream.connector import Connector
 from alacrity.proxy.upstream.failing.budget import RetryBudget
@@ -83,6 +82,7 @@ class DataPath:
         )
         self._turns = Turns(soon)
         queue, sticky = settings.queue, settings.sticky
+        self._cap_of = registered_cap(queue.max_requests)
         self.slots = SlotHolder(secrets.token_hex(8), reactor.seconds())
         self.balancer = Balancer(
             settings.balance,
@@ -115,7 +115,7 @@ class DataPath:
         """
         The cap of a server; 0: it has none.
         """
-        return registered_cap(server, self._settings.queue.max_requests)
+        return self._cap_of(server)
 
     def _lent_cap(self, server: Server) -> int:
         """This node's part of a server's cap; 0: it has none; -1: no request."""

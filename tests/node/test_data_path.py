@@ -133,8 +133,9 @@ class ChoiceTests(SynchronousTestCase):
         """
         A data path with a server that is up.
         """
-        data_path = DataPath(Clock(), parse(text) if text else Settings(), lambda: b"")
-        data_path.balancer.changed(Change(None, server(1)))
+        settings = parse(text) if text else Settings()
+        data_path = DataPath(Clock(), settings, lambda: b"key")
+        data_path.changed(Change(None, server(1)))
         return data_path
 
     def test_cap(self) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import re
 
-import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.config import QueueSettings, StickySettings
@@ -55,10 +54,6 @@ def set_value(response: bytes) -> bytes | None:
     """
     found = re.search(rb"\r\nSet-Cookie: route=([0-9a-f]{32});", response)
     return found and found[1]
-
-
-def replaced(before: Server, **fields: object) -> Server:
-    return msgspec.structs.replace(before, **fields)
 
 
 class StickyTests(SynchronousTestCase):
@@ -126,7 +121,7 @@ class StickyTests(SynchronousTestCase):
 
     def test_keeps_sessions(self) -> None:
         """
-        A server that drains or is about to stop keeps its sessions, and gets no others.
+        A server that drains, or is about to stop, keeps its sessions, and gets no others.
         """
         for changed in (
             server(1, administration=DRAINED),
@@ -173,6 +168,22 @@ class StickyTests(SynchronousTestCase):
             proxy.change(server(2), None)
             proxy.change(server(1), server(1, administration=DRAINED))
             self.assertEqual(Conversation(proxy).ask(cookie)[0], 1)
+
+    def test_probes(self) -> None:
+        """
+        The requests of a session that can go on do not try servers that are due to be tried; one
+        that does try a server, for want of a session, begins one there.
+        """
+        proxy = self.proxy()
+        proxy.refusing = {2}
+        proxy.client().receive(b"GET / HTTP/1.1\r\nHost: a\r\nCookie: route=%b\r\n\r\n" % VALUE[2])
+        proxy.servers[0].receive(OK)
+        proxy.refusing = set()
+        proxy.wait(2.0)
+        self.assertTrue(proxy.failing.due)
+        self.assertEqual(Conversation(proxy).ask(b"Cookie: route=" + VALUE[1])[0], 1)
+        port, _, response = Conversation(proxy).ask()
+        self.assertEqual((port, set_value(response)), (2, VALUE[2]))
 
     def test_full(self) -> None:
         """

@@ -35,8 +35,7 @@ from alacrity.proxy.exchange.context import ExchangeContext
 from alacrity.proxy.front.admission import Admission
 from alacrity.proxy.front.frontend import Frontend
 from alacrity.proxy.upstream.attempt import Connect
-from alacrity.proxy.upstream.balancer import Balancer
-from alacrity.proxy.upstream.caps import registered_cap
+from alacrity.proxy.upstream.balancer import Balancer, registered_cap
 from alacrity.proxy.upstream.connection import ConnectionSettings, ServerConnection
 from alacrity.proxy.upstream.failing.budget import RetryBudget
 from alacrity.proxy.upstream.failing.watch import FailureWatch
@@ -196,11 +195,11 @@ class Proxy:
         reuse: Literal["always", "safe", "never"] = "always",
         connector: Connect | None = None,
         listens: bool = True,
-        retries: RetrySettings = RetrySettings(),
-        ejection: EjectionSettings = EjectionSettings(),
         queue: QueueSettings = QueueSettings(),
         sticky: StickySettings = StickySettings(),
         sticky_key: bytes = b"key",
+        retries: RetrySettings = RetrySettings(),
+        ejection: EjectionSettings = EjectionSettings(),
         **settings: Any,
     ) -> None:
         """
@@ -216,7 +215,9 @@ class Proxy:
         self.deadlines = Deadlines(self.clock)
         self.deadlines.start()
         self._calls: list[Callable[[], None]] = []
-        self.balancer = Balancer(cap_of=lambda server: registered_cap(server, queue.max_requests))
+        self.balancer = Balancer(
+            cap_of=registered_cap(queue.max_requests), sessions=bool(sticky.cookie)
+        )
         self.queue = WaitingQueue(
             size=queue.size,
             timeout=queue.timeout,
@@ -274,6 +275,8 @@ class Proxy:
             limits=self.limits,
             listeners=self.listeners,
             timeouts=self.timeouts,
+            queue=self.queue,
+            sessions=self.sessions,
             failing=self.failing,
             retries=RetryRules(
                 retries,
@@ -281,8 +284,6 @@ class Proxy:
                 connect=self.timeouts.connect,
                 monotonic=self.clock.seconds,
             ),
-            queue=self.queue,
-            sessions=self.sessions,
         )
         self.frontend = Frontend(
             self.exchanges,

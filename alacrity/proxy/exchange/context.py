@@ -53,11 +53,11 @@ class ExchangeContext:
         limits: LimitSettings,
         listeners: Listeners,
         timeouts: TimeoutSettings,
+        queue: WaitingQueue,
         failing: FailureWatch,
         retries: RetryRules,
-        key_of: KeyOf | None = None,
-        queue: WaitingQueue,
         sessions: StickySessions | None = None,
+        key_of: KeyOf | None = None,
     ) -> None:
         self.balancer = balancer
         self.connect = connect
@@ -65,8 +65,8 @@ class ExchangeContext:
         self.limits = limits
         self.listeners = listeners
         self.timeouts = timeouts
+        self.queue = queue
+        self.sessions = sessions
         self.key_of = key_of
         self.failing = failing
         self.retries = retries
-        self.queue = queue
-        self.sessions = sessions

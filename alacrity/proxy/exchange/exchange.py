@@ -4,7 +4,6 @@ One request and its response.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -63,8 +62,6 @@ class Exchange:
     _head = b""
     # Made when first needed: most requests wait for the server alone.
     _waiting: Waiting | None = None
-    # The server that is to be probed by this request.
-    _probed: UpstreamServer | None = None
     # When it began, if anybody listens to requests.
     _began = 0.0
     # Its place in the queue, and the seconds that it has waited in places that it has left.
@@ -137,6 +134,7 @@ class Exchange:
         """
         affinity = self.affinity
         tried = self._failed.tried if self._failed is not None else ()
+        probed: UpstreamServer | None = None
         connection = affinity.take_login(tried) if affinity.private else None
         if connection is not None:
             upstream = connection.upstream
@@ -144,11 +142,24 @@ class Exchange:
                 affinity.keep(connection)
                 return False
         else:
-            sessions = self._context.sessions
-            if sessions is None:
-                chosen = self._choose(tried)
-            else:
-                chosen = self._choose_for_session(sessions, tried)
+            context = self._context
+            sessions = context.sessions
+            session = None if sessions is None else self._needed_session(sessions)
+            chosen = None
+            if context.failing.due and (session is None or not session.goes_on(tried)):
+                probed = chosen = context.failing.take_probe(tried, may_repeat=self._may_repeat)
+            if chosen is None:
+                key_of = context.key_of
+                key = None if key_of is None else key_of(self.request, self._downstream.client)
+                if session is None:
+                    chosen = context.balancer.choose(tried, key)
+                else:
+                    chosen = session.choose(tried, key)
+                if chosen is None and tried and not context.balancer.all_full(tried):
+                    chosen = self._choose_again()
+            if session is not None and chosen is not None:
+                # Whatever is set goes out with the response of this very server.
+                self.sink = session.take(chosen, self._downstream.response)
             if chosen is None:
                 return False
             upstream = chosen
@@ -156,35 +167,15 @@ class Exchange:
         if self._place is not None:
             self._leave_queue()
         self._attempt = attempt = Attempt(self, upstream, connection)
-        if self._probed is not None:
-            self._probed = None
-            self._context.failing.probe_began(upstream, attempt)
+        if probed is not None:
+            self._context.failing.probe_began(probed, attempt)
         if connection is None:
             self._connect(attempt)
         elif self._failed is None and not self._queued:
             self._send(attempt, connection)
         else:
-            # The client's side may have changed meanwhile.
             self.connected(connection)
         return True
-
-    def _choose(self, tried: Collection[UpstreamServer]) -> UpstreamServer | None:
-        """
-        Choose a server: one that is due for a probe by this request, or the next.
-
-        @param tried: those that have failed it.
-        """
-        context = self._context
-        if context.failing.due:
-            self._probed = context.failing.take_probe(tried, may_repeat=self._may_repeat)
-            if self._probed is not None:
-                return self._probed
-        key_of = context.key_of
-        key = None if key_of is None else key_of(self.request, self._downstream.client)
-        chosen = context.balancer.choose(tried, key)
-        if chosen is None and tried and not context.balancer.all_full(tried):
-            chosen = self._choose_again()
-        return chosen
 
     def _choose_again(self) -> UpstreamServer | None:
         """Choose among the servers that got the request before, as there is no other."""
@@ -227,8 +218,14 @@ class Exchange:
 
     def may_wait(self) -> bool:
         """Whether a server could take the request if it had room."""
-        tried = self._failed.tried if self._failed is not None else ()
-        return self.affinity.has_login(tried) or self._context.balancer.all_full(tried)
+        balancer, failed = self._context.balancer, self._failed
+        if failed is None:
+            return self.affinity.has_login() or balancer.all_full()
+        return (
+            self.affinity.has_login(failed.tried)
+            or balancer.all_full(failed.tried)
+            or balancer.all_full(failed.unreachable)
+        )
 
     def _join_queue(self) -> None:
         """Wait, without reading more of the request than was read already."""
@@ -266,16 +263,6 @@ class Exchange:
     def _answer_waiting(self, kind: FailureKind) -> None:
         cause = Cause(kind, _WHY_UNSERVED[kind])
         self._answer(own_status(cause), cause)
-
-    def _choose_for_session(
-        self, sessions: StickySessions, tried: Collection[UpstreamServer]
-    ) -> UpstreamServer | None:
-        """Choose the server of the client's session, or begin a session with another."""
-        session = self._needed_session(sessions)
-        chosen = session.choose(tried, lambda: self._choose(tried))
-        # Whatever is set goes out with the response of this very server.
-        self.sink = session.sink(self._downstream.response)
-        return chosen
 
     def _needed_session(self, sessions: StickySessions) -> Session:
         session = self._session

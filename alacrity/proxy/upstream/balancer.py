@@ -13,7 +13,6 @@ from twisted.internet.interfaces import IReactorTime
 
 from alacrity.config import BalanceSettings
 from alacrity.pool import Change, Server, State
-from alacrity.proxy.upstream.caps import registered_cap
 from alacrity.proxy.upstream.fail_open import FailOpenLog
 from alacrity.proxy.upstream.policies.least_requests import LeastRequests
 from alacrity.proxy.upstream.policies.policy import Policy
@@ -29,6 +28,20 @@ SUSPECT: Final = Standing.EJECTED + 1
 """The level of servers that the guard against mass loss keeps, below all standings."""
 
 _RISES_FROM: Final = frozenset({State.PENDING, State.DOWN})
+
+
+def registered_cap(default: int) -> Callable[[Server], int]:
+    """
+    Requests that a server may have at a time, as it was registered.
+
+    @param default: for those that were registered without; 0: any number.
+    """
+
+    def cap_of(server: Server) -> int:
+        cap = server.options.max_requests
+        return default if cap is None else cap
+
+    return cap_of
 
 
 def policy_maker(settings: BalanceSettings, rng: Random | None) -> Callable[[], Policy]:
@@ -80,7 +93,7 @@ class Balancer:
         """
         settings = settings or BalanceSettings()
         self._groups = settings.groups
-        self._cap_of = cap_of or (lambda server: registered_cap(server, 0))
+        self._cap_of = cap_of or registered_cap(0)
         self._fail_open = fail_open
         self._sessions = sessions
         self._wall = wall

@@ -119,7 +119,7 @@ class StickySessions:
                 if id is not None:
                     presented = self._balancer.upstream(id)
                     break
-        return Session(self, presented, secure=secure)
+        return Session(self, self._balancer, presented, secure=secure)
 
     def new_cookie(self, upstream: UpstreamServer, *, secure: bool) -> bytes:
         """
@@ -145,11 +145,12 @@ class Session:
     was chosen.
     """
 
-    __slots__ = ("_chosen", "_presented", "_secure", "_sessions")
+    __slots__ = ("_balancer", "_chosen", "_presented", "_secure", "_sessions")
 
     def __init__(
         self,
         sessions: StickySessions,
+        balancer: Balancer,
         presented: UpstreamServer | None,
         *,
         secure: bool,
@@ -158,6 +159,7 @@ class Session:
         @param presented: the server of the cookie; L{None}: there is none that fits.
         """
         self._sessions = sessions
+        self._balancer = balancer
         self._presented = presented
         self._secure = secure
         self._chosen: UpstreamServer | None = None
@@ -171,38 +173,53 @@ class Session:
         presented = self._presented
         return presented is not None and _keeps(presented) and not presented.pooled.eligible
 
-    def choose(
-        self,
-        tried: Collection[UpstreamServer],
-        choose_another: Callable[[], UpstreamServer | None],
-    ) -> UpstreamServer | None:
-        """
-        The session's server, if it answers and has room; else another, for a new session.
-
-        @param tried: servers that are not to be chosen.
-        @param choose_another: chooses for a new session.
-        """
+    def _is_usable(self, tried: Collection[UpstreamServer]) -> bool:
         presented = self._presented
-        usable = (
+        return (
             presented is not None
             and self._sessions.serving
             and _keeps(presented)
             and not presented.full
             and presented not in tried
         )
-        if usable and presented is not None and presented.standing is Standing.GOOD:
-            chosen: UpstreamServer | None = presented
-        else:
+
+    def goes_on(self, tried: Collection[UpstreamServer]) -> bool:
+        """
+        Whether its server answers and has room.
+
+        @param tried: servers that are not to be chosen.
+        """
+        presented = self._presented
+        return (
+            presented is not None and presented.standing is Standing.GOOD and self._is_usable(tried)
+        )
+
+    def choose(
+        self, tried: Collection[UpstreamServer], key: bytes | None = None
+    ) -> UpstreamServer | None:
+        """
+        The session's server, if it answers and has room; else another, for a new session.
+
+        @param tried: servers that are not to be chosen.
+        @param key: as for L{Balancer.choose}.
+        """
+        if self.goes_on(tried):
+            return self._presented
+        chosen = self._balancer.choose(tried, key)
+        if chosen is None and self._is_usable(tried):
             # One that is draining, and aside, is better than none.
-            chosen = choose_another() or (presented if usable else None)
-        self._chosen = chosen
+            return self._presented
         return chosen
 
-    def sink(self, sink: ResponseSink) -> ResponseSink:
+    def take(self, chosen: UpstreamServer, sink: ResponseSink) -> ResponseSink:
         """
-        The sink for the response: the given one, or one that sets the cookie, if it changes.
+        Go to a server.
+
+        @return: the sink for its response: the given one, or one that sets the cookie, if it
+            changes.
         """
-        return sink if self._chosen is self._presented else CookieSetter(sink, self)
+        self._chosen = chosen
+        return sink if chosen is self._presented else CookieSetter(sink, self)
 
     def mark(self, head: ResponseHead) -> ResponseHead:
         """
