@@ -145,6 +145,8 @@ class SpendGuard(msgspec.Struct, frozen=True, gc=False, tag="spend-guard"):
     Begin a window of the guard against mass loss without an allowance. A new leader proposes
     it before the first loss: it cannot know whether its own view of the servers is good. Since
     format 2.
+
+    @ivar time: when the leader began to lead.
     """
 
     time: float
