@@ -1970,6 +1970,46 @@ _MUTANTS: Final = (
         seed=-1,  # never-revived
         scenario="",  # never-revived
     ),
+    Mutant(
+        "drain-forgets-the-removed",
+        "pool",
+        "Requests of servers that have left the pool are not counted",
+        (
+            Edit(
+                "alacrity.node.drains",
+                "in_flight.removed + (0 if applied else in_flight.present)",
+                "0 if applied else in_flight.present",
+            ),
+        ),
+        seed=-1,  # drain-forgets-the-removed
+        scenario="",  # drain-forgets-the-removed
+    ),
+    Mutant(
+        "drain-before-applied",
+        "pool",
+        "A node that has not applied a removal counts as one that has",
+        (
+            Edit(
+                "alacrity.node.drains", "applied = self._view.pool.index >= index", "applied = True"
+            ),
+        ),
+        seed=-1,  # drain-before-applied
+        scenario="",  # drain-before-applied
+    ),
+    Mutant(
+        "drain-without-the-silent",
+        "pool",
+        "A caller is told that a node that does not answer is done",
+        (
+            Edit(
+                "alacrity.node.drains",
+                "        return NodeDrain(name)\n    return NodeDrain(name, reports",
+                "        return NodeDrain(name, 0, True)\n    return NodeDrain(name, reports",
+            ),
+        ),
+        seed=-1,  # drain-without-the-silent
+        scenario="",  # drain-without-the-silent
+    ),
 )
 
 CATALOGUE: Final = {each.name: each for each in _MUTANTS}

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tests.simulation.drains import DrainCallers
 from tests.simulation.leases import LeaseLedger
 from tests.simulation.pool_ledger import PoolLedger
 from tests.simulation.world import World
@@ -25,6 +26,7 @@ class Ledger:
     @ivar newer: the requests that these do not understand.
     @ivar pools: compares the pool with the commands; L{None}: nobody administers it.
     @ivar leases: compares expiries with the answers to renewals; L{None}: there are no leases.
+    @ivar drains: compares what callers are told with requests in flight; L{None}: there are none.
     """
 
     def __init__(self, world: World) -> None:
@@ -43,6 +45,7 @@ class Ledger:
         self.newer: set[str] = set()
         self.pools: PoolLedger | None = None
         self.leases: LeaseLedger | None = None
+        self.drains: DrainCallers | None = None
 
     def violate(self, text: str) -> None:
         self._world.note(f"VIOLATION: {text}")

@@ -32,6 +32,7 @@ from alacrity.cluster.wire.admission import PeerAdmission
 from alacrity.cluster.wire.handshake import AdmissionCheck, Identity
 from alacrity.net.addresses import NodeAddress
 from alacrity.pool import Command, Outcome, Pool, PoolView
+from tests.simulation.drains import NodeTraffic
 from tests.simulation.leases import LeaseLedger, NodeLeases
 from tests.simulation.network import Network, SimulatedTransport
 from tests.simulation.newer import NewerMachine, request_id_of
@@ -198,6 +199,7 @@ class Node:
         self.transport = SimulatedTransport(network, name, peer)
         self.replica: _Recording | None = None
         self.duties: NodeLeases | None = None
+        self.traffic: NodeTraffic | None = None
         self.slow_disk = 0.003
         ledger.watch(self)
 
@@ -246,6 +248,7 @@ class Node:
         self.view = view
         self._introduce(replica, storage)
         self.duties = None if self.ledger.leases is None else NodeLeases(self)
+        self.traffic = None if self.ledger.drains is None else NodeTraffic(self)
         Deferred.fromCoroutine(replica.start())
 
     def _make_transport(self) -> SimulatedTransport:

@@ -21,6 +21,7 @@ from alacrity.cluster.replica_settings import ReplicaSettings
 from tests.simulation.aims import Aims
 from tests.simulation.clients import Client
 from tests.simulation.clock import use
+from tests.simulation.drains import DrainCallers
 from tests.simulation.drill import Drill
 from tests.simulation.leases import LeasedServers
 from tests.simulation.network import Network
@@ -132,6 +133,8 @@ class Run:
         if scenario.leases:
             self._leased = LeasedServers(world, self.ledger, self._running, scenario.leases)
             self.ledger.leases = self._leased.ledger
+        if scenario.drains:
+            self.ledger.drains = DrainCallers(world, self.ledger, self._running)
         for name in founders:
             self.nodes[name].start()
         self.clients = [
@@ -572,6 +575,8 @@ class Run:
             self._operators.finish(self._over)
         if self._leased is not None:
             self._leased.finish(self._over)
+        if ledger.drains is not None:
+            ledger.drains.stopped = True
         settled = world.run(world.now + 18.0, lambda: self._over() or self._settled())
         self._too_much()
         if broken:

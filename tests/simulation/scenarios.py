@@ -24,6 +24,7 @@ class Scenario(msgspec.Struct, frozen=True):
     @ivar administration: the share of commands about decisions, leases and the guard, of the
         second version; if there are any, leaders propose them too.
     @ivar leases: servers with leases, which they renew.
+    @ivar drains: whether nodes have requests in flight, and callers remove servers and wait.
     @ivar repeats: the share of requests that were acknowledged before.
     @ivar backlog: entries that may be open.
     @ivar proposals: how many may wait on a node.
@@ -51,6 +52,7 @@ class Scenario(msgspec.Struct, frozen=True):
     versions: tuple[int, int] = (2, 3)
     administration: float = 0.0
     leases: int = 0
+    drains: bool = False
     repeats: float = 0.0
     backlog: int = 2048
     proposals: int = 512
@@ -276,6 +278,17 @@ SCENARIOS: Final = {
         pause=(0.1, 1.0),
         versions=(1, 2),
         leases=8,
+    ),
+    "drains": Scenario(
+        faults=_NETWORK | {"kill": 2, "power": 1, "doze": 2},
+        pace=(0.5, 3.0),
+        trouble=30.0,
+        log=60,
+        slice=600,
+        clients=1,
+        pause=(0.1, 1.0),
+        versions=(1, 2),
+        drains=True,
     ),
     # Over sockets.
     "sockets": Scenario(
