@@ -246,6 +246,15 @@ class Exchange:
             self.paused = True
             self._downstream.pause()
 
+    def _queue_expired(self, place: Place) -> None:
+        # The time of the deadlines is some behind: without this, the wait could be too short.
+        left = self._context.queue.timeout - self._queued - place.waited
+        if left > 0:
+            self._downstream.await_until(left)
+        else:
+            self._leave_queue()
+            self._answer_waiting(FailureKind.QUEUE_TIMED_OUT)
+
     def _leave_queue(self) -> None:
         place, self._place = self._place, None
         if place is not None:
@@ -497,9 +506,8 @@ class Exchange:
 
     def expired(self) -> None:
         """The wait has taken too long: go on to the next server, answer, or break off."""
-        if self.phase is QUEUED:
-            self._leave_queue()
-            self._answer_waiting(FailureKind.QUEUE_TIMED_OUT)
+        if self._place is not None:
+            self._queue_expired(self._place)
             return
         attempt = self._attempt
         assert attempt is not None

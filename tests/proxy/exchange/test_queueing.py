@@ -77,6 +77,23 @@ class QueueingTests(SynchronousTestCase):
         self.assertEqual(ended.cause.kind, FailureKind.QUEUE_TIMED_OUT)
         self.assertGreaterEqual(ended.queued, 2.0)
 
+    def test_not_too_soon(self) -> None:
+        """
+        The time is that since the request came, though the deadlines look four times a second.
+        """
+        for late in (0.05, 0.1, 0.2, 0.24):
+            proxy = Proxy(queue=msgspec.structs.replace(ONE, timeout=1.0))
+            busy(proxy)
+            proxy.clock.advance(0.25 + late)
+            client = proxy.client()
+            client.receive(GET)
+            waited = 0.0
+            while not client.sent:
+                self.assertLess(waited, 1.5)
+                proxy.clock.advance(0.01)
+                waited += 0.01
+            self.assertGreaterEqual(round(waited, 2), 1.0)
+
     def test_full(self) -> None:
         """
         If the queue is full too, the answer is 503 at once.
