@@ -258,6 +258,8 @@ class Proxy:
             idle_timeout=self.timeouts.server_idle,
             private=reuse == "never",
             drain=self.timeouts.drain,
+            connect_timeout=self.timeouts.connect,
+            response_timeout=self.timeouts.server_response,
         )
         self.listeners = Listeners(
             count_request=self.stats.client.count,

@@ -14,6 +14,7 @@ from alacrity.config import RetrySettings
 from alacrity.proxy.events import Cause, FailureKind
 from alacrity.proxy.upstream.failing.budget import RetryBudget
 from alacrity.proxy.upstream.server import UpstreamServer
+from alacrity.proxy.upstream.standing import Standing
 
 IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 """Methods that may be sent twice (RFC 9110 9.2.2)."""
@@ -189,7 +190,12 @@ class FailedAttempts:
             self.unreachable |= {upstream}
         step = rules.next_step(self, cause, was_reused=was_reused)
         if step is NextStep.SAME_SERVER:
-            return NextStep.ANOTHER_SERVER if upstream.retired else step
+            if upstream.retired:
+                return NextStep.ANOTHER_SERVER
+            if upstream.standing is Standing.GOOD:
+                return step
+            # Others are better, and to connect to this one may take long.
+            step = NextStep.ANOTHER_SERVER
         if not cause.was_sent or step is NextStep.ANOTHER_SERVER:
             self.tried |= {upstream}
         return step

@@ -5,7 +5,7 @@ A server, as the data path sees it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Protocol
+from typing import Any, Protocol
 
 from alacrity.metrics.counters import Counter
 from alacrity.pool import Server
@@ -34,15 +34,6 @@ class KeptConnection(UpstreamConnection, Protocol):
         """
         The server has left the pool: close, or finish in the time that there is for it.
         """
-
-
-class AttemptView(Protocol):
-    """
-    An attempt, as far as the server knows it.
-    """
-
-    @property
-    def awaits_head(self) -> bool: ...
 
 
 class TroubleView(Protocol):
@@ -137,8 +128,8 @@ class UpstreamServer:
         self.trouble: TroubleView | None = None
         self._success = 0
         self._failed = 0
-        self._attempts: set[AttemptView] = set()
-        self.begin: Callable[[AttemptView], None] = self._attempts.add
+        self._attempts: set[Any] = set()
+        self.begin: Callable[[object], None] = self._attempts.add
         self.retired = False
         self.idle: list[KeptConnection] = []
         self.keep: Callable[[KeptConnection], None] = self.idle.append
@@ -185,11 +176,11 @@ class UpstreamServer:
         """The number of attempts under way."""
         return len(self._attempts)
 
-    def attempts(self) -> Collection[AttemptView]:
+    def attempts(self) -> Collection[Any]:
         """The attempts under way."""
         return self._attempts
 
-    def end(self, attempt: AttemptView, succeeded: bool | None) -> None:
+    def end(self, attempt: object, succeeded: bool | None) -> None:
         """
         An attempt is over.
 
@@ -236,7 +227,7 @@ class UpstreamServer:
         self._is_watched = self.cap != 0 or self._load is not None
         self.begin = self._begin_watched if self._is_watched else self._attempts.add
 
-    def _begin_watched(self, attempt: AttemptView) -> None:
+    def _begin_watched(self, attempt: object) -> None:
         self._attempts.add(attempt)
         if self._load is not None:
             self._load.add(1)

@@ -21,6 +21,7 @@ from alacrity.proxy.upstream.retry import (
     own_status,
 )
 from alacrity.proxy.upstream.server import UpstreamServer
+from alacrity.proxy.upstream.standing import Standing
 from tests.support.wire import server
 
 REFUSED: Final = Cause(FailureKind.CONNECT_REFUSED, "cannot connect")
@@ -153,6 +154,15 @@ class FailedAttemptsTests(RetryTests):
         self.assertEqual(self.failed.add(first, LOST, self.rules(), was_reused=True), ANOTHER)
         status, cause = self.failed.unserved()
         self.assertEqual((status, cause.text), (503, "no server is up"))
+
+    def test_aside(self) -> None:
+        """
+        Nor one that is aside, and may take long to connect to.
+        """
+        first = self.servers[0]
+        first.set_standing(Standing.ASIDE)
+        self.assertEqual(self.failed.add(first, LOST, self.rules(), was_reused=True), ANOTHER)
+        self.assertEqual((self.failed.tried, self.failed.unreachable), ({first}, frozenset()))
 
     def test_attempts(self) -> None:
         """

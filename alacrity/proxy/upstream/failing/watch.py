@@ -295,6 +295,8 @@ class FailureWatch:
                 and not upstream.full
                 and upstream not in tried
                 and (may_repeat or not trouble.is_silent)
+                # It may have failed since it was noted.
+                and trouble.is_due(self._monotonic())
             ):
                 self.due.remove(upstream)
                 trouble.choose()
