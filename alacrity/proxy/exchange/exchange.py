@@ -20,6 +20,7 @@ from alacrity.proxy.exchange.waiting import Waiting
 from alacrity.proxy.interfaces import Downstream, UpstreamConnection
 from alacrity.proxy.upstream.affinity import ClientAffinity
 from alacrity.proxy.upstream.attempt import Attempt
+from alacrity.proxy.upstream.failing.alternatives import another_is_good
 from alacrity.proxy.upstream.failing.watch import FailureWatch
 from alacrity.proxy.upstream.queue import Place
 from alacrity.proxy.upstream.retry import IDEMPOTENT, FailedAttempts, NextStep, own_status
@@ -199,8 +200,10 @@ class Exchange:
             attempt is not None
             and context.retries.declines(status, self._failed)
             and attempt.may_repeat
-            and context.failing.another_is_good(
-                attempt.upstream, () if self._failed is None else self._failed.tried
+            and another_is_good(
+                context.balancer,
+                attempt.upstream,
+                () if self._failed is None else self._failed.tried,
             )
         )
 

@@ -1,22 +1,21 @@
 """
 One try to have a request answered by one server.
+
+Over 400 lines, with the interface of its owner, which belongs beside it.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectingCancelledError, ConnectionRefusedError, TimeoutError
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from alacrity.http1.errors import ProtocolError
 from alacrity.http1.fields import options
 from alacrity.http1.forwarding import switched_to
 from alacrity.http1.messages import ResponseHead
-from alacrity.net.shortage import local_shortage
 from alacrity.proxy.events import (
     Abandoned,
     AttemptEnded,
@@ -29,6 +28,7 @@ from alacrity.proxy.events import (
     Succeeded,
 )
 from alacrity.proxy.interfaces import RequestSide, ResponseSink, UpstreamConnection
+from alacrity.proxy.upstream.causes import cause_of
 from alacrity.proxy.upstream.connection import ServerConnection
 from alacrity.proxy.upstream.failing.watch import FailureWatch
 from alacrity.proxy.upstream.retry import IDEMPOTENT, REPEATABLE
@@ -404,26 +404,3 @@ class Attempt:
         listener = self.exchange.listeners.attempts
         if listener is not None:
             listener(AttemptEnded(self.upstream.id, outcome, self.was_reused))
-
-
-def cause_of(failure: Failure) -> Cause:
-    """
-    The cause of a failure to connect.
-    """
-    error = failure.value
-    shortage = local_shortage(error)
-    if shortage is not None:
-        return Cause(
-            FailureKind.NODE_SHORTAGE,
-            f"this node is short: {os.strerror(shortage).lower()}",
-            repeat_is_safe=True,
-            error_code=shortage,
-        )
-    if isinstance(error, ConnectionRefusedError):
-        kind = FailureKind.CONNECT_REFUSED
-    elif isinstance(error, TimeoutError | CancelledError | ConnectingCancelledError):
-        # The deadline of the exchange cancels it.
-        kind = FailureKind.CONNECT_TIMED_OUT
-    else:
-        kind = FailureKind.CONNECT_FAILED
-    return Cause(kind, f"cannot connect: {failure.getErrorMessage()}", repeat_is_safe=True)

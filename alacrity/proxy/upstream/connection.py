@@ -5,6 +5,8 @@ Connections to servers.
       │       │
       ▼       ▼
     CLOSING ─▶ LOST     LOST comes from any phase, if the connection breaks
+
+Over 400 lines, as each further object of a connection costs a request some of its time.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from alacrity.net.turns import LARGE_READ, QUEUE_ABOVE, Turns
 from alacrity.proxy.deadlines import NEVER, Deadlines
 from alacrity.proxy.events import FailureKind
 from alacrity.proxy.interfaces import ConnectionKeeper, ResponseReceiver, TunnelReceiver
+from alacrity.proxy.upstream.patience import Patience
 from alacrity.proxy.upstream.reading import ResponseReader
 from alacrity.proxy.upstream.server import UpstreamServer
 from alacrity.proxy.upstream.slots import Slot
@@ -39,13 +42,6 @@ WITH_CONTENT: Final = frozenset(
 """
 Methods whose requests have content by their definition. A server may take no notice of
 the content of others (RFC 9110 9.3.1), and read it as its next request.
-"""
-
-
-PROMPT_BODY: Final = 32768
-"""
-Bytes of a request's body that any host takes at once, though its server does not read. Of a
-longer body, the system cannot tell a server that is slow to read from a host that is gone.
 """
 
 
@@ -116,9 +112,8 @@ class ServerConnection(Protocol):
     # ITCPTransport, IConsumer and IPushProducer at once.
     transport: Any
 
-    # Defaults of what few connections need: see L{PROMPT_BODY}.
-    _body_sent = 0
-    _is_patient = False
+    # Made when first needed: most requests have no body.
+    _patience: Patience | None = None
 
     def __init__(
         self,
@@ -177,23 +172,17 @@ class ServerConnection(Protocol):
 
     def write(self, data: bytes) -> None:
         """Send more of the request, or of what goes through the tunnel."""
-        if not self._is_patient:
-            self._body_sent += len(data)
-            if self._body_sent > PROMPT_BODY:
-                self._be_patient()
+        self._needed_patience().count(len(data))
         self.transport.write(data)
 
-    def _be_patient(self) -> None:
-        """Let the server be slow to read; to the system, that is no other than being gone."""
-        self._is_patient = True
-        set_acknowledgement_timeout(self.transport, self._settings.response_timeout)
-
-    def _be_prompt(self) -> None:
-        """The server has read all: its host is to acknowledge what follows in time."""
-        self._body_sent = 0
-        if self._is_patient:
-            self._is_patient = False
-            set_acknowledgement_timeout(self.transport, self._settings.connect_timeout)
+    def _needed_patience(self) -> Patience:
+        patience = self._patience
+        if patience is None:
+            settings = self._settings
+            self._patience = patience = Patience(
+                self.transport, settings.connect_timeout, settings.response_timeout
+            )
+        return patience
 
     def pause(self) -> None:
         """Stop reading: the client takes no more for now."""
@@ -209,7 +198,7 @@ class ServerConnection(Protocol):
         self.phase = _TUNNEL
         self._tunnel = tunnel
         self._parser.forget()
-        self._be_patient()
+        self._needed_patience().begin()
 
     def end(self) -> None:
         """Send no more: half-close, once all is written."""
@@ -280,8 +269,8 @@ class ServerConnection(Protocol):
             # A login would be lost with it: it lasts as long as the client.
             self.deadline = NEVER if self.login else self._deadlines.now + settings.idle_timeout
             self._parser.forget()
-            if self._body_sent:
-                self._be_prompt()
+            if self._patience is not None:
+                self._patience.end()
             self._keeper = keeper
             keeper.keep(self)
         attempt.finished()

@@ -29,7 +29,8 @@ from alacrity.proxy.events import (
     Party,
     Succeeded,
 )
-from alacrity.proxy.upstream.attempt import Attempt, AttemptHasEnded, cause_of
+from alacrity.proxy.upstream.attempt import Attempt, AttemptHasEnded
+from alacrity.proxy.upstream.causes import cause_of
 from alacrity.proxy.upstream.connection import ServerConnection
 from tests.proxy.exchange.test_tunnel import SWITCH, UPGRADE
 from tests.support.wire import Proxy, Wire, server

@@ -1,13 +1,13 @@
 """
-Tests for L{alacrity.proxy.upstream.connection}: the time that hosts have to acknowledge.
+Tests for L{alacrity.proxy.upstream.patience}: the time that hosts have to acknowledge.
 """
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.proxy.upstream import connection
-from alacrity.proxy.upstream.connection import PROMPT_BODY
+from alacrity.proxy.upstream import connection, patience
+from alacrity.proxy.upstream.patience import PROMPT_BODY
 from tests.support.wire import Proxy
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -23,9 +23,10 @@ class PatienceTests(SynchronousTestCase):
         The limit is that of a connection, but that of a response within a long body.
         """
         limits: list[float] = []
-        self.patch(
-            connection, "set_acknowledgement_timeout", lambda _, seconds: limits.append(seconds)
-        )
+        for module in (connection, patience):
+            self.patch(
+                module, "set_acknowledgement_timeout", lambda _, seconds: limits.append(seconds)
+            )
         proxy = Proxy()
         client = proxy.client()
         for size, expected in ((100, [3.0]), (3 * PROMPT_BODY, [3.0, 60.0, 3.0])):

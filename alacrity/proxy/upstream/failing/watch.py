@@ -14,6 +14,7 @@ from alacrity.pool import Change, State
 from alacrity.proxy.deadlines import Deadlines
 from alacrity.proxy.events import Abandoned, Cause, Failed, FailureKind, Outcome, Succeeded
 from alacrity.proxy.upstream.balancer import Balancer
+from alacrity.proxy.upstream.failing.alternatives import another_can_take
 from alacrity.proxy.upstream.failing.ejection import counts, may_eject
 from alacrity.proxy.upstream.failing.periods import next_period
 from alacrity.proxy.upstream.failing.silence import SilenceWatch
@@ -311,29 +312,6 @@ class FailureWatch:
         if trouble is not None:
             trouble.take_probe(attempt)
 
-    def others_can_take(self, upstream: UpstreamServer) -> bool:
-        """
-        Whether a server other than this one may take a request.
-        """
-        return any(
-            each is not upstream and each.may_serve and each.pooled.eligible and not each.full
-            for each in self._balancer.upstreams()
-        )
-
-    def another_is_good(self, upstream: UpstreamServer, tried: Collection[UpstreamServer]) -> bool:
-        """
-        Whether a server other than this one, and those tried, answers and may take a request.
-        """
-        return any(
-            each is not upstream
-            and each.standing is Standing.GOOD
-            and each.may_serve
-            and each.pooled.eligible
-            and not each.full
-            and each not in tried
-            for each in self._balancer.upstreams()
-        )
-
     # A few times a second
 
     def expired(self) -> None:
@@ -355,12 +333,14 @@ class FailureWatch:
     def _fell_silent(self, upstream: UpstreamServer) -> None:
         trouble = self._troubles.get(upstream)
         # Alone, it goes on as before. One that is aside is tried by probes.
-        if (trouble is None or trouble.aside is None) and self.others_can_take(upstream):
+        if (trouble is None or trouble.aside is None) and another_can_take(
+            self._balancer, upstream
+        ):
             self.ended(upstream, None, Failed(self._silent_cause()), was_reused=True)
 
     def _probe_fell_silent(self, upstream: UpstreamServer, trouble: Trouble, probe: Probe) -> None:
         if probe.may_repeat:
-            if self.others_can_take(upstream):
+            if another_can_take(self._balancer, upstream):
                 probe.fell_silent(self._silent_cause())
         else:
             # It waits on; another request is to try the server.
