@@ -384,7 +384,7 @@ class EjectionTests(FailingTests):
     Servers that fail their requests.
     """
 
-    def fail(self, port: int, times: int, response: bytes = BAD) -> None:
+    def failing(self, port: int, times: int, response: bytes = BAD) -> None:
         """
         Have a server fail some requests, and the others answer.
         """
@@ -403,11 +403,11 @@ class EjectionTests(FailingTests):
         Five failures in a row, with no success between.
         """
         self.begin(2)
-        self.fail(1, 4)
-        self.fail(1, 1, OK)
-        self.fail(1, 4)
+        self.failing(1, 4)
+        self.failing(1, 1, OK)
+        self.failing(1, 4)
         self.assertEqual(self.standing(), Standing.GOOD)
-        self.fail(1, 1)
+        self.failing(1, 1)
         self.assertEqual(self.standing(), Standing.EJECTED)
         self.assertEqual(self.ports(4), [2, 2, 2, 2])
 
@@ -430,10 +430,10 @@ class EjectionTests(FailingTests):
                     wire.receive(OK)
             self.assertEqual(self.standing(), Standing.EJECTED)
         self.begin(2)
-        self.fail(1, 20, OK.replace(b"200", b"500"))
+        self.failing(1, 20, OK.replace(b"200", b"500"))
         self.assertEqual(self.standing(), Standing.GOOD)
         self.begin(2, ejection=EjectionSettings(failures=0))
-        self.fail(1, 20)
+        self.failing(1, 20)
         self.assertEqual(self.standing(), Standing.GOOD)
 
     def test_duration(self) -> None:
@@ -442,7 +442,7 @@ class EjectionTests(FailingTests):
         if it succeeds, it is in again.
         """
         self.begin(2)
-        self.fail(1, 5)
+        self.failing(1, 5)
         for seconds in (10, 20, 40):
             self.proxy.wait(seconds - 1.5)
             self.assertNotIn(1, self.ports(3))
@@ -470,7 +470,7 @@ class EjectionTests(FailingTests):
         An ejected server is used when no other can be, and that alone does not bring it in.
         """
         self.begin(2)
-        self.fail(1, 5)
+        self.failing(1, 5)
         up = server(2)
         self.proxy.change(up, msgspec.structs.replace(up, state=State.DOWN))
         self.assertEqual(self.ports(2), [1, 1])
@@ -482,7 +482,7 @@ class EjectionTests(FailingTests):
         """
         logged = collect(self)
         self.begin(2)
-        self.fail(1, 5)
+        self.failing(1, 5)
         self.proxy.wait(10)
         self.ports(1)
         self.assertEqual(
