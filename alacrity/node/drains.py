@@ -9,7 +9,7 @@ asks the others, about all of these servers at once, a few times a second.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Annotated, Any, Final, Protocol, TypeAlias
 
 import msgspec
 from twisted.internet.defer import Deferred, DeferredList
@@ -56,7 +56,7 @@ class DrainReport(msgspec.Struct, frozen=True, array_like=True):
     @ivar version: see L{Removal}.
     """
 
-    in_flight: int
+    in_flight: Annotated[int, msgspec.Meta(ge=0)]
     applied: bool
     index: int
     version: int | None
