@@ -74,6 +74,10 @@ class _Notes:
             return fail(error)
 
 
+def _always(answer: Any) -> Callable[[str, Any], Any]:
+    return lambda _sender, _body: answer
+
+
 class _Node:
     """
     A node with its pool.
@@ -218,7 +222,7 @@ class DrainsTests(SynchronousTestCase):
             [[0, True, 1, 1], [0, True, 1, 1]],
             "x",
         ):
-            self.network.handlers["c"] = lambda _sender, _body, answer=answer: answer
+            self.network.handlers["c"] = _always(answer)
             waiting = self.wait(self.a, 0.1)
             self.clock.advance(0.1)
             self.assertIsNone(self.successResultOf(waiting)[2].in_flight)
@@ -226,7 +230,8 @@ class DrainsTests(SynchronousTestCase):
 
     def test_malformed_question(self) -> None:
         """One that makes no sense is refused."""
-        for body in (None, {}, [["a"]], [[1, 1]], [["a", "b"]]):
+        bodies: tuple[Any, ...] = (None, {}, [["a"]], [[1, 1]], [["a", "b"]])
+        for body in bodies:
             with self.assertRaises(NoteRefused):
                 self.network.handlers["a"]("b", body)
 

@@ -24,7 +24,14 @@ from alacrity.pool.commands import Administer, DrawStickyKey
 from alacrity.pool.leases import Renewal
 from alacrity.pool.model import AdminState
 from tests.management.example import ID, SERVER, SHOWN
-from tests.support.management_caller import NOW, Management, ManagementCase, request, response
+from tests.support.management_caller import (
+    NOW,
+    Management,
+    ManagementCase,
+    Response,
+    request,
+    response,
+)
 from tests.support.pools import apply_to, register
 
 LEASED = {**SERVER, "lease": 30}
