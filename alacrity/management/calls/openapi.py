@@ -49,7 +49,8 @@ PROBLEMS: Final[Mapping[int, str]] = {
     415: "The body is not declared to be JSON.",
     421: "Host is a name that is not in management.hosts.",
     500: "An internal error of Alacrity; its log has more.",
-    503: "The call is not possible now, and nothing was changed. Repeating the call is safe.",
+    503: "The call is not possible now, and nothing was changed, unless the detail says otherwise. "
+    "Repeating the call is safe.",
     504: "It is not known whether the change was made. Repeating the call is safe.",
 }
 
