@@ -342,7 +342,15 @@ class SimulatedTests(SynchronousTestCase):
         self.failureResultOf(first.notes.ask("n2", "who", None, timeout=60.0), NoteUnanswered)
 
     def test_sockets(self) -> None:
-        self.check(self.start(Sockets(self.world), SocketNode, ("n1", "n2", "n3")))
+        nodes = self.start(Sockets(self.world), SocketNode, ("n1", "n2", "n3"))
+        self.check(nodes)
+        first = nodes["n1"].replica
+        assert first is not None
+        self.assertEqual(first.members_below(2), ())
+        self.assertEqual(first.members_below(3), ("n2", "n3"))
+        nodes["n2"].kill()
+        self.world.run(self.world.now + 3.0)
+        self.assertEqual(first.members_below(2), ("n2",))
 
     def test_one_node_alone(self) -> None:
         self.check(self.start(Network(self.world), Node, ("n1",)))

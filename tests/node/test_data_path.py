@@ -15,11 +15,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from alacrity.config import Settings, parse
 from alacrity.http1.messages import RequestHead
 from alacrity.metrics.counters import Stats
-from alacrity.node.data_path import DataPath, access_record, node_listeners
+from alacrity.node.data_path import DataPath, InFlight, access_record, node_listeners
 from alacrity.node.descriptors import Budget
-from alacrity.pool import Change, Condition, ServerOptions, State
+from alacrity.pool import Change, Condition, Deregister, PoolView, ServerOptions, State
 from alacrity.proxy.events import Cause, FailureKind, RequestEnded
 from alacrity.runtime.access_log import AccessRecord
+from tests.support.pools import ID, apply_to, register
 from tests.support.wire import server
 
 HEAD: Final = RequestHead(
@@ -195,3 +196,27 @@ class ChoiceTests(SynchronousTestCase):
             key_of = self.data_path(text).frontend(budget)._context.exchanges.key_of
             key = None if key_of is None else key_of(HEAD, b"")
             self.assertEqual(key, expected)
+
+
+class InFlightTests(SynchronousTestCase):
+    """
+    The numbers of attempts under way with a server.
+    """
+
+    def test_counts(self) -> None:
+        """
+        Those with the server of the pool, and those with a removed one.
+        """
+        path = DataPath(Clock(), Settings(), lambda: b"")
+        view = PoolView()
+        view.subscribe(path.balancer.changed)
+        apply_to(view, register())
+        self.assertEqual(path.in_flight(ID), InFlight(0, 0))
+        for attempt in range(2):
+            upstream = path.balancer.upstream(ID)
+            assert upstream is not None
+            upstream.begin(attempt)
+            self.assertEqual(path.in_flight(ID), InFlight(1, attempt))
+            apply_to(view, Deregister(ID, 2.0, "asked to"))
+            self.assertEqual(path.in_flight(ID), InFlight(0, attempt + 1))
+            apply_to(view, register())

@@ -13,6 +13,7 @@ from pysyncobj.node import Node
 from twisted.internet.error import CannotListenError
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
+from alacrity.cluster.log.formats import NEWEST_FORMAT
 from alacrity.cluster.wire.frames import LONGEST_PAYLOAD
 from alacrity.cluster.wire.link import (
     IDLE_TIMEOUT,
@@ -66,6 +67,12 @@ class PairTests(WireTestCase):
         self.assertFalse(a.send("b", {}))
         self.assertFalse(a.send("nobody", {}))
         self.assertIsNone(a.transport.last_contact("b"))
+        self.assertEqual(a.transport.understood("b"), 0)
+
+    def test_version_that_a_peer_understands(self) -> None:
+        a, _ = self.pair()
+        self.assertEqual(a.transport.understood("b"), NEWEST_FORMAT)
+        self.assertEqual(a.transport.understood("nobody"), 0)
 
     def test_connects_soon_again(self) -> None:
         """

@@ -281,6 +281,26 @@ class EligibilityTests(BalancerCase):
         one.end("attempt", True)
         self.assertEqual(list(self.balancer.draining()), [])
 
+    def test_requests_of_removed_servers(self) -> None:
+        """
+        They are counted by id, also once the server is registered anew, and removed again.
+        """
+        self.put(server(1))
+        first, id = self.at(1), server(1).id
+        first.begin("a")
+        first.begin("b")
+        self.assertEqual(self.balancer.removed_in_flight(id), 0)
+        self.remove(1)
+        self.put(server(1))
+        second = self.at(1)
+        second.begin("c")
+        self.assertEqual(self.balancer.removed_in_flight(id), 2)
+        self.remove(1)
+        self.assertEqual(self.balancer.removed_in_flight(id), 3)
+        for upstream, attempt in ((first, "a"), (first, "b"), (second, "c")):
+            upstream.end(attempt, True)
+        self.assertEqual(self.balancer.removed_in_flight(id), 0)
+
 
 class TierTests(BalancerCase):
     """
