@@ -138,7 +138,7 @@ def failover(name: str, directory: Path, after: float) -> Row:
             id for id in ids[1] if any(node.servers()[id]["state"] != "up" for node in survivors)
         }
     found = figures(clients.outcomes, fault, usual=SERVICE_TIME)
-    acknowledged = writer.acknowledged + sum(map(len, [changes.acknowledged]))
+    acknowledged = writer.acknowledged + changes.outcomes["200"]
     if not changes.acknowledged or not renewals.outcomes["200"]:
         raise Broken(f"changes: {changes}; renewals: {renewals}")
     bars = (
