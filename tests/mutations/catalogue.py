@@ -1653,8 +1653,6 @@ _MUTANTS: Final = (
                 "if found.state is not State.DOWN:",
             ),
         ),
-        seed=15,
-        scenario="decisions",
     ),
     Mutant(
         "removal-of-what-is-up",
@@ -1667,8 +1665,6 @@ _MUTANTS: Final = (
                 "if not is_ready:",
             ),
         ),
-        seed=3,
-        scenario="decisions",
     ),
     Mutant(
         "until-kept",
@@ -1759,7 +1755,7 @@ _MUTANTS: Final = (
                 "return False and not any(",
             ),
         ),
-        seed=6,
+        seed=13,
         scenario="decisions",
     ),
     Mutant(
@@ -1767,8 +1763,6 @@ _MUTANTS: Final = (
         "pool",
         "A server that is not eligible is kept as the last one",
         (Edit("alacrity.pool.draft", "return server.eligible and not any(", "return not any("),),
-        seed=-1,  # pending-never-expires
-        scenario="",  # pending-never-expires
     ),
     Mutant(
         "expiries-not-counted",
@@ -1795,8 +1789,6 @@ _MUTANTS: Final = (
                 "                return self._keep(found)\n        del",
             ),
         ),
-        seed=-1,  # removals-not-counted
-        scenario="",  # removals-not-counted
     ),
     Mutant(
         "guard-not-spent",
@@ -1845,8 +1837,6 @@ _MUTANTS: Final = (
                 "        return GuardWindow(time, servers)\n\n    def count",
             ),
         ),
-        seed=-1,  # guard-opens-at-once-back
-        scenario="",  # guard-opens-at-once-back
     ),
     Mutant(
         "guard-waits-for-the-future",
@@ -1881,8 +1871,6 @@ _MUTANTS: Final = (
                 "                condition=found.condition,\n            )\n        elif",
             ),
         ),
-        seed=-1,  # revived-for-ever-expired
-        scenario="",  # revived-for-ever-expired
     ),
     Mutant(
         "renewal-without-proof",
@@ -1891,12 +1879,10 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.node.leases",
-                "if not proven or not self._keeper.running or not self._replica.is_leader:",
-                "if not self._keeper.running:",
+                "await self._replica.authority.prove(ACKNOWLEDGED_WITHIN, _PROOF)",
+                "True",
             ),
         ),
-        seed=-1,  # renewal-without-proof
-        scenario="",  # renewal-without-proof
     ),
     Mutant(
         "no-full-lease-for-all",
@@ -1909,24 +1895,22 @@ _MUTANTS: Final = (
                 "            self._extend(lease, now)\n        lease.server = server",
             ),
         ),
-        seed=-1,  # no-full-lease-for-all
-        scenario="",  # no-full-lease-for-all
+        seed=0,
+        scenario="leases_cut",
     ),
     Mutant(
         "no-margin",
         "leases",
         "A new leader does not reckon with what a former one acknowledged lately",
         (Edit("alacrity.health.leases", "+ longest + self._margin", "+ longest"),),
-        seed=-1,  # no-margin
-        scenario="",  # no-margin
+        seed=4,
+        scenario="leases_cut",
     ),
     Mutant(
         "stop-not-noticed",
         "leases",
         "A leader that was stopped takes the time for the servers'",
         (Edit("alacrity.health.lease_keeper", "if late > STOPPED:", "if late > 1e9:"),),
-        seed=-1,  # stop-not-noticed
-        scenario="",  # stop-not-noticed
     ),
     Mutant(
         "kept-for-ever",
@@ -1939,8 +1923,8 @@ _MUTANTS: Final = (
                 "pass",
             ),
         ),
-        seed=-1,  # kept-for-ever
-        scenario="",  # kept-for-ever
+        seed=5,
+        scenario="leases_cut",
     ),
     Mutant(
         "renewal-shortened",
@@ -1953,8 +1937,8 @@ _MUTANTS: Final = (
                 "now - self._stopped + granted / 2)",
             ),
         ),
-        seed=-1,  # renewal-shortened
-        scenario="",  # renewal-shortened
+        seed=0,
+        scenario="leases_cut",
     ),
     Mutant(
         "never-revived",
@@ -1967,8 +1951,6 @@ _MUTANTS: Final = (
                 "if False:",
             ),
         ),
-        seed=-1,  # never-revived
-        scenario="",  # never-revived
     ),
     Mutant(
         "drain-forgets-the-removed",
@@ -1981,8 +1963,8 @@ _MUTANTS: Final = (
                 "0 if applied else in_flight.present",
             ),
         ),
-        seed=-1,  # drain-forgets-the-removed
-        scenario="",  # drain-forgets-the-removed
+        seed=0,
+        scenario="drains",
     ),
     Mutant(
         "drain-before-applied",
@@ -1993,8 +1975,8 @@ _MUTANTS: Final = (
                 "alacrity.node.drains", "applied = self._view.pool.index >= index", "applied = True"
             ),
         ),
-        seed=-1,  # drain-before-applied
-        scenario="",  # drain-before-applied
+        seed=25,
+        scenario="drains",
     ),
     Mutant(
         "drain-without-the-silent",
@@ -2007,8 +1989,8 @@ _MUTANTS: Final = (
                 "        return NodeDrain(name, 0, True)\n    return NodeDrain(name, reports",
             ),
         ),
-        seed=-1,  # drain-without-the-silent
-        scenario="",  # drain-without-the-silent
+        seed=1,
+        scenario="drains",
     ),
 )
 

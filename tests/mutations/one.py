@@ -28,6 +28,7 @@ TESTS: Final = (
     "tests/health/test_leases.py",
     "tests/health/test_lease_keeper.py",
     "tests/node/test_leases.py",
+    "tests/simulation/test_leases.py",
 )
 """The unit tests that a mutant meets."""
 
