@@ -147,7 +147,12 @@ class Exchange:
             sessions = context.sessions
             session = None if sessions is None else self._needed_session(sessions)
             chosen = None
-            if context.failing.due and (session is None or not session.goes_on(tried)):
+            if (
+                context.failing.due
+                # One probe a request: many servers may be due at once.
+                and not tried
+                and (session is None or not session.goes_on(tried))
+            ):
                 probed = chosen = context.failing.take_probe(tried, may_repeat=self._may_repeat)
             if chosen is None:
                 key_of = context.key_of
