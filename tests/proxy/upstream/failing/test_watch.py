@@ -168,6 +168,23 @@ class AsideTests(FailingTests):
         connecting = [upstream.port for upstream, _ in self.proxy.connecting]
         self.assertEqual(connecting.count(1), 1)
 
+    def test_many_at_once(self) -> None:
+        """
+        The times of many servers end together: a request tries one of them, and then goes to one
+        that is good.
+        """
+        self.begin(16)
+        self.proxy.refusing |= set(range(1, 16))
+        while not all(self.standing(port) is Standing.ASIDE for port in range(1, 16)):
+            self.proxy.client().receive(GET)
+        for each in self.waiting():
+            self.answer(each)
+        self.proxy.clock.advance(60.0)
+        for _ in range(15):
+            self.proxy.attempts.clear()
+            self.assertEqual(self.ports(1), [16])
+            self.assertEqual(len(self.proxy.attempts), 2)
+
     def test_answers(self) -> None:
         """
         It is back with the head of its first response, a POST's too, and starts anew.
