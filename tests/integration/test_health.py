@@ -60,7 +60,7 @@ async def test_http_check(stage: Stage) -> None:
     """
     patient = Patient()
     port = await stage.listen(patient.site())
-    node = await stage.node(more=QUICK)
+    node = await stage.node(more=QUICK + "fail_open = false\n")
     id = await node.register(port, check={"type": "http", "path": "/health"})
     assert await node.get() == (200, b"hello")
     patient.status = 500
@@ -70,6 +70,21 @@ async def test_http_check(stage: Stage) -> None:
     assert "500" in document["reason"]
     patient.status = 204
     await node.state_of(id, "up")
+    assert await node.get() == (200, b"hello")
+
+
+@pytest_twisted.ensureDeferred
+async def test_failing_open(stage: Stage) -> None:
+    """
+    The last server whose check fails gets traffic, if the check was answered: it is the check that
+    is broken.
+    """
+    patient = Patient()
+    port = await stage.listen(patient.site())
+    node = await stage.node(more=QUICK)
+    id = await node.register(port, check={"type": "http", "path": "/health"})
+    patient.status = 500
+    await node.state_of(id, "down")
     assert await node.get() == (200, b"hello")
 
 
