@@ -191,8 +191,8 @@ class StartTests(SynchronousTestCase):
             "import sys\n"
             "from alacrity.cli.command import main\n"
             "try: main(sys.argv[1:])\n"
-            "finally: print(sorted(n for n in sys.modules if n.split('.')[0] in"
-            " ('twisted', 'treq', 'msgspec', 'zope', 'asyncio')))"
+            "finally: print(sorted({'twisted', 'treq', 'msgspec', 'zope.interface', 'asyncio'}"
+            " & sys.modules.keys()))"
         )
         for argv in (["--help"], ["register", "--help"], ["deregister", "--help"]):
             finished = subprocess.run(

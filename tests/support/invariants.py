@@ -18,7 +18,7 @@ from alacrity.http1.parser import MessageLimits, RequestParser, ResponseParser
 from alacrity.management.documents.problems import Problem
 from alacrity.management.documents.registrations import read_registration
 from alacrity.management.documents.servers import server_document
-from alacrity.pool import Pool, Register, Registered, apply
+from alacrity.pool import Pool, Register, Registered, ServerOptions, apply
 
 VIA: Final = b"1.1 fuzz"
 DATE: Final = b"Thu, 01 Jan 1970 00:00:00 GMT"
@@ -292,9 +292,10 @@ def check_registration(body: bytes, caller: str | None) -> None:
         assert len(document["detail"]) < 500, document
         return
     pool = Pool()
-    register = Register(asked.ip, asked.port, asked.check, asked.weight, time=0.0)
+    register = Register(asked.ip, asked.port, asked.check, asked.weight, 0.0, asked.options)
     pool, outcome = apply(pool, register)
     assert isinstance(outcome, Registered), outcome
     shown = msgspec.to_builtins(server_document(outcome.server, None))
-    again = {name: shown[name] for name in ("ip", "port", "check", "weight")}
+    names = ("ip", "port", "check", "weight", *ServerOptions.__struct_fields__)
+    again = {name: shown[name] for name in names if shown[name] is not None}
     assert read_registration(msgspec.json.encode(again), None) == asked, (shown, asked)
