@@ -144,8 +144,6 @@ class DataPath:
         Deal requests out, or none at all.
         """
         self.balancer.serve(serving)
-        if self._sessions is not None:
-            self._sessions.serve(serving)
         self.queue.wake()
 
     def frontend(self, budget: Budget) -> Frontend:

@@ -287,7 +287,6 @@ class StickyTests(SynchronousTestCase):
         proxy = self.proxy()
         assert proxy.sessions is not None
         proxy.balancer.serve(False)
-        proxy.sessions.serve(False)
         client = proxy.client()
         client.receive(b"GET / HTTP/1.1\r\nHost: a\r\nCookie: route=%b\r\n\r\n" % VALUE[1])
         self.assertIn(b" 503 ", client.sent)

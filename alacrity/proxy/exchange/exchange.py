@@ -163,11 +163,11 @@ class Exchange:
                     chosen = session.choose(tried, key)
                 if chosen is None and tried and not context.balancer.all_full(tried):
                     chosen = self._choose_again()
-            if session is not None and chosen is not None:
+                if chosen is None:
+                    return False
+            if session is not None:
                 # Whatever is set goes out with the response of this very server.
                 self.sink = session.take(chosen, self._downstream.response)
-            if chosen is None:
-                return False
             upstream = chosen
             connection = affinity.take(upstream)
         if self._place is not None:

@@ -67,6 +67,7 @@ class Balancer:
 
     Changes of the pool come through L{changed}.
 
+    @ivar serving: whether requests are dealt out.
     @ivar failing_open: whether no server is eligible, and those get requests that are down by
         checks that do not show that they are dead.
     """
@@ -98,7 +99,7 @@ class Balancer:
         self._sessions = sessions
         self._wall = wall
         self._duration = settings.slow_start
-        self._serving = True
+        self.serving = True
         self._upstreams: dict[str, UpstreamServer] = {}
         self._leaving: set[UpstreamServer] = set()
         self._tiers = Tiers(policy_maker(settings, rng))
@@ -169,7 +170,7 @@ class Balancer:
         """
         Deal requests out, or none at all.
         """
-        self._serving = serving
+        self.serving = serving
         self._tiers.unsettle()
         self._review_failing_open()
         if serving:
@@ -233,7 +234,7 @@ class Balancer:
 
     def _review_failing_open(self) -> None:
         failing_open = (
-            self._serving and not self._eligible and any(True for _ in self._tiers.failing_open())
+            self.serving and not self._eligible and any(True for _ in self._tiers.failing_open())
         )
         if failing_open is not self.failing_open:
             self.failing_open = failing_open
@@ -266,7 +267,7 @@ class Balancer:
             self._announce_room()
 
     def _can_take(self, upstream: UpstreamServer) -> bool:
-        return self._serving and self._tiers.can_take(upstream)
+        return self.serving and self._tiers.can_take(upstream)
 
     def on_room(self, callback: Callable[[], object]) -> None:
         """
@@ -321,7 +322,7 @@ class Balancer:
 
         @param tried: servers that are not to be counted.
         """
-        return self._serving and self._tiers.all_full(tried)
+        return self.serving and self._tiers.all_full(tried)
 
     # The choice
 
@@ -337,7 +338,7 @@ class Balancer:
         first = self._tiers.first
         if first is not None and not tried:
             return first.choose((), key)
-        if not self._serving:
+        if not self.serving:
             return None
         for shares in self._shares.values():
             if shares.moved:

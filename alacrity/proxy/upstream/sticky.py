@@ -40,8 +40,6 @@ class StickySessions:
     The servers by the values of their cookies.
 
     There are no sessions until the pool has a key.
-
-    @ivar serving: whether this node deals requests out.
     """
 
     def __init__(
@@ -55,7 +53,6 @@ class StickySessions:
         self._name = settings.cookie.encode("ascii")
         self._balancer = balancer
         self._pool_key = key
-        self.serving = True
         self._key = b""
         self._values: dict[str, bytes] = {}
         self._ids: dict[bytes, str] = {}
@@ -72,12 +69,6 @@ class StickySessions:
             value = self._values.pop(before.id, None)
             if value is not None:
                 self._ids.pop(value, None)
-
-    def serve(self, serving: bool) -> None:
-        """
-        Deal requests out, or none at all.
-        """
-        self.serving = serving
 
     def _add(self, id: str) -> None:
         value = self._values[id] = cookie_value(self._key, id)
@@ -177,7 +168,7 @@ class Session:
         presented = self._presented
         return (
             presented is not None
-            and self._sessions.serving
+            and self._balancer.serving
             and _keeps(presented)
             and not presented.full
             and presented not in tried

@@ -11,7 +11,10 @@ from alacrity.proxy.upstream.server import UpstreamServer
 from alacrity.proxy.upstream.standing import Standing
 
 
-def _can_take(upstream: UpstreamServer) -> bool:
+def can_take(upstream: UpstreamServer) -> bool:
+    """
+    Whether a server may take a request of any client now, whatever its standing.
+    """
     return upstream.may_serve and upstream.pooled.eligible and not upstream.full
 
 
@@ -19,7 +22,7 @@ def another_can_take(balancer: Balancer, upstream: UpstreamServer) -> bool:
     """
     Whether a server other than this one may take a request.
     """
-    return any(each is not upstream and _can_take(each) for each in balancer.upstreams())
+    return any(each is not upstream and can_take(each) for each in balancer.upstreams())
 
 
 def another_is_good(
@@ -31,7 +34,7 @@ def another_is_good(
     return any(
         each is not upstream
         and each.standing is Standing.GOOD
-        and _can_take(each)
+        and can_take(each)
         and each not in tried
         for each in balancer.upstreams()
     )

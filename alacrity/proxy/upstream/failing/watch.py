@@ -14,7 +14,7 @@ from alacrity.pool import Change, State
 from alacrity.proxy.deadlines import Deadlines
 from alacrity.proxy.events import Abandoned, Cause, Failed, FailureKind, Outcome, Succeeded
 from alacrity.proxy.upstream.balancer import Balancer
-from alacrity.proxy.upstream.failing.alternatives import another_can_take
+from alacrity.proxy.upstream.failing.alternatives import another_can_take, can_take
 from alacrity.proxy.upstream.failing.ejection import counts, may_eject
 from alacrity.proxy.upstream.failing.periods import next_period
 from alacrity.proxy.upstream.failing.silence import SilenceWatch
@@ -296,9 +296,7 @@ class FailureWatch:
         for upstream in self.due:
             trouble = self._troubles[upstream]
             if (
-                upstream.may_serve
-                and upstream.pooled.eligible
-                and not upstream.full
+                can_take(upstream)
                 and upstream not in tried
                 and (may_repeat or not trouble.is_silent)
                 # It may have failed since it was noted.
