@@ -45,6 +45,11 @@ _SIZE: Final = re.compile(rb"(0*[0-9A-Fa-f]{1,15})%b\r\n" % _EXTENSIONS)
 # The beginning of such a line, as far as it has come.
 _EXTENSION_BEGUN: Final = re.compile(rb"[\t -~\x80-\xff]*+\r?")
 _SIZE_BEGUN: Final = re.compile(rb"(?:0*[0-9A-Fa-f]{1,15}(?:;[\t -~\x80-\xff]*+)?\r?)?")
+# The same with spaces after the size, which some servers send and all peers take.
+_SPACED_SIZE: Final = re.compile(rb"(0*[0-9A-Fa-f]{1,15})(?:[\t ]++|%b)\r\n" % _EXTENSIONS)
+_SPACED_SIZE_BEGUN: Final = re.compile(
+    rb"(?:0*[0-9A-Fa-f]{1,15}(?:[\t ]++|;[\t -~\x80-\xff]*+)?\r?)?"
+)
 
 
 SHORT: Final = 31
@@ -105,14 +110,27 @@ class ChunkedBody:
         "_line",
         "_section",
         "_short",
+        "_size",
+        "_size_begun",
         "complete",
         "trailers",
     )
 
-    def __init__(self, limits: MessageLimits, body_received: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        limits: MessageLimits,
+        body_received: Callable[[bytes], None],
+        *,
+        from_server: bool = False,
+    ) -> None:
         """
         @param body_received: called with the content.
+        @param from_server: whether spaces may follow the size of a chunk. A client's might hide
+            a second request from another proxy; a server's do no harm, as the body is framed
+            anew.
         """
+        self._size = _SPACED_SIZE if from_server else _SIZE
+        self._size_begun = _SPACED_SIZE_BEGUN if from_server else _SIZE_BEGUN
         self._limits = limits
         self._body_received = body_received
         # The part of a size line that has come; the bytes of content that are missing from
@@ -179,7 +197,7 @@ class ChunkedBody:
                     pieces += self._short.split(run[0])
                     at = run.end()
                     continue
-            line = _SIZE.match(data, at)
+            line = self._size.match(data, at)
             if line is None:
                 return self._keep_line(data, at)
             begin = line.end()
@@ -204,7 +222,7 @@ class ChunkedBody:
         if self._line:
             line = None
             if data.find(b"\n", at, at + SIZE_LINE + 1) >= 0:
-                line = _SIZE.match(self._line + data[at : at + SIZE_LINE + 1])
+                line = self._size.match(self._line + data[at : at + SIZE_LINE + 1])
             if line is None:
                 return self._keep_line(data, at)
             if line.end() > SIZE_LINE:
@@ -252,7 +270,7 @@ class ChunkedBody:
             # The part that came before was checked, and is not again for each byte.
             begun = _EXTENSION_BEGUN.fullmatch(piece)
         else:
-            begun = _SIZE_BEGUN.fullmatch(self._line)
+            begun = self._size_begun.fullmatch(self._line)
         if begun is None:
             raise _malformed_size()
         if len(self._line) > min(SIZE_LINE, self._limits.header_bytes):

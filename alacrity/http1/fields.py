@@ -79,6 +79,9 @@ trailer section (RFC 9110 6.5.1). The special ones are not allowed there either.
 """
 
 
+_NO_LETTER: Final = re.compile(rb"[^a-z0-9]")
+
+
 class _Specials(dict[bytes, bytes]):
     """
     The meaning of field names, by their spelling: the lower case name of a special
@@ -89,11 +92,13 @@ class _Specials(dict[bytes, bytes]):
     LONGEST: Final = 64
 
     def __missing__(self, name: bytes) -> bytes:
-        # An underscore stands for a dash in the environment of a CGI or WSGI
-        # server, so X_Forwarded_For would be read as X-Forwarded-For there.
-        plain = name.lower().replace(b"_", b"-")
+        # In the environment of a CGI or WSGI server, an underscore stands for a dash, and with
+        # some bridges for any character but letters and digits: X.Forwarded.For would be read
+        # as X-Forwarded-For there. And Proxy becomes HTTP_PROXY, which clients of HTTP obey.
+        lower = name.lower()
+        plain = _NO_LETTER.sub(b"-", lower)
         special = plain if plain in SPECIAL or plain.startswith(b"x-forwarded-") else b""
-        if special and b"_" in name:
+        if (special and plain != lower) or plain == b"proxy":
             special = b"_"
         if len(name) <= self.LONGEST:
             if len(self) >= self.BOUND:
@@ -213,7 +218,7 @@ def content_length(value: bytes) -> int:
 
 
 _HOST: Final = re.compile(
-    rb"(?:(?:\[[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9._~-]+)?\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(?::[0-9]*)?)?"
+    rb"(?:(?:\[(?:[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9._~-]+)?|[vV][0-9A-Fa-f]+\.[A-Za-z0-9._~!$&'()*+;=:-]+)\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(?::[0-9]*)?)?"
 )
 
 

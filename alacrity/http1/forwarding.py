@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from alacrity.http1.fields import without
+from alacrity.http1.fields import options, without
 from alacrity.http1.messages import CHUNKED, RequestHead, ResponseHead
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
@@ -54,21 +54,34 @@ class Forwarder:
             lines = without(lines, head.named)
         host = head.host or self._authority
         parts = [b"%b %b HTTP/1.1\r\nHost: %b" % (head.method, head.target, host), *lines]
+        says_length = takes_trailers = False
         for name, value in head.specials:
-            if name in _PASSED and name not in head.named:
-                parts.append(_PASSED[name] + value)
+            if name in _PASSED:
+                if name not in head.named:
+                    parts.append(_PASSED[name] + value)
+            elif name == b"content-length":
+                says_length = True
+            elif name == b"te" and name in head.named:
+                takes_trailers = takes_trailers or b"trailers" in options(value)
         if head.length > 0:
             parts.append(b"Content-Length: %d" % head.length)
         elif head.length == CHUNKED:
             parts.append(b"Transfer-Encoding: chunked")
-        elif head.method in _EXPECT_BODY:
+        elif says_length or head.method in _EXPECT_BODY:
             parts.append(b"Content-Length: 0")
+        if head.expects:
+            parts.append(b"Expect: 100-continue")
+        if takes_trailers:
+            # RFC 9110 10.1.4
+            parts.append(b"Connection: TE\r\nTE: trailers")
         if head.upgrade:
             parts.append(b"Connection: Upgrade\r\nUpgrade: " + head.upgrade)
         if self._trusted:
             parts.append(self._extended_fields(head, host))
-        else:
+        elif head.minor:
             parts.append(self._own_fields + host)
+        else:
+            parts.append(self._own_fields.replace(b"Via: 1.1", b"Via: 1.0", 1) + host)
         parts.append(b"\r\n")
         return b"\r\n".join(parts)
 
@@ -88,10 +101,11 @@ class Forwarder:
         """
         said: dict[bytes, list[bytes]] = {}
         for name, value in head.specials:
-            if name not in head.named:
+            # An empty one is a list without members (RFC 9110 5.6.1).
+            if value and name not in head.named:
                 said.setdefault(name, []).append(value)
         client = self.client or b"unknown"
-        added = [b"Via: " + self._via]
+        added = [b"Via: " + received_by(self._via, head.minor)]
         added.append(b"X-Forwarded-For: " + b", ".join([*said.pop(b"x-forwarded-for", []), client]))
         added.append(b"X-Forwarded-Proto: " + said.pop(b"x-forwarded-proto", [b"http"])[-1])
         added.append(b"X-Forwarded-Host: " + said.pop(b"x-forwarded-host", [host])[-1])
@@ -112,11 +126,21 @@ class Forwarder:
 
 _PASSED: Final = {
     b"date": b"Date: ",
-    b"expect": b"Expect: ",
     b"trailer": b"Trailer: ",
     b"via": b"Via: ",
 }
 """The special fields that are passed on unchanged."""
+
+
+def received_by(via: bytes, minor: int) -> bytes:
+    """
+    The proxy's entry in C{Via}, which says in which version it got the message (RFC 9110
+    7.6.3).
+
+    @param via: the entry for messages of HTTP/1.1.
+    """
+    return via if minor else via.replace(b"1.1", b"1.0", 1)
+
 
 LOOP: Final = 3
 """
@@ -168,7 +192,10 @@ def response(head: ResponseHead, *, minor: int, keep_alive: bool, via: bytes, da
         parts.append(b"Connection: close")
     elif not minor:
         parts.append(b"Connection: keep-alive")
-    parts.append(b"Via: %b\r\n\r\n" % via)
+    if head.status == 426 and (protocols := switched_to(head)):
+        # RFC 9110 15.5.22: the protocols that the server requires.
+        parts.append(b"Connection: Upgrade\r\nUpgrade: " + protocols)
+    parts.append(b"Via: %b\r\n\r\n" % (via if head.minor else received_by(via, 0)))
     return b"\r\n".join(parts)
 
 

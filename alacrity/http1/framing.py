@@ -36,6 +36,7 @@ class MessageParser:
     _body_received: Callable[[bytes], None]
     # The llhttp parser class that validates the grammar.
     _grammar: ClassVar[type[HttpRequestParser | HttpResponseParser]]
+    _from_server: ClassVar[bool] = False
 
     def __init__(self, limits: MessageLimits) -> None:
         self._limits = limits
@@ -85,7 +86,9 @@ class MessageParser:
                 if length != 0:
                     self._expected = length
                     if length == CHUNKED:
-                        self._chunks = ChunkedBody(self._limits, self._body_received)
+                        self._chunks = ChunkedBody(
+                            self._limits, self._body_received, from_server=self._from_server
+                        )
                     continue
                 return start
             if expected == CHUNKED:

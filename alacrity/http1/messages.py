@@ -45,6 +45,7 @@ class RequestHead(msgspec.Struct, frozen=True, gc=False):
         allowed, as a list (RFC 9110 7.8); empty: none.
     @ivar via: the intermediaries that it passed, as a list (RFC 9110 7.6.3).
     @ivar login: whether it logs in the connection, not the request alone (RFC 4559).
+    @ivar expects: whether the client waits to be told to send the body (RFC 9110 10.1.1).
     """
 
     method: bytes
@@ -59,6 +60,7 @@ class RequestHead(msgspec.Struct, frozen=True, gc=False):
     upgrade: bytes = b""
     via: bytes = b""
     login: bool = False
+    expects: bool = False
 
 
 class ResponseHead(msgspec.Struct, frozen=True, gc=False):
@@ -73,6 +75,7 @@ class ResponseHead(msgspec.Struct, frozen=True, gc=False):
         none.
     @ivar keep_alive: whether the server takes another request afterwards.
     @ivar login: whether it asks for a login that holds for the connection (RFC 4559).
+    @ivar minor: the minor version that the server speaks: 0 or 1.
 
     The other attributes are those of L{RequestHead}.
     """
@@ -86,3 +89,4 @@ class ResponseHead(msgspec.Struct, frozen=True, gc=False):
     declared: int | None
     keep_alive: bool
     login: bool = False
+    minor: int = 1

@@ -88,11 +88,18 @@ _METHODS: Final = frozenset(
 )
 
 
+_EXPECTATIONS: Final = frozenset({b"100-continue"})
+
 _VERSIONS: Final = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-_REQUEST_LINE: Final = re.compile(rb"(%b) [^ ]+ HTTP/1\.[01]\r\n" % _TOKEN.pattern)
+# llhttp may refuse a version before the line has come as a whole.
+_REQUEST_LINE: Final = re.compile(
+    rb"(%b) [^ ]+ HTTP/(?:([0-9]\.[0-9])\r\n|([0-9](?:\.[0-9])?)\Z)" % _TOKEN.pattern
+)
+
+_UNDERSTOOD: Final = frozenset({b"1.0", b"1.1"})
 
 
 class RequestParser(MessageParser):
@@ -123,6 +130,9 @@ class RequestParser(MessageParser):
 
     def _malformed(self, error: HttpParserError, head: bytes) -> ProtocolError:
         line = _REQUEST_LINE.match(head)
+        if line is not None and (line[2] or line[3]) not in _UNDERSTOOD:
+            # RFC 9110 15.6.6
+            return ProtocolError("the HTTP version is not supported", 505)
         if line is not None and line[1] not in _METHODS:
             # RFC 9110 15.6.2: it is a method, though an unknown one, and not garbage.
             return ProtocolError("the method is not known", 501)
@@ -164,7 +174,7 @@ class RequestParser(MessageParser):
         length: int | None = None
         chunked = False
         upgrade = via = b""
-        login = False
+        login = expects = False
         named = NONE_NAMED
         for name, value in specials:
             if name == b"host":
@@ -186,9 +196,12 @@ class RequestParser(MessageParser):
                 chunked = True
             elif name == b"upgrade":
                 upgrade = b"%b, %b" % (upgrade, value) if upgrade else value
-            elif name == b"expect" and value.lower() != b"100-continue":
-                # RFC 9110 10.1.1: the only expectation that is defined.
-                raise ProtocolError("the Expect is not 100-continue", 417)
+            elif name == b"expect":
+                # RFC 9110 10.1.1: a list, and the only expectation that is defined.
+                expected = options(value)
+                if not expected <= _EXPECTATIONS:
+                    raise ProtocolError("the Expect is not 100-continue", 417)
+                expects = expects or bool(expected)
             elif name == b"via":
                 via = b"%b, %b" % (via, value) if via else value
             elif name == b"authorization":
@@ -233,6 +246,8 @@ class RequestParser(MessageParser):
                 upgrade,
                 via,
                 login,
+                # RFC 9110 10.1.1: one without a body, or of a 1.0 client, waits for nothing.
+                expects and minor == 1 and length != 0,
             )
         )
         return length
@@ -263,7 +278,7 @@ def _target(method: bytes, target: bytes, host: bytes) -> tuple[bytes, bytes]:
     return rest, authority
 
 
-_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
 
 
 @lru_cache(256)
@@ -287,6 +302,7 @@ class ResponseParser(MessageParser):
     __slots__ = ("_interims", "_receiver", "_to_head")
 
     _grammar = HttpResponseParser
+    _from_server = True
 
     MOST_INTERIMS: Final = 16
     """Interim responses that a request may get."""
@@ -378,6 +394,7 @@ class ResponseParser(MessageParser):
                 None if status == 204 else length,
                 keep_alive and body != UNTIL_CLOSE,
                 login,
+                minor,
             )
         )
         return body

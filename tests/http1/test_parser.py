@@ -243,6 +243,60 @@ class RequestTests(SynchronousTestCase):
         )
         self.assertEqual((head.length, head.lines), (0, [b"X_Y: 1"]))
 
+    def test_pretended_by_any_other_character(self) -> None:
+        """
+        Bridges to CGI turn each character but letters and digits into an underscore; and
+        Proxy would be read as HTTP_PROXY.
+        """
+        for name in (
+            "X.Forwarded.For",
+            "X-Forwarded.For",
+            "x!forwarded~proto",
+            "X*Forwarded`Host",
+            "Content.Length",
+            "Transfer+Encoding",
+            "Proxy",
+            "PROXY",
+        ):
+            with self.subTest(name):
+                (head,) = read_requests(request(f"GET / HTTP/1.1|Host: a|{name}: 5|X.Y: 1"))
+                self.assertEqual((head.length, head.lines), (0, [b"X.Y: 1"]))
+
+    def test_expectations(self) -> None:
+        """
+        Expect is a list: empty members are ignored, repeated ones are one, and nobody waits
+        where there is no body or HTTP/1.0 (RFC 9110 10.1.1).
+        """
+        for lines, body, expected in (
+            ("Expect: 100-continue|Content-Length: 2", b"hi", True),
+            ("Expect: 100-Continue|Expect: 100-continue|Content-Length: 2", b"hi", True),
+            ("Expect: , 100-continue,|Content-Length: 2", b"hi", True),
+            ("Expect:|Content-Length: 2", b"hi", False),
+            ("Expect: ,,|Content-Length: 2", b"hi", False),
+            ("Expect: 100-continue", b"", False),
+            ("Expect: 100-continue|Content-Length: 0", b"", False),
+        ):
+            with self.subTest(lines):
+                head = read_requests(request(f"POST / HTTP/1.1|Host: a|{lines}", body))[0]
+                self.assertEqual(head.expects, expected)
+        old = request("POST / HTTP/1.0|Expect: 100-continue|Content-Length: 2", b"hi")
+        self.assertFalse(read_requests(old)[0].expects)
+        for value in ("200-ok", "100-continue, other", "100-continue=1"):
+            with self.subTest(value), self.assertRaises(ProtocolError) as caught:
+                read_requests(request(f"POST / HTTP/1.1|Host: a|Expect: {value}"))
+            self.assertEqual(caught.exception.status, 417)
+
+    def test_hosts_of_future_addresses(self) -> None:
+        """
+        A host may be an IP literal of a version to come (RFC 3986 3.2.2).
+        """
+        for host in ("[v1.a:b]", "[vF.addr:x]:80", "[V7f.!$]"):
+            (head,) = read_requests(request(f"GET / HTTP/1.1|Host: {host}"))
+            self.assertEqual(head.host, host.encode())
+        for host in ("[v.a]", "[vG.a]", "[v1.]", "[v1]", "[v1.a b]", "[v1.a"):
+            with self.subTest(host), self.assertRaises(ProtocolError):
+                read_requests(request(f"GET / HTTP/1.1|Host: {host}"))
+
 
 class BadRequestTests(SynchronousTestCase):
     """
@@ -333,7 +387,12 @@ class BadRequestTests(SynchronousTestCase):
         """
         Versions other than 1.0 and 1.1.
         """
-        self.refused(request("GET / HTTP/2.0|Host: a"), 505)
+        for version in ("2.0", "1.2", "1.9", "9.9", "0.9", "3.0"):
+            with self.subTest(version):
+                self.refused(request(f"GET / HTTP/{version}|Host: a"), 505)
+        for version in ("1.1x", "1.10", "11", "x.y", "-1.1"):
+            with self.subTest(version), self.assertRaises(ProtocolError):
+                read_requests(request(f"GET / HTTP/{version}|Host: a"))
         with self.assertRaises(ProtocolError):
             read_requests(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 
@@ -436,6 +495,29 @@ class ResponseTests(SynchronousTestCase):
             pieces = [data[i : i + size] for i in range(0, len(data), size)]
             self.assertEqual(read_response(*pieces), whole)
 
+    def test_spaces_after_the_size_of_a_chunk(self) -> None:
+        """
+        Servers that pad the sizes of chunks are understood, in any pieces; a client is not,
+        see L{BadRequestTests}.
+        """
+        head = response("HTTP/1.1 200 OK|Transfer-Encoding: chunked")
+        body = b"3  \r\nabc\r\n28 \t \r\n" + b"x" * 40 + b"\r\n1\r\ny\r\n0 \r\n\r\n"
+        wanted = b"abc" + b"x" * 40 + b"y"
+        for pieces in ((head + body,), tuple(bytes([byte]) for byte in head + body)):
+            told = read_response(*pieces)
+            self.assertEqual(b"".join(t for t in told if isinstance(t, bytes)), wanted)
+        for size in (b" 3", b"3 3", b"3 ;", b"3 ;a=b", b"3;a ", b"3 \n", b"3\x0b", b" "):
+            with self.subTest(size), self.assertRaises(ProtocolError):
+                read_response(head + size + b"\r\nabc\r\n0\r\n\r\n")
+
+    def test_statuses_without_a_class(self) -> None:
+        """
+        A status of three digits is passed on, of whatever class (RFC 9110 15).
+        """
+        for status in (299, 600, 799, 999):
+            head = read_response(response(f"HTTP/1.1 {status} x|Content-Length: 0"))[0]
+            self.assertEqual((head.status, head.reason), (status, b"x"))
+
     def test_until_close(self) -> None:
         """
         Without a length, the body goes on until the connection ends.
@@ -502,7 +584,9 @@ class ResponseTests(SynchronousTestCase):
         """
         for data in (
             b"nonsense\r\n\r\n",
-            response("HTTP/1.1 999 x"),
+            response("HTTP/1.1 099 x"),
+            response("HTTP/1.1 1000 x"),
+            response("HTTP/1.1 20 x"),
             response("HTTP/1.1 099 x"),
             response("HTTP/1.1 200 \0OK|Content-Length: 0"),
             response("HTTP/1.1 200 O\x1bK|Content-Length: 0"),

@@ -118,6 +118,111 @@ class ForwardingTests(SynchronousTestCase):
             b"X-Forwarded-Host: b\r\nForwarded: for=1.1.1.1, for=203.0.113.9;proto=http\r\n\r\n",
         )
 
+    def test_empty_fields_of_a_trusted_client(self) -> None:
+        """
+        An empty list has no members, and gets no comma.
+        """
+        proxy = Proxy(trusted=("203.0.113.0/24",))
+        proxy.client().receive(
+            b"GET / HTTP/1.1\r\nHost: a\r\nForwarded:\r\nX-Forwarded-For: \r\n"
+            b"X-Forwarded-Proto:\r\nX-Forwarded-Host:\r\nX-Forwarded-Port:\r\n\r\n"
+        )
+        self.assertEqual(
+            proxy.servers[0].take(),
+            b"GET / HTTP/1.1\r\nHost: a\r\nVia: 1.1 alacrity\r\nX-Forwarded-For: 203.0.113.9\r\n"
+            b"X-Forwarded-Proto: http\r\nX-Forwarded-Host: a\r\n\r\n",
+        )
+
+    def test_length_of_nothing(self) -> None:
+        """
+        A Content-Length of 0 is passed on; none is added but for methods that have a body
+        (RFC 9110 8.6).
+        """
+        for method, field, sent in (
+            (b"DELETE", b"Content-Length: 0\r\n", b"Content-Length: 0\r\n"),
+            (b"PROPFIND", b"Content-Length: 00\r\n", b"Content-Length: 0\r\n"),
+            (b"QUERY", b"Content-Length: 0\r\n", b"Content-Length: 0\r\n"),
+            (b"DELETE", b"", b""),
+            (b"POST", b"", b"Content-Length: 0\r\n"),
+        ):
+            with self.subTest(method + field):
+                proxy = Proxy()
+                proxy.client().receive(method + b" / HTTP/1.1\r\nHost: a\r\n" + field + b"\r\n")
+                self.assertEqual(
+                    proxy.servers[0].take(),
+                    method + b" / HTTP/1.1\r\nHost: a\r\n" + sent + ADDED + b"a\r\n\r\n",
+                )
+
+    def test_trailers_are_asked_for(self) -> None:
+        """
+        A client that takes trailers is passed on as such (RFC 9110 10.1.4), and no other
+        transfer coding is.
+        """
+        for fields, passed in (
+            (b"Connection: TE\r\nTE: trailers\r\n", True),
+            (b"Connection: close, te\r\nTE: gzip;q=0.5, Trailers\r\n", True),
+            (b"Connection: TE\r\nTE: gzip\r\n", False),
+            (b"TE: trailers\r\n", False),
+        ):
+            with self.subTest(fields):
+                proxy = Proxy()
+                proxy.client().receive(b"GET / HTTP/1.1\r\nHost: a\r\n" + fields + b"\r\n")
+                sent = proxy.servers[0].take()
+                added = b"\r\nConnection: TE\r\nTE: trailers\r\n"
+                self.assertEqual(added in sent, passed)
+                self.assertEqual(b"gzip" in sent, False)
+
+    def test_expectation_is_passed_on_once(self) -> None:
+        """
+        Expect goes to the server once, and only with a body that waits.
+        """
+        proxy = Proxy()
+        proxy.client().receive(
+            b"PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nExpect: 100-continue\r\n"
+            b"Content-Length: 2\r\n\r\n"
+        )
+        self.assertEqual(proxy.servers[0].take().count(b"Expect: 100-continue\r\n"), 1)
+        proxy = Proxy()
+        proxy.client().receive(
+            b"PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n"
+        )
+        self.assertNotIn(b"xpect", proxy.servers[0].take())
+
+    def test_via_of_http_1_0(self) -> None:
+        """
+        Via says in which version each message came (RFC 9110 7.6.3).
+        """
+        proxy = Proxy()
+        client = proxy.client()
+        client.receive(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
+        self.assertIn(b"\r\nVia: 1.0 alacrity\r\n", proxy.servers[0].take())
+        proxy.servers[0].receive(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n")
+        self.assertIn(b"\r\nVia: 1.0 alacrity\r\n", client.take())
+
+    def test_an_upgrade_that_is_required(self) -> None:
+        """
+        A 426 names the protocols that the server requires (RFC 9110 15.5.22).
+        """
+        proxy = Proxy()
+        client = proxy.client()
+        client.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        proxy.servers[0].receive(
+            b"HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket, foo/2\r\n"
+            b"Connection: Upgrade\r\nContent-Length: 0\r\n\r\n"
+        )
+        self.assertIn(b"\r\nConnection: Upgrade\r\nUpgrade: websocket, foo/2\r\n", client.take())
+
+    def test_status_without_a_class(self) -> None:
+        """
+        A status from 600 is passed on, and counts as failed.
+        """
+        proxy = Proxy()
+        client = proxy.client()
+        client.receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        proxy.servers[0].receive(b"HTTP/1.1 799 Odd\r\nContent-Length: 0\r\n\r\n")
+        self.assertTrue(client.take().startswith(b"HTTP/1.1 799 Odd\r\n"))
+        self.assertEqual(proxy.counted(), (0, 1, 0, 1))
+
     def test_chunked_both_ways(self) -> None:
         """
         Bodies in chunks stream both ways, with their trailers.

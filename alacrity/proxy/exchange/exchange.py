@@ -318,7 +318,7 @@ class Exchange:
     def _send(self, attempt: Attempt, connection: UpstreamConnection) -> None:
         self.phase = SENT
         body = self._body
-        if self.complete or ((body is None or not body.size) and self._waits_to_continue()):
+        if self.complete or (self.request.expects and (body is None or not body.size)):
             if self._waiting is not None:
                 self._waiting.for_server()
             else:
@@ -334,13 +334,6 @@ class Exchange:
         if self.paused and not connection.full:
             # The client waited for the connection, or for a server that has failed.
             self.resume_request()
-
-    def _waits_to_continue(self) -> bool:
-        """
-        Whether the client waits for the server to say that it may go on (RFC 9110
-        10.1.1).
-        """
-        return any(name == b"expect" for name, _ in self.request.specials)
 
     def _needed_waiting(self) -> Waiting:
         waiting = self._waiting

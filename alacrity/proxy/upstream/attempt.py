@@ -44,7 +44,7 @@ _FIRST_ERROR: Final = 500
 _NOTABLE: Final = 400
 """The lowest status that may count against the server."""
 
-_SUCCEEDED: Final = tuple(Succeeded(status) for status in range(600))
+_SUCCEEDED: Final = tuple(Succeeded(status) for status in range(1000))
 """The outcomes by status, made once."""
 
 
