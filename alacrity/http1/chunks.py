@@ -45,10 +45,16 @@ _SIZE: Final = re.compile(rb"(0*[0-9A-Fa-f]{1,15})%b\r\n" % _EXTENSIONS)
 # The beginning of such a line, as far as it has come.
 _EXTENSION_BEGUN: Final = re.compile(rb"[\t -~\x80-\xff]*+\r?")
 _SIZE_BEGUN: Final = re.compile(rb"(?:0*[0-9A-Fa-f]{1,15}(?:;[\t -~\x80-\xff]*+)?\r?)?")
-# The same with spaces after the size, which some servers send and all peers take.
-_SPACED_SIZE: Final = re.compile(rb"(0*[0-9A-Fa-f]{1,15})(?:[\t ]++|%b)\r\n" % _EXTENSIONS)
+# The same with the spaces that some servers put around sizes and extensions, and that a
+# recipient has to parse (RFC 9112 7.1.1); all peers do.
+_SPACE: Final = rb"[\t ]*+"
+_SPACED_EXTENSIONS: Final = rb"(?:%b;%b%b(?:%b=%b(?:%b|%b))?)*+" % (
+    *(_SPACE, _SPACE, _TOKEN),
+    *(_SPACE, _SPACE, _TOKEN, _QUOTED),
+)
+_SPACED_SIZE: Final = re.compile(rb"(0*[0-9A-Fa-f]{1,15})%b%b\r\n" % (_SPACED_EXTENSIONS, _SPACE))
 _SPACED_SIZE_BEGUN: Final = re.compile(
-    rb"(?:0*[0-9A-Fa-f]{1,15}(?:[\t ]++|;[\t -~\x80-\xff]*+)?\r?)?"
+    rb"(?:0*[0-9A-Fa-f]{1,15}%b(?:;[\t -~\x80-\xff]*+)?\r?)?" % _SPACE
 )
 
 
@@ -125,9 +131,9 @@ class ChunkedBody:
     ) -> None:
         """
         @param body_received: called with the content.
-        @param from_server: whether spaces may follow the size of a chunk. A client's might hide
-            a second request from another proxy; a server's do no harm, as the body is framed
-            anew.
+        @param from_server: whether spaces may stand around sizes and extensions. A client's
+            might hide a second request from another proxy; a server's do no harm, as the body
+            is framed anew.
         """
         self._size = _SPACED_SIZE if from_server else _SIZE
         self._size_begun = _SPACED_SIZE_BEGUN if from_server else _SIZE_BEGUN

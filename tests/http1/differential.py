@@ -129,7 +129,8 @@ def others_response(data: bytes, method: bytes) -> Others:
 def requests_disagreement(data: bytes) -> str | None:
     """
     The disagreement between our parser and h11 about requests. That we refuse what h11
-    takes is none. That we take what it refuses is one, unless L{_OUR_RIGHT} has it.
+    takes is none. That we take what it refuses is one, unless
+    L{_RIGHT_ABOUT_REQUESTS} has it.
 
     @return: L{None}: they agree.
     """
@@ -193,15 +194,26 @@ def response_disagreement(data: bytes, method: bytes) -> str | None:
     return _body_disagreement(message, other, others.fault, 0, ours.fault is not None)
 
 
-_OUR_RIGHT: Final = re.compile(
-    # RFC 9112 7.1: 1*HEXDIG. h11 takes 20 digits at most, be they all zeros.
-    r"illegal chunk header: bytearray\(b'0{4,}[0-9A-Fa-f]{1,16}[;\\\\]"
+# RFC 9112 7.1: 1*HEXDIG. h11 takes 20 digits at most, be they all zeros.
+_LONG_SIZE: Final = r"(?=[0-9A-Fa-f]{21})0*[0-9A-Fa-f]{1,15}"
+
+_RIGHT_ABOUT_REQUESTS: Final = re.compile(
+    rf"illegal chunk header: bytearray\(b['\"]{_LONG_SIZE}(?:;|\\r\\n['\"])"
 )
-"""What h11 says where it refuses what we take, and the RFC is with us."""
+"""What h11 says of a request where it refuses what we take, and the RFC is with us."""
+
+_RIGHT_ABOUT_RESPONSES: Final = re.compile(
+    # RFC 9112 7.1.1: a recipient parses spaces before an extension, which h11 does not. It
+    # takes those after a size of up to 20 digits.
+    rf"illegal chunk header: bytearray\(b['\"]"
+    rf"(?:{_LONG_SIZE}(?: |\\t)*(?:;|\\r\\n['\"])|0*[0-9A-Fa-f]{{1,15}}(?: |\\t)+;)"
+)
+"""The same of a response."""
 
 
-def _we_are_right(fault: str | None) -> bool:
-    return fault is not None and _OUR_RIGHT.match(fault) is not None
+def _we_are_right(head: RequestHead | ResponseHead, fault: str | None) -> bool:
+    right = _RIGHT_ABOUT_REQUESTS if isinstance(head, RequestHead) else _RIGHT_ABOUT_RESPONSES
+    return fault is not None and right.match(fault) is not None
 
 
 def _head_disagreement(head: RequestHead, other: Other) -> str | None:
@@ -243,7 +255,8 @@ def _body_disagreement(
     message: Message, other: Other, fault: str | None, start: int, refused: bool
 ) -> str | None:
     end = other.end + start if other.end >= 0 else -1
-    if _we_are_right(fault) and message.body.startswith(other.body):
+    assert message.head is not None
+    if _we_are_right(message.head, fault) and message.body.startswith(other.body):
         return None
     if refused and message.end < 0:
         # We gave up on the way; so far, it must have been the same.
@@ -256,7 +269,6 @@ def _body_disagreement(
         return f"ours ends at {message.end}, h11 at {end}, {fault}"
     if message.end < 0 and fault is not None and not fault.startswith("peer closed"):
         return f"ours waits for more, h11: {fault}"
-    assert message.head is not None
     if message.end >= 0 and message.head.length == CHUNKED:
         ours = [
             (name.lower(), value.strip(b" \t"))

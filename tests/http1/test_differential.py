@@ -26,6 +26,7 @@ briefly = settings(bounded, max_examples=150)
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+CHUNKED_RESPONSE = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class DifferentialTests(SynchronousTestCase):
@@ -45,6 +46,8 @@ class DifferentialTests(SynchronousTestCase):
     @bounded
     @given(RESPONSES)
     @example((b"HTTP/1.1 200 \x00OK\r\nContent-Length: 0\r\n\r\n", b"GET"))
+    @example((CHUNKED_RESPONSE + b"0" * 20 + b"1 \t\r\nx\r\n0\r\n\r\n", b"GET"))
+    @example((CHUNKED_RESPONSE + b"1 ;a\r\nx\r\n0\r\n\r\n", b"GET"))
     def test_responses(self, response: tuple[bytes, bytes]) -> None:
         """
         A response.

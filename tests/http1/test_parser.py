@@ -501,14 +501,27 @@ class ResponseTests(SynchronousTestCase):
         see L{BadRequestTests}.
         """
         head = response("HTTP/1.1 200 OK|Transfer-Encoding: chunked")
-        body = b"3  \r\nabc\r\n28 \t \r\n" + b"x" * 40 + b"\r\n1\r\ny\r\n0 \r\n\r\n"
-        wanted = b"abc" + b"x" * 40 + b"y"
+        body = (
+            b"3  \r\nabc\r\n28 \t \r\n" + b"x" * 40 + b"\r\n1\r\ny\r\n1 ;a=b\r\nz\r\n"
+            b'1\t; a = "b ;" ; c \r\nz\r\n' + b"0" * 30 + b"1 \r\nz\r\n0 \r\n\r\n"
+        )
+        wanted = b"abc" + b"x" * 40 + b"yzzz"
         for pieces in ((head + body,), tuple(bytes([byte]) for byte in head + body)):
             told = read_response(*pieces)
             self.assertEqual(b"".join(t for t in told if isinstance(t, bytes)), wanted)
-        for size in (b" 3", b"3 3", b"3 ;", b"3 ;a=b", b"3;a ", b"3 \n", b"3\x0b", b" "):
+        for size in (
+            *(b" 3", b"3 3", b"3 ;", b"3; ", b"3 ;a =", b"3;a b", b"3 \n", b"3\x0b", b"3 \r", b" "),
+            *(b"3 a", b"3 ;a;;b", b"3;=b", b'3; a="b'),
+        ):
             with self.subTest(size), self.assertRaises(ProtocolError):
                 read_response(head + size + b"\r\nabc\r\n0\r\n\r\n")
+        for size in (b"3 ", b"3\t", b"3 ;a", b"3; a", b"3;a ", b"3;a =b", b"3;a= b", b"03 "):
+            with self.subTest(size), self.assertRaises(ProtocolError):
+                read_requests(
+                    request("POST / HTTP/1.1|Host: a|Transfer-Encoding: chunked")
+                    + size
+                    + b"\r\nabc\r\n0\r\n\r\n"
+                )
 
     def test_statuses_without_a_class(self) -> None:
         """

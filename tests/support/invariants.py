@@ -12,7 +12,8 @@ from typing import Final
 import msgspec
 
 from alacrity.http1.errors import ProtocolError
-from alacrity.http1.forwarding import Forwarder, chunk, last_chunk, response
+from alacrity.http1.fields import options
+from alacrity.http1.forwarding import Forwarder, chunk, last_chunk, received_by, response
 from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead
 from alacrity.http1.parser import MessageLimits, RequestParser, ResponseParser
 from alacrity.management.documents.problems import Problem
@@ -210,7 +211,22 @@ def _check_forwarded_request(message: Message, *, trusted: bool) -> None:
     assert then.length == head.length, said
     assert (other.body, other.trailers) == (message.body, message.trailers), said
     assert then.lines == _kept(head), said
-    assert then.named <= {b"upgrade"}, said
+    # What is for this connection alone: an upgrade, and that the client takes trailers.
+    takes_trailers = any(
+        name == b"te" and b"te" in head.named and b"trailers" in options(value)
+        for name, value in head.specials
+    )
+    wanted = {b"upgrade"} if head.upgrade else set()
+    assert then.named == (wanted | {b"te"} if takes_trailers else wanted), said
+    assert then.upgrade == head.upgrade, said
+    assert [value for name, value in then.specials if name == b"te"] == (
+        [b"trailers"] if takes_trailers else []
+    ), said
+    assert [value for name, value in then.specials if name == b"expect"] == (
+        [b"100-continue"] if head.expects else []
+    ), said
+    own = received_by(VIA, head.minor)
+    assert [value for name, value in then.specials if name == b"via"][-1] == own, said
     ours = {name: value for name, value in then.specials if name.startswith(b"x-forwarded-")}
     if trusted:
         assert ours[b"x-forwarded-for"].endswith(b"192.0.2.1"), said
