@@ -194,6 +194,19 @@ def _options(value: bytes) -> frozenset[bytes]:
     return frozenset(filter(None, (member.strip(b" \t").lower() for member in value.split(b","))))
 
 
+_TRAILERS: Final = re.compile(
+    rb"(?:^|,)[\t ]*trailers[\t ]*(?:;[\t ]*q=(?=[0-9.]*[1-9])[0-9.]+[\t ]*)?(?:,|$)", re.IGNORECASE
+)
+
+
+def names_trailers(value: bytes) -> bool:
+    """
+    Whether a C{TE} names C{trailers} (RFC 9110 10.1.4). A weight has no place there, but is
+    passed over unless it is 0, as peers do.
+    """
+    return _TRAILERS.search(value) is not None
+
+
 def upgrades(value: bytes) -> bytes:
     """
     The protocols that may be switched to, of those that an C{Upgrade} names: a list in

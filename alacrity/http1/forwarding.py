@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from alacrity.http1.fields import options, without
+from alacrity.http1.fields import names_trailers, without
 from alacrity.http1.messages import CHUNKED, RequestHead, ResponseHead
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
@@ -61,8 +61,8 @@ class Forwarder:
                     parts.append(_PASSED[name] + value)
             elif name == b"content-length":
                 says_length = True
-            elif name == b"te" and name in head.named:
-                takes_trailers = takes_trailers or b"trailers" in options(value)
+            elif name == b"te" and name in head.named and head.minor:
+                takes_trailers = takes_trailers or names_trailers(value)
         if head.length > 0:
             parts.append(b"Content-Length: %d" % head.length)
         elif head.length == CHUNKED:
@@ -73,9 +73,12 @@ class Forwarder:
             parts.append(b"Expect: 100-continue")
         if takes_trailers:
             # RFC 9110 10.1.4
-            parts.append(b"Connection: TE\r\nTE: trailers")
+            own = b"Connection: TE, Upgrade" if head.upgrade else b"Connection: TE"
+            parts.append(own + b"\r\nTE: trailers")
+        elif head.upgrade:
+            parts.append(b"Connection: Upgrade")
         if head.upgrade:
-            parts.append(b"Connection: Upgrade\r\nUpgrade: " + head.upgrade)
+            parts.append(b"Upgrade: " + head.upgrade)
         if self._trusted:
             parts.append(self._extended_fields(head, host))
         elif head.minor:

@@ -161,7 +161,13 @@ class ForwardingTests(SynchronousTestCase):
         for fields, passed in (
             (b"Connection: TE\r\nTE: trailers\r\n", True),
             (b"Connection: close, te\r\nTE: gzip;q=0.5, Trailers\r\n", True),
+            (b"Connection: TE\r\nTE: gzip\r\nTE: trailers , deflate\r\n", True),
+            (b"Connection: TE\r\nTE: trailers;q=0.5\r\n", True),
+            (b"Connection: TE\r\nTE: trailers; q=0.0\r\n", False),
             (b"Connection: TE\r\nTE: gzip\r\n", False),
+            (b"Connection: TE\r\nTE: xtrailers, trailers2\r\n", False),
+            (b"Connection: TE\r\nTE:\r\n", False),
+            (b"Connection: close\r\nTE: trailers\r\n", False),
             (b"TE: trailers\r\n", False),
         ):
             with self.subTest(fields):
@@ -171,6 +177,25 @@ class ForwardingTests(SynchronousTestCase):
                 added = b"\r\nConnection: TE\r\nTE: trailers\r\n"
                 self.assertEqual(added in sent, passed)
                 self.assertEqual(b"gzip" in sent, False)
+        proxy = Proxy()
+        proxy.client().receive(
+            b"GET / HTTP/1.0\r\nHost: a\r\nConnection: TE\r\nTE: trailers\r\n\r\n"
+        )
+        self.assertNotIn(b"TE:", proxy.servers[0].take())
+
+    def test_trailers_are_asked_for_beside_an_upgrade(self) -> None:
+        """
+        One Connection names both.
+        """
+        proxy = Proxy()
+        proxy.client().receive(
+            b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade, te\r\nUpgrade: websocket\r\n"
+            b"TE: trailers\r\n\r\n"
+        )
+        self.assertIn(
+            b"\r\nConnection: TE, Upgrade\r\nTE: trailers\r\nUpgrade: websocket\r\n",
+            proxy.servers[0].take(),
+        )
 
     def test_expectation_is_passed_on_once(self) -> None:
         """

@@ -64,6 +64,14 @@ def taken(head: str, expected: str, body: bytes = b"", *, host: str = "a") -> Ca
     return Case(lines(head, body), (200,), forwarded(expected, body, host=host), kept=True)
 
 
+def old(head: str, expected: str, body: bytes = b"") -> Case:
+    """
+    A request of HTTP/1.0 that goes through, with its body. The connection is closed.
+    """
+    sent = forwarded(expected, body).replace(b"Via: 1.1", b"Via: 1.0")
+    return Case(lines(head, body), (200,), sent)
+
+
 GET: Final = "GET / HTTP/1.1|Host: a"
 POST: Final = "POST / HTTP/1.1|Host: a|"
 TE: Final = POST + "Transfer-Encoding: chunked"
@@ -311,15 +319,29 @@ REQUESTS: Final[dict[str, list[Case]]] = {
     ],
     "VR1": [
         Case(b"GET /\r\n\r\n"),
-        *refused(*(f"GET / HTTP/{v}|Host: a" for v in ("1.1x", "1.", "1", "11", "1.1 ")), body=b""),
+        *refused(
+            *(
+                f"GET / HTTP/{v}|Host: a"
+                for v in ("1.1x", "1.", "1", "2", "11", "1.1 ", "1.10", "01.1", "1.x", ".1", "-1.1")
+            ),
+            body=b"",
+        ),
         *refused("GET / http/1.1|Host: a", "GET / HTTPS/1.1|Host: a", body=b""),
-        *refused(*(f"GET / HTTP/{v}|Host: a" for v in ("9.9", "1.2", "3.0")), body=b""),
-        *refused("GET / HTTP/2.0|Host: a", "GET / HTTP/0.9|Host: a", body=b"", status=505),
+        *refused(
+            *(f"GET / HTTP/{v}|Host: a" for v in ("9.9", "3.0", "2.0", "0.9")), body=b"", status=505
+        ),
         # One that ends before its empty line: what follows would go unseen.
         Case(b"CONNECT \n\r\n\rGET /\r\n"),
         Case(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", (505,)),
         Case(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
     ],
+    "VR2": refused(
+        *(f"GET / HTTP/{v}|Host: a" for v in ("1.2", "1.9")),
+        "POST / HTTP/1.2|Host: a|Content-Length: 5",
+        "GET / HTTP/1.2",
+        body=b"",
+        status=505,
+    ),
     "CN1": [
         *refused("TRACE / HTTP/1.1|Host: a", "CONNECT a:80 HTTP/1.1|Host: a", body=b"", status=405),
         *refused("TRACK / HTTP/1.1|Host: a", "BREW / HTTP/1.1|Host: a", body=b"", status=501),
@@ -372,6 +394,153 @@ REQUESTS: Final[dict[str, list[Case]]] = {
     ],
     # Expect (9110 10.1.1)
     "EX2": refused(POST + "Expect: 200-ok|Content-Length: 5", status=417),
+    "EX9": [
+        *(
+            taken(POST + f"{expect}|Content-Length: 2", POST + "Content-Length: 2", b"hi")
+            for expect in ("Expect:", "Expect: ,", "Expect: , ,|Expect:")
+        ),
+        *(
+            taken(
+                POST + f"{expect}|Content-Length: 2",
+                POST + "Content-Length: 2|Expect: 100-continue",
+                b"hi",
+            )
+            for expect in (
+                "Expect: 100-continue",
+                "Expect: 100-Continue",
+                "Expect: 100-continue|Expect: 100-continue",
+                "Expect: 100-continue, 100-CONTINUE",
+                "Expect: ,100-continue,",
+                "Expect:|Expect: 100-continue",
+                "Connection: Expect|Expect: 100-continue",
+            )
+        ),
+        taken(
+            POST + "Expect: 100-continue|Transfer-Encoding: chunked",
+            TE + "|Expect: 100-continue",
+            b"2\r\nhi\r\n0\r\n\r\n",
+        ),
+        # Nothing waits there.
+        taken(GET + "|Expect: 100-continue", GET),
+        taken(POST + "Expect: 100-continue", POST + "Content-Length: 0"),
+        taken(POST + "Expect: 100-continue|Content-Length: 0", POST + "Content-Length: 0"),
+        old(
+            "POST / HTTP/1.0|Host: a|Expect: 100-continue|Content-Length: 2",
+            POST + "Content-Length: 2",
+            b"hi",
+        ),
+        *refused(
+            *(
+                POST + f"Expect: {value}|Content-Length: 5"
+                for value in ("100-continue, 200-ok", "100-continue;a=b", "100", '"100-continue"')
+            ),
+            POST + "Expect: 100-continue|Expect: x|Content-Length: 5",
+            status=417,
+        ),
+    ],
+    # A length of nothing (9110 8.6)
+    "CL9": [
+        *(
+            taken(
+                f"{method} / HTTP/1.1|Host: a|Content-Length: {length}",
+                f"{method} / HTTP/1.1|Host: a|Content-Length: 0",
+            )
+            for method, length in (
+                *((method, "0") for method in ("DELETE", "PROPFIND", "QUERY", "GET", "OPTIONS")),
+                *(("DELETE", "000"), ("POST", "0")),
+            )
+        ),
+        *(
+            taken(f"{method} / HTTP/1.1|Host: a", f"{method} / HTTP/1.1|Host: a")
+            for method in ("DELETE", "PROPFIND", "QUERY", "GET", "OPTIONS")
+        ),
+        taken(
+            "DELETE / HTTP/1.1|Host: a|Connection: Content-Length|Content-Length: 0",
+            "DELETE / HTTP/1.1|Host: a|Content-Length: 0",
+        ),
+        *refused(
+            "DELETE / HTTP/1.1|Host: a|Content-Length: 0|Content-Length: 0",
+            "DELETE / HTTP/1.1|Host: a|Content-Length: 0|Transfer-Encoding: chunked",
+            body=b"",
+        ),
+    ],
+    # Trailers are asked for (9110 10.1.4, 7.6.1)
+    "CP1": [
+        *(
+            taken(GET + "|" + fields, GET + "|Connection: TE|TE: trailers")
+            for fields in (
+                "Connection: TE|TE: trailers",
+                "Connection: keep-alive, te|TE: Trailers",
+                "TE: gzip;q=0.5, trailers ,deflate|Connection: X-A, TE|X-A: 1",
+                "Connection: TE|TE: trailers;q=0.5",
+                "Connection: TE|TE: gzip|TE: trailers",
+            )
+        ),
+        *(
+            taken(GET + "|" + fields, GET)
+            for fields in (
+                "TE: trailers",
+                "Connection: keep-alive|TE: trailers",
+                "Connection: TE",
+                "Connection: TE|TE: gzip;q=1.0",
+                "Connection: TE|TE: trailers;q=0",
+                "Connection: TE|TE:",
+            )
+        ),
+        old("GET / HTTP/1.0|Host: a|Connection: TE|TE: trailers", GET),
+    ],
+    # Names that a bridge to CGI reads as others (RFC 3875 4.1.18)
+    "FW9": [
+        *(
+            taken(GET + f"|{name}: 6.6.6.6|X-A: 1", GET + "|X-A: 1")
+            for name in (
+                *("X.Forwarded.For", "X_Forwarded_For", "X-Forwarded.For", "x!forwarded!for"),
+                *("X~Forwarded~Proto", "X+Forwarded+Host", "X'Forwarded'Port"),
+                *("X-Forwarded-Host.", "Proxy", "proxy", "PROXY", "Keep.Alive", "Proxy_Connection"),
+            )
+        ),
+        taken(
+            POST + "Transfer.Encoding: chunked|Content.Length: 40|Content-Length: 2",
+            POST + "Content-Length: 2",
+            b"hi",
+        ),
+        # An empty one, and others' own.
+        taken(GET + "|X-Forwarded-For:|X-Forwarded-For: ,", GET),
+        taken(GET + "|X-Proxy: 1|Proxy-Agent: 2|X.Y: 3", GET + "|X-Proxy: 1|Proxy-Agent: 2|X.Y: 3"),
+    ],
+    # Addresses of a version to come (RFC 3986 3.2.2)
+    "HO9": [
+        *(
+            taken(f"GET / HTTP/1.1|Host: {host}", f"GET / HTTP/1.1|Host: {host}", host=host)
+            for host in ("[vF.addr:x]", "[v1.a]", "[vF.addr:x]:80", "[Vab0.a!$&'()*+;=~-._]")
+        ),
+        taken(
+            "GET http://[v1.b:c]:81/x HTTP/1.1|Host: a",
+            "GET /x HTTP/1.1|Host: [v1.b:c]:81",
+            host="[v1.b:c]:81",
+        ),
+        *refused(
+            *(
+                f"GET / HTTP/1.1|Host: {host}"
+                for host in (
+                    "[v.a]",
+                    "[vG.a]",
+                    "[v1.]",
+                    "[v1]",
+                    "[v1.a b]",
+                    "[v1.a/b]",
+                    "[v1.a",
+                    "v1.a]",
+                    "[v1.a]x",
+                    "[v1.a]:x",
+                    "[v1.a,b]",
+                    "[v1.u@h]",
+                    "[v1.[a]]",
+                )
+            ),
+            body=b"",
+        ),
+    ],
     # Order
     "PL2": [
         Case(lines(GET) + b"nonsense\r\n\r\n" + lines(GET), (200, 400), forwarded(GET)),
@@ -403,6 +572,7 @@ class Reply(msgspec.Struct, frozen=True):
     @ivar method: of the client's request.
     @ivar reused: whether the server's connection serves the next request.
     @ivar absent: what the client must not see.
+    @ivar present: what it must see.
     """
 
     answer: Answer
@@ -412,6 +582,7 @@ class Reply(msgspec.Struct, frozen=True):
     method: str = "GET"
     reused: bool = False
     absent: bytes = b"evil"
+    present: bytes = b""
 
 
 def answers(*heads: str, body: bytes = b"hello", **expected: object) -> list[Reply]:
@@ -456,11 +627,94 @@ RESPONSES: Final[dict[str, list[Reply]]] = {
         Reply(Answer(lines(R200_TE, b"5\r\nhello\r\n0\r\n"), "close"), 0, aborted=True),
         Reply(Answer(lines("HTTP/1.1 200 OK", b"hello"), "reset"), 0, aborted=True),
     ],
+    # The protocols that a server requires (9110 15.5.22)
+    "RS20": [
+        *(
+            Reply(
+                Answer(
+                    lines(
+                        f"HTTP/1.1 426 Upgrade Required|{fields}|Connection: Upgrade|"
+                        "Content-Length: 2",
+                        b"ok",
+                    )
+                ),
+                426,
+                b"ok",
+                reused=True,
+                present=b"\r\nConnection: Upgrade\r\nUpgrade: " + kept + b"\r\n",
+            )
+            for fields, kept in (
+                ("Upgrade: websocket", b"websocket"),
+                ("Upgrade: HTTP/2.0, foo/1", b"HTTP/2.0, foo/1"),
+                ("Upgrade: a|Upgrade: b", b"a, b"),
+            )
+        ),
+        # Another status, or a field that is for nobody, loses it.
+        Reply(
+            Answer(lines("HTTP/1.1 426 No|Upgrade: evil|Content-Length: 2", b"ok")),
+            426,
+            b"ok",
+            reused=True,
+        ),
+        Reply(
+            Answer(
+                lines("HTTP/1.1 200 OK|Upgrade: evil|Connection: Upgrade|Content-Length: 2", b"ok")
+            ),
+            200,
+            b"ok",
+            reused=True,
+        ),
+    ],
+    # Statuses without a class (9110 15)
+    "RS21": [
+        Reply(
+            Answer(lines(f"HTTP/1.1 {status} Odd|Content-Length: 2", b"ok")),
+            status,
+            b"ok",
+            reused=True,
+            present=b"HTTP/1.1 %d Odd\r\n" % status,
+        )
+        for status in (299, 499, 600, 799, 999)
+    ],
+    # Spaces around sizes and extensions (7.1.1); those of the last chunk, too
+    "RS22": [
+        Reply(
+            Answer(lines(R200_TE, size + b"\r\nhello\r\n" + last + b"\r\n\r\n")),
+            200,
+            b"5\r\nhello\r\n0\r\n\r\n",
+            reused=True,
+        )
+        for size, last in (
+            *(
+                (b"5 ", b"0"),
+                (b"5", b"0 "),
+                (b"5\t", b"0"),
+                (b"5   \t ", b"0000  "),
+                (b"05 ", b"0"),
+            ),
+            *((b"5 ;a=b", b"0"), (b"5; a = b ", b"0 ; a"), (b"0" * 30 + b"5 ", b"0")),
+        )
+    ],
+    # Not anywhere else
+    "RS22_refused": [
+        Reply(Answer(lines(R200_TE, size + b"\r\nhello\r\n0\r\n\r\n")), 502, absent=b"hello")
+        for size in (b" 5", b"5 5", b"5 a", b"5 \x0b", b"5 \r", b"5 ;", b"\t5", b" ")
+    ],
     # A fault in the packet that the head comes in, too.
     "RS23": [
-        Reply(Answer(lines(R200_TE, b"5\r\nhello\r\nevil\r\n")), 502),
-        Reply(Answer(lines(R200_TE, b"evil\r\n")), 502),
-        Reply(Answer(lines(R200_TE, b"1\r\nxevil")), 502),
+        *(
+            Reply(Answer(lines(R200_TE, body)), 502)
+            for body in (
+                *(b"5\r\nhello\r\nevil\r\n", b"evil\r\n", b"1\r\nxevil", b"-1\r\nevil\r\n"),
+                *(b"5\nevil.\r\n0\r\n\r\n", b"4\r\nevil\r0\r\n\r\n", b"\r\nevil"),
+                *(b"4\r\nevil\r\n0\r\nX\r\n\r\n", b"4\r\nevil\r\n0\r\nX: a\nb\r\n\r\n"),
+                *(b"4\r\nevil\r\n0\r\nContent-Length: 5\r\n\r\n", b"123456789abcdef01\r\nevil"),
+            )
+        ),
+        Reply(
+            Answer(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + lines(R200_TE, b"1\r\nxevil")),
+            502,
+        ),
     ],
     "RS4": [
         Reply(Answer(lines(R200 + "Content-Length: 4", b"evil")), 200, b"", method="HEAD"),
@@ -496,10 +750,13 @@ RESPONSES: Final[dict[str, list[Reply]]] = {
             R200 + "X: a| b|Content-Length: 5",
             R200 + "X y: a|Content-Length: 5",
             R200 + ": a|Content-Length: 5",
-            "HTTP/1.1 999 evil|Content-Length: 5",
             "HTTP/1.1 099 evil|Content-Length: 5",
             "HTTP/1.1 20 evil|Content-Length: 5",
             "HTTP/1.1 2000 evil|Content-Length: 5",
+            "HTTP/1.1 0200 evil|Content-Length: 5",
+            "HTTP/1.1 -20 evil|Content-Length: 5",
+            "HTTP/1.1 20x evil|Content-Length: 5",
+            "HTTP/1.1  200 evil|Content-Length: 5",
             "HTTP/1.1 abc evil|Content-Length: 5",
             "HTTP/1.1|Content-Length: 5",
             "HTTP/2.0 200 OK|Content-Length: 5",

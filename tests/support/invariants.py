@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from alacrity.http1.errors import ProtocolError
-from alacrity.http1.fields import options
+from alacrity.http1.fields import names_trailers
 from alacrity.http1.forwarding import Forwarder, chunk, last_chunk, received_by, response
 from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead
 from alacrity.http1.parser import MessageLimits, RequestParser, ResponseParser
@@ -213,7 +213,7 @@ def _check_forwarded_request(message: Message, *, trusted: bool) -> None:
     assert then.lines == _kept(head), said
     # What is for this connection alone: an upgrade, and that the client takes trailers.
     takes_trailers = any(
-        name == b"te" and b"te" in head.named and b"trailers" in options(value)
+        name == b"te" and b"te" in head.named and head.minor and names_trailers(value)
         for name, value in head.specials
     )
     wanted = {b"upgrade"} if head.upgrade else set()

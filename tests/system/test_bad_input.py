@@ -213,6 +213,7 @@ class ServerRowTests(RowTestCase):
             if reply.body is not None:
                 self.assertEqual(received.partition(b"\r\n\r\n")[2], reply.body, shown)
         self.assertNotIn(reply.absent, received, shown)
+        self.assertIn(reply.present, received, shown)
         used = self.connection(b" /row ")
         at = len(used.received)
         if not reply.reused and reply.answer.then == "keep":
