@@ -195,8 +195,9 @@ def response(head: ResponseHead, *, minor: int, keep_alive: bool, via: bytes, da
         parts.append(b"Connection: close")
     elif not minor:
         parts.append(b"Connection: keep-alive")
-    if head.status == 426 and (protocols := switched_to(head)):
-        # RFC 9110 15.5.22: the protocols that the server requires.
+    if head.status == 426 and (protocols := upgrade_of(head)):
+        # RFC 9110 15.5.22: the protocols that the server requires, also where it forgot to
+        # name the field in Connection.
         parts.append(b"Connection: Upgrade\r\nUpgrade: " + protocols)
     parts.append(b"Via: %b\r\n\r\n" % (via if head.minor else received_by(via, 0)))
     return b"\r\n".join(parts)
@@ -219,9 +220,14 @@ def switched_to(head: ResponseHead) -> bytes:
     """
     The protocol that a response switches to, as spelled; empty: it does not say.
     """
-    if b"upgrade" not in head.named:
-        return b""
-    return b", ".join(value for name, value in head.specials if name == b"upgrade")
+    return upgrade_of(head) if b"upgrade" in head.named else b""
+
+
+def upgrade_of(head: ResponseHead) -> bytes:
+    """
+    The protocols in the C{Upgrade} of a response, as spelled.
+    """
+    return b", ".join(value for name, value in head.specials if name == b"upgrade" and value)
 
 
 def chunk(data: bytes) -> bytes:

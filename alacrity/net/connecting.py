@@ -30,10 +30,12 @@ from twisted.internet.interfaces import (
     IReactorCore,
     IStreamClientEndpoint,
 )
+from twisted.internet.posixbase import PosixReactorBase
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from alacrity.net.addresses import is_ip
+from alacrity.net.early_answers import EarlyAnswerReactor
 from alacrity.net.loops import after_turns, uvloop_of
 from alacrity.net.transports import StreamTransport
 
@@ -58,6 +60,9 @@ def client_endpoint(
             timeout,
         )
     kind = TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint
+    if isinstance(reactor, PosixReactorBase):
+        # Not a test's reactor, which has no sockets.
+        return kind(EarlyAnswerReactor(reactor), host, port, timeout)
     return kind(reactor, host, port, timeout)
 
 

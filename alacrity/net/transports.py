@@ -42,8 +42,11 @@ LOW_WATER: Final = 16384
 READ_SIZE: Final = 262144
 """Bytes read at once, as uvloop does."""
 
-LAST_READS: Final = 4
-"""Most reads of the data that had come before a connection was lost: an early answer."""
+LAST_READS: Final = 64
+"""
+Most reads of the data that had come before a connection was lost: an early answer. That is
+more than a system keeps for one connection, 6 MiB by default.
+"""
 
 _log: Final = Logger()
 

@@ -214,11 +214,13 @@ class ResponseReceiver(Protocol):
 
     @ivar exchange: has the request that the response answers.
     @ivar response: the head of the final response, once it has come.
+    @ivar status: the response's; 0: it has not come.
     @ivar answered: whether the response has come, and been written, to its end.
     @ivar switching: whether the server has switched to another protocol.
     """
 
     response: ResponseHead
+    status: int
     answered: bool
     switching: bool
 

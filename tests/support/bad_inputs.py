@@ -649,13 +649,14 @@ RESPONSES: Final[dict[str, list[Reply]]] = {
                 ("Upgrade: a|Upgrade: b", b"a, b"),
             )
         ),
-        # Another status, or a field that is for nobody, loses it.
         Reply(
-            Answer(lines("HTTP/1.1 426 No|Upgrade: evil|Content-Length: 2", b"ok")),
+            Answer(lines("HTTP/1.1 426 No|Upgrade: foo|Content-Length: 2", b"ok")),
             426,
             b"ok",
             reused=True,
+            present=b"\r\nConnection: Upgrade\r\nUpgrade: foo\r\n",
         ),
+        # With another status, it is lost.
         Reply(
             Answer(
                 lines("HTTP/1.1 200 OK|Upgrade: evil|Connection: Upgrade|Content-Length: 2", b"ok")

@@ -26,7 +26,8 @@ class Answer(msgspec.Struct, frozen=True):
     The answer of a server to a request.
 
     @ivar data: the bytes that it sends.
-    @ivar then: C{keep}, C{close} or C{reset}, the connection after that.
+    @ivar then: C{keep}, C{close}, C{half} (it sends no more) or C{reset}, the connection after
+        that.
     @ivar early: whether it is sent before the request's body has come.
     """
 
@@ -73,12 +74,14 @@ class RecordingServer:
     @ivar connections: in the order made; those that have brought no byte are among them.
     @ivar received: all bytes, in the order that they came.
     @ivar answers: by target; other targets get L{PLAIN}.
+    @ivar welcome: what it does to connections as it accepts them; L{None}: nothing.
     """
 
     def __init__(self) -> None:
         self.answers: dict[bytes, Answer] = {}
         self.connections: list[Connection] = []
         self.received = b""
+        self.welcome: Answer | None = None
         self._tasks: list[Callable[[], None]] = []
         self._changed = threading.Condition()
         self._selector = selectors.DefaultSelector()
@@ -155,6 +158,8 @@ class RecordingServer:
                 connection = Connection(self._listening.accept()[0])
                 self.connections.append(connection)
                 self._selector.register(connection.socket, selectors.EVENT_READ, connection)
+                if self.welcome is not None:
+                    self._give(connection, self.welcome)
             elif key.data is None:
                 self._woken.recv(4096)
             else:
@@ -193,16 +198,26 @@ class RecordingServer:
             if length is None and not answer.early:
                 return
             connection.answered += len(head) + len(end) + (length or 0)
-            try:
-                connection.socket.sendall(answer.data)
-            except OSError:
-                # The proxy wants no more; what comes next on the connection says so.
+            if not self._give(connection, answer) or length is None:
                 return
-            if answer.then != "keep":
-                self._close(connection, reset=answer.then == "reset")
-                return
-            if length is None:
-                return
+
+    def _give(self, connection: Connection, answer: Answer) -> bool:
+        """
+        Send an answer, and do with the connection what is to be done then.
+
+        @return: whether it goes on.
+        """
+        try:
+            connection.socket.sendall(answer.data)
+            if answer.then == "half":
+                connection.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            # The proxy wants no more; what comes next on the connection says so.
+            return False
+        if answer.then in {"close", "reset"}:
+            self._close(connection, reset=answer.then == "reset")
+            return False
+        return True
 
 
 def _body_length(head: bytes, body: bytes) -> int | None:

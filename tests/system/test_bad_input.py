@@ -12,6 +12,7 @@ import atexit
 import re
 import signal
 import tempfile
+import time
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -431,6 +432,68 @@ class PaceRowTests(RowTestCase):
         self.assertTrue(client.rest().endswith(b"ok"))
         self.assertEqual(client.closed, "closed")
         self.server.until(lambda: used.ended)
+        self.goes_on()
+
+    def drop_idle(self) -> None:
+        """End the connections that the proxy has kept."""
+        self.server.settle()
+        for connection in self.active():
+            self.server.end(connection)
+        self.server.settle()
+
+    def test_RS24(self) -> None:
+        """
+        A server that closes, half-closes, resets or answers as it accepts costs nobody any
+        waiting, and what it says unasked is nobody's answer.
+        """
+        self.addCleanup(setattr, self.server, "welcome", None)
+        evil = b"HTTP/1.1 503 evil\r\nContent-Length: 4\r\n\r\nevil"
+        for then in ("close", "half", "reset"):
+            for data in (b"", evil, b"220 ready\r\n"):
+                for head, body in ((GET, b""), (POST + "Content-Length: 2", b"hi")):
+                    self.drop_idle()
+                    self.server.received = b""
+                    self.server.welcome = Answer(data, then)
+                    begun = time.monotonic()
+                    client = self.request(lines(head.replace(" / ", " /rs24 "), body))
+                    response = client.response()
+                    self.assertLess(time.monotonic() - begun, 5)
+                    # If the request was faster than the answer, it is a race that is lost.
+                    allowed = [(502,), (503,)] if data == evil else [(502,)]
+                    self.assertIn(self.statuses(response), allowed, (then, data))
+                    self.server.welcome = None
+                    self.goes_on()
+
+    def test_RS25(self) -> None:
+        """
+        The answer of a server that closes with the request's body unread reaches the client,
+        though a reset follows it (9.6).
+        """
+        statuses = ("413 No", "401 No", "500 No", "303 See", "200 OK")
+        for length in (100000, 1 << 20, 8 << 20):
+            for status in statuses:
+                for fields, end in (
+                    ("Content-Length: 4", b"long"),
+                    ("Transfer-Encoding: chunked", b"4\r\nlong\r\n0\r\n\r\n"),
+                ):
+                    self.refused(length, lines(f"HTTP/1.1 {status}|{fields}", end), end, "close")
+            # The end of the connection is that of the answer.
+            until_close = lines("HTTP/1.1 413 No", b"long")
+            self.refused(length, until_close, b"4\r\nlong\r\n0\r\n\r\n", "reset")
+
+    def refused(self, length: int, answer: bytes, end: bytes, then: str) -> None:
+        """
+        Have a server answer a large request that it does not read.
+        """
+        target = b"/rs25"
+        self.server.answers[target] = Answer(answer, then, early=True)
+        client = self.client()
+        client.send(b"POST %b HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (target, length))
+        client.send(b"x" * length)
+        received = client.response()
+        self.assertEqual(received.split(b"\r\n")[0], answer.split(b"\r\n")[0])
+        self.assertTrue(received.endswith(b"\r\n\r\n" + end), received)
+        self.server.until(lambda: not [c for c in self.active() if target in c.received[:20]])
         self.goes_on()
 
     def test_HC1(self) -> None:

@@ -45,6 +45,10 @@ the content of others (RFC 9110 9.3.1), and read it as its next request.
 """
 
 
+FIRST_REFUSAL: Final = 400
+"""The lowest status that refuses a request."""
+
+
 class ConnectionPhase(Enum):
     """
     The phases of a connection to a server.
@@ -301,7 +305,11 @@ class ServerConnection(Protocol):
             tunnel.lost()
         elif attempt is None:
             self._forget()
-        elif reason.check(ConnectionDone):
+        elif reason.check(ConnectionDone) or (
+            # RFC 9112 9.6: a server that refuses a request and closes with its body unread
+            # resets the connection. That ends what its closing would have ended.
+            attempt.exchange.request.length and attempt.status >= FIRST_REFUSAL
+        ):
             self._end_response(attempt)
         else:
             self._break_off(attempt)
