@@ -20,6 +20,7 @@ from alacrity.config.readers import (
     network,
     pseudonym,
     time_limit,
+    upgrade_protocol,
 )
 
 Reuse: TypeAlias = Literal["always", "safe", "never"]
@@ -34,12 +35,18 @@ class ProxySettings(msgspec.Struct, frozen=True):
     @ivar trusted_proxies: networks whose C{X-Forwarded-} fields are kept.
     @ivar reuse: the requests that may go over a server connection that other clients have
         used: all; all but the first of a client's connection; none.
+    @ivar upgrades: the protocols, as in C{Upgrade}, that a connection may be switched to.
     """
 
     listen: Annotated[tuple[str, ...], endpoints] = ("tcp:8080",)
     via: Annotated[str, pseudonym] = "alacrity"
     trusted_proxies: Annotated[tuple[Network, ...], array(network)] = ()
     reuse: Annotated[Reuse, choice(Reuse)] = "always"
+    upgrades: Annotated[tuple[str, ...], array(upgrade_protocol)] = (
+        "websocket",
+        "connect-udp",
+        "connect-ip",
+    )
 
 
 class TimeoutSettings(msgspec.Struct, frozen=True):

@@ -235,6 +235,25 @@ def network(key: Key, text: str, /) -> Network:
         raise key.refuse(text, allowed) from None
 
 
+# RFC 9110 7.8
+_PROTOCOL: Final = re.compile(rf"({_TOKEN.pattern})(?:/{_TOKEN.pattern})?")
+
+_CARRY_HTTP: Final = frozenset({"h2", "h2c", "h3", "http", "https", "tls"})
+"""The names of protocols within which requests would pass that were not read here."""
+
+
+def upgrade_protocol(key: Key, text: str, /) -> str:
+    """
+    Read the name of a protocol, and its version if it has one, as they stand in C{Upgrade}.
+    """
+    words = _PROTOCOL.fullmatch(text)
+    if words is None:
+        raise key.refuse(text, "a protocol as Upgrade names it, such as websocket or SPDY/3.1")
+    if words[1].lower() in _CARRY_HTTP:
+        raise key.refuse(text, "a protocol that carries no HTTP, as that would pass unread")
+    return text
+
+
 def endpoint(key: Key, text: str, /) -> str:
     """
     Read an endpoint string, which Twisted has to understand. Nothing is bound.

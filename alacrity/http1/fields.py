@@ -5,6 +5,7 @@ Field names, and their meaning to a proxy.
 from __future__ import annotations
 
 import re
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Final
 
@@ -42,9 +43,10 @@ Fields that a proxy reads, removes or replaces. All C{X-Forwarded-} fields are t
 
 UPGRADES: Final = frozenset({b"connect-ip", b"connect-udp", b"websocket"})
 """
-The protocols that a connection may be switched to, in lower case: those registered
-for C{Upgrade} (RFC 9110 16.7), except C{HTTP}, C{h2c} and C{TLS}. These carry HTTP
-again, and no request may pass that was not read here.
+The protocols that a connection may be switched to unless others are configured, in lower
+case: those registered for C{Upgrade} (RFC 9110 16.7), except C{HTTP}, C{h2c} and C{TLS}.
+These carry HTTP again, and no request may pass that was not read here. All of these begin
+with a GET (RFC 6455 4.1, RFC 9298 3.2, RFC 9484 4.3).
 """
 
 NOT_IN_TRAILERS: Final = frozenset(
@@ -207,13 +209,15 @@ def names_trailers(value: bytes) -> bool:
     return _TRAILERS.search(value) is not None
 
 
-def upgrades(value: bytes) -> bytes:
+def upgrades(value: bytes, allowed: AbstractSet[bytes]) -> bytes:
     """
     The protocols that may be switched to, of those that an C{Upgrade} names: a list in
     their spelling and order.
+
+    @param allowed: those that may, in lower case, with their versions.
     """
     members = (member.strip(b" \t") for member in value.split(b","))
-    return b", ".join(member for member in members if member.lower() in UPGRADES)
+    return b", ".join(member for member in members if member.lower() in allowed)
 
 
 _DIGITS: Final = re.compile(rb"[0-9]{1,19}")

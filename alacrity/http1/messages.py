@@ -8,6 +8,8 @@ from typing import Final
 
 import msgspec
 
+from alacrity.http1.fields import UPGRADES
+
 CHUNKED: Final = -1
 """As a body's length: framed by chunks (RFC 9112 7.1)."""
 
@@ -17,12 +19,16 @@ UNTIL_CLOSE: Final = -2
 
 class MessageLimits(msgspec.Struct, frozen=True):
     """
-    The sizes above which a message is refused. In bytes, but for C{header_count}.
+    The sizes above which a message is refused, in bytes but for C{header_count}; and the
+    protocols that it may ask to switch to.
+
+    @ivar upgrades: in lower case; see L{alacrity.http1.fields.UPGRADES}.
     """
 
     request_line: int = 16384
     header_bytes: int = 32768
     header_count: int = 100
+    upgrades: frozenset[bytes] = UPGRADES
 
 
 class RequestHead(msgspec.Struct, frozen=True, gc=False):

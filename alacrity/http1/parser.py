@@ -10,13 +10,14 @@ and hosts.
 from __future__ import annotations
 
 import re
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Final, Protocol
 
 from httptools import HttpParserError, HttpRequestParser, HttpResponseParser
 
 from alacrity.http1.errors import ProtocolError
-from alacrity.http1.fields import content_length, options, upgrades, valid_host
+from alacrity.http1.fields import UPGRADES, content_length, options, upgrades, valid_host
 from alacrity.http1.framing import HEAD, MessageParser
 from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, MessageLimits, RequestHead, ResponseHead
 
@@ -228,9 +229,11 @@ class RequestParser(MessageParser):
             target, host = _target(method, target, host)
         if upgrade:
             # RFC 9110 7.8: named in Connection, and not by a 1.0 client. In a request
-            # that has a body, or may change something, it is ignored.
-            asked = minor == 1 and b"upgrade" in named and method == b"GET" and length == 0
-            upgrade = upgrades(upgrade) if asked else b""
+            # that has a body, it is ignored.
+            if minor == 1 and b"upgrade" in named and length == 0:
+                upgrade = upgrades(upgrade, self._switches(method))
+            else:
+                upgrade = b""
         self._blank = 0
         self._receiver.requestReceived(
             RequestHead(
@@ -251,6 +254,16 @@ class RequestParser(MessageParser):
             )
         )
         return length
+
+    def _switches(self, method: bytes) -> AbstractSet[bytes]:
+        """
+        The protocols that a request of a method may ask to switch to.
+        """
+        allowed = self._limits.upgrades
+        if method == b"GET":
+            return allowed
+        # Such as Docker's tcp and SPDY/3.1, which the registered ones are unlike.
+        return allowed - UPGRADES if method == b"POST" else frozenset()
 
     def _count_blank(self) -> None:
         self._blank += 1

@@ -195,7 +195,14 @@ class DataPath:
             per_address=limits.connections_per_address,
             trusted=proxy.trusted_proxies,
         )
-        return Frontend(exchanges, admission, self._turns, pseudonym=proxy.via, reuse=proxy.reuse)
+        return Frontend(
+            exchanges,
+            admission,
+            self._turns,
+            pseudonym=proxy.via,
+            reuse=proxy.reuse,
+            upgrades=proxy.upgrades,
+        )
 
     def _endpoint(self, timeout: float) -> Callable[[str, int], IStreamClientEndpoint]:
         return lambda host, port: client_endpoint(self._reactor, host, port, timeout)

@@ -53,7 +53,7 @@ FAULTS = {
         "(10.0.0.1/8 has host bits set)"
     ),
     "[proxy]\nlog = true": (
-        "proxy.log: found unknown; allowed: the keys listen, via, trusted_proxies, reuse"
+        "proxy.log: found unknown; allowed: the keys listen, via, trusted_proxies, reuse, upgrades"
     ),
     "[health]\ninterval = '5s'": (
         "health.interval: found '5s'; allowed: a number of seconds from 0.1 to 86400"
@@ -106,6 +106,34 @@ FAULTS = {
     ),
     "[health]\nderegister_after = inf": (
         "health.deregister_after: found inf; allowed: a number of seconds from 1 to 31536000, or 0 for never"
+    ),
+    "[proxy]\nupgrades = ['tcp', 'h2c']": (
+        "proxy.upgrades[1]: found 'h2c'; allowed: a protocol that carries no HTTP, as that would"
+        " pass unread"
+    ),
+    "[proxy]\nupgrades = ['HTTP/2.0']": (
+        "proxy.upgrades[0]: found 'HTTP/2.0'; allowed: a protocol that carries no HTTP, as that"
+        " would pass unread"
+    ),
+    "[proxy]\nupgrades = ['TLS/1.3']": (
+        "proxy.upgrades[0]: found 'TLS/1.3'; allowed: a protocol that carries no HTTP, as that"
+        " would pass unread"
+    ),
+    "[proxy]\nupgrades = ['H2C']": (
+        "proxy.upgrades[0]: found 'H2C'; allowed: a protocol that carries no HTTP, as that would"
+        " pass unread"
+    ),
+    "[proxy]\nupgrades = ['a, b']": (
+        "proxy.upgrades[0]: found 'a, b'; allowed: a protocol as Upgrade names it, such as"
+        " websocket or SPDY/3.1"
+    ),
+    "[proxy]\nupgrades = ['']": (
+        "proxy.upgrades[0]: found ''; allowed: a protocol as Upgrade names it, such as"
+        " websocket or SPDY/3.1"
+    ),
+    "[proxy]\nupgrades = ['a/b/c']": (
+        "proxy.upgrades[0]: found 'a/b/c'; allowed: a protocol as Upgrade names it, such as"
+        " websocket or SPDY/3.1"
     ),
     "[proxy]\nreuse = 'sometimes'": (
         "proxy.reuse: found 'sometimes'; allowed: one of always, safe, never"
@@ -237,6 +265,7 @@ listen = ["tcp:80", "tcp6:80:interface=\\\\:\\\\:1", "unix:/run/proxy.sock"]
 via = "edge-1"
 trusted_proxies = ["10.0.0.0/8", "2001:db8::/32"]
 reuse = "safe"
+upgrades = ["websocket", "tcp", "SPDY/3.1"]
 [management]
 listen = ["tcp:0:interface=127.0.0.1"]
 [health]
@@ -325,6 +354,7 @@ class ParseTests(SynchronousTestCase):
                     "via": "alacrity",
                     "trusted_proxies": (),
                     "reuse": "always",
+                    "upgrades": ("websocket", "connect-udp", "connect-ip"),
                 },
                 "management": {
                     "listen": ("tcp:8687:interface=127.0.0.1",),

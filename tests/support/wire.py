@@ -193,6 +193,7 @@ class Proxy:
         *servers: Server,
         trusted: tuple[str, ...] = (),
         reuse: Literal["always", "safe", "never"] = "always",
+        upgrades: tuple[str, ...] = ("websocket", "connect-udp", "connect-ip"),
         connector: Connect | None = None,
         listens: bool = True,
         queue: QueueSettings = QueueSettings(),
@@ -297,6 +298,7 @@ class Proxy:
             ),
             self.turns,
             reuse=reuse,
+            upgrades=upgrades,
         )
 
     def change(self, before: Server | None, after: Server | None) -> None:

@@ -4,6 +4,7 @@ The services and settings that all client connections share.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from alacrity.http1.messages import MessageLimits
@@ -18,7 +19,8 @@ class FrontContext:
     The services and settings that all client connections share.
 
     @ivar exchanges: those that their exchanges share.
-    @ivar message_limits: of their requests' heads.
+    @ivar message_limits: of their requests' heads, with the protocols that these may ask to
+        switch to.
     @ivar pseudonym: the proxy's name in C{Via}.
     @ivar via: the proxy's own entry there.
     @ivar reuse: which requests may go over server connections that other clients have used;
@@ -35,6 +37,7 @@ class FrontContext:
         *,
         pseudonym: bytes,
         reuse: Literal["always", "safe", "never"],
+        upgrades: Iterable[str],
     ) -> None:
         limits = exchanges.limits
         self.exchanges = exchanges
@@ -52,5 +55,6 @@ class FrontContext:
             request_line=limits.request_line,
             header_bytes=limits.header_bytes,
             header_count=limits.header_count,
+            upgrades=frozenset(each.lower().encode("ascii") for each in upgrades),
         )
         self.connections = OpenConnections()

@@ -4,11 +4,13 @@ The factory of client connections.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 
+from alacrity.config import ProxySettings
 from alacrity.net.turns import Turns
 from alacrity.proxy.exchange.context import ExchangeContext
 from alacrity.proxy.front.admission import Admission
@@ -31,6 +33,7 @@ class Frontend(Factory):
         *,
         pseudonym: str = "alacrity",
         reuse: Literal["always", "safe", "never"] = "always",
+        upgrades: Iterable[str] = ProxySettings().upgrades,
     ) -> None:
         """
         @param exchanges: the services and settings of all exchanges.
@@ -38,9 +41,15 @@ class Frontend(Factory):
         @param pseudonym: the proxy's name in C{Via}.
         @param reuse: which requests may go over server connections that other clients have
             used; see L{alacrity.config.ProxySettings}.
+        @param upgrades: the protocols that a connection may be switched to; likewise.
         """
         self._context = FrontContext(
-            exchanges, admission, turns, pseudonym=pseudonym.encode("ascii"), reuse=reuse
+            exchanges,
+            admission,
+            turns,
+            pseudonym=pseudonym.encode("ascii"),
+            reuse=reuse,
+            upgrades=upgrades,
         )
 
     def buildProtocol(self, addr: object) -> ClientConnection | None:
