@@ -17,6 +17,9 @@ _REQUESTS: Final = (
     b"\r\nGET http://b/x HTTP/1.1\r\nHost: a\r\nConnection: close, X-Y\r\nX-Y: 1\r\n\r\n",
     b"OPTIONS * HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: [::1]:80\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: [v1.x]\r\nConnection: TE\r\nTE: gzip, trailers;q=0.5\r\n\r\n",
+    b"DELETE / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nX.Forwarded.For: b\r\nProxy: c\r\n\r\n",
+    b"PUT / HTTP/1.1\r\nHost: a\r\nExpect: ,100-continue\r\nContent-Length: 2\r\n\r\nhi",
     b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\nForwarded: for=b\r\nVia: 1.0 c\r\n\r\n",
 )
@@ -28,6 +31,9 @@ _RESPONSES: Final = (
         b"2\r\nhi\r\n0\r\nX: y\r\n\r\n"
     ),
     b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\nuntil close",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2 \r\nhi\r\n0; a = b \r\n\r\n",
+    b"HTTP/1.1 426 No\r\nUpgrade: foo/1\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n",
     b"HTTP/1.1 204 No Content\r\nDate: now\r\nVia: 1.1 a\r\nTrailer: X\r\n\r\n",
     b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\nConnection: close\r\n\r\n",
     b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 404 \r\nContent-Length: 0\r\n\r\n",

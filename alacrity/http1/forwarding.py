@@ -104,9 +104,10 @@ class Forwarder:
         """
         said: dict[bytes, list[bytes]] = {}
         for name, value in head.specials:
-            # An empty one is a list without members (RFC 9110 5.6.1).
-            if value and name not in head.named:
-                said.setdefault(name, []).append(value)
+            # Empty members at the ends of a list are none (RFC 9110 5.6.1).
+            content = value.strip(b" \t,") if name in _LISTS else value
+            if content and name not in head.named:
+                said.setdefault(name, []).append(content)
         client = self.client or b"unknown"
         added = [b"Via: " + received_by(self._via, head.minor)]
         added.append(b"X-Forwarded-For: " + b", ".join([*said.pop(b"x-forwarded-for", []), client]))
@@ -126,6 +127,9 @@ class Forwarder:
         )
         return b"\r\n".join(added)
 
+
+_LISTS: Final = frozenset({b"forwarded", b"x-forwarded-for"})
+"""The forwarding fields that each proxy adds a member to."""
 
 _PASSED: Final = {
     b"date": b"Date: ",

@@ -48,18 +48,19 @@ level = "info"
 
 
 @cache
-def bench(*twistd: str) -> tuple[Node, RecordingServer]:
+def bench(*twistd: str, more: str = "") -> tuple[Node, RecordingServer]:
     """
     The node and the server that the tests share. They end with the process, as neither
     runner has a place for what a module needs.
 
     @param twistd: its options.
+    @param more: of its configuration.
     """
     directory = tempfile.TemporaryDirectory()
     atexit.register(directory.cleanup)
     server = RecordingServer()
     atexit.register(server.stop)
-    node = Node(Path(directory.name), configuration=CONFIGURATION, twistd=twistd)
+    node = Node(Path(directory.name), configuration=CONFIGURATION + more, twistd=twistd)
     atexit.register(node.stop, signal.SIGKILL)
     node.started().register(server.port)
     return node, server
@@ -70,12 +71,14 @@ class RowTestCase(SynchronousTestCase):
     A client, a node and a server.
 
     @cvar twistd: options that the node is run with.
+    @cvar more: more of its configuration.
     """
 
     twistd: tuple[str, ...] = ()
+    more = ""
 
     def setUp(self) -> None:
-        node, self.server = bench(*self.twistd)
+        node, self.server = bench(*self.twistd, more=self.more)
         self.port = node.proxy
         self.server.settle()
         self.server.received = b""
@@ -518,6 +521,41 @@ class PaceRowTests(RowTestCase):
         client.end()
         self.assertEqual([s for s in self.statuses(client.rest()) if s != 100], [200] * 3)
         self.goes_on()
+
+
+class TrustedClientRowTests(RowTestCase):
+    """
+    Rows in which the client is a proxy that is trusted.
+    """
+
+    more = '[proxy]\ntrusted_proxies = ["127.0.0.1"]\n'
+
+    def test_FW9_trusted(self) -> None:
+        """
+        Its empty fields are lists without members, and get no comma; names that only resemble
+        those that are trusted are dropped here as well.
+        """
+        added = "|Via: 1.1 alacrity|X-Forwarded-For: {}127.0.0.1|X-Forwarded-Proto: http|"
+        for fields, said in (
+            ("X-Forwarded-For:", ""),
+            ("X-Forwarded-For: \t", ""),
+            ("X-Forwarded-For: ,", ""),
+            ("X-Forwarded-For:  , ,|X-Forwarded-For:", ""),
+            ("X-Forwarded-For:|X-Forwarded-For: 1.1.1.1", "1.1.1.1, "),
+            ("X-Forwarded-For: 1.1.1.1|X-Forwarded-For:", "1.1.1.1, "),
+            ("X-Forwarded-For: , 1.1.1.1,, 2.2.2.2 ,", "1.1.1.1,, 2.2.2.2, "),
+            ("X-Forwarded-Proto:|X-Forwarded-Host:|Forwarded:|X-Forwarded-Port:", ""),
+            ("X.Forwarded.For: 6.6.6.6|X_Forwarded_Proto: https|Proxy: evil", ""),
+        ):
+            self.server.received = b""
+            client = self.request(lines(f"{GET}|{fields}"))
+            self.assertEqual(self.statuses(client.response()), (200,))
+            self.assertEqual(
+                self.server.received,
+                lines(GET + added.format(said) + "X-Forwarded-Host: a"),
+                fields,
+            )
+            self.server.settle()
 
 
 class DisclosureTests(RowTestCase):
