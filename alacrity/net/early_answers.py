@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from twisted.internet import tcp
-from twisted.internet.error import ConnectionLost
+from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -29,7 +29,8 @@ class _Client(tcp.Client):
     _has_failed = False
 
     def connectionLost(self, reason: Failure) -> None:
-        self._has_failed = reason.check(ConnectionLost) is not None
+        # One that was dropped here is lost, too.
+        self._has_failed = reason.check(ConnectionAborted, ConnectionLost) is ConnectionLost
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
     def _closeSocket(self, orderly: bool) -> None:

@@ -135,6 +135,27 @@ class EarlyAnswerTests(SynchronousTestCase):
         self.assertTrue(client.lost)
         self.assertFalse(client.aborted)
 
+    def test_refusal_that_ends_with_a_reset(self) -> None:
+        """
+        A refusal without a length ends with the reset that the unread body causes; another
+        response, or one with a length, is incomplete.
+        """
+        refusal = b"HTTP/1.1 413 No\r\n\r\nlong"
+        for request, response, complete in (
+            (POST.replace(b"5", b"500"), refusal, True),
+            (POST.replace(b"5", b"500"), b"HTTP/1.1 413 No\r\nContent-Length: 9\r\n\r\nx", False),
+            (POST.replace(b"5", b"500"), STREAM.replace(b"200", b"413") + b"1\r\nx\r\n", False),
+            (POST.replace(b"5", b"500"), b"HTTP/1.1 200 OK\r\n\r\nlong", False),
+            (GET, refusal, False),
+        ):
+            proxy = Proxy()
+            client = proxy.client()
+            client.receive(request)
+            proxy.servers[0].receive(response)
+            proxy.servers[0].lose(ConnectionLost())
+            self.assertEqual(client.aborted, not complete, response)
+            self.assertEqual(client.take().endswith(b"4\r\nlong\r\n0\r\n\r\n"), complete)
+
     def test_fault_beside_the_head(self) -> None:
         """
         A response whose first packet is at fault is a 502, as nothing was relayed.
