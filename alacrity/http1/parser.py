@@ -5,6 +5,8 @@ L{framing<alacrity.http1.framing>} finds the end of each message, and has its gr
 checked. The head is read here, and the checks are made that llhttp does not make:
 duplicate and conflicting framing, bodies that a message cannot have, methods, targets
 and hosts.
+
+Over 400 lines, with the interfaces of the receivers, which belong beside the calls on them.
 """
 
 from __future__ import annotations
