@@ -145,6 +145,7 @@ def measure(options: argparse.Namespace, addresses: list[Address]) -> None:
     from twisted.internet.task import deferLater
 
     from alacrity.health import Checks, Monitor, Verdict, standard_checks
+    from alacrity.http1.messages import MessageLimits
     from alacrity.net.connecting import client_endpoint
     from alacrity.pool import (
         Check,
@@ -187,7 +188,9 @@ def measure(options: argparse.Namespace, addresses: list[Address]) -> None:
         return outcome
 
     checks = standard_checks(
-        lambda host, port, timeout: client_endpoint(reactor, host, port, timeout), reactor
+        lambda host, port, timeout: client_endpoint(reactor, host, port, timeout),
+        reactor,
+        MessageLimits(),
     )
     begun: dict[str, float] = {}
     waits: list[float] = []

@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 from httptools import HttpParserError, HttpRequestParser, HttpResponseParser
 
-from alacrity.http1.errors import ProtocolError
+from alacrity.http1.errors import ProtocolError, response_fault
 from alacrity.http1.fields import UPGRADES, content_length, options, upgrades, valid_host
 from alacrity.http1.framing import HEAD, MessageParser
 from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, MessageLimits, RequestHead, ResponseHead
@@ -356,6 +356,9 @@ class ResponseParser(MessageParser):
 
     def _finish(self, trailers: list[bytes]) -> None:
         self._receiver.responseFinished(trailers)
+
+    def _malformed(self, error: HttpParserError, head: bytes) -> ProtocolError:
+        return ProtocolError(response_fault(str(error), head))
 
     def _read_head(self, lines: list[bytes]) -> int | None:
         minor, status, reason = _status_line(lines[0])

@@ -31,7 +31,7 @@ from alacrity.metrics.counters import Counter, Stats
 from alacrity.net.addresses import NodeAddress
 from alacrity.net.connecting import client_endpoint
 from alacrity.node.cluster import node_settings
-from alacrity.node.data_path import InFlight
+from alacrity.node.data_path import InFlight, response_limits
 from alacrity.node.descriptors import slack
 from alacrity.node.drains import Drains
 from alacrity.node.leader_checks import Duties, LeaderChecks
@@ -144,7 +144,9 @@ class Control:
             propose,
             health,
             standard_checks(
-                lambda host, port, timeout: client_endpoint(reactor, host, port, timeout), reactor
+                lambda host, port, timeout: client_endpoint(reactor, host, port, timeout),
+                reactor,
+                response_limits(self._settings.limits),
             ),
             clock=reactor,
             rng=Random(),

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 
 from alacrity.cluster.lending import NO_SLOTS, SlotHolder
-from alacrity.config import Settings
+from alacrity.config import LimitSettings, Settings
 from alacrity.http1.fields import find
 from alacrity.http1.messages import MessageLimits
 from alacrity.metrics.counters import Counter, Stats
@@ -159,9 +159,7 @@ class DataPath:
             self._endpoint(timeouts.connect),
             Slots(budget.servers, self.balancer.close_idle),
             ConnectionSettings(
-                limits=MessageLimits(
-                    header_bytes=limits.header_bytes, header_count=limits.header_count
-                ),
+                limits=response_limits(limits),
                 idle_limit=limits.idle_per_server,
                 idle_timeout=timeouts.server_idle,
                 private=proxy.reuse == "never",
@@ -229,6 +227,14 @@ class DataPath:
             present=0 if upstream is None else upstream.active,
             removed=self.balancer.removed_in_flight(id),
         )
+
+
+def response_limits(limits: LimitSettings) -> MessageLimits:
+    """
+    The limits of servers' responses, to clients' requests and to checks: a server whose
+    responses clients would not get does not pass its check.
+    """
+    return MessageLimits(header_bytes=limits.header_bytes, header_count=limits.header_count)
 
 
 def node_listeners(stats: Stats, write: Callable[[AccessRecord], None] | None) -> Listeners:

@@ -23,8 +23,7 @@ that a command with the new type is proposed only once all nodes understand it; 
 C{CONTRIBUTING.md}.
 """
 
-from alacrity.health.checks.http import HttpClient, http_check
-from alacrity.health.checks.http_client import http_client
+from alacrity.health.checks.http import http_check
 from alacrity.health.checks.runners import Checks, standard_checks
 from alacrity.health.checks.tcp import tcp_check
 from alacrity.health.checks.verdict import CannotCheck, EndpointFactory, Verdict
@@ -33,10 +32,8 @@ __all__ = [
     "CannotCheck",
     "Checks",
     "EndpointFactory",
-    "HttpClient",
     "Verdict",
     "http_check",
-    "http_client",
     "standard_checks",
     "tcp_check",
 ]

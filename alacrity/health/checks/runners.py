@@ -9,9 +9,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from alacrity.health.checks.http import HttpCheckFunction, http_check
-from alacrity.health.checks.http_client import http_client
 from alacrity.health.checks.tcp import TcpCheckFunction, tcp_check
 from alacrity.health.checks.verdict import EndpointFactory, Verdict
+from alacrity.http1.messages import MessageLimits
 from alacrity.pool import HttpCheck, NoCheck, Server, TcpCheck
 
 
@@ -39,8 +39,10 @@ class Checks(msgspec.Struct, frozen=True):
                 raise ValueError(f"server {server.id} has no check")
 
 
-def standard_checks(connect: EndpointFactory, clock: IReactorTime) -> Checks:
+def standard_checks(connect: EndpointFactory, clock: IReactorTime, limits: MessageLimits) -> Checks:
     """
     Build the check functions for real connections.
+
+    @param limits: of responses, as for those to clients' requests.
     """
-    return Checks(tcp=tcp_check(connect), http=http_check(http_client(connect, clock), clock))
+    return Checks(tcp=tcp_check(connect), http=http_check(connect, clock, limits))

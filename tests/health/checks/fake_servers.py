@@ -106,14 +106,33 @@ class Network:
         self._connecting: Deferred[IProtocol] = Deferred(cancel)
         return self._connecting
 
-    def accept(self) -> Wire:
+    def make(self) -> Wire:
+        """
+        Make the connection, and do not tell yet who waits for it.
+        """
         wire = Wire()
         protocol = self._factory.buildProtocol(IPv4Address("TCP", "10.0.0.7", 80))
         assert protocol is not None
         wire.protocol = protocol
         protocol.makeConnection(wire)
-        self._connecting.callback(protocol)
         return wire
+
+    def tell(self, wire: Wire) -> None:
+        """
+        Tell who waits for a connection that it is made.
+        """
+        self._connecting.callback(wire.protocol)
+
+    def accept(self) -> Wire:
+        wire = self.make()
+        self.tell(wire)
+        return wire
+
+    def forget(self) -> None:
+        """
+        Forget the latest connection.
+        """
+        del self._factory, self._connecting
 
     def refuse(self, reason: Exception) -> None:
         self._connecting.errback(reason)
