@@ -15,7 +15,7 @@ import pytest_twisted
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.task import Clock
 
 from alacrity.config import parse
@@ -204,6 +204,38 @@ def check_outcome(pieces: list[bytes]) -> Verdict:
     connection.lost(ConnectionDone())
     assert len(verdicts) == 1
     return verdicts[0]
+
+
+def test_as_the_server_accepts() -> None:
+    """
+    A server that speaks, or ends the connection, before it has the request.
+    """
+    spoken, ended, reset = "spoken", "ended", "reset"
+    for happens in (spoken, ended, reset):
+        proxy = wire.Proxy()
+        proxy.automatic = False
+        proxy.client().receive(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        upstream, connected = proxy.connecting.pop(0)
+        link = proxy.made(upstream)
+        network, clock = Network(), Clock()
+        verdicts: list[Verdict] = []
+        http_check(network, clock, MessageLimits())(
+            server_at("10.0.0.7", 80, HttpCheck()), HttpCheck(), 2.0
+        ).addCallback(verdicts.append)
+        checked = network.make()
+        if happens is spoken:
+            link.receive(OK)
+            checked.send(OK)
+        elif happens is ended:
+            link.end()
+            checked.lost(ConnectionDone())
+        else:
+            link.lose()
+            checked.lost(ConnectionLost())
+        connected.callback(link.protocol)
+        network.tell(checked)
+        outcome: Any = proxy.attempts[0].outcome
+        assert [each.reason for each in verdicts] == [outcome.cause.text]
 
 
 def _often(*usual: bytes) -> st.SearchStrategy[bytes]:

@@ -184,7 +184,7 @@ class _Exchange(Protocol):
         self._outcome = outcome
         self._limit = Deadline(clock, self._timeout, self._expire)
         self._connecting = connecting = endpoint.connect(_Single(self))
-        connecting.addCallbacks(self._connected, self._connect_failed)
+        connecting.addCallback(self._connected).addErrback(self._failed)
         return outcome
 
     def _connected(self, protocol: object) -> None:
@@ -196,7 +196,7 @@ class _Exchange(Protocol):
             assert self.transport is not None
             self.transport.write(request_of(self._server, self._check))
 
-    def _connect_failed(self, failure: Failure) -> None:
+    def _failed(self, failure: Failure) -> None:
         self._connecting = None
         outcome = self._end()
         if outcome is not None:

@@ -61,7 +61,10 @@ _NODE_ADDRESS: Final = {
 """The schema of C{host:port}. It excludes IPv6 addresses that end in the IPv4 notation, although
 they are accepted."""
 
-_HOST: Final = r"^(\[[0-9A-Fa-f:.]+(%25[A-Za-z0-9._~-]+)?\]|[A-Za-z0-9._~!$&'()*+;=%-]+)(:[0-9]*)?$"
+_HOST: Final = (
+    r"^(\[([0-9A-Fa-f:.]+(%25[A-Za-z0-9._~-]+)?|[vV][0-9A-Fa-f]+\.[A-Za-z0-9._~!$&'()*+;=:-]+)\]"
+    r"|[A-Za-z0-9._~!$&'()*+;=%-]+)(:[0-9]*)?$"
+)
 
 Port: TypeAlias = (
     Annotated[int, Meta(extra_json_schema={"minimum": 1, "maximum": 65535})]
