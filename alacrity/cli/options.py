@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from alacrity.net.addresses import unmapped
 from alacrity.net.tokens import TokenError, read_token
 
 
@@ -61,7 +62,7 @@ def ip(text: str) -> str:
     An IP address.
     """
     try:
-        return str(ip_address(text))
+        return str(unmapped(ip_address(text)))
     except ValueError:
         raise _fault(text, "an IPv4 or IPv6 address") from None
 

@@ -104,7 +104,12 @@ class ClusterNode:
                 secret,
                 PeerAdmission(self._known, storage, lambda: self.replica.format),
                 [
-                    server_endpoint(reactor, description, turn=TURN)
+                    server_endpoint(
+                        reactor,
+                        description,
+                        turn=TURN,
+                        ipv6_only=description in settings.ipv6_only,
+                    )
                     for description in settings.listen
                 ],
                 partial(host_endpoint, reactor),

@@ -19,9 +19,11 @@ class NodeSettings(msgspec.Struct, frozen=True):
     @ivar listen: endpoint strings for the connections of other nodes; empty: a standalone
         node.
     @ivar fsync: whether a change must be on disk before it counts as persisted.
+    @ivar ipv6_only: those of C{listen} that leave IPv4 to another socket of this process.
     """
 
     me: Member
     members: tuple[Member, ...] = ()
     listen: tuple[str, ...] = ()
     fsync: bool = True
+    ipv6_only: frozenset[str] = frozenset()

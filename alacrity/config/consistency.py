@@ -152,7 +152,7 @@ def require_sockets(
                     raise key.fault(
                         f"{shown(description)}, which {shown(other)} of {other_key.path} takes too",
                         "each address once (tcp:PORT takes every IPv4 address, tcp6:PORT "
-                        "those of IPv4 and IPv6)",
+                        "every IPv6 address)",
                     )
             taken.append((key, description, socket))
 

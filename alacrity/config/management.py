@@ -9,7 +9,14 @@ from typing import Annotated
 
 import msgspec
 
-from alacrity.config.readers import array, boolean, count, endpoints, host_name, token_file
+from alacrity.config.readers import (
+    array,
+    boolean,
+    count,
+    host_name,
+    management_endpoints,
+    token_file,
+)
 
 
 class ManagementSettings(msgspec.Struct, frozen=True):
@@ -25,7 +32,7 @@ class ManagementSettings(msgspec.Struct, frozen=True):
         C{localhost}.
     """
 
-    listen: Annotated[tuple[str, ...], endpoints] = ("tcp:8687:interface=127.0.0.1",)
+    listen: Annotated[tuple[str, ...], management_endpoints] = ("tcp:8687:interface=127.0.0.1",)
     token_file: Annotated[Path | None, token_file] = None
     insecure: Annotated[bool, boolean] = False
     connections: Annotated[int, count] = 256

@@ -9,19 +9,18 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 from alacrity.config.readers import (
-    Network,
-    array,
     choice,
     count,
     count_or_zero,
     duration_or_zero,
     endpoints,
     limit,
-    network,
     pseudonym,
     time_limit,
+    trusted_peers,
     upgrade_protocol,
 )
+from alacrity.net.addresses import TrustedPeers
 
 Reuse: TypeAlias = Literal["always", "safe", "never"]
 
@@ -32,7 +31,7 @@ class ProxySettings(msgspec.Struct, frozen=True):
 
     @ivar listen: endpoint strings.
     @ivar via: the proxy's pseudonym in C{Via} (RFC 9110 7.6.3).
-    @ivar trusted_proxies: networks whose C{X-Forwarded-} fields are kept.
+    @ivar trusted_proxies: those whose C{X-Forwarded-} fields are kept.
     @ivar reuse: the requests that may go over a server connection that other clients have
         used: all; all but the first of a client's connection; none.
     @ivar upgrades: the protocols, as in C{Upgrade}, that a connection may be switched to.
@@ -40,7 +39,7 @@ class ProxySettings(msgspec.Struct, frozen=True):
 
     listen: Annotated[tuple[str, ...], endpoints] = ("tcp:8080",)
     via: Annotated[str, pseudonym] = "alacrity"
-    trusted_proxies: Annotated[tuple[Network, ...], array(network)] = ()
+    trusted_proxies: Annotated[TrustedPeers, trusted_peers] = TrustedPeers()
     reuse: Annotated[Reuse, choice(Reuse)] = "always"
     upgrades: Annotated[tuple[str, ...], array(upgrade_protocol)] = (
         "websocket",

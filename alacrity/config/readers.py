@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias, TypeVar, get_args
@@ -22,9 +22,11 @@ from alacrity.net.addresses import (
     ADDRESS,
     NODE_NAME,
     NodeAddress,
+    TrustedPeers,
     is_address,
     is_node_name,
     normalized_address,
+    plain_network,
 )
 from alacrity.net.descriptions import parse_description
 from alacrity.net.tokens import TokenError, read_token
@@ -228,11 +230,13 @@ def network(key: Key, text: str, /) -> Network:
     """
     Read a network in CIDR notation.
     """
+    allowed = "a network such as 10.0.0.0/8"
+    if "%" in text:
+        raise key.refuse(text, f"{allowed} (without a zone; fe80::/10 has the addresses of all)")
     try:
-        return ip_network(text)
+        return plain_network(ip_network(text))
     except ValueError as error:
-        allowed = f"a network such as 10.0.0.0/8 ({one_line(str(error))})"
-        raise key.refuse(text, allowed) from None
+        raise key.refuse(text, f"{allowed} ({one_line(str(error))})") from None
 
 
 # RFC 9110 7.8
@@ -254,23 +258,41 @@ def upgrade_protocol(key: Key, text: str, /) -> str:
     return text
 
 
-def endpoint(key: Key, text: str, /) -> str:
+def endpoint(key: Key, text: str, kinds: Collection[str], /) -> str:
     """
     Read an endpoint string, which Twisted has to understand. Nothing is bound.
+
+    @param kinds: the allowed ones.
     """
     description = parse_description(text)
-    if description.kind in {"tcp", "tcp6"} and description.arguments:
+    allowed = (
+        f"a Twisted endpoint string of the kinds {listed(kinds)}, such as "
+        "tcp:8080:interface=127.0.0.1"
+    )
+    if description.kind not in kinds:
+        why = _UNSERVED.get(description.kind)
+        raise key.refuse(text, allowed if why is None else f"{allowed} ({why})")
+    if description.kind in {"tcp", "tcp6", "ssl"} and description.arguments:
         port = description.port
         if not port.isascii() or not port.isdigit() or int(port) > 65535:
             raise key.refuse(text, "a port from 0 to 65535")
     try:
         serverFromString(None, text)
+    except (IndexError, KeyError) as error:
+        if description.kind != "systemd":
+            raise key.refuse(text, f"{allowed} ({one_line(repr(error))})") from None
+        raise key.refuse(text, f"{allowed} (systemd passes no such socket)") from None
     except Exception as error:
         why = one_line(str(error)) or type(error).__name__
-        raise key.refuse(
-            text, f"a Twisted endpoint string such as tcp:8080:interface=127.0.0.1 ({why})"
-        ) from None
+        raise key.refuse(text, f"{allowed} ({why})") from None
     return text
+
+
+PLAIN_KINDS: Final = ("tcp", "tcp6", "unix", "systemd")
+"""The kinds of endpoint strings that the proxy and the cluster listen on."""
+
+MANAGEMENT_KINDS: Final = (*PLAIN_KINDS, "ssl")
+"""The kinds of endpoint strings that the management API listens on."""
 
 
 # Files
@@ -339,16 +361,48 @@ def array(read: Callable[[Key, str], _T]) -> Reader[tuple[_T, ...]]:
     return read_all
 
 
-_endpoints: Final = array(endpoint)
+UNIX: Final = "unix"
+"""The word for all that connect over Unix sockets."""
+
+_trusted: Final = array(lambda key, text: text if text == UNIX else network(key, text))
 
 
-def endpoints(key: Key, value: object, /) -> tuple[str, ...]:
+def trusted_peers(key: Key, value: object, /) -> TrustedPeers:
     """
-    Read an array of endpoint strings.
+    Read an array of networks, and the word L{UNIX}.
     """
-    if not _strings(key, value):
-        raise key.fault("an empty array", "at least one endpoint string")
-    return _endpoints(key, value)
+    found = _trusted(key, value)
+    networks = tuple(each for each in found if not isinstance(each, str))
+    return TrustedPeers(networks, unix=UNIX in found)
+
+
+_UNSERVED: Final = {
+    "ssl": "TLS is not served here; put it in front",
+    "tls": "TLS is not served here; put it in front",
+    "haproxy": "the PROXY protocol is not read; have X-Forwarded-For sent",
+}
+"""The reasons why kinds of endpoint strings are not allowed, beyond that they are not listed."""
+
+
+def _endpoints(kinds: Collection[str]) -> Reader[tuple[str, ...]]:
+    """
+    A reader of an array of endpoint strings.
+
+    @param kinds: see L{endpoint}.
+    """
+    read = array(lambda key, text: endpoint(key, text, kinds))
+
+    def read_all(key: Key, value: object, /) -> tuple[str, ...]:
+        if not _strings(key, value):
+            raise key.fault("an empty array", "at least one endpoint string")
+        return read(key, value)
+
+    return read_all
+
+
+endpoints: Final = _endpoints(PLAIN_KINDS)
+
+management_endpoints: Final = _endpoints(MANAGEMENT_KINDS)
 
 
 def _node(key: Key, text: str, /) -> NodeAddress:

@@ -17,7 +17,7 @@ import msgspec
 
 from alacrity.config.consistency import check_health, complete_cluster
 from alacrity.config.faults import ConfigurationError, Key, listed, one_line
-from alacrity.config.readers import Reader, endpoint
+from alacrity.config.readers import MANAGEMENT_KINDS, PLAIN_KINDS, Reader, endpoint
 from alacrity.config.settings import Settings
 
 _TABLES: Final[Mapping[str, type[msgspec.Struct]]] = get_type_hints(Settings)
@@ -99,9 +99,12 @@ def override(
 
     @raise ConfigurationError: one is not an endpoint string.
     """
-    for option, given in (("--proxy", proxy), ("--management", management)):
+    for option, given, kinds in (
+        ("--proxy", proxy, PLAIN_KINDS),
+        ("--management", management, MANAGEMENT_KINDS),
+    ):
         for description in given:
-            endpoint(Key("options", option), description)
+            endpoint(Key("options", option), description, kinds)
     replace = msgspec.structs.replace
     if proxy:
         settings = replace(settings, proxy=replace(settings.proxy, listen=tuple(proxy)))

@@ -33,3 +33,8 @@ class Settings(msgspec.Struct, frozen=True):
     retries: RetrySettings = RetrySettings()
     cluster: ClusterSettings = ClusterSettings()
     log: LogSettings = LogSettings()
+
+    @property
+    def descriptions(self) -> tuple[str, ...]:
+        """The endpoint strings of all that the node listens on."""
+        return (*self.proxy.listen, *self.management.listen, *self.cluster.listen)

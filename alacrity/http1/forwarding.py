@@ -110,7 +110,11 @@ class Forwarder:
                 said.setdefault(name, []).append(content)
         client = self.client or b"unknown"
         added = [b"Via: " + received_by(self._via, head.minor)]
-        added.append(b"X-Forwarded-For: " + b", ".join([*said.pop(b"x-forwarded-for", []), client]))
+        passed = said.pop(b"x-forwarded-for", [])
+        # A Unix socket has no address to append.
+        if self.client or not passed:
+            passed = [*passed, client]
+        added.append(b"X-Forwarded-For: " + b", ".join(passed))
         added.append(b"X-Forwarded-Proto: " + said.pop(b"x-forwarded-proto", [b"http"])[-1])
         added.append(b"X-Forwarded-Host: " + said.pop(b"x-forwarded-host", [host])[-1])
         if b"forwarded" in said:

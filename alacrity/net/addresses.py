@@ -6,7 +6,7 @@ I/O.
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final, TypeAlias
 
 import msgspec
@@ -18,6 +18,9 @@ ADDRESS: Final = "host:port, such as 10.0.0.1:8688 or [2001:db8::1]:8688"
 
 NODE_NAME: Final = "1 to 128 ASCII letters, digits and -._:[]"
 """The form of a node's name, in words. An address has this form, too."""
+
+_MAPPED_BITS: Final = 96
+"""Bits before an IPv4 address that is written as an IPv6 one (RFC 4291 2.5.5.2)."""
 
 _LABEL: Final = r"[0-9A-Za-z_]([0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?"
 _HOST_NAME: Final = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*\Z")
@@ -57,6 +60,80 @@ def unmapped(address: Ip) -> Ip:
     return address if mapped is None else mapped
 
 
+def peer_host(host: str) -> str:
+    """
+    The IP address of a connection's end, in the one form in which addresses are compared and
+    shown: an IPv4 address that an IPv6 socket gives is an IPv4 address, and there is no zone,
+    which has a meaning on this machine alone.
+
+    @param host: an IP address, as the kernel gives it.
+    """
+    if host.startswith("::ffff:") and "." in host:
+        return host[7:]
+    return host.partition("%")[0]
+
+
+def bindable_host(host: str) -> str:
+    """
+    The address to bind a socket to, so that its family is that of its connections: an IPv4
+    address that is written as an IPv6 one becomes an IPv4 address. Others stay as they are.
+    """
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    plain = unmapped(address)
+    return host if plain is address else str(plain)
+
+
+def is_any_host(host: str) -> bool:
+    """
+    Whether a socket that is bound to a host is bound to all addresses.
+    """
+    return host == "" or (is_ip(host) and ip_address(host).is_unspecified)
+
+
+class TrustedPeers(msgspec.Struct, frozen=True):
+    """
+    The proxies in front, by the addresses from which they connect.
+
+    @ivar networks: of their IP addresses. Those of IPv4 hold IPv4 addresses alone, and those
+        of IPv6 the others.
+    @ivar unix: whether all that connect over Unix sockets are among them.
+    """
+
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    unix: bool = False
+
+    def __bool__(self) -> bool:
+        return self.unix or bool(self.networks)
+
+    def trusts(self, host: str) -> bool:
+        """
+        Whether an address is that of a trusted proxy.
+
+        @param host: an IP address; empty: there is none, as on a Unix socket.
+        @raise ValueError: it is neither.
+        """
+        if not host:
+            return self.unix
+        if not self.networks:
+            return False
+        address = unmapped(ip_address(host))
+        return any(address in network for network in self.networks)
+
+
+def plain_network(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """
+    A network of IPv4 addresses that is written as one of IPv6 addresses, such as
+    C{::ffff:10.0.0.0/104}, as an IPv4 network; others as they are.
+    """
+    if isinstance(network, IPv4Network) or network.prefixlen < _MAPPED_BITS:
+        return network
+    first = network.network_address.ipv4_mapped
+    return network if first is None else IPv4Network((first, network.prefixlen - _MAPPED_BITS))
+
+
 def is_host_name(text: str) -> bool:
     """
     Whether a text is a host name, rather than an IP address.
@@ -75,7 +152,8 @@ def split_address(address: str) -> tuple[str, int]:
     """
     The host and the port of an address.
 
-    @return: the host is an IP address in its canonical form, or a name in lower case.
+    @return: the host is an IP address in its canonical form, an IPv4 address that is written
+        as an IPv6 one being an IPv4 address; or a name in lower case.
     @raise ValueError: it is no address; the message says what is wrong, in a few words.
     """
     host, colon, port = address.rpartition(":")
@@ -87,7 +165,7 @@ def split_address(address: str) -> tuple[str, int]:
         literal = host[1:-1]
         if ":" not in literal or not is_ip(literal):
             raise ValueError("there is no IPv6 address between the brackets")
-        return str(ip_address(literal)), int(port)
+        return str(unmapped(ip_address(literal))), int(port)
     if ":" in host:
         raise ValueError("an IPv6 address needs brackets")
     if is_ip(host):

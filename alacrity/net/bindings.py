@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -18,7 +18,7 @@ from twisted.internet.address import IPv6Address as TwistedIPv6Address
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
 
-from alacrity.net.addresses import unmapped
+from alacrity.net.addresses import is_ip, unmapped
 from alacrity.net.descriptions import parse_description
 
 PATH_BYTES: Final = 107
@@ -28,7 +28,10 @@ ANY_IPV4: Final = "0.0.0.0"  # noqa: S104 - compared with, never bound
 """The host of a socket on all IPv4 addresses."""
 
 ANY: Final = "::"
-"""The host of a socket on all addresses: it takes IPv4 connections, too."""
+"""
+The host of a socket on all addresses. It takes IPv4 connections, too, unless another socket
+takes those of the same port.
+"""
 
 
 class TcpSocket(msgspec.Struct, frozen=True):
@@ -48,9 +51,26 @@ class TcpSocket(msgspec.Struct, frozen=True):
         if not isinstance(other, TcpSocket) or self.port != other.port or not self.port:
             return False
         hosts = {self.host, other.host}
-        if len(hosts) == 1 or ANY in hosts:
+        if len(hosts) == 1:
             return True
+        if ANY in hosts:
+            # Beside a socket for IPv4, it leaves IPv4 to that.
+            return not any(is_ip(host) and ":" not in host for host in hosts)
         return ANY_IPV4 in hosts and not any(":" in host for host in hosts)
+
+    def leaves_ipv4(self, others: Iterable[Socket]) -> bool:
+        """
+        Whether the socket, on all addresses, takes no IPv4 connections, as another socket
+        takes some of its port.
+        """
+        return (
+            self.host == ANY
+            and self.port != 0
+            and any(
+                isinstance(other, TcpSocket) and other.port == self.port and ":" not in other.host
+                for other in others
+            )
+        )
 
     def answers(self, ip: str, port: int, is_here: Callable[[str], bool]) -> bool:
         """
@@ -147,11 +167,18 @@ def listener_at(
     @param ip: in its canonical form.
     @param listeners: the ports, by names.
     """
-    for name, ports in listeners.items():
-        for each in ports:
-            listening = socket_at(each.getHost())
-            if listening is not None and listening.answers(ip, port, is_here):
-                return name
+    found = [
+        (name, socket)
+        for name, ports in listeners.items()
+        for socket in (socket_at(each.getHost()) for each in ports)
+        if socket is not None
+    ]
+    sockets = [socket for _, socket in found]
+    for name, listening in found:
+        if ":" not in ip and listening.leaves_ipv4(sockets):
+            continue
+        if listening.answers(ip, port, is_here):
+            return name
     return None
 
 
@@ -188,6 +215,21 @@ def socket_of(description: str) -> Socket:
     # Twisted's endpoint does not look at its factory.
     serverFromString(recorder, description).listen(None)
     return OtherSocket(description) if recorder.socket is None else recorder.socket
+
+
+def ipv6_only_of(descriptions: Iterable[str]) -> frozenset[str]:
+    """
+    Those endpoint strings whose sockets are on all IPv6 addresses, and leave IPv4 to another
+    of them with the same port.
+
+    @param descriptions: all that a process listens on.
+    """
+    sockets = {each: socket_of(each) for each in descriptions}
+    return frozenset(
+        each
+        for each, socket in sockets.items()
+        if isinstance(socket, TcpSocket) and socket.leaves_ipv4(sockets.values())
+    )
 
 
 class _ListenRecorder:

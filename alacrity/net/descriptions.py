@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from alacrity.net.addresses import is_ip
+from alacrity.net.addresses import is_ip, unmapped
 
 _POSITIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "tcp": ("port", "interface", "backlog"),
@@ -61,7 +61,7 @@ class Description(msgspec.Struct, frozen=True):
         host = self.interface or _ANYWHERE.get(self.kind, "")
         if self.kind not in _ANYWHERE or not is_ip(host) or not self.port.isdecimal():
             return None
-        return str(ip_address(host)), int(self.port)
+        return str(unmapped(ip_address(host))), int(self.port)
 
     @property
     def is_local(self) -> bool:
@@ -76,11 +76,7 @@ class Description(msgspec.Struct, frozen=True):
             return False
         if host == "localhost":
             return True
-        if not is_ip(host):
-            return False
-        address = ip_address(host)
-        # From Python 3.13 on, ::ffff:127.0.0.1 is a loopback address, too.
-        return address.is_loopback and getattr(address, "ipv4_mapped", None) is None
+        return is_ip(host) and unmapped(ip_address(host)).is_loopback
 
 
 def parse_description(text: str) -> Description:

@@ -1,8 +1,8 @@
 """
 Listening for stream connections: endpoints on uvloop where possible.
 
-On a reactor that is not on a uvloop loop, and for endpoint strings other than C{tcp},
-C{tcp6} and C{unix}, the endpoints are Twisted's own.
+On a reactor that is not on a uvloop loop, and for C{ssl}, the ports are Twisted's own. On both, a connection over IPv4 has IPv4
+addresses, also if an IPv6 socket has accepted it.
 """
 
 from __future__ import annotations
@@ -22,16 +22,19 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
     IStreamServerEndpoint,
 )
+from twisted.internet.posixbase import PosixReactorBase
 from twisted.logger import Logger
 from twisted.python.lockfile import FilesystemLock
 from zope.interface import implementer
 
+from alacrity.net.addresses import bindable_host, is_any_host
 from alacrity.net.descriptions import parse_description
 from alacrity.net.loops import uvloop_of
 from alacrity.net.portions import PortionedTransport
 from alacrity.net.sockets import twisted_address
 from alacrity.net.transports import StreamTransport
 from alacrity.net.turns import Turns
+from alacrity.net.twisted_ports import TwistedListeningReactor
 
 OWNER_ONLY: Final = 0o600
 """The mode of a Unix socket that this user alone may connect to."""
@@ -40,7 +43,12 @@ _log: Final = Logger()
 
 
 def server_endpoint(
-    reactor: Any, description: str, *, mode: int = OWNER_ONLY, turn: int = 0
+    reactor: Any,
+    description: str,
+    *,
+    mode: int = OWNER_ONLY,
+    turn: int = 0,
+    ipv6_only: bool = False,
 ) -> IStreamServerEndpoint:
     """
     Like L{twisted.internet.endpoints.serverFromString}, on uvloop where possible.
@@ -49,11 +57,15 @@ def server_endpoint(
     @param turn: bytes that a protocol is given of one connection in one turn of the
         loop, at most; 0: as many as there are. For protocols that do not bound this
         themselves; on uvloop alone.
+    @param ipv6_only: whether a socket on all IPv6 addresses leaves IPv4 to another; see
+        L{alacrity.net.bindings.ipv6_only_of}.
     """
     loop = uvloop_of(reactor)
     parsed = parse_description(description)
-    if loop is not None and parsed.kind in {"tcp", "tcp6", "unix"}:
-        reactor = _UvListeningReactor(loop, turn)
+    if loop is not None and parsed.kind in {"tcp", "tcp6", "unix", "systemd"}:
+        reactor = _UvListeningReactor(loop, turn, ipv6_only=ipv6_only)
+    elif parsed.kind in {"tcp", "tcp6", "ssl", "systemd"} and isinstance(reactor, PosixReactorBase):
+        reactor = TwistedListeningReactor(reactor, ipv6_only=ipv6_only)
     if parsed.kind != "unix":
         endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
         return endpoint
@@ -89,9 +101,10 @@ class _UvListeningReactor:
     The part of a reactor that Twisted's server endpoints use, on uvloop.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, turn: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, turn: int, *, ipv6_only: bool) -> None:
         self._loop = loop
         self._turn = turn
+        self._ipv6_only = ipv6_only
 
     def listenTCP(
         self, port: int, factory: IProtocolFactory, backlog: int = 50, interface: str = ""
@@ -99,17 +112,34 @@ class _UvListeningReactor:
         """
         See L{twisted.internet.interfaces.IReactorTCP}.
         """
+        interface = bindable_host(interface)
         family = socket.AF_INET6 if ":" in interface else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, interface != "::")
-            sock.bind((interface, port))
+                ipv6_only = self._ipv6_only or not is_any_host(interface)
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, ipv6_only)
+                # Only this looks at the zone of fe80::1%eth0.
+                ((*_, place),) = socket.getaddrinfo(
+                    interface, port, family, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST
+                )
+                sock.bind(place)
+            else:
+                sock.bind((interface, port))
         except OSError as error:
             sock.close()
             raise CannotListenError(interface, port, error) from error
         return _UvPort(self._loop, sock, factory, max(backlog, socket.SOMAXCONN), self._turn)
+
+    def adoptStreamPort(
+        self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory
+    ) -> IListeningPort:
+        """
+        See L{twisted.internet.interfaces.IReactorSocket}.
+        """
+        sock = socket.socket(addressFamily, socket.SOCK_STREAM, 0, os.dup(fileDescriptor))
+        return _UvPort(self._loop, sock, factory, socket.SOMAXCONN, self._turn)
 
     def listenUNIX(
         self,

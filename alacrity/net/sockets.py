@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 
+from alacrity.net.addresses import peer_host
 from alacrity.net.unsent import unacknowledged
 
 
@@ -20,11 +21,23 @@ def twisted_address(family: int, name: Any) -> IAddress:
     @param family: of the socket, such as C{AF_INET}.
     @param name: as C{getsockname} and C{getpeername} give it.
     """
-    if family == socket.AF_INET6:
-        return IPv6Address("TCP", *name)
     if family == socket.AF_INET:
         return IPv4Address("TCP", *name)
+    if family == socket.AF_INET6:
+        return internet_address(*name)
     return UNIXAddress(name or None)
+
+
+def internet_address(host: str, port: int, *more: int) -> IAddress:
+    """
+    Twisted's address for one of an IPv6 socket, which may be connected over IPv4.
+
+    @param more: the flow and the scope.
+    """
+    host = peer_host(host)
+    if ":" in host:
+        return IPv6Address("TCP", host, port, *more)
+    return IPv4Address("TCP", host, port)
 
 
 class ConnectionSocket:

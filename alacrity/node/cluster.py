@@ -13,15 +13,20 @@ from alacrity.config import ClusterSettings, ConfigurationError, Settings
 from alacrity.net.addresses import NodeAddress
 
 
-def node_settings(cluster: ClusterSettings) -> NodeSettings:
+def node_settings(
+    cluster: ClusterSettings, ipv6_only: frozenset[str] = frozenset()
+) -> NodeSettings:
     """
     The settings of a node's part in the cluster.
+
+    @param ipv6_only: see L{NodeSettings}.
     """
     return NodeSettings(
         me=_member(cluster.me),
         members=tuple(map(_member, cluster.members)),
         listen=cluster.listen,
         fsync=cluster.fsync,
+        ipv6_only=ipv6_only,
     )
 
 

@@ -29,6 +29,7 @@ from alacrity.health import (
 from alacrity.management import Api
 from alacrity.metrics.counters import Counter, Stats
 from alacrity.net.addresses import NodeAddress
+from alacrity.net.bindings import ipv6_only_of
 from alacrity.net.connecting import client_endpoint
 from alacrity.node.cluster import node_settings
 from alacrity.node.data_path import InFlight, response_limits
@@ -112,7 +113,7 @@ class Control:
         self._is_open = False
         self.part = ClusterNode(
             reactor,
-            node_settings(settings.cluster),
+            node_settings(settings.cluster, ipv6_only_of(settings.descriptions)),
             directory,
             view,
             secret,

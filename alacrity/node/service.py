@@ -4,7 +4,7 @@ The service that C{twistd} runs: a node, and the order in which its parts start 
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from alacrity.cluster.log.errors import StateError
 from alacrity.cluster.secret import SecretError
 from alacrity.config import Settings
 from alacrity.health.monitor import CHECKS_IN_FLIGHT
-from alacrity.net.bindings import listener_at
+from alacrity.net.bindings import ipv6_only_of, listener_at
 from alacrity.net.listening import server_endpoint
 from alacrity.net.loops import uvloop_of
 from alacrity.net.tokens import TokenError, read_token
@@ -216,16 +216,31 @@ class Alacrity(Service):
                 MANAGEMENT,
                 settings.management.listen,
                 site,
-                partial(server_endpoint, turn=MANAGEMENT_TURN),
+                self._endpoint(turn=MANAGEMENT_TURN),
             )
             self._listeners.open(
                 PROXY,
                 settings.proxy.listen,
                 self.frontend,
-                partial(server_endpoint, mode=PROXY_SOCKET_MODE),
+                self._endpoint(mode=PROXY_SOCKET_MODE),
             )
         except CannotListen as error:
             raise self._cannot_start(str(error)) from None
+
+    def _endpoint(self, **settings: int) -> Callable[[Any, str], Any]:
+        """
+        The function that makes an endpoint of the reactor and a description.
+
+        @param settings: see L{server_endpoint}.
+        """
+        narrow = ipv6_only_of(self._settings.descriptions)
+
+        def endpoint(reactor: Any, description: str) -> Any:
+            return server_endpoint(
+                reactor, description, ipv6_only=description in narrow, **settings
+            )
+
+        return endpoint
 
     def _cannot_start(self, fault: str) -> CannotStart:
         # Not critical: twist would show it on standard error as well.

@@ -212,7 +212,6 @@ class FaultTests(SynchronousTestCase):
             "tcp:8688:interface=10.0.0.1",
             "tcp6:8688",
             "tcp:8688:interface=\\:\\:",
-            "haproxy:tcp:8688:interface=127.0.0.1",
         ):
             for more in ("", ', "tcp:8689:interface=127.0.0.1"'):
                 message = self.fault(f"listen = ['{listen}'{more}]\nadvertise = 'a:1'")

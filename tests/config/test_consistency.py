@@ -66,9 +66,8 @@ class SocketTests(SynchronousTestCase):
             ("tcp:8080", "tcp:8080:interface=example.org"),
             ("tcp:8080:interface=localhost", "tcp:8080:interface=127.0.0.1"),
             ("tcp:8080:interface=127.1", "tcp:8080:interface=127.0.0.1"),
-            ("tcp:8080", "tcp6:8080"),
-            ("tcp:8080", "tcp6:8080:interface=\\:\\:"),
-            ("tcp:8080:interface=10.0.0.1", "tcp6:8080"),
+            ("tcp6:8080", "tcp:8080:interface=0\\:\\:0"),
+            ("tcp6:8080", "tcp6:8080:interface=example.org"),
             ("tcp6:8080:interface=\\:\\:1", "tcp6:8080"),
             ("tcp6:8080:interface=\\:\\:1", "tcp6:8080:interface=0\\:0\\:\\:1"),
             ("tcp6:8080:interface=\\:\\:ffff\\:127.0.0.1", "tcp:8080:interface=127.0.0.1"),
@@ -88,8 +87,8 @@ class SocketTests(SynchronousTestCase):
         self.assertEqual(
             said,
             "options: --management: found 'tcp:1', which 'tcp:1' of proxy.listen[0] takes too; "
-            "allowed: each address once (tcp:PORT takes every IPv4 address, tcp6:PORT those of "
-            "IPv4 and IPv6)",
+            "allowed: each address once (tcp:PORT takes every IPv4 address, tcp6:PORT every "
+            "IPv6 address)",
         )
 
     def test_beside_each_other(self) -> None:
@@ -101,6 +100,10 @@ class SocketTests(SynchronousTestCase):
             ("tcp:0", "tcp:0"),
             ("tcp:0:interface=127.0.0.1", "tcp:0:interface=127.0.0.1"),
             ("tcp:8080:interface=127.0.0.1", "tcp:8080:interface=127.0.0.2"),
+            ("tcp:8080", "tcp6:8080"),
+            ("tcp:8080", "tcp6:8080:interface=\\:\\:"),
+            ("tcp:8080:interface=10.0.0.1", "tcp6:8080"),
+            ("tcp6:8080:interface=\\:\\:ffff\\:10.0.0.1", "tcp6:8080"),
             ("tcp:8080", "tcp6:8080:interface=\\:\\:1"),
             ("tcp6:8080:interface=\\:\\:1", "tcp6:8080:interface=fe80\\:\\:1"),
             ("unix:a", "unix:b"),

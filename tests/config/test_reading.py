@@ -21,6 +21,7 @@ from alacrity.config import (
     override,
     parse,
 )
+from alacrity.net.addresses import TrustedPeers
 
 FAULTS = {
     # The text; how its fault is told, after the file's name.
@@ -352,7 +353,7 @@ class ParseTests(SynchronousTestCase):
                 "proxy": {
                     "listen": ("tcp:8080",),
                     "via": "alacrity",
-                    "trusted_proxies": (),
+                    "trusted_proxies": {"networks": (), "unix": False},
                     "reuse": "always",
                     "upgrades": ("websocket", "connect-udp", "connect-ip"),
                 },
@@ -452,7 +453,8 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(len(settings.proxy.listen), 3)
         self.assertEqual(settings.management.hosts, ("node-a", "b"))
         self.assertEqual(
-            settings.proxy.trusted_proxies, (ip_network("10.0.0.0/8"), ip_network("2001:db8::/32"))
+            settings.proxy.trusted_proxies,
+            TrustedPeers((ip_network("10.0.0.0/8"), ip_network("2001:db8::/32"))),
         )
         default = Settings()
         self.assertEqual(settings.balance.groups, {"canary": 5, "stable": 95})

@@ -105,7 +105,7 @@ class DescriptionTests(SynchronousTestCase):
             ("tcp:8687:interface=10.0.0.1", False),
             ("tcp:8687:interface=web1", False),
             ("tcp6:8687:interface=\\:\\:", False),
-            ("tcp6:8687:interface=\\:\\:ffff\\:127.0.0.1", False),
+            ("tcp6:8687:interface=\\:\\:ffff\\:127.0.0.1", True),
             ("ssl:8687", False),
             ("systemd:domain=INET:index=0", False),
             ("haproxy:tcp:8687:interface=127.0.0.1", False),

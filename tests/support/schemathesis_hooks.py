@@ -11,6 +11,7 @@ import schemathesis
 from schemathesis.generation import GenerationMode
 
 from alacrity.config import HealthSettings
+from alacrity.net.addresses import unmapped
 
 
 @schemathesis.hook
@@ -50,7 +51,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     if "name" not in body and len(str(body.get("address", ""))) > 128:
         body["name"] = "long"
     try:
-        address = ip_address(body["ip"]) if isinstance(body.get("ip"), str) else None
+        address = unmapped(ip_address(body["ip"])) if isinstance(body.get("ip"), str) else None
     except ValueError:
         return
     if address is None or address.is_multicast or address.is_unspecified:
@@ -58,5 +59,5 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     if not isinstance(address, IPv6Address):
         if str(address) != "255.255.255.255":
             body["ip"] = str(ip_address(0x7F000000 | int(address) & 0xFFFFFF))
-    elif address.ipv4_mapped is None and address.scope_id is None:
+    elif address.scope_id is None:
         body["ip"] = "::1"

@@ -389,7 +389,7 @@ class UNIXTests(Contract):
         ):
             path = f"{os.path.dirname(next(self.paths))}/s"
             self.paths = iter([path] * 9)
-            more = {} if default is None else {"mode": default}
+            more: dict[str, Any] = {} if default is None else {"mode": default}
             endpoint = server_endpoint(self.reactor, f"unix:{path}{arguments}", **more)
             port = yield endpoint.listen(Factory())
             self.assertEqual(os.stat(path).st_mode & 0o777, mode, arguments)

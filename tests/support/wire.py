@@ -26,6 +26,7 @@ from alacrity.config import EjectionSettings, LimitSettings, RetrySettings, Time
 from alacrity.config.balance import QueueSettings, StickySettings
 from alacrity.http1.parser import MessageLimits
 from alacrity.metrics.counters import Stats
+from alacrity.net.addresses import TrustedPeers
 from alacrity.net.turns import Turns
 from alacrity.pool import Change, Server, ServerOptions, State, TcpCheck
 from alacrity.pool.model import AS_REGISTERED, NO_OPTIONS, Administration
@@ -294,7 +295,7 @@ class Proxy:
                 connections=self.limits.client_connections,
                 refused=64,
                 per_address=self.limits.connections_per_address,
-                trusted=[ip_network(each) for each in trusted],
+                trusted=TrustedPeers(tuple(map(ip_network, trusted))),
             ),
             self.turns,
             reuse=reuse,

@@ -12,6 +12,7 @@ from alacrity.http1.fields import valid_host
 from alacrity.management.documents.problems import Problem, shown
 from alacrity.management.documents.schemas import Port
 from alacrity.management.documents.strict import fault
+from alacrity.net.addresses import unmapped
 from alacrity.pool import server_id
 
 
@@ -23,7 +24,7 @@ def read_ip(text: str, allowed: Mapping[str, str]) -> str:
     @return: the address in its canonical text form.
     """
     try:
-        address = ip_address(text)
+        address = unmapped(ip_address(text))
     except ValueError:
         raise fault("ip", text, allowed, reason=_why_no_address(text)) from None
     reason = why_unreachable(address)
@@ -43,9 +44,7 @@ def read_caller_ip(caller: str | None) -> str:
     if caller is None:
         detail = f"ip is missing, and the caller has no IP address; allowed: {allowed}"
         raise Problem(400, detail, field="ip")
-    address = ip_address(caller)
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
+    address = unmapped(ip_address(caller))
     reason = why_unreachable(address)
     if reason is not None:
         found = f"the caller's, {shown(caller)}, is {reason}"
@@ -62,7 +61,7 @@ def read_server_id(text: str) -> str:
     if found is None:
         return text
     try:
-        address = IPv6Address(found[1])
+        address = unmapped(IPv6Address(found[1]))
     except ValueError:
         return text
     return server_id(str(address), int(found[2]))
@@ -89,11 +88,8 @@ def why_unreachable(address: IPv4Address | IPv6Address) -> str | None:
     """
     The reason why no server or node can have an address; L{None}: there is none.
     """
-    if isinstance(address, IPv6Address):
-        if address.scope_id is not None:
-            return "a zone id has a meaning on one machine only"
-        if address.ipv4_mapped is not None:
-            return f"an IPv4 address in IPv6 form; write {address.ipv4_mapped}"
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        return "a zone id has a meaning on one machine only"
     if address.is_unspecified:
         return "the unspecified address"
     if address.is_multicast:

@@ -4,10 +4,11 @@ Admission of client connections: how many there may be, in all and from one netw
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv6Address, ip_address
 
 import msgspec
+
+from alacrity.net.addresses import TrustedPeers
 
 
 def network(address: str) -> bytes:
@@ -38,6 +39,9 @@ class Admitted(msgspec.Struct, frozen=True, gc=False):
 class Admission:
     """
     Counts client connections, and decides which are served.
+
+    @ivar trusts: tells whether an IP address is that of a trusted proxy; of an empty one,
+        whether what connects over a Unix socket is.
     """
 
     def __init__(
@@ -46,7 +50,7 @@ class Admission:
         connections: int,
         refused: int,
         per_address: int,
-        trusted: Collection[IPv4Network | IPv6Network],
+        trusted: TrustedPeers,
     ) -> None:
         """
         @param connections: connections that are served at once.
@@ -54,12 +58,12 @@ class Admission:
             word.
         @param per_address: connections that are served at once from one network; 0: any
             number.
-        @param trusted: networks of proxies, which are not counted by network.
+        @param trusted: proxies in front, which are not counted by network.
         """
         self._connections = connections
         self._most = connections + refused
         self._per_address = per_address
-        self._trusted = tuple(trusted)
+        self.trusts = trusted.trusts
         self._count = 0
         self._networks: dict[bytes, int] = {}
 
@@ -67,17 +71,6 @@ class Admission:
     def has_room(self) -> bool:
         """Whether one more connection gets an answer at all."""
         return self._count < self._most
-
-    def trusts(self, host: str) -> bool:
-        """
-        Whether an address is that of a trusted proxy.
-
-        @param host: an IP address; empty: there is none, as on a Unix socket.
-        """
-        if not self._trusted or not host:
-            return False
-        address = ip_address(host)
-        return any(address in network for network in self._trusted)
 
     def enter(self, host: str, *, trusted: bool) -> Admitted:
         """

@@ -4,15 +4,17 @@ The keys of requests, for the choice of a server by hash.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import TypeAlias
+from ipaddress import ip_address
+from typing import Final, TypeAlias
 
 from alacrity.http1.fields import find
 from alacrity.http1.messages import RequestHead
+from alacrity.net.addresses import TrustedPeers, unmapped
 
-Network: TypeAlias = IPv4Network | IPv6Network
+NOBODY: Final = TrustedPeers()
+"""No proxy in front."""
 
 KeyOf: TypeAlias = Callable[[RequestHead, bytes], bytes | None]
 """
@@ -21,12 +23,12 @@ none.
 """
 
 
-def key_reader(spec: str, trusted: Collection[Network] = ()) -> KeyOf:
+def key_reader(spec: str, trusted: TrustedPeers = NOBODY) -> KeyOf:
     """
     Compile a key as it is configured: C{ip}, C{path}, C{header:NAME}, C{cookie:NAME} or
     C{query:NAME}.
 
-    @param trusted: the networks of proxies in front, whose C{X-Forwarded-For} names the client.
+    @param trusted: the proxies in front, whose C{X-Forwarded-For} names the client.
     """
     kind, _, name = spec.partition(":")
     match kind:
@@ -44,32 +46,51 @@ def key_reader(spec: str, trusted: Collection[Network] = ()) -> KeyOf:
             raise ValueError(f"no key: {spec}")
 
 
-def _ip_reader(trusted: Collection[Network]) -> KeyOf:
+def _ip_reader(trusted: TrustedPeers) -> KeyOf:
     @lru_cache(1024)
     def is_trusted(text: bytes) -> bool:
         try:
-            address = ip_address(text.decode("ascii"))
+            return trusted.trusts(text.decode("ascii"))
         except ValueError:
             return False
-        mapped = getattr(address, "ipv4_mapped", None) or address
-        return any(mapped in network for network in trusted)
 
     def read(request: RequestHead, client: bytes) -> bytes | None:
         # From the nearest on, the first that is no proxy of ours is the client.
-        if trusted and (not client or is_trusted(client)):
+        if trusted and is_trusted(client):
             for name, value in reversed(request.specials):
                 if name != b"x-forwarded-for":
                     continue
-                for part in reversed(value.split(b",")):
-                    client = part.strip(b" \t") or client
-                    if len(client) > _LONGEST_ADDRESS or not is_trusted(client):
+                for member in reversed(value.split(b",")):
+                    part = member.strip(b" \t")
+                    if not part:
+                        continue
+                    if len(part) > _LONGEST_ADDRESS:
+                        return part
+                    client = _listed_address(part)
+                    if not is_trusted(client):
                         return client
         return client or None
 
     return read
 
 
-_LONGEST_ADDRESS = 45
+_LONGEST_ADDRESS = 80
+
+
+@lru_cache(1024)
+def _listed_address(text: bytes) -> bytes:
+    """
+    A member of C{X-Forwarded-For} in the one form that its address has. Some proxies write a
+    port, too, and brackets. What is no address stays as it is.
+    """
+    try:
+        spelled = text.decode("ascii")
+        address, bracket, _ = spelled.removeprefix("[").partition("]")
+        if not bracket and spelled.count(":") == 1:
+            address = spelled.partition(":")[0]
+        return str(unmapped(ip_address(address.partition("%")[0]))).encode("ascii")
+    except ValueError:
+        return text
 
 
 def _path(request: RequestHead, client: bytes) -> bytes | None:

@@ -79,8 +79,7 @@ BAD_ADDRESSES: Final = (
     "[::]:8688",
     "[ff02::1]:8688",
     "[fe80::1%eth0]:8688",
-    "[::ffff:10.0.0.2]:8688",
-    "[::ffff:a00:2]:8688",
+    "[::ffff:0.0.0.0]:8688",
     "x" * 64 + ":8688",
 )
 """Addresses that no node may have."""

@@ -8,7 +8,12 @@ from ipaddress import ip_address
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.management.documents.addresses import read_caller_ip, read_ip, why_unreachable
+from alacrity.management.documents.addresses import (
+    read_caller_ip,
+    read_ip,
+    read_server_id,
+    why_unreachable,
+)
 from alacrity.management.documents.problems import Problem
 
 ALLOWED = {"ip": "an address"}
@@ -26,9 +31,28 @@ class AddressTests(SynchronousTestCase):
             ("ff02::1", "a multicast address"),
             ("255.255.255.255", "the broadcast address"),
             ("fe80::1%eth0", "a zone id has a meaning on one machine only"),
-            ("::ffff:10.0.0.7", "an IPv4 address in IPv6 form; write 10.0.0.7"),
         ):
             self.assertEqual(why_unreachable(ip_address(text)), reason, text)
+
+    def test_mapped(self) -> None:
+        """
+        An IPv4 address that is written as an IPv6 one is the IPv4 address, in ids, too.
+        """
+        for text, expected in (
+            ("::ffff:10.0.0.7", "10.0.0.7"),
+            ("::FFFF:A00:7", "10.0.0.7"),
+            ("0:0:0:0:0:ffff:10.0.0.7", "10.0.0.7"),
+            ("2001:DB8::0:7", "2001:db8::7"),
+        ):
+            self.assertEqual(read_ip(text, ALLOWED), expected)
+        for text in ("::ffff:0.0.0.0", "::ffff:224.0.0.1", "::ffff:255.255.255.255"):
+            self.assertRaises(Problem, read_ip, text, ALLOWED)
+        for text, expected in (
+            ("[::ffff:10.0.0.7]:80", "10.0.0.7:80"),
+            ("[::FFFF:A00:7]:80", "10.0.0.7:80"),
+            ("[0:0::1]:80", "::1:80"),
+        ):
+            self.assertEqual(read_server_id(text), expected)
 
     def test_no_addresses(self) -> None:
         """

@@ -8,6 +8,7 @@ from ipaddress import ip_network
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from alacrity.net.addresses import TrustedPeers
 from alacrity.proxy.front.admission import Admission, network
 
 
@@ -18,7 +19,10 @@ class AdmissionTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.admission = Admission(
-            connections=3, refused=1, per_address=2, trusted=[ip_network("10.0.0.0/8")]
+            connections=3,
+            refused=1,
+            per_address=2,
+            trusted=TrustedPeers((ip_network("10.0.0.0/8"),)),
         )
 
     def enter(self, host: str) -> bool:

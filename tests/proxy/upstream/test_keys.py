@@ -9,6 +9,7 @@ from ipaddress import ip_network
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.http1.messages import RequestHead
+from alacrity.net.addresses import TrustedPeers
 from alacrity.proxy.upstream.keys import key_reader
 
 CLIENT = b"203.0.113.9"
@@ -96,13 +97,15 @@ class KeyTests(SynchronousTestCase):
         said = head(specials=((b"x-forwarded-for", b"192.0.2.1"),))
         self.assertEqual(read(said, CLIENT), CLIENT)
         self.assertIsNone(read(head(), b""))
-        self.assertEqual(key_reader("ip", (ip_network("10.0.0.0/8"),))(said, CLIENT), CLIENT)
+        self.assertEqual(
+            key_reader("ip", TrustedPeers((ip_network("10.0.0.0/8"),)))(said, CLIENT), CLIENT
+        )
 
     def test_ip_behind_proxies(self) -> None:
         """
         Behind trusted proxies, it is the last address that no trusted proxy has.
         """
-        read = key_reader("ip", (ip_network("10.0.0.0/8"), ip_network("fd00::/8")))
+        read = key_reader("ip", TrustedPeers((ip_network("10.0.0.0/8"), ip_network("fd00::/8"))))
         for value, expected in (
             (b"192.0.2.1", b"192.0.2.1"),
             (b"198.51.100.7, 192.0.2.1", b"192.0.2.1"),
