@@ -364,7 +364,12 @@ def array(read: Callable[[Key, str], _T]) -> Reader[tuple[_T, ...]]:
 UNIX: Final = "unix"
 """The word for all that connect over Unix sockets."""
 
-_trusted: Final = array(lambda key, text: text if text == UNIX else network(key, text))
+
+def _trusted_peer(key: Key, text: str, /) -> Network | str:
+    return text if text == UNIX else network(key, text)
+
+
+_trusted: Final = array(_trusted_peer)
 
 
 def trusted_peers(key: Key, value: object, /) -> TrustedPeers:

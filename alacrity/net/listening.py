@@ -138,7 +138,8 @@ class _UvListeningReactor:
         """
         See L{twisted.internet.interfaces.IReactorSocket}.
         """
-        sock = socket.socket(addressFamily, socket.SOCK_STREAM, 0, os.dup(fileDescriptor))
+        # The kernel knows the family, whatever the description says.
+        sock = socket.socket(fileno=os.dup(fileDescriptor))
         return _UvPort(self._loop, sock, factory, socket.SOMAXCONN, self._turn)
 
     def listenUNIX(

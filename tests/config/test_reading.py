@@ -510,6 +510,56 @@ class ParseTests(SynchronousTestCase):
             self.assertTrue(said.startswith("a.toml: management.listen[0]: found "), said)
             self.assertIn("a Twisted endpoint string", said)
 
+    def test_kinds(self) -> None:
+        """
+        Endpoint strings that would not work are refused, wherever they stand.
+        """
+        for table, kinds in (
+            ("proxy", "tcp, tcp6, unix, systemd"),
+            ("management", "tcp, tcp6, unix, systemd, ssl"),
+            ("cluster", "tcp, tcp6, unix, systemd"),
+        ):
+            for description, why in (
+                ("haproxy:tcp:80", " (the PROXY protocol is not read; have X-Forwarded-For sent)"),
+                ("tls:a:80", " (TLS is not served here; put it in front)"),
+                ("systemd:domain=INET:index=7", " (systemd passes no such socket)"),
+                ("stdio:", ""),
+                ("onion:80", ""),
+                ("txsni:certs:tcp:443", ""),
+                ("TCP:80", ""),
+            ):
+                with self.assertRaises(ConfigurationError, msg=description) as caught:
+                    parse(f"[{table}]\nlisten = ['tcp:1', '{description}']", "a.toml")
+                self.assertEqual(
+                    str(caught.exception),
+                    f"a.toml: {table}.listen[1]: found '{description}'; allowed: a Twisted "
+                    f"endpoint string of the kinds {kinds}, such as "
+                    f"tcp:8080:interface=127.0.0.1{why}",
+                )
+        for options in ({"proxy": ["ssl:443"]}, {"management": ["haproxy:tcp:1"]}):
+            with self.assertRaises(ConfigurationError) as caught:
+                override(Settings(), **options)
+            self.assertTrue(str(caught.exception).startswith(f"options: --{next(iter(options))}: "))
+
+    def test_trusted(self) -> None:
+        """
+        Networks in either form, and the word for Unix sockets.
+        """
+        for text, expected in (
+            ("['unix']", TrustedPeers(unix=True)),
+            ("['::ffff:10.0.0.0/104']", TrustedPeers((ip_network("10.0.0.0/8"),))),
+            (
+                "['unix', '::ffff:10.0.0.7', 'fe80::/10']",
+                TrustedPeers((ip_network("10.0.0.7"), ip_network("fe80::/10")), unix=True),
+            ),
+        ):
+            found = parse(f"[proxy]\ntrusted_proxies = {text}").proxy.trusted_proxies
+            self.assertEqual(found, expected)
+        for text in ("UNIX", "unix:", "unix:/run/a", "fe80::1%eth0", "fe80::%eth0/10"):
+            with self.assertRaises(ConfigurationError, msg=text) as caught:
+                parse(f"[proxy]\ntrusted_proxies = ['{text}']")
+            self.assertIn("allowed: a network such as 10.0.0.0/8", str(caught.exception))
+
     def test_named_port(self) -> None:
         """
         A port may stand under its name, anywhere.

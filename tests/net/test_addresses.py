@@ -4,14 +4,17 @@ L{alacrity.net.addresses}: addresses and host names as text.
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.net.addresses import (
+    TrustedPeers,
+    bindable_host,
     is_address,
+    is_any_host,
     is_host_name,
     is_http_url,
     is_ip,
@@ -19,6 +22,8 @@ from alacrity.net.addresses import (
     is_node_name,
     join_address,
     normalized_address,
+    peer_host,
+    plain_network,
     split_address,
     split_authority,
     unmapped,
@@ -137,3 +142,71 @@ class AuthorityTests(SynchronousTestCase):
             self.assertTrue(is_ip_authority(host), host)
         for host in ("localhost", "10.0.0", "127.1"):
             self.assertFalse(is_ip_authority(host), host)
+
+
+class PeerTests(SynchronousTestCase):
+    """
+    The ends of connections, and the networks that they are in.
+    """
+
+    def test_peers(self) -> None:
+        """
+        One form for each address, whatever socket accepted the connection.
+        """
+        for host, expected in (
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("192.0.2.1", "192.0.2.1"),
+            ("fe80::1%eth0", "fe80::1"),
+            ("fe80::1", "fe80::1"),
+            ("::1", "::1"),
+            ("::ffff:0:0", "::ffff:0:0"),
+        ):
+            self.assertEqual(peer_host(host), expected)
+
+    def test_bound(self) -> None:
+        """
+        Hosts to bind to.
+        """
+        for host, expected in (
+            ("::ffff:127.0.0.1", "127.0.0.1"),
+            ("::FFFF:7f00:1", "127.0.0.1"),
+            ("fe80::1%eth0", "fe80::1%eth0"),
+            ("", ""),
+            ("localhost", "localhost"),
+        ):
+            self.assertEqual(bindable_host(host), expected)
+        for host, expected_any in (("", True), ("::", True), ("0::0", True), ("::1", False)):
+            self.assertIs(is_any_host(host), expected_any)
+
+    def test_networks(self) -> None:
+        """
+        Networks of IPv4 addresses in the form of IPv6.
+        """
+        for text, expected in (
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:10.0.0.7", "10.0.0.7/32"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("2001:db8::/32", "2001:db8::/32"),
+            ("::/0", "::/0"),
+            ("10.0.0.0/8", "10.0.0.0/8"),
+        ):
+            self.assertEqual(plain_network(ip_network(text)), ip_network(expected))
+
+    def test_trusted(self) -> None:
+        """
+        Proxies in front, by network and over Unix sockets.
+        """
+        peers = TrustedPeers((ip_network("10.0.0.0/8"), ip_network("fe80::/10")))
+        for host, expected in (
+            ("10.1.2.3", True),
+            ("::ffff:10.1.2.3", True),
+            ("fe80::7%eth0", True),
+            ("192.0.2.1", False),
+            ("::1", False),
+            ("", False),
+        ):
+            self.assertIs(peers.trusts(host), expected, host)
+        self.assertTrue(TrustedPeers(unix=True).trusts(""))
+        self.assertFalse(TrustedPeers(unix=True).trusts("127.0.0.1"))
+        self.assertTrue(TrustedPeers(unix=True))
+        self.assertFalse(TrustedPeers())

@@ -24,6 +24,7 @@ from alacrity.net.bindings import (
     OtherSocket,
     TcpSocket,
     UnixSocket,
+    ipv6_only_of,
     is_here,
     socket_at,
     socket_of,
@@ -86,6 +87,22 @@ class SocketTests(SynchronousTestCase):
             self.assertIs(TcpSocket(listening, 80).answers(ip, 80, here), expected, (listening, ip))
             self.assertFalse(TcpSocket(listening, 80).answers(ip, 81, here))
 
+    def test_shared_port(self) -> None:
+        """
+        Beside any IPv4 address of its port, a socket on all addresses takes IPv6 alone.
+        """
+        both = "tcp6:80"
+        for others, expected in (
+            ((), False),
+            (("tcp:80",), True),
+            (("tcp:80:interface=10.0.0.1", "unix:a"), True),
+            (("tcp6:80:interface=\\:\\:ffff\\:10.0.0.1",), True),
+            (("tcp:81", "tcp6:81"), False),
+            (("tcp6:80:interface=\\:\\:1",), False),
+        ):
+            self.assertIs(both in ipv6_only_of((*others, both)), expected, others)
+        self.assertEqual(ipv6_only_of(("tcp:0", "tcp6:0")), frozenset())
+
     def test_here(self) -> None:
         """
         Loopback addresses and those of the interfaces.
@@ -147,6 +164,64 @@ class NodeTests(SynchronousTestCase):
         # That is another address, where nothing of it listens.
         answer = call(node.management, "POST", "/servers", {"ip": "127.0.0.3", "port": other})
         self.assertEqual(answer.status, 201, json.dumps(answer.json()))
+
+    def test_shared_port(self) -> None:
+        """
+        An IPv4 and an IPv6 listener of one port, of one role and of two.
+        """
+        for twistd in ((), ("--reactor=epoll",)):
+            with socket.socket(socket.AF_INET6) as probe:
+                probe.bind(("::", 0))
+                port = probe.getsockname()[1]
+            for listen in (
+                (f"--proxy=tcp:{port}", f"--proxy=tcp6:{port}"),
+                (f"--proxy=tcp6:{port}", f"--proxy=tcp:{port}:interface=127.0.0.1"),
+                (f"--proxy=tcp:{port}:interface=127.0.0.1", f"--management=tcp6:{port}"),
+            ):
+                directory = Path(self.mktemp()).absolute()
+                directory.mkdir()
+                node = Node(
+                    directory,
+                    *listen,
+                    configuration="[management]\ninsecure = true\n[log]\naccess = 'combined'\n",
+                    twistd=twistd,
+                )
+                self.addCleanup(node.stop, signal.SIGKILL)
+                node.started()
+                is_api = "--management" in listen[1]
+                for host, status in (("127.0.0.1", 503), ("::1", 200 if is_api else 503)):
+                    with socket.create_connection((host, port), PATIENCE) as client:
+                        client.sendall(b"GET /servers HTTP/1.1\r\nHost: [::1]\r\n\r\n")
+                        answer = client.recv(99)
+                    self.assertTrue(answer.startswith(b"HTTP/1.1 %d " % status), (listen, host))
+                node.stop()
+                self.assertNotIn("Traceback", node.log)
+
+    def test_mapped_peers(self) -> None:
+        """
+        An IPv4 client of an IPv6 listener has its IPv4 address: in the log, and as the address
+        of a server that it registers.
+        """
+        for twistd in ((), ("--reactor=epoll",)):
+            directory = Path(self.mktemp()).absolute()
+            directory.mkdir()
+            node = Node(
+                directory,
+                "--proxy=tcp6:0",
+                "--management=tcp6:0",
+                configuration="[management]\ninsecure = true\n[log]\naccess = 'combined'\n",
+                twistd=twistd,
+            )
+            self.addCleanup(node.stop, signal.SIGKILL)
+            node.started()
+            port = int(node.expect(r"proxy listens on \[::\]:(\d+)")[1])
+            api = int(node.expect(r"management listens on \[::\]:(\d+)")[1])
+            answer = call(api, "POST", "/servers", {"port": 9})
+            self.assertEqual(answer.json()["id"], "127.0.0.1:9")
+            self.assertEqual(call(port, "GET", "/").status, 503)
+            node.expect(r'127\.0\.0\.1 - - \[.*"GET / ')
+            node.stop()
+            self.assertNotIn("::ffff", node.log)
 
     def test_unix(self) -> None:
         """

@@ -55,13 +55,14 @@ def read_caller_ip(caller: str | None) -> str:
 
 def read_server_id(text: str) -> str:
     """
-    The id of a server, as a caller names it in a path: the id itself, or C{[v6]:port}.
+    The id of a server, as a caller names it in a path: the id itself, or C{[v6]:port}, the
+    address in whatever spelling.
     """
-    found = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\]:([1-9][0-9]{0,4})", text)
+    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:.]+):([1-9][0-9]{0,4})", text)
     if found is None:
         return text
     try:
-        address = unmapped(IPv6Address(found[1]))
+        address = unmapped(IPv6Address(found[1].strip("[]")))
     except ValueError:
         return text
     return server_id(str(address), int(found[2]))

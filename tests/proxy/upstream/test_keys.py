@@ -120,6 +120,27 @@ class KeyTests(SynchronousTestCase):
         self.assertEqual(read(two, b"::ffff:10.0.0.1"), b"192.0.2.1")
         self.assertEqual(read(head(), b"10.0.0.1"), b"10.0.0.1")
 
+    def test_ip_spellings(self) -> None:
+        """
+        An address is one key, however a proxy in front writes it; a Unix socket may be trusted.
+        """
+        networks = (ip_network("10.0.0.0/8"),)
+        read = key_reader("ip", TrustedPeers(networks, unix=True))
+        for value, expected in (
+            (b"::ffff:192.0.2.1", b"192.0.2.1"),
+            (b"192.0.2.1:4711", b"192.0.2.1"),
+            (b"[2001:DB8::1]:4711", b"2001:db8::1"),
+            (b"[2001:db8::1]", b"2001:db8::1"),
+            (b"2001:db8:0::1", b"2001:db8::1"),
+            (b"192.0.2.1, ::ffff:10.0.0.2, 10.0.0.3:80", b"192.0.2.1"),
+            (b"unknown", b"unknown"),
+            (b"_hidden:80", b"_hidden:80"),
+        ):
+            request = head(specials=((b"x-forwarded-for", value),))
+            self.assertEqual(read(request, b""), expected, value)
+        said = head(specials=((b"x-forwarded-for", b"192.0.2.1"),))
+        self.assertIsNone(key_reader("ip", TrustedPeers(networks))(said, b""))
+
     def test_unknown(self) -> None:
         """
         Anything else is no key: the configuration refuses it before.
