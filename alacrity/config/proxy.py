@@ -9,6 +9,9 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 from alacrity.config.readers import (
+    UNIX,
+    Network,
+    array,
     choice,
     count,
     count_or_zero,
@@ -17,7 +20,7 @@ from alacrity.config.readers import (
     limit,
     pseudonym,
     time_limit,
-    trusted_peers,
+    trusted_peer,
     upgrade_protocol,
 )
 from alacrity.net.addresses import TrustedPeers
@@ -31,7 +34,8 @@ class ProxySettings(msgspec.Struct, frozen=True):
 
     @ivar listen: endpoint strings.
     @ivar via: the proxy's pseudonym in C{Via} (RFC 9110 7.6.3).
-    @ivar trusted_proxies: those whose C{X-Forwarded-} fields are kept.
+    @ivar trusted_proxies: networks whose C{X-Forwarded-} fields are kept; the word C{unix}
+        for Unix sockets.
     @ivar reuse: the requests that may go over a server connection that other clients have
         used: all; all but the first of a client's connection; none.
     @ivar upgrades: the protocols, as in C{Upgrade}, that a connection may be switched to.
@@ -39,13 +43,19 @@ class ProxySettings(msgspec.Struct, frozen=True):
 
     listen: Annotated[tuple[str, ...], endpoints] = ("tcp:8080",)
     via: Annotated[str, pseudonym] = "alacrity"
-    trusted_proxies: Annotated[TrustedPeers, trusted_peers] = TrustedPeers()
+    trusted_proxies: Annotated[tuple[Network | str, ...], array(trusted_peer)] = ()
     reuse: Annotated[Reuse, choice(Reuse)] = "always"
     upgrades: Annotated[tuple[str, ...], array(upgrade_protocol)] = (
         "websocket",
         "connect-udp",
         "connect-ip",
     )
+
+    @property
+    def trusted_peers(self) -> TrustedPeers:
+        """The peers that C{trusted_proxies} names."""
+        networks = tuple(each for each in self.trusted_proxies if not isinstance(each, str))
+        return TrustedPeers(networks, unix=UNIX in self.trusted_proxies)
 
 
 class TimeoutSettings(msgspec.Struct, frozen=True):

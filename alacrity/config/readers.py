@@ -22,7 +22,6 @@ from alacrity.net.addresses import (
     ADDRESS,
     NODE_NAME,
     NodeAddress,
-    TrustedPeers,
     is_address,
     is_node_name,
     normalized_address,
@@ -258,6 +257,14 @@ def upgrade_protocol(key: Key, text: str, /) -> str:
     return text
 
 
+_UNSERVED: Final = {
+    "ssl": "TLS is not served here; put it in front",
+    "tls": "TLS is not served here; put it in front",
+    "haproxy": "the PROXY protocol is not read; have X-Forwarded-For sent",
+}
+"""The reasons why some kinds of endpoint strings are not allowed."""
+
+
 def endpoint(key: Key, text: str, kinds: Collection[str], /) -> str:
     """
     Read an endpoint string, which Twisted has to understand. Nothing is bound.
@@ -365,28 +372,11 @@ UNIX: Final = "unix"
 """The word for all that connect over Unix sockets."""
 
 
-def _trusted_peer(key: Key, text: str, /) -> Network | str:
+def trusted_peer(key: Key, text: str, /) -> Network | str:
+    """
+    Read a network, or the word L{UNIX}.
+    """
     return text if text == UNIX else network(key, text)
-
-
-_trusted: Final = array(_trusted_peer)
-
-
-def trusted_peers(key: Key, value: object, /) -> TrustedPeers:
-    """
-    Read an array of networks, and the word L{UNIX}.
-    """
-    found = _trusted(key, value)
-    networks = tuple(each for each in found if not isinstance(each, str))
-    return TrustedPeers(networks, unix=UNIX in found)
-
-
-_UNSERVED: Final = {
-    "ssl": "TLS is not served here; put it in front",
-    "tls": "TLS is not served here; put it in front",
-    "haproxy": "the PROXY protocol is not read; have X-Forwarded-For sent",
-}
-"""The reasons why kinds of endpoint strings are not allowed, beyond that they are not listed."""
 
 
 def _endpoints(kinds: Collection[str]) -> Reader[tuple[str, ...]]:

@@ -180,7 +180,7 @@ class DataPath:
             failing=self.failing,
             retries=self._retries,
             key_of=(
-                key_reader(settings.balance.key, proxy.trusted_proxies)
+                key_reader(settings.balance.key, proxy.trusted_peers)
                 if settings.balance.method == "hash"
                 else None
             ),
@@ -191,7 +191,7 @@ class DataPath:
             connections=budget.clients,
             refused=budget.refused,
             per_address=limits.connections_per_address,
-            trusted=proxy.trusted_proxies,
+            trusted=proxy.trusted_peers,
         )
         return Frontend(
             exchanges,

@@ -353,7 +353,7 @@ class ParseTests(SynchronousTestCase):
                 "proxy": {
                     "listen": ("tcp:8080",),
                     "via": "alacrity",
-                    "trusted_proxies": {"networks": (), "unix": False},
+                    "trusted_proxies": (),
                     "reuse": "always",
                     "upgrades": ("websocket", "connect-udp", "connect-ip"),
                 },
@@ -453,8 +453,7 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(len(settings.proxy.listen), 3)
         self.assertEqual(settings.management.hosts, ("node-a", "b"))
         self.assertEqual(
-            settings.proxy.trusted_proxies,
-            TrustedPeers((ip_network("10.0.0.0/8"), ip_network("2001:db8::/32"))),
+            settings.proxy.trusted_proxies, (ip_network("10.0.0.0/8"), ip_network("2001:db8::/32"))
         )
         default = Settings()
         self.assertEqual(settings.balance.groups, {"canary": 5, "stable": 95})
@@ -553,7 +552,7 @@ class ParseTests(SynchronousTestCase):
                 TrustedPeers((ip_network("10.0.0.7"), ip_network("fe80::/10")), unix=True),
             ),
         ):
-            found = parse(f"[proxy]\ntrusted_proxies = {text}").proxy.trusted_proxies
+            found = parse(f"[proxy]\ntrusted_proxies = {text}").proxy.trusted_peers
             self.assertEqual(found, expected)
         for text in ("UNIX", "unix:", "unix:/run/a", "fe80::1%eth0", "fe80::%eth0/10"):
             with self.assertRaises(ConfigurationError, msg=text) as caught:

@@ -118,6 +118,30 @@ class ForwardingTests(SynchronousTestCase):
             b"X-Forwarded-Host: b\r\nForwarded: for=1.1.1.1, for=203.0.113.9;proto=http\r\n\r\n",
         )
 
+    def test_trusted_unix_socket(self) -> None:
+        """
+        What a trusted proxy sends over a Unix socket is kept. The socket has no address to
+        append. Untrusted ones are told nothing by.
+        """
+        sent = b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n"
+        named = b"X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Proto: https\r\n"
+        for trusted, fields, expected in (
+            (("unix",), named, b"X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Proto: https\r\n"),
+            (("unix",), b"", b"X-Forwarded-For: unknown\r\nX-Forwarded-Proto: http\r\n"),
+            (("0.0.0.0/0",), named, b"X-Forwarded-For: unknown\r\nX-Forwarded-Proto: http\r\n"),
+        ):
+            proxy = Proxy(trusted=trusted)
+            proxy.client("").receive(sent % fields)
+            self.assertEqual(
+                proxy.servers[0].take(),
+                sent % (b"Via: 1.1 alacrity\r\n" + expected + b"X-Forwarded-Host: a\r\n"),
+            )
+        proxy = Proxy(trusted=("unix",))
+        proxy.client("").receive(sent % b"X-Forwarded-For: 1.1.1.1\r\nForwarded: for=1.1.1.1\r\n")
+        self.assertIn(
+            b"Forwarded: for=1.1.1.1, for=unknown;proto=http\r\n", proxy.servers[0].take()
+        )
+
     def test_empty_fields_of_a_trusted_client(self) -> None:
         """
         An empty list has no members, and gets no comma.

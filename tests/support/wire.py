@@ -295,7 +295,10 @@ class Proxy:
                 connections=self.limits.client_connections,
                 refused=64,
                 per_address=self.limits.connections_per_address,
-                trusted=TrustedPeers(tuple(map(ip_network, trusted))),
+                trusted=TrustedPeers(
+                    tuple(ip_network(each) for each in trusted if each != "unix"),
+                    unix="unix" in trusted,
+                ),
             ),
             self.turns,
             reuse=reuse,

@@ -67,6 +67,9 @@ class AdmissionTests(SynchronousTestCase):
         """
         for host, trusted in (("10.1.2.3", True), ("192.0.2.1", False), ("", False)):
             self.assertEqual(self.admission.trusts(host), trusted)
+        unix = Admission(connections=1, refused=0, per_address=1, trusted=TrustedPeers(unix=True))
+        self.assertTrue(unix.trusts(""))
+        self.assertFalse(unix.trusts("10.1.2.3"))
 
     def test_network(self) -> None:
         """
