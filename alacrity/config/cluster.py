@@ -8,11 +8,11 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
+from alacrity.config.endpoints import endpoints
 from alacrity.config.readers import (
     address,
     boolean,
     choice,
-    endpoints,
     file,
     node_name,
     nodes,

@@ -9,12 +9,12 @@ from typing import Annotated
 
 import msgspec
 
+from alacrity.config.endpoints import management_endpoints
 from alacrity.config.readers import (
     array,
     boolean,
     count,
     host_name,
-    management_endpoints,
     token_file,
 )
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
+from alacrity.config.endpoints import endpoints
 from alacrity.config.readers import (
     UNIX,
     Network,
@@ -16,7 +17,6 @@ from alacrity.config.readers import (
     count,
     count_or_zero,
     duration_or_zero,
-    endpoints,
     limit,
     pseudonym,
     time_limit,

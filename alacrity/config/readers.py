@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias, TypeVar, get_args
 
 import msgspec
-from twisted.internet.endpoints import serverFromString
 
 from alacrity.config.faults import Key, listed, one_line, shown
 from alacrity.net.addresses import (
@@ -27,7 +26,6 @@ from alacrity.net.addresses import (
     normalized_address,
     plain_network,
 )
-from alacrity.net.descriptions import parse_description
 from alacrity.net.tokens import TokenError, read_token
 
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -257,51 +255,6 @@ def upgrade_protocol(key: Key, text: str, /) -> str:
     return text
 
 
-_UNSERVED: Final = {
-    "ssl": "TLS is not served here; put it in front",
-    "tls": "TLS is not served here; put it in front",
-    "haproxy": "the PROXY protocol is not read; have X-Forwarded-For sent",
-}
-"""The reasons why some kinds of endpoint strings are not allowed."""
-
-
-def endpoint(key: Key, text: str, kinds: Collection[str], /) -> str:
-    """
-    Read an endpoint string, which Twisted has to understand. Nothing is bound.
-
-    @param kinds: the allowed ones.
-    """
-    description = parse_description(text)
-    allowed = (
-        f"a Twisted endpoint string of the kinds {listed(kinds)}, such as "
-        "tcp:8080:interface=127.0.0.1"
-    )
-    if description.kind not in kinds:
-        why = _UNSERVED.get(description.kind)
-        raise key.refuse(text, allowed if why is None else f"{allowed} ({why})")
-    if description.kind in {"tcp", "tcp6", "ssl"} and description.arguments:
-        port = description.port
-        if not port.isascii() or not port.isdigit() or int(port) > 65535:
-            raise key.refuse(text, "a port from 0 to 65535")
-    try:
-        serverFromString(None, text)
-    except (IndexError, KeyError) as error:
-        if description.kind != "systemd":
-            raise key.refuse(text, f"{allowed} ({one_line(repr(error))})") from None
-        raise key.refuse(text, f"{allowed} (systemd passes no such socket)") from None
-    except Exception as error:
-        why = one_line(str(error)) or type(error).__name__
-        raise key.refuse(text, f"{allowed} ({why})") from None
-    return text
-
-
-PLAIN_KINDS: Final = ("tcp", "tcp6", "unix", "systemd")
-"""The kinds of endpoint strings that the proxy and the cluster listen on."""
-
-MANAGEMENT_KINDS: Final = (*PLAIN_KINDS, "ssl")
-"""The kinds of endpoint strings that the management API listens on."""
-
-
 # Files
 
 _file_name: Final = _converted(str, "the name of a file", lambda text: text != "")
@@ -331,7 +284,10 @@ def token_file(key: Key, value: object, /) -> Path:
 # Arrays
 
 
-def _strings(key: Key, value: object) -> list[str]:
+def strings(key: Key, value: object) -> list[str]:
+    """
+    Read an array of strings.
+    """
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise key.refuse(value, "an array of strings")
     return value
@@ -346,7 +302,7 @@ def choices(literal: Any) -> Reader[tuple[Any, ...]]:
     names = get_args(literal)
 
     def read_all(key: Key, value: object, /) -> tuple[str, ...]:
-        found = _strings(key, value)
+        found = strings(key, value)
         for each in found:
             if each not in names:
                 raise key.refuse(each, f"an array of {listed(names)}")
@@ -363,7 +319,7 @@ def array(read: Callable[[Key, str], _T]) -> Reader[tuple[_T, ...]]:
     """
 
     def read_all(key: Key, value: object, /) -> tuple[_T, ...]:
-        return tuple(read(key.item(n), text) for n, text in enumerate(_strings(key, value)))
+        return tuple(read(key.item(n), text) for n, text in enumerate(strings(key, value)))
 
     return read_all
 
@@ -377,27 +333,6 @@ def trusted_peer(key: Key, text: str, /) -> Network | str:
     Read a network, or the word L{UNIX}.
     """
     return text if text == UNIX else network(key, text)
-
-
-def _endpoints(kinds: Collection[str]) -> Reader[tuple[str, ...]]:
-    """
-    A reader of an array of endpoint strings.
-
-    @param kinds: see L{endpoint}.
-    """
-    read = array(lambda key, text: endpoint(key, text, kinds))
-
-    def read_all(key: Key, value: object, /) -> tuple[str, ...]:
-        if not _strings(key, value):
-            raise key.fault("an empty array", "at least one endpoint string")
-        return read(key, value)
-
-    return read_all
-
-
-endpoints: Final = _endpoints(PLAIN_KINDS)
-
-management_endpoints: Final = _endpoints(MANAGEMENT_KINDS)
 
 
 def _node(key: Key, text: str, /) -> NodeAddress:

@@ -16,8 +16,9 @@ from typing import Any, Final, get_args, get_type_hints
 import msgspec
 
 from alacrity.config.consistency import check_health, complete_cluster
+from alacrity.config.endpoints import MANAGEMENT_KINDS, PLAIN_KINDS, endpoint
 from alacrity.config.faults import ConfigurationError, Key, listed, one_line
-from alacrity.config.readers import MANAGEMENT_KINDS, PLAIN_KINDS, Reader, endpoint
+from alacrity.config.readers import Reader
 from alacrity.config.settings import Settings
 
 _TABLES: Final[Mapping[str, type[msgspec.Struct]]] = get_type_hints(Settings)

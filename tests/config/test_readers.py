@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.config import ConfigurationError, Settings
 from alacrity.config import readers as r
+from alacrity.config.endpoints import endpoints
 from alacrity.config.faults import Key
 from alacrity.config.reading import readers_of
 from alacrity.net.addresses import NodeAddress
@@ -48,7 +49,7 @@ class ReaderTests(SynchronousTestCase):
             (r.node_name, "[::1]:1", "[::1]:1"),
             (r.address, "[0::1]:080", "[::1]:80"),
             (r.file, "/a", "/a"),
-            (r.endpoints, ["unix:a"], ("unix:a",)),
+            (endpoints, ["unix:a"], ("unix:a",)),
             (r.array(r.host_name), ["A."], ("a",)),
             (r.array(r.network), ["10.0.0.0/8"], (ip_network("10.0.0.0/8"),)),
             (r.nodes, ["a=B:1"], (NodeAddress("a", "b:1"),)),
