@@ -43,10 +43,12 @@ _END: Final = b"\r\n\r\n"
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _QUOTED: Final = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
 _EXTENSIONS: Final = rb"(?:;%b(?:=(?:%b|%b))?)*+" % (_TOKEN, _TOKEN, _QUOTED)
-_SIZE: Final = re.compile(rb"(0*[0-9A-Fa-f]{1,15})%b\r\n" % _EXTENSIONS)
+# Zeros, and up to fifteen digits: read in one way only, so that no line is read twice.
+_NUMBER: Final = rb"(?=[0-9A-Fa-f])0*+[0-9A-Fa-f]{0,15}+"
+_SIZE: Final = re.compile(rb"(%b)%b\r\n" % (_NUMBER, _EXTENSIONS))
 # The beginning of such a line, as far as it has come.
 _EXTENSION_BEGUN: Final = re.compile(rb"[\t -~\x80-\xff]*+\r?")
-_SIZE_BEGUN: Final = re.compile(rb"(?:0*[0-9A-Fa-f]{1,15}(?:;[\t -~\x80-\xff]*+)?\r?)?")
+_SIZE_BEGUN: Final = re.compile(rb"(?:%b(?:;[\t -~\x80-\xff]*+)?\r?)?" % _NUMBER)
 # The same with the spaces that some servers put around sizes and extensions, and that a
 # recipient has to parse (RFC 9112 7.1.1); all peers do.
 _SPACE: Final = rb"[\t ]*+"
@@ -54,10 +56,8 @@ _SPACED_EXTENSIONS: Final = rb"(?:%b;%b%b(?:%b=%b(?:%b|%b))?)*+" % (
     *(_SPACE, _SPACE, _TOKEN),
     *(_SPACE, _SPACE, _TOKEN, _QUOTED),
 )
-_SPACED_SIZE: Final = re.compile(rb"(0*[0-9A-Fa-f]{1,15})%b%b\r\n" % (_SPACED_EXTENSIONS, _SPACE))
-_SPACED_SIZE_BEGUN: Final = re.compile(
-    rb"(?:0*[0-9A-Fa-f]{1,15}%b(?:;[\t -~\x80-\xff]*+)?\r?)?" % _SPACE
-)
+_SPACED_SIZE: Final = re.compile(rb"(%b)%b%b\r\n" % (_NUMBER, _SPACED_EXTENSIONS, _SPACE))
+_SPACED_SIZE_BEGUN: Final = re.compile(rb"(?:%b%b(?:;[\t -~\x80-\xff]*+)?\r?)?" % (_NUMBER, _SPACE))
 
 
 SHORT: Final = 31
@@ -205,7 +205,7 @@ class ChunkedBody:
                     pieces += self._short.split(run[0])
                     at = run.end()
                     continue
-            line = self._size.match(data, at)
+            line = self._size.match(data, at, at + SIZE_LINE + 1)
             if line is None:
                 return self._keep_line(data, at)
             begin = line.end()

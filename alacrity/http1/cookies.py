@@ -10,7 +10,8 @@ from typing import Final
 _NO_OTHERS: Final = frozenset({b"private", b"no-store"})
 """The directives that keep a response from being given to other clients (RFC 9111 5.2.2)."""
 
-_QUOTED: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+# One that is not closed goes on to the end, which is read once, not from each quote in it.
+_QUOTED: Final = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)')
 
 
 def take_cookie(lines: list[bytes], name: bytes) -> tuple[list[bytes], list[bytes]]:

@@ -81,7 +81,11 @@ trailer section (RFC 9110 6.5.1). The special ones are not allowed there either.
 """
 
 
-_NO_LETTER: Final = re.compile(rb"[^a-z0-9]")
+_PLAIN: Final = bytes(
+    ord(chr(each).lower()) if chr(each).isascii() and chr(each).isalnum() else ord("-")
+    for each in range(256)
+)
+"""The translation of names that makes letters lower case, and dashes of all but letters and digits."""
 
 
 class _Specials(dict[bytes, bytes]):
@@ -98,7 +102,7 @@ class _Specials(dict[bytes, bytes]):
         # some bridges for any character but letters and digits: X.Forwarded.For would be read
         # as X-Forwarded-For there. And Proxy becomes HTTP_PROXY, which clients of HTTP obey.
         lower = name.lower()
-        plain = _NO_LETTER.sub(b"-", lower)
+        plain = name.translate(_PLAIN)
         special = plain if plain in SPECIAL or plain.startswith(b"x-forwarded-") else b""
         if (special and plain != lower) or plain == b"proxy":
             special = b"_"
@@ -193,7 +197,10 @@ _LONGEST: Final = 256
 
 @lru_cache(1024)
 def _options(value: bytes) -> frozenset[bytes]:
-    return frozenset(filter(None, (member.strip(b" \t").lower() for member in value.split(b","))))
+    # Members that are alike are one before they are stripped: a head may have thousands.
+    members = {member.strip(b" \t") for member in set(value.lower().split(b","))}
+    members.discard(b"")
+    return frozenset(members)
 
 
 _TRAILERS: Final = re.compile(

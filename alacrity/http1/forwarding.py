@@ -167,7 +167,9 @@ def goes_round(via: bytes, pseudonym: bytes) -> bool:
     @param via: the request's C{Via} (RFC 9110 7.6.3).
     @param pseudonym: the proxy's own name there.
     """
-    names = (member.split()[1:2] for member in via.split(b","))
+    if via.count(pseudonym) < LOOP:
+        return False
+    names = (member.split(None, 2)[1:2] for member in via.split(b",") if pseudonym in member)
     return sum(name == [pseudonym] for name in names) >= LOOP
 
 

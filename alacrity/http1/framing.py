@@ -25,6 +25,9 @@ from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, MessageLimits
 # In the place of a count of body bytes: a head, or the rest of one, comes next.
 HEAD: Final = -3
 
+INTERIM_BYTES: Final = 4096
+"""Bytes of interim responses after which no other head is read in the same turn."""
+
 
 class MessageParser:
     """
@@ -69,19 +72,22 @@ class MessageParser:
     def feed(self, data: bytes, start: int = 0) -> int:
         """
         Read on to the end of the data or of the message, whichever comes first; where a
-        body comes in many small chunks, as far as is right in one turn of the loop.
+        body comes in many small chunks, or much comes before the message, as far as is right
+        in one turn of the loop.
 
         @param start: where in C{data} to begin.
         @return: where in C{data} it stopped. If that is within a message, the rest is to
             be fed in another turn.
         @raise ProtocolError: the message is refused, and nothing after it can be read.
         """
-        size = len(data)
+        size, begin = len(data), start
         while start < size:
             expected = self._expected
             if expected == HEAD:
                 length, start = self._feed_head(data, start)
                 if length is None:
+                    if start - begin > INTERIM_BYTES:
+                        return start
                     continue
                 if length != 0:
                     self._expected = length

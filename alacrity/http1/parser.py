@@ -176,9 +176,8 @@ class RequestParser(MessageParser):
         host: bytes | None = None
         length: int | None = None
         chunked = False
-        upgrade = via = b""
+        connection = upgrade = via = b""
         login = expects = False
-        named = NONE_NAMED
         for name, value in specials:
             if name == b"host":
                 # RFC 9112 3.2: more than one, or an invalid one, is an error.
@@ -186,7 +185,7 @@ class RequestParser(MessageParser):
                     raise ProtocolError("there is more than one Host, or an invalid one")
                 host = value
             elif name == b"connection":
-                named = named | options(value) if named else options(value)
+                connection = b"%b,%b" % (connection, value) if connection else value
             elif name == b"content-length":
                 # RFC 9112 6.3 item 5
                 if length is not None:
@@ -209,6 +208,8 @@ class RequestParser(MessageParser):
                 via = b"%b, %b" % (via, value) if via else value
             elif name == b"authorization":
                 login = True
+        # All lines at once: a head may have many, and their members would be joined for each.
+        named = options(connection) if connection else NONE_NAMED
         if login:
             ordinary = self._with_logins(lines)
         if chunked:
@@ -364,11 +365,11 @@ class ResponseParser(MessageParser):
         minor, status, reason = _status_line(lines[0])
         ordinary, specials = self._fields(lines[1:])
         length: int | None = None
+        connection = b""
         chunked = login = False
-        named = NONE_NAMED
         for name, value in specials:
             if name == b"connection":
-                named = named | options(value) if named else options(value)
+                connection = b"%b,%b" % (connection, value) if connection else value
             elif name == b"content-length":
                 if length is not None:
                     raise ProtocolError("there is more than one Content-Length")
@@ -379,6 +380,7 @@ class ResponseParser(MessageParser):
                 if chunked or value.lower() != b"chunked" or minor == 0:
                     raise ProtocolError("the Transfer-Encoding is not chunked")
                 chunked = True
+        named = options(connection) if connection else NONE_NAMED
         if login:
             ordinary = self._with_logins(lines)
         if chunked and length is not None:

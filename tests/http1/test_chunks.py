@@ -36,6 +36,37 @@ def read(
     return b"".join(got), body.trailers, -1
 
 
+class SizeTests(SynchronousTestCase):
+    """
+    The numbers on the lines before chunks.
+    """
+
+    def test_digits(self) -> None:
+        """
+        Fifteen digits may follow any number of zeros, up to the longest line; a line that is
+        too long is refused as such, wherever it is cut.
+        """
+        zeros = SIZE_LINE - len(b"\r\n") - 1
+        for data in (b"0" * zeros + b"2\r\nab\r\n0\r\n\r\n", b"000000000000002\r\nab\r\n0\r\n\r\n"):
+            for cut in (1, 2, 14, 15, 16, len(data) - 12, len(data) - 1):
+                self.assertEqual(read(data, cut)[0], b"ab")
+        for size in (b"0" * 17 + b"f" * 15, b"f" * 15):
+            read(size + b"\r\n")
+        for data, status in (
+            (b"f" * 16 + b"\r\n", 400),
+            (b"1" + b"0" * 15 + b"\r\n", 400),
+            (b"0" * 3000 + b"f" * 16, 400),
+            (b"0" * (zeros + 1) + b"2\r\nab", 431),
+            (b"0" * (zeros + 2) + b"2\r\nab", 431),
+            (b"0" * 262144, 431),
+            (b"5" + b";a" * 131072, 431),
+            (b"0" * 14 + b"5" + b" " * 262144, 400),
+        ):
+            for cut in (0, 1, 15, 4000):
+                error = self.assertRaises(ProtocolError, read, data, min(cut, len(data)))
+                self.assertEqual(error.status, status, data[:20])
+
+
 class ContentTests(SynchronousTestCase):
     """
     Well-formed bodies.

@@ -110,6 +110,11 @@ class SetCookieTests(SynchronousTestCase):
             (b"public, max-age=60", False),
             (b'private="set-cookie"', False),
             (b'ext="a, private"', False),
+            (b'ext="a, private', False),
+            (b'ext="a\\", private', False),
+            (b'ext="a\\', False),
+            (b'private, ext="a', True),
+            (b'ext="a\\"", private', True),
             (b"no-cache", False),
             (b"", False),
         ]:

@@ -2,6 +2,9 @@
 The table of bad input: what arrives, what must happen. A row names a weakness that was
 found in real proxies and servers; each has cases. RFC sections are of 9112 where no
 other is named.
+
+Row WK1, the inputs that cost most, is in L{acceptance.lab.attacks}; its tests are in
+C{tests/proxy/test_bounded_work.py}, and over real sockets C{python -m benchmarks.worst_case}.
 """
 
 from __future__ import annotations

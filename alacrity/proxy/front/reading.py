@@ -23,6 +23,9 @@ from alacrity.proxy.upstream.affinity import ClientAffinity
 REQUESTS_PER_TURN: Final = 16
 """Requests of one connection that are answered at once in one turn of the loop."""
 
+BYTES_PER_TURN: Final = 8192
+"""Bytes of such requests after which no other is read in the same turn."""
+
 
 _OVER: Final = (TUNNEL, LINGERING, CLOSING, GONE)
 """The phases in which no more requests are read."""
@@ -169,7 +172,7 @@ class RequestReader:
         owner = self._owner
         feed = self._parser.feed
         sessions = self._context.sessions
-        size = len(data)
+        size, begin = len(data), start
         answered = 0
         exchange: Exchange | None = None
         try:
@@ -191,8 +194,10 @@ class RequestReader:
                 if start < size:
                     if exchange is None:
                         answered += 1
-                    if answered >= REQUESTS_PER_TURN or (
-                        exchange is not None and not exchange.complete
+                    if (
+                        answered >= REQUESTS_PER_TURN
+                        or start - begin > BYTES_PER_TURN
+                        or (exchange is not None and not exchange.complete)
                     ):
                         self._hold_for_a_turn(data, start)
                         return

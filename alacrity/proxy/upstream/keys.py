@@ -57,17 +57,18 @@ def _ip_reader(trusted: TrustedPeers) -> KeyOf:
     def read(request: RequestHead, client: bytes) -> bytes | None:
         # From the nearest on, the first that is no proxy of ours is the client.
         if trusted and is_trusted(client):
+            hops = 0
             for name, value in reversed(request.specials):
                 if name != b"x-forwarded-for":
                     continue
-                for member in reversed(value.split(b",")):
+                for member in reversed(value.rsplit(b",", _MOST_HOPS)[-_MOST_HOPS:]):
                     part = member.strip(b" \t")
-                    if not part:
-                        continue
-                    if len(part) > _LONGEST_ADDRESS:
-                        return part
-                    client = _listed_address(part)
-                    if not is_trusted(client):
+                    hops += 1
+                    if part:
+                        if len(part) > _LONGEST_ADDRESS:
+                            return part
+                        client = _listed_address(part)
+                    if hops == _MOST_HOPS or not is_trusted(client):
                         return client
         return client or None
 
@@ -91,6 +92,10 @@ def _listed_address(text: bytes) -> bytes:
         return str(unmapped(ip_address(address.partition("%")[0]))).encode("ascii")
     except ValueError:
         return text
+
+
+_MOST_HOPS = 32
+"""Members of C{X-Forwarded-For} that are read, the nearest: no request comes through so many proxies."""
 
 
 def _path(request: RequestHead, client: bytes) -> bytes | None:

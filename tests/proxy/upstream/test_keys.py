@@ -141,6 +141,20 @@ class KeyTests(SynchronousTestCase):
         said = head(specials=((b"x-forwarded-for", b"192.0.2.1"),))
         self.assertIsNone(key_reader("ip", TrustedPeers(networks))(said, b""))
 
+    def test_ip_behind_endless_proxies(self) -> None:
+        """
+        Of thousands of trusted addresses, the nearest few are read.
+        """
+        read = key_reader("ip", TrustedPeers((ip_network("10.0.0.0/8"),)))
+        for count, expected in ((31, b"10.0.0.0"), (5000, b"10.0.19.104")):
+            members = [b"10.0.%d.%d" % divmod(at, 256) for at in range(count)]
+            together = ((b"x-forwarded-for", b", ".join(members)),)
+            apart = tuple((b"x-forwarded-for", member) for member in members)
+            for specials in (together, apart):
+                self.assertEqual(read(head(specials=specials), b"10.0.0.1"), expected)
+        empty = ((b"x-forwarded-for", b"," * 32000),)
+        self.assertEqual(read(head(specials=empty), b"10.0.0.1"), b"10.0.0.1")
+
     def test_unknown(self) -> None:
         """
         Anything else is no key: the configuration refuses it before.
