@@ -277,17 +277,18 @@ def _start_twisted(program: str, origin: int, directory: Path) -> Iterator[tuple
 
 
 @contextmanager
-def start_node(directory: Path) -> Iterator[Node]:
+def start_node(directory: Path, configuration: str = "") -> Iterator[Node]:
     """
     Run Alacrity as it stands in this checkout, as a cluster of one without servers.
 
+    @param configuration: the content of its file; empty: that of the comparison.
     @raise Broken: it does not start.
     """
     # Each run begins with an empty pool, whatever one before it in the directory kept.
     place = Path(tempfile.mkdtemp(prefix="node-", dir=directory))
     node = Node(
         place,
-        configuration=_ALACRITY.format(connections=CONNECTIONS),
+        configuration=configuration or _ALACRITY.format(connections=CONNECTIONS),
         output=FileOutput(place / "log"),
         core=PROXY_CORE,
     )

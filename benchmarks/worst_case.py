@@ -10,21 +10,23 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import multiprocessing
 import os
 import select
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
+from threading import Thread
 
+from acceptance.lab.attacks import CLIENTS, SERVERS, Attack
 from acceptance.lab.calls import LOOPBACK
 from acceptance.lab.nodes import Node
-from acceptance.lab.processes import LOAD_CORE, PROXY_CORE, exit_with
+from acceptance.lab.processes import LOAD_CORE, PROXY_CORE, exit_with, forked
+from acceptance.lab.waiting import Broken
 from alacrity.http1.errors import ProtocolError
 from alacrity.http1.messages import RequestHead, ResponseHead
 from alacrity.http1.parser import MessageLimits, RequestParser, ResponseParser
@@ -181,39 +183,54 @@ def parsers(random: Random, rounds: int) -> list[str]:
     return missed
 
 
-ATTACKS = {
-    "one-byte chunks": (HEAD, CHUNKS["one-byte chunks"] * 10000),
-    "chunks of empty lines": (HEAD, CONTENT["64 KiB chunks of empty lines"]),
-    "26-byte requests": (b"", GET * 2500),
-    "heads byte by byte": (b"", GET),
-    "empty lines": (b"", (b"\r\n" * 16 + GET) * 1000),
-}
-"""The bytes that attackers send: once at the beginning of a connection, and then for ever."""
+CONFIGURATION = """
+[proxy]
+trusted_proxies = ["127.0.0.0/8"]
+[timeouts]
+client_idle = 600.0
+server_idle = 600.0
+[ejection]
+failures = 0
+[sticky]
+cookie = "alacrity"
+"""
+"""Of the node under attack: the cookie keeps the others' requests away from hostile servers."""
 
 
 @contextmanager
-def attack(port: int, data: tuple[bytes, bytes], attackers: int, step: int) -> Iterator[None]:
+def attack(port: int, attack: Attack, attackers: int) -> Iterator[None]:
     """
     Send data at full speed from some processes.
 
-    @param step: bytes in one write.
+    @param port: of the node.
     """
-    context = multiprocessing.get_context("fork")
-    processes = [
-        context.Process(target=attack_for_ever, args=(port, *data, step), daemon=True)
-        for _ in range(attackers)
-    ]
-    for process in processes:
-        process.start()
-    try:
+    with ExitStack() as stack:
+        for _ in range(attackers):
+            stack.enter_context(forked(attack_for_ever, port, attack, core=LOAD_CORE))
         yield
-    finally:
-        for process in processes:
-            process.kill()
-            process.join()
 
 
-def attack_for_ever(port: int, head: bytes, unit: bytes, step: int) -> None:
+@contextmanager
+def attack_as_server(node: Node, attack: Attack, attackers: int) -> Iterator[None]:
+    """
+    Register a server that answers with data at full speed, and have some processes ask it.
+    """
+    with socket.create_server((LOOPBACK, 0), backlog=64) as listener, ExitStack() as stack:
+        stack.enter_context(forked(serve_for_ever, listener, attack, core=LOAD_CORE))
+        server = node.register(listener.getsockname()[1])
+        for _ in range(attackers):
+            stack.enter_context(forked(attack_for_ever, node.proxy, ASK, core=LOAD_CORE))
+        try:
+            yield
+        finally:
+            node.call("DELETE", f"/servers/{server}?wait=0")
+
+
+ASK = Attack(b"", b"GET /100 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 65536)
+"""The requests that have a hostile server answer."""
+
+
+def attack_for_ever(port: int, attack: Attack) -> None:
     """
     Send on a connection until it is closed, then on another; and read what comes, so that
     the proxy is not held up. The core is the one of whoever measures, who goes first.
@@ -222,56 +239,126 @@ def attack_for_ever(port: int, head: bytes, unit: bytes, step: int) -> None:
     while True:
         try:
             with socket.create_connection((LOOPBACK, port), 5) as connection:
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                connection.sendall(head)
-                connection.setblocking(False)
-                at = 0
-                while True:
-                    readable, writable, _ = select.select([connection], [connection], [], 5)
-                    if readable and not connection.recv(65536):
-                        break
-                    if writable:
-                        at = (at + connection.send(unit[at : at + step])) % len(unit)
+                send_for_ever(connection, attack)
         except OSError:
             continue
 
 
-def latency(port: int, seconds: float) -> list[float]:
+def send_for_ever(connection: socket.socket, attack: Attack) -> None:
     """
-    The milliseconds that requests take, one after the other, sorted.
+    Send on a connection until it is closed, and read what comes.
     """
-    took = []
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=30)
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.sendall(attack.head)
+    connection.setblocking(False)
+    unit, at = memoryview(attack.unit), 0
+    while True:
+        readable, writable, _ = select.select([connection], [connection], [], 5)
+        if readable and not connection.recv(65536):
+            return
+        if writable:
+            at = (at + connection.send(unit[at : at + attack.piece])) % len(unit)
+
+
+def serve_for_ever(listener: socket.socket, attack: Attack) -> None:
+    """
+    Answer each request with an attack, until the connection is closed: a thread for each.
+    """
+    os.nice(10)
+
+    def answer(connection: socket.socket) -> None:
+        with suppress(OSError), connection:
+            while connection.recv(65536):
+                if attack.head:
+                    send_for_ever(connection, attack)
+                    return
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                for at in range(0, len(attack.unit), attack.piece):
+                    connection.sendall(attack.unit[at : at + attack.piece])
+
+    while True:
+        Thread(target=answer, args=(listener.accept()[0],), daemon=True).start()
+
+
+class Other:
+    """
+    A client that asks 100 times a second, whatever becomes of its requests, and keeps to the
+    server that answered first.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._connection = http.client.HTTPConnection(LOOPBACK, port, timeout=10)
+        self._fields: dict[str, str] = {}
+        self._get()
+
+    def _get(self) -> None:
+        self._connection.request("GET", "/100", headers=self._fields)
+        response = self._connection.getresponse()
+        response.read()
+        if response.status != 200:
+            raise Broken(f"another client got {response.status}")
+        if (cookie := response.headers["Set-Cookie"]) is not None:
+            self._fields = {"Cookie": cookie.partition(";")[0]}
+
+    def latency(self, seconds: float) -> list[float]:
+        """
+        The milliseconds that requests take, sorted. One that could not be sent when it was due
+        has waited since then.
+        """
+        took = []
         begun = time.monotonic()
-        connection.request("GET", "/100")
-        connection.getresponse().read()
-        took.append((time.monotonic() - begun) * 1e3)
-        time.sleep(0.002)
-    connection.close()
-    return sorted(took)
+        for number in range(int(seconds * 100)):
+            due = begun + number * 0.01
+            time.sleep(max(0.0, due - time.monotonic()))
+            self._get()
+            took.append((time.monotonic() - due) * 1e3)
+        return sorted(took)
 
 
-def under_attack(node: Node, attackers: int, seconds: float) -> list[str]:
+ON_MANAGEMENT = (
+    "one-byte chunks",
+    "chunks full of empty lines",
+    "heads byte by byte",
+    "pipelined 26-byte requests",
+    "empty lines before requests",
+    "a chunk's size with endless zeros",
+    "Connection of thousands of members",
+    "field lines that are all new",
+)
+"""The attacks that the management API is under, too."""
+
+
+def under_attack(node: Node, attackers: int, seconds: float, only: str) -> list[str]:
     """
     Print the latency of others under each attack, and return the bars that are missed.
+
+    @param only: a part of the names of the attacks.
     """
     missed = []
-    print("\n| under attack by | requests of others | p50 ms | p99 ms | longest ms |")
+    print(f"\n| under attack by {attackers} | requests of others | p50 ms | p99 ms | longest ms |")
     print("| --- | --: | --: | --: | --: |")
+    other = Other(node.proxy)
 
-    def row(name: str, took: list[float]) -> None:
+    def row(name: str) -> None:
+        took = other.latency(seconds)
         p50, p99 = took[len(took) // 2], took[min(len(took) - 1, len(took) * 99 // 100)]
-        print(f"| {name} | {len(took)} | {p50:.1f} | {p99:.1f} | {took[-1]:.1f} |")
+        print(f"| {name} | {len(took)} | {p50:.1f} | {p99:.1f} | {took[-1]:.1f} |", flush=True)
         if p99 > LATENCY_BAR:
             missed.append(f"{name}: p99 {p99:.1f} ms, at most {LATENCY_BAR:.0f}")
 
-    row("nobody", latency(node.proxy, seconds))
-    for name, data in ATTACKS.items():
-        for port, where in ((node.proxy, "proxy"), (node.management, "management")):
-            with attack(port, data, attackers, 1 if "byte by byte" in name else 65536):
-                row(f"{name}, {where}", latency(node.proxy, seconds))
+    row("nobody")
+    for name, each in CLIENTS.items():
+        if only in name:
+            with attack(node.proxy, each, attackers):
+                row(f"client: {name}")
+            if name in ON_MANAGEMENT:
+                with attack(node.management, each, attackers):
+                    row(f"management: {name}")
+    for name, each in SERVERS.items():
+        if only in name:
+            with attack_as_server(node, each, attackers):
+                row(f"server: {name}")
     return missed
 
 
@@ -284,15 +371,17 @@ def main() -> int:
     parser.add_argument("--attackers", type=int, default=3, help="at once (%(default)s)")
     parser.add_argument("--rounds", type=int, default=300, help="of the search (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the search (%(default)s)")
+    parser.add_argument("--only", default="", help="the attacks with this in their names")
+    parser.add_argument("--no-parsers", action="store_true", help="attacks alone")
     options = parser.parse_args()
     os.sched_setaffinity(0, os.sched_getaffinity(0) & {PROXY_CORE} or os.sched_getaffinity(0))
-    missed = parsers(Random(options.seed), options.rounds)
+    missed = [] if options.no_parsers else parsers(Random(options.seed), options.rounds)
     os.sched_setaffinity(0, {LOAD_CORE} & set(range(os.cpu_count() or 1)) or {PROXY_CORE})
     with TemporaryDirectory(prefix="alacrity-worst-") as name:
         directory = Path(name)
-        with origin(directory) as port, start_node(directory) as node:
+        with origin(directory) as port, start_node(directory, CONFIGURATION) as node:
             node.register(port)
-            missed += under_attack(node, options.attackers, options.seconds)
+            missed += under_attack(node, options.attackers, options.seconds, options.only)
     for each in missed:
         print(f"missed: {each}", file=sys.stderr)
     return int(bool(missed))
