@@ -1,0 +1,58 @@
+"""
+The code on the pages of the documents, for tests that run it.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from typing import Final
+
+from tests.support.places import ROOT
+
+_BLOCK: Final = re.compile(r"(?m)(?:^(?:    .*|[ ]*)\n)*^    .*\n")
+_FENCED: Final = re.compile(r"(?m)^ *(?:```|~~~)")
+
+_INSTALLING: Final = re.compile(r"(?m)\S*python3 -m (?:venv \S+|pip install [^&\n]+)")
+"""Commands that install packages from elsewhere; what they bring, the environment of the tests has."""
+
+
+class Page:
+    """
+    A page, of which a test uses all blocks of code.
+    """
+
+    def __init__(self, name: str) -> None:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert not _FENCED.search(text), f"{name}: blocks of code are indented here"
+        self.name = name
+        self._blocks = [textwrap.dedent(found[0]).strip("\n") for found in _BLOCK.finditer(text)]
+        self._used: set[str] = set()
+
+    def block(self, beginning: str) -> str:
+        """
+        A block of code, which is used from then on.
+
+        @param beginning: its first characters, or all of it.
+        """
+        found = dict.fromkeys(
+            [each for each in self._blocks if each == beginning]
+            or [each for each in self._blocks if each.startswith(beginning)]
+        )
+        assert len(found) == 1, f"{self.name} has {len(found)} blocks that begin with {beginning!r}"
+        (text,) = found
+        self._used.add(text)
+        return text
+
+    def unused(self) -> list[str]:
+        """
+        The blocks that were not used.
+        """
+        return [each for each in self._blocks if each not in self._used]
+
+
+def installed(script: str) -> str:
+    """
+    A script without the commands that install packages.
+    """
+    return _INSTALLING.sub("true", script)
