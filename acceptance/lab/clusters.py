@@ -221,6 +221,33 @@ def leader(nodes: Sequence[Node]) -> Node:
     return found[0]
 
 
+def lead_by(nodes: Sequence[Node], wanted: Node) -> None:
+    """
+    Wait until a node leads, and ask the leader to hand over as long as another does.
+    """
+
+    def leads() -> bool:
+        if leader(nodes) is wanted:
+            return True
+        wanted.call("POST", "/cluster/leader", {"name": wanted.cluster()["name"]})
+        return False
+
+    wait_until(leads, f"{wanted.name} leads", 2 * PATIENCE)
+
+
+def leaderless(nodes: Sequence[Node]) -> None:
+    """
+    Wait until none of these nodes leads or follows, where they are too few to elect one.
+
+    One that hears nobody for a while, on a busy machine, knows no leader either, and may find the former
+    one again. Once all know none, none can lead, and what one of them believes is looked at a second time.
+    """
+    wait_until(
+        lambda: all(node.cluster()["leader"] is None for _ in range(2) for node in nodes),
+        f"no leader of {[node.name for node in nodes]}",
+    )
+
+
 def applied_alike(nodes: Sequence[Node]) -> bool:
     """
     True if nodes have applied the same entries.
@@ -251,6 +278,13 @@ def equal(nodes: Sequence[Node], patience: float = PATIENCE) -> list[dict[str, A
     for each in pools[1:]:
         assert each == pools[0], (each, pools[0])
     return pools[0]
+
+
+def written(servers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """
+    The part of servers that only callers change. A leader's checks may change the state at any moment.
+    """
+    return [{key: each[key] for key in each if key != "state"} for each in servers]
 
 
 def _agreed_on(server: dict[str, Any]) -> dict[str, Any]:

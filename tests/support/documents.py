@@ -13,13 +13,19 @@ from tests.support.places import ROOT
 _BLOCK: Final = re.compile(r"(?m)(?:^(?:    .*|[ ]*)\n)*^    .*\n")
 _FENCED: Final = re.compile(r"(?m)^ *(?:```|~~~)")
 
+_INLINE: Final = re.compile(
+    r"`((?:alacrity|chattr|curl|install|journalctl|kill|pip|pkill|python3?|scp|sed|systemctl|twistd?)"
+    r" [^`]+|\S*/bin/[^`]+)`"
+)
+"""Commands within the text."""
+
 _INSTALLING: Final = re.compile(r"(?m)\S*python3 -m (?:venv \S+|pip install [^&\n]+)")
 """Commands that install packages from elsewhere; what they bring, the environment of the tests has."""
 
 
 class Page:
     """
-    A page, of which a test uses all blocks of code.
+    A page, of which a test uses all blocks of code, and the commands within the text.
     """
 
     def __init__(self, name: str) -> None:
@@ -27,11 +33,16 @@ class Page:
         assert not _FENCED.search(text), f"{name}: blocks of code are indented here"
         self.name = name
         self._blocks = [textwrap.dedent(found[0]).strip("\n") for found in _BLOCK.finditer(text)]
+        inline = [" ".join(found.split()) for found in _INLINE.findall(text)]
+        # A command that a block has too is run with that.
+        self._blocks += [
+            each for each in inline if not any(each in block for block in self._blocks)
+        ]
         self._used: set[str] = set()
 
     def block(self, beginning: str) -> str:
         """
-        A block of code, which is used from then on.
+        A block of code, or a command, which is used from then on.
 
         @param beginning: its first characters, or all of it.
         """
@@ -46,7 +57,7 @@ class Page:
 
     def unused(self) -> list[str]:
         """
-        The blocks that were not used.
+        The blocks and commands that were not used.
         """
         return [each for each in self._blocks if each not in self._used]
 

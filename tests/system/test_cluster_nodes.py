@@ -8,7 +8,7 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 
 from acceptance.lab.calls import Answer
-from acceptance.lab.clusters import QUIET, Cluster
+from acceptance.lab.clusters import QUIET, Cluster, lead_by, leaderless, written
 from acceptance.lab.loads import Requests, Writer
 from acceptance.lab.nodes import Node
 from acceptance.lab.waiting import wait_until
@@ -32,6 +32,20 @@ class ClusterTestCase(NodeTestCase):
     def register(self, node: Node, port: int, **more: object) -> Answer:
         """Register a server of this machine with a node."""
         return node.call("POST", "/servers", {"ip": "127.0.0.1", "port": port, **more})
+
+    def write(self, node: Node, port: int) -> Answer:
+        """
+        Register a server that is hardly checked, again for as long as the answer is that there is no
+        leader, or that the outcome is unknown: an election may take long on a busy machine.
+        """
+        answers: list[Answer] = []
+
+        def done() -> bool:
+            answers.append(self.register(node, port, check=QUIET))
+            return answers[-1].status not in {503, 504}
+
+        wait_until(done, "an answer from a leader")
+        return answers[-1]
 
     def serve(self, cluster: Cluster, *numbers: int) -> None:
         """Have a server in the pool, and wait until nodes send it traffic."""
@@ -97,9 +111,13 @@ class ThreeNodesTests(ClusterTestCase):
             wait_until(lambda node=node: node.get().status == 200, "traffic")  # type: ignore[misc]
         (server,) = cluster.equal(0, 1, 2)
         self.assertEqual(server["state"], "up")
-        for number, node in cluster.nodes.items():
-            status = node.call("GET", "/health/leader").status
-            self.assertEqual(status, 200 if number == leader else 503)
+        wait_until(
+            lambda: (
+                sorted(n.call("GET", "/health/leader").status for n in cluster.nodes.values())
+                == [200, 503, 503]
+            ),
+            "one node that says that it leads",
+        )
 
         wanted = cluster.addresses[other]
         handed = cluster.nodes[follower].call("POST", "/cluster/leader", {"name": wanted})
@@ -122,8 +140,8 @@ class ThreeNodesTests(ClusterTestCase):
         one, other = sorted({0, 1, 2} - {leader})
         requests = self.requests(cluster, one, other)
         cluster.kill(leader)
-        answer = self.register(cluster.nodes[one], 1, check=QUIET)
-        self.assertEqual(answer.status, 201, answer.body)
+        answer = self.write(cluster.nodes[one], 1)
+        self.assertIn(answer.status, {200, 201}, answer.body)
         cluster.start(leader)
         cluster.leader(0, 1, 2)
         self.assertEqual(len(cluster.equal(0, 1, 2)), 2)
@@ -151,7 +169,7 @@ class ThreeNodesTests(ClusterTestCase):
 
         cluster.kill(1, 2)
         last = cluster.nodes[0]
-        wait_until(lambda: cluster.nodes[0].cluster()["leader"] is None, "no leader")
+        leaderless([last])
         new = {"ip": "127.0.9.1", "port": 1}
         with ThreadPoolExecutor() as callers:
             refusals = [
@@ -203,19 +221,14 @@ class FiveNodesTests(ClusterTestCase):
         requests = self.requests(cluster, one, other)
         last = cluster.nodes[one]
         cluster.kill(leader, follower)
-        answer = self.register(last, 1, check=QUIET)
-        self.assertEqual(answer.status, 201, answer.body)
+        answer = self.write(last, 1)
+        self.assertIn(answer.status, {200, 201}, answer.body)
         self.assertIn(cluster.leader(third, one, other), {third, one, other})
-        # Nothing answers there. The state has to be settled, to be the same at the end.
-        id = answer.json()["id"]
-        wait_until(
-            lambda: last.call("GET", f"/servers/{id}").json()["state"] == "down",
-            "the verdict of the first checks",
-        )
-        known = cluster.equal(third, one, other)
+        known = written(cluster.equal(third, one, other))
+        self.assertEqual(len(known), 2)
 
         cluster.kill(third)
-        wait_until(lambda: last.cluster()["leader"] is None, "no leader")
+        leaderless([last, cluster.nodes[other]])
         refused = self.register(last, 2, check=QUIET)
         self.assertEqual(refused.status, 503, refused.body)
         self.assertIn(refused.headers["Retry-After"], RETRY)
@@ -229,8 +242,8 @@ class FiveNodesTests(ClusterTestCase):
 
         cluster.start(leader, follower, third)
         cluster.leader(*self.ALL)
-        self.assertEqual(cluster.equal(*self.ALL), known)
-        self.assertEqual(self.register(last, 2, check=QUIET).status, 201)
+        self.assertEqual(written(cluster.equal(*self.ALL)), known)
+        self.assertIn(self.write(last, 2).status, {200, 201})
         self.all_answered(requests)
 
     def test_leader_stopped_then_all_killed(self) -> None:
@@ -247,10 +260,12 @@ class FiveNodesTests(ClusterTestCase):
         paused = cluster.nodes[leader]
         paused.send(signal.SIGSTOP)
         self.addCleanup(paused.send, signal.SIGCONT)
-        answer = self.register(cluster.nodes[rest[0]], 1, check=QUIET)
-        self.assertEqual(answer.status, 201, answer.body)
+        answer = self.write(cluster.nodes[rest[0]], 1)
+        self.assertIn(answer.status, {200, 201}, answer.body)
+        self.assertIn(cluster.leader(*rest), rest)
         paused.send(signal.SIGCONT)
-        self.assertIn(cluster.leader(*self.ALL), rest)
+        others = {cluster.addresses[number] for number in rest}
+        wait_until(lambda: paused.cluster()["leader"] in others, "that it follows")
         self.assertIn(answer.json()["id"], {each["id"] for each in cluster.equal(*self.ALL)})
         self.all_answered(requests)
 
@@ -291,7 +306,7 @@ class MembershipTests(ClusterTestCase):
             cluster.nodes[number].expect(
                 rf"this node, {cluster.addresses[number]}, is in the cluster"
             )
-        self.assertEqual(cluster.leader(0, 1, 2), 0)
+        lead_by(list(cluster.nodes.values()), cluster.nodes[0])
         self.assertEqual([each["id"] for each in cluster.equal(0, 1, 2)], [known[0]["id"]])
         self.assertEqual(cluster.nodes[2].get().status, 200)
 
@@ -367,14 +382,21 @@ class LeaderServesTests(ClusterTestCase):
         """
         cluster = self.cluster()
         cluster.start(0, 1, 2, more='serve = "leader"')
-        leader = cluster.leader(0, 1, 2)
-        self.serve(cluster, leader)
-        followers = sorted({0, 1, 2} - {leader})
+        self.serve(cluster, cluster.leader(0, 1, 2))
         cluster.equal(0, 1, 2)
-        for number in followers:
-            node = cluster.nodes[number]
-            self.assertEqual(node.get().status, 503)
-            self.assertEqual(node.call("GET", "/health").status, 503)
+
+        def leader_serves() -> bool:
+            # Another may be elected at any moment.
+            leader = cluster.leader(0, 1, 2)
+            return all(
+                node.get().status == node.call("GET", "/health").status == wanted
+                for number, node in cluster.nodes.items()
+                for wanted in (200 if number == leader else 503,)
+            )
+
+        wait_until(leader_serves, "the leader serves, and the others do not")
+        leader = cluster.leader(0, 1, 2)
+        followers = sorted({0, 1, 2} - {leader})
         self.assertEqual(cluster.nodes[leader].call("GET", "/health").json(), {"status": "serving"})
         cluster.kill(leader)
         then = cluster.leader(*followers)
