@@ -9,7 +9,6 @@ import os
 import re
 import signal
 import subprocess
-import textwrap
 from http.client import HTTPConnection
 from pathlib import Path
 from shutil import which
@@ -18,8 +17,8 @@ from typing import ClassVar
 from acceptance.lab.calls import call
 from acceptance.lab.waiting import PATIENCE, wait_until
 from alacrity.config import Settings
+from tests.support.documents import Page
 from tests.support.nodes import NodeTestCase
-from tests.support.places import ROOT
 
 
 class MainJobTests(NodeTestCase):
@@ -209,10 +208,7 @@ class ReadmeTests(NodeTestCase):
         """
         The lines that register a server every 30 s.
         """
-        readme = (ROOT / "README.md").read_text(encoding="utf-8")
-        found = re.search(r"\n(    while :; do\n(?:    .*\n)+?    done\n)", readme)
-        assert found is not None
-        lines = textwrap.dedent(found[1])
+        lines = Page("README.md").block("while :; do")
         self.assertEqual(len(lines.splitlines()), 5)
         return lines
 
@@ -276,37 +272,5 @@ class ReadmeTests(NodeTestCase):
         self.assertNotIn("tcp:8000", Settings().proxy.listen)
         self.assertNotIn("tcp:8000", Settings().management.listen)
 
-    def test_administration(self) -> None:
-        """
-        The commands of the page on administration work in their order, for a server of the test.
-        """
-        page = (ROOT / "docs" / "administration.md").read_text(encoding="utf-8")
-        commands = [line.strip() for line in re.findall(r"(?m)^    (?! )(.+)$", page)]
-        self.assertEqual(len([each for each in commands if "curl" in each]), 12)
-        node, server = self.node(), self.server()
-        call(node.management, "POST", "/servers", {"ip": "127.0.0.1", "port": server.port})
-        # A verdict of the checks changes the version, too.
-        settled = 'until curl $A/servers/$ID | grep -q \'"state":"up"\'; do sleep 0.1; done'
-        at = next(at for at, each in enumerate(commands) if each.startswith("V="))
-        script = "\n".join(["set -e", *commands[:at], settled, *commands[at:], ""])
-        script = script.replace("8687", str(node.management)).replace("10.0.0.7", "127.0.0.1")
-        script = script.replace("8080", str(server.port)).replace("curl ", "curl -fsS ")
-        wait_until(
-            lambda: call(node.management, "PUT", "/servers/x/lease").status == 404,
-            "the format is raised",
-        )
-        ran = subprocess.run(
-            ["bash", "-c", script],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=10 * PATIENCE,
-            check=False,
-        )
-        said = ran.stdout.decode()
-        self.assertEqual(ran.returncode, 0, said)
-        self.assertEqual(said.count('{"drained":true,"in_flight":0}'), 2, said)
-        self.assertIn('{"lease":30.0,"renew_after":10.0}', said)
-
-    test_administration.skip = None if which("curl") else "curl is not there"  # type: ignore[attr-defined]
     test_registering_with_token.skip = None if which("curl") else "curl is not there"  # type: ignore[attr-defined]
     test_registering_again.skip = None if which("curl") else "curl is not there"  # type: ignore[attr-defined]
