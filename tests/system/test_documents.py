@@ -35,7 +35,7 @@ def answers(machine: Machine, script: str, wanted: str) -> None:
         except Broken:
             return False
 
-    wait_until(met, f"{wanted!r} by {script!r} on {machine.name}", pause=0.1)
+    wait_until(met, f"{wanted!r} by {script!r} on {machine.name}", pause=0.3)
 
 
 def stop(machine: Machine, process: Process, pattern: str) -> None:
