@@ -14,7 +14,6 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from alacrity.net.addresses import unmapped
 from alacrity.net.tokens import TokenError, read_token
 
 
@@ -62,7 +61,9 @@ def ip(text: str) -> str:
     An IP address.
     """
     try:
-        return str(unmapped(ip_address(text)))
+        address = ip_address(text)
+        # As alacrity.net.addresses.unmapped, which would import msgspec for a help text.
+        return str(getattr(address, "ipv4_mapped", None) or address)
     except ValueError:
         raise _fault(text, "an IPv4 or IPv6 address") from None
 
