@@ -86,17 +86,15 @@ Group: TypeAlias = Annotated[
     Meta(pattern=r"^[a-z0-9-]{1,63}\Z", extra_json_schema={"pattern": "^[a-z0-9-]{1,63}$"}),
 ]
 
-# No control characters, line separators, characters that change the direction of text, and halves
-# of surrogate pairs.
-_PRINTABLE: Final = (
-    r"^[^\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]*"
-)
+# Control characters, line separators, and characters that change the direction of text.
+_UNPRINTABLE: Final = r"\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069"
 Reason: TypeAlias = Annotated[
     str,
     Meta(
-        pattern=rf"{_PRINTABLE}\Z",
+        # Halves of surrogate pairs are no text, and not all tools can read a pattern with them.
+        pattern=rf"^[^{_UNPRINTABLE}\ud800-\udfff]*\Z",
         max_length=200,
-        extra_json_schema={"pattern": f"{_PRINTABLE}$"},
+        extra_json_schema={"pattern": f"^[^{_UNPRINTABLE}]*$"},
     ),
 ]
 
