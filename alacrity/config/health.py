@@ -39,6 +39,7 @@ class HealthSettings(msgspec.Struct, frozen=True):
     @ivar guard_share: the part of the servers whose leases may expire, or that may be removed
         after C{deregister_after}, in C{guard_window}; one always may.
     @ivar guard_window: in seconds.
+    @ivar witnesses: whether the leader asks other members before it takes a server down.
     """
 
     interval: Annotated[float, duration(SHORTEST_INTERVAL)] = 5.0
@@ -52,3 +53,4 @@ class HealthSettings(msgspec.Struct, frozen=True):
     fail_open: Annotated[bool, boolean] = True
     guard_share: Annotated[float, fraction] = 0.2
     guard_window: Annotated[float, duration(1.0)] = 60.0
+    witnesses: Annotated[bool, boolean] = True

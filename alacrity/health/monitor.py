@@ -25,6 +25,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from alacrity.health.checks import Checks, Verdict
+from alacrity.health.doubts import Doubts
 from alacrity.health.faults import FaultLog
 from alacrity.health.loss_guard import LossGuard
 from alacrity.health.proposer import StateProposer
@@ -89,8 +90,11 @@ class Monitor(Service):
         in_flight: int = CHECKS_IN_FLIGHT,
         has_format_2: Callable[[], bool] = lambda: False,
         guard: LossGuard | None = None,
+        doubts: Doubts | None = None,
     ) -> None:
         """
+        @param doubts: asks the other members about servers that fail; L{None}: they are not
+            asked.
         @param has_format_2: gives whether all members understand commands of format 2.
         @param guard: proposes removals, in format 2; L{None}: one of its own.
         @param in_flight: the most checks in flight.
@@ -122,7 +126,9 @@ class Monitor(Service):
             wall=wall,
             log=self._log,
             faults=self._faults,
+            doubts=doubts,
         )
+        self._doubts = doubts
         self._is_restoring = False
         self._unsubscribe: Callable[[], None] = _do_nothing
         self._tick_call: IDelayedCall | None = None
@@ -134,6 +140,8 @@ class Monitor(Service):
         """
         super().startService()  # type: ignore[no-untyped-call]
         self._proposer.restart()
+        if self._doubts is not None:
+            self._doubts.start(self._watches.values)
         self._is_restoring = True
         self._unsubscribe = self._view.subscribe(self._changed)
         self._is_restoring = False
@@ -149,6 +157,8 @@ class Monitor(Service):
         super().stopService()  # type: ignore[no-untyped-call]
         unsubscribe, self._unsubscribe = self._unsubscribe, _do_nothing
         unsubscribe()
+        if self._doubts is not None:
+            self._doubts.stop()
         if self._tick_call is not None:
             self._tick_call.cancel()
             self._tick_call = None
@@ -194,6 +204,7 @@ class Monitor(Service):
         elif watch.server.state is not server.state:
             self._change_state(watch, server)
         else:
+            self._proposer.log_dispute(watch.server, server)
             watch.update(server)
 
     def _watch(self, server: Server) -> None:
@@ -217,7 +228,7 @@ class Monitor(Service):
             return
         watch.end()
         self._schedule.discard(watch)
-        self._proposer.forget_spared(watch)
+        self._proposer.forget(watch)
         checking = self.checking.get(id)
         if checking is not None:
             checking.cancel()
@@ -225,7 +236,7 @@ class Monitor(Service):
     def _change_state(self, watch: Watch, server: Server) -> None:
         now = self._clock.seconds()
         watch.change_state(server, now)
-        self._proposer.forget_spared(watch)
+        self._proposer.forget(watch)
         soon = max(now, watch.began + watch.fast_interval)
         if self._schedule.bring_forward(watch, soon):
             self._tick_within(soon - now)

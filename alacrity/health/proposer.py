@@ -10,8 +10,10 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from alacrity.health.checks.verdict import Verdict
+from alacrity.health.doubts import DOWN, Conclusion, Doubts
 from alacrity.health.faults import FaultLog
 from alacrity.health.loss_guard import LossGuard
 from alacrity.health.removals import PendingRemovals
@@ -24,6 +26,7 @@ from alacrity.pool import (
     PoolView,
     Propose,
     Report,
+    Server,
     State,
 )
 
@@ -46,8 +49,11 @@ class StateProposer:
         wall: Callable[[], float],
         log: Logger,
         faults: FaultLog,
+        doubts: Doubts | None = None,
     ) -> None:
         """
+        @param doubts: asks the other members about servers that fail; L{None}: they are not
+            asked.
         @param guard: proposes removals, in format 2.
         @param clock: the clock of the L{Watch}.
         @param wall: gives the seconds since the epoch.
@@ -61,6 +67,9 @@ class StateProposer:
         self._wall = wall
         self._log = log
         self._faults = faults
+        self._doubts = doubts
+        # Servers that fail, and about which the other members are being asked.
+        self._in_doubt: set[Watch] = set()
         self._removals = PendingRemovals()
         self._proposing: set[Watch] = set()
         self._spared: set[Watch] = set()
@@ -74,13 +83,27 @@ class StateProposer:
         self._removals.restart()
         self._guard.restart()
 
-    def forget_spared(self, watch: Watch) -> None:
+    def forget(self, watch: Watch) -> None:
         """
-        Forget that a server was kept as the last one, because its state has changed or it was
-        removed. So it is logged again when the server is kept again.
+        Forget that a server was kept as the last one, and what was said of it, because its
+        state has changed or it was removed. So it is logged again when the server is kept again.
         """
         self._spared.discard(watch)
         self._kept_until.pop(watch, None)
+        if self._doubts is not None:
+            self._doubts.forget(watch)
+
+    def log_dispute(self, before: Server, after: Server) -> None:
+        """
+        Log that a server has come into dispute, or that this is over.
+        """
+        if after.condition.disputed == before.condition.disputed:
+            return
+        if after.condition.disputed:
+            text = "server {server} is disputed: {reason}"
+        else:
+            text = "server {server} is not disputed any more: {reason}"
+        self._log.warn(text, server=after.id, reason=after.reason)
 
     def conclude(self, watch: Watch, verdict: Verdict, now: float) -> None:
         """
@@ -93,19 +116,68 @@ class StateProposer:
             return
         server = watch.server
         wanted = watch.wanted
-        if wanted is not server.state:
-            self.begin(
-                watch,
-                Report(
-                    id=server.id,
-                    revision=server.revision,
-                    state=wanted,
-                    reason=verdict.reason,
-                    time=self._wall(),
-                    answered=(verdict.answered and wanted is State.DOWN and self._has_format_2()),
-                ),
-            )
+        if wanted is State.DOWN and not verdict.passed:
+            self._ask_others(watch, verdict)
+        elif wanted is not server.state or (server.condition.disputed and not watch.failed):
+            self._report(watch, verdict, Conclusion(wanted))
+        if watch not in self._proposing and wanted is server.state:
+            self._remove_if_due(watch, verdict, now)
+
+    def _ask_others(self, watch: Watch, verdict: Verdict) -> None:
+        """
+        Ask the other members about a server that fails its checks here, and propose what
+        follows.
+        """
+        if self._doubts is None:
+            if watch.server.state is not State.DOWN:
+                self._report(watch, verdict, DOWN)
+        elif watch not in self._in_doubt:
+            self._in_doubt.add(watch)
+            asking = self._doubts.ask(watch)
+            asking.addCallback(self._concluded, watch, verdict)
+            asking.addErrback(self._not_concluded, watch)
+
+    def _concluded(self, conclusion: Conclusion | None, watch: Watch, verdict: Verdict) -> None:
+        self._in_doubt.discard(watch)
+        server = watch.server
+        # Its checks go on while others are asked, and may pass by now.
+        if conclusion is None or not watch.failed or watch.is_gone or watch in self._proposing:
             return
+        if (conclusion.state, conclusion.disputed) != (server.state, server.condition.disputed):
+            self._report(watch, verdict, conclusion)
+
+    def _not_concluded(self, failure: Failure, watch: Watch) -> None:
+        self._in_doubt.discard(watch)
+        self._log.failure("the other nodes cannot be asked about servers", failure)
+
+    def _report(self, watch: Watch, verdict: Verdict, conclusion: Conclusion) -> None:
+        """
+        Propose that a server is in a state.
+
+        @param verdict: the latest outcome.
+        """
+        server, state = watch.server, conclusion.state
+        self.begin(
+            watch,
+            Report(
+                id=server.id,
+                revision=server.revision,
+                state=state,
+                reason=verdict.reason + conclusion.remark,
+                time=self._wall(),
+                answered=(verdict.answered and state is State.DOWN and self._has_format_2()),
+                disputed=conclusion.disputed,
+            ),
+        )
+
+    def _remove_if_due(self, watch: Watch, verdict: Verdict, now: float) -> None:
+        """
+        Propose to remove a server that has been down for long.
+
+        @param verdict: the latest outcome.
+        @param now: the time on the clock of the L{Watch}.
+        """
+        server = watch.server
         limit = watch.deregister_after
         down = now - watch.down_since
         if server.condition.lease_expired or server.administration.state is not AdminState.READY:

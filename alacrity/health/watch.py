@@ -115,13 +115,13 @@ class Watch:
     @ivar down_since: the time from which the server is known to be down.
     @ivar failed: failures in a row, since the registration or since the monitor started.
     @ivar result: the outcome of the latest check; L{None}: there was none.
+    @ivar rise: passes in a row that bring the server back.
     """
 
     __slots__ = (
         "_fall",
         "_passed",
         "_phase",
-        "_rise",
         "_spread",
         "_stopping",
         "began",
@@ -132,6 +132,7 @@ class Watch:
         "hinted_until",
         "interval",
         "result",
+        "rise",
         "server",
         "timeout",
     )
@@ -152,7 +153,7 @@ class Watch:
             SHORTEST_TIMEOUT,
             min(defaults.timeout, self.interval) if check.timeout is None else check.timeout,
         )
-        self._rise = defaults.rise if check.rise is None else check.rise
+        self.rise = defaults.rise if check.rise is None else check.rise
         self._fall = defaults.fall if check.fall is None else check.fall
         self._passed = self.failed = 0
         self.deregister_after = (
@@ -190,7 +191,7 @@ class Watch:
             # Checks do not bring it back; a renewal does.
             return state
         if state is State.DOWN:
-            return State.UP if self._passed >= self._rise else state
+            return State.UP if self._passed >= self.rise else state
         if self.failed >= self._fall:
             return State.DOWN
         if self._stopping:
@@ -202,6 +203,9 @@ class Watch:
         """
         Whether the state may be about to change.
         """
+        if self.server.condition.disputed and self.failed >= self._fall:
+            # It has failed often enough, and stays as it is by the word of other members.
+            return False
         match self.server.state:
             case State.UP | State.STOPPING:
                 return self.failed > 0

@@ -20,10 +20,12 @@ from alacrity.cluster.assembly import ClusterNode
 from alacrity.cluster.joining import ANSWER_TIMEOUT, join
 from alacrity.config import Settings
 from alacrity.health import (
+    Doubts,
     LeaseKeeper,
     LossGuard,
     Monitor,
     ProposalBatcher,
+    Witness,
     standard_checks,
 )
 from alacrity.management import Api
@@ -39,7 +41,8 @@ from alacrity.node.leader_checks import Duties, LeaderChecks
 from alacrity.node.leases import ACKNOWLEDGED_WITHIN, Hints, Leases
 from alacrity.node.listeners import address_text
 from alacrity.node.sticky_key import StickyKeyDrawer
-from alacrity.pool import GuardLimits, PoolView, Server
+from alacrity.node.witnesses import NodeWitnesses
+from alacrity.pool import GuardLimits, PoolView, Propose, Server
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -132,29 +135,12 @@ class Control:
         reactor, view, replica = self._reactor, self._view, self.replica
         health = self._settings.health
 
-        def has_format_2() -> bool:
-            return replica.format >= 2
-
         # A verdict of a former leader is dropped: the next one checks for itself.
-        propose = ProposalBatcher(replica.propose_as_leader, has_format_2, reactor).propose
+        propose = ProposalBatcher(replica.propose_as_leader, self._has_format_2, reactor).propose
         guard = LossGuard(
             view, propose, GuardLimits(health.guard_share, health.guard_window), time.time
         )
-        self.monitor = Monitor(
-            view,
-            propose,
-            health,
-            standard_checks(
-                lambda host, port, timeout: client_endpoint(reactor, host, port, timeout),
-                reactor,
-                response_limits(self._settings.limits),
-            ),
-            clock=reactor,
-            rng=Random(),
-            in_flight=checks,
-            has_format_2=has_format_2,
-            guard=guard,
-        )
+        self.monitor = self._make_monitor(propose, guard, checks)
         keeper = LeaseKeeper(
             view,
             propose,
@@ -176,6 +162,43 @@ class Control:
             format=lambda: replica.format,
             has_key=lambda: view.pool.sticky_key != b"",
             clock=reactor,
+        )
+
+    def _has_format_2(self) -> bool:
+        return self.replica.format >= 2
+
+    def _make_monitor(self, propose: Propose, guard: LossGuard, checks: int) -> Monitor:
+        """
+        Build the monitor, with the members that it asks, and this node's own answers.
+
+        @param checks: checks that may be in flight at once.
+        """
+        reactor, settings = self._reactor, self._settings
+        runners = standard_checks(
+            lambda host, port, timeout: client_endpoint(reactor, host, port, timeout),
+            reactor,
+            response_limits(settings.limits),
+        )
+        witnesses = NodeWitnesses(
+            self.replica,
+            self.part.me.name,
+            Witness(self._view, runners, checks),
+            are_asked=settings.health.witnesses,
+            clock=reactor,
+        )
+        rng = Random()
+        only_leader = settings.cluster.serve == "leader"
+        return Monitor(
+            self._view,
+            propose,
+            settings.health,
+            runners,
+            clock=reactor,
+            rng=rng,
+            in_flight=checks,
+            has_format_2=self._has_format_2,
+            guard=guard,
+            doubts=Doubts(witnesses, clock=reactor, rng=rng, only_leader=only_leader),
         )
 
     def site(

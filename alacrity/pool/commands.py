@@ -64,6 +64,8 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag="rep
     @ivar revision: of the registration that was checked.
     @ivar reason: of the state, for people.
     @ivar answered: whether the check that failed got an HTTP answer. Since format 2.
+    @ivar disputed: whether the server is in this state by the word of other members, though its
+        checks fail on the leader. Since format 2.
     """
 
     id: str
@@ -72,6 +74,7 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag="rep
     reason: str
     time: float
     answered: bool = False
+    disputed: bool = False
 
 
 class ExpireLease(msgspec.Struct, frozen=True, gc=False, tag="expire"):
@@ -279,7 +282,11 @@ def format_of(command: Command) -> int:
         case Deregister():
             is_old = command.version is msgspec.UNSET and command.guard is msgspec.UNSET
         case Report():
-            is_old = not command.answered and command.state is not State.STOPPING
+            is_old = (
+                not command.answered
+                and not command.disputed
+                and command.state is not State.STOPPING
+            )
         case _:
             is_old = False
     return 1 if is_old else 2

@@ -221,6 +221,7 @@ class PoolDraft:
                 condition,
                 answered=command.answered and state is State.DOWN,
                 suspect=condition.suspect and not is_cleared,
+                disputed=command.disputed and state is not State.DOWN,
             ),
         )
         return Reported(self._put(moved))

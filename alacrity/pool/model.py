@@ -189,12 +189,15 @@ class Condition(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     @ivar suspect: whether its lease expired or it was due for removal, and the guard against
         mass loss keeps it: it gets requests only when no other can. A renewal ends that; if it
         has no lease, so does a passing check.
+    @ivar disputed: whether its checks fail on the leader, and pass on other members, by whose
+        word it is not down.
     """
 
     was_up: bool = False
     answered: bool = False
     lease_expired: bool = False
     suspect: bool = False
+    disputed: bool = False
 
 
 UNKNOWN_CONDITION: Final = Condition()

@@ -282,7 +282,7 @@ class Golden2Tests(SynchronousTestCase):
         for field in ("options", "administration", "condition", "changed"):
             default = msgspec.structs.asdict(servers[0])[field]
             self.assertTrue(any(getattr(each, field) != default for each in servers[1:]), field)
-        for condition in ("was_up", "answered", "lease_expired", "suspect"):
+        for condition in ("was_up", "answered", "lease_expired", "suspect", "disputed"):
             self.assertTrue(any(getattr(each.condition, condition) for each in servers), condition)
 
 

@@ -281,6 +281,7 @@ lease_deregister_after = 60
 fail_open = false
 guard_share = 0.5
 guard_window = 30
+witnesses = false
 [timeouts]
 connect = 1
 server_response = 2
@@ -376,6 +377,7 @@ class ParseTests(SynchronousTestCase):
                     "fail_open": True,
                     "guard_share": 0.2,
                     "guard_window": 60.0,
+                    "witnesses": True,
                 },
                 "timeouts": {
                     "connect": 3.0,

@@ -13,7 +13,9 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
 
 from alacrity.health.checks import Checks, Verdict
+from alacrity.health.doubts import Doubts
 from alacrity.health.monitor import TICK, Monitor
+from alacrity.health.witness import Witnesses
 from alacrity.pool import (
     NO_OPTIONS,
     Check,
@@ -94,7 +96,13 @@ class Bench:
     set_by = 0.0
 
     def __init__(
-        self, pool: Pool | None = None, health: Health | None = None, *, format: int = 1
+        self,
+        pool: Pool | None = None,
+        health: Health | None = None,
+        *,
+        format: int = 1,
+        witnesses: Witnesses | None = None,
+        only_leader: bool = False,
     ) -> None:
         self.clock = Clock()
         self.view = PoolView(pool)
@@ -109,6 +117,9 @@ class Bench:
         self.cancelled: list[str] = []
         self.overlapped = False
         self.greatest = 0
+        doubts = None
+        if witnesses is not None:
+            doubts = Doubts(witnesses, clock=self.clock, rng=Random(2), only_leader=only_leader)
         self.monitor = Monitor(
             self.view,
             self.propose,
@@ -118,6 +129,7 @@ class Bench:
             wall=lambda: EPOCH + self.set_by + self.clock.seconds(),
             rng=Random(1),
             has_format_2=lambda: format >= 2,
+            doubts=doubts,
         )
 
     async def propose(self, command: Command) -> Outcome:

@@ -24,6 +24,7 @@ SHOWN: Final[dict[str, Any]] = {
     "effective_weight": 1,
     "lease": None,
     "suspect": False,
+    "disputed": False,
     "max_requests": None,
     "priority": 0,
     "group": None,

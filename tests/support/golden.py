@@ -64,6 +64,7 @@ _COMMANDS: Final[tuple[Command | RaiseFormat, ...]] = (
             Report(_id(5), 9, State.UP, "passed", 11.0),
             Report(_id(4), 8, State.STOPPING, "answered 410", 12.0),
             Report(_id(5), 9, State.DOWN, "answered 500", 12.0, answered=True),
+            Report(_id(4), 8, State.STOPPING, "others reach it", 12.5, disputed=True),
             ExpireLease("10.0.0.7:8080", 1, 12.0, _LIMITS),
             ReviveLease(_id(1), 5, 12.0),
             Deregister(_id(6), 12.0, "down too long", 10, guard=_LIMITS),

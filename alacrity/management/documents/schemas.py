@@ -219,6 +219,7 @@ class ServerDocument(Struct, frozen=True):
     effective_weight: AdminWeight
     lease: float | None
     suspect: bool
+    disputed: bool
     max_requests: Count | None
     priority: Count
     group: str | None

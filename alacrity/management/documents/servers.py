@@ -106,6 +106,7 @@ def _members(
         "effective_weight": server.effective_weight,
         "lease": options.lease,
         "suspect": server.condition.suspect,
+        "disputed": server.condition.disputed,
         "max_requests": options.max_requests,
         "priority": options.priority,
         "group": options.group or None,
