@@ -28,6 +28,7 @@ AREAS = {
     "replica",
     "pool",
     "leases",
+    "sight",
 }
 
 

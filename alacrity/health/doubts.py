@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from alacrity.health.faults import FaultLog
 from alacrity.health.inquiry import Answer, Inquiry
-from alacrity.health.leader_choice import LeaderChoice
+from alacrity.health.leader_choice import LEAST_BETWEEN, LeaderChoice
 from alacrity.health.opinions import Opinion
 from alacrity.health.watch import Watch
 from alacrity.health.witness import Witnesses
@@ -66,9 +66,11 @@ class Doubts:
         clock: IReactorTime,
         rng: Random,
         only_leader: bool = False,
+        least_between: float = LEAST_BETWEEN,
     ) -> None:
         """
         @param only_leader: whether the leader alone serves.
+        @param least_between: seconds between two hand-overs of leadership, at the least.
         """
         self._witnesses = witnesses
         self._clock = clock
@@ -80,7 +82,12 @@ class Doubts:
         self._rising: Counter[Watch] = Counter()
         self._return_due: dict[Watch, float] = {}
         self._choice = LeaderChoice(
-            witnesses, self._disputes, clock=clock, rng=rng, only_leader=only_leader
+            witnesses,
+            self._disputes,
+            clock=clock,
+            rng=rng,
+            only_leader=only_leader,
+            least_between=least_between,
         )
 
     def start(self, watches: Callable[[], Collection[Watch]]) -> None:

@@ -4,6 +4,7 @@ Questions to other members about servers that fail their checks on the leader.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 from typing import Any, Final
@@ -22,6 +23,10 @@ from alacrity.pool import Server
 MOST_ASKED: Final = 64
 """Servers that are asked about of those in doubt at once. If the members are of one opinion on
 all of them, the others follow."""
+
+DELIVERED_A_TURN: Final = 50
+"""Answers that are given in one turn of the event loop, while requests wait: each may lead to a
+proposal."""
 
 ROUNDS_IN_FLIGHT: Final = 4
 """Rounds of questions at a time. A server that comes into doubt waits for no other, unless many
@@ -90,6 +95,8 @@ class Inquiry:
         self._asks_all = asks_all
         self._waiting: dict[Watch, Deferred[Answer | None]] = {}
         self._begin_call: IDelayedCall | None = None
+        self._to_deliver: deque[tuple[Deferred[Answer | None], Answer | None]] = deque()
+        self._is_delivering = False
         self._in_flight = 0
         # The members that were the last to reach a server: they are asked first, so that chance
         # does not decide again and again about a server that few members reach.
@@ -155,15 +162,23 @@ class Inquiry:
         if isinstance(answers, Failure):
             _log.failure("the members cannot be asked about servers", answers)
             answers = dict.fromkeys(waiting)
-        # Those that were not asked about are put back first: callers may ask anew.
-        for watch, deferred in waiting.items():
-            if watch not in answers:
-                self._waiting[watch] = deferred
         for watch, deferred in waiting.items():
             if watch in answers:
-                deferred.callback(answers[watch])
+                self._to_deliver.append((deferred, answers[watch]))
+            else:
+                self._waiting[watch] = deferred
+        if not self._is_delivering:
+            self._deliver()
         if self._waiting:
             self._begin_soon()
+
+    def _deliver(self) -> None:
+        for _ in range(min(DELIVERED_A_TURN, len(self._to_deliver))):
+            deferred, answer = self._to_deliver.popleft()
+            deferred.callback(answer)
+        self._is_delivering = bool(self._to_deliver)
+        if self._is_delivering:
+            self._clock.callLater(0, self._deliver)
 
     async def _collect(
         self, servers: Sequence[Server], timeout: float

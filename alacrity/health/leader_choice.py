@@ -49,18 +49,21 @@ class LeaderChoice:
         clock: IReactorTime,
         rng: Random,
         only_leader: bool,
+        least_between: float,
     ) -> None:
         """
         @param disputes: gives the servers that fail their checks here, and that other members
             reach.
         @param only_leader: whether the leader alone serves. Then one server more is reason
             enough to hand over.
+        @param least_between: seconds between two hand-overs, at the least.
         """
         self._witnesses = witnesses
         self._disputes = disputes
         self._clock = clock
         self._rng = rng
         self._only_leader = only_leader
+        self._least_between = least_between
         self._watches: Callable[[], Collection[Watch]] = tuple
         self._surveyed = -inf
         self._is_asking = False
@@ -95,7 +98,7 @@ class LeaderChoice:
         Find out soon whether another member sees more: a server is in dispute.
         """
         since = self._clock.seconds() - self._surveyed
-        is_due = since >= SURVEY_INTERVAL and self._witnesses.settled_for >= LEAST_BETWEEN
+        is_due = since >= SURVEY_INTERVAL and self._may_hand_over()
         if is_due and not self._is_asking and self._later is None:
             # In a turn of its own: others of the same turn may be in dispute, too.
             self._later = self._clock.callLater(0, self._begin)
@@ -151,8 +154,11 @@ class LeaderChoice:
     def _sample(self, watches: Sequence[Watch]) -> Sequence[Watch]:
         return watches if len(watches) <= MOST_ASKED else self._rng.sample(watches, MOST_ASKED)
 
+    def _may_hand_over(self) -> bool:
+        return self._witnesses.settled_for >= self._least_between
+
     def _hand_over(self, name: str, sight: SightOf, doubtful: int) -> None:
-        if self._witnesses.settled_for < LEAST_BETWEEN:
+        if not self._may_hand_over():
             return
         self._better.clear()
         self._log.warn(

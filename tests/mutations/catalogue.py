@@ -1992,6 +1992,180 @@ _MUTANTS: Final = (
         seed=1,
         scenario="drains",
     ),
+    Mutant(
+        "witness-always-passes",
+        "sight",
+        "A witness says that each server is reached",
+        (
+            Edit(
+                "alacrity.health.witness",
+                "return verdict.passed or verdict.stopping",
+                "return True",
+            ),
+        ),
+    ),
+    Mutant(
+        "witness-by-hearsay",
+        "sight",
+        "A witness tells the state in its pool, rather than check",
+        (
+            Edit(
+                "alacrity.health.witness",
+                "            verdict: Verdict = await maybeDeferred(self._checks.check, server, timeout)\n",
+                '            return server.state.value == "up"\n            verdict: Verdict = await maybeDeferred(self._checks.check, server, timeout)\n',
+            ),
+        ),
+    ),
+    Mutant(
+        "witness-of-another-registration",
+        "sight",
+        "A witness checks whatever is registered at the address",
+        (
+            Edit(
+                "alacrity.health.witness",
+                "server is None or server.revision != revision or not",
+                "server is None or not",
+            ),
+        ),
+    ),
+    Mutant(
+        "nobody-is-asked",
+        "sight",
+        "The leader takes servers down by itself",
+        (
+            Edit(
+                "alacrity.node.witnesses",
+                "if not self._are_asked or cluster.format < LEAST_FORMAT:",
+                "if True:",
+            ),
+        ),
+    ),
+    Mutant(
+        "contradiction-ignored",
+        "sight",
+        "A member that reaches a server is one more that does not",
+        (
+            Edit(
+                "alacrity.health.opinions",
+                "    if passed:\n        return Opinion.REACHED",
+                "    if False:\n        return Opinion.REACHED",
+            ),
+        ),
+    ),
+    Mutant(
+        "one-that-is-silent-counts",
+        "sight",
+        "Instead of a member that does not answer, no other is asked",
+        (
+            Edit(
+                "alacrity.health.inquiry",
+                "asked, names = names[:lacking], names[lacking:]",
+                "asked, names = names[:lacking], []",
+            ),
+        ),
+    ),
+    Mutant(
+        "follow-whatever",
+        "sight",
+        "Servers that were not asked about follow those that were, whatever was said of these",
+        (Edit("alacrity.health.inquiry", "if len(opinions) == 1:", "if opinions:"),),
+    ),
+    Mutant(
+        "no-return",
+        "sight",
+        "Servers that are down are asked about no more",
+        (
+            Edit(
+                "alacrity.health.doubts",
+                "now < self._return_due.setdefault(watch, now + RETURN_INTERVAL)",
+                "True",
+            ),
+        ),
+    ),
+    Mutant(
+        "return-by-a-minority",
+        "sight",
+        "A server comes back when any member reaches it",
+        (Edit("alacrity.health.opinions", "if passed > members // 2:", "if passed > 0:"),),
+    ),
+    Mutant(
+        "disputes-do-not-end",
+        "sight",
+        "A server stays disputed though it passes its checks",
+        (
+            Edit(
+                "alacrity.health.proposer",
+                "(server.condition.disputed and not watch.failed)",
+                "False",
+            ),
+        ),
+    ),
+    Mutant(
+        "down-though-it-passes",
+        "sight",
+        "A check that passes while others are asked does not count",
+        (
+            Edit(
+                "alacrity.health.proposer",
+                "conclusion is None or not watch.failed or watch.is_gone",
+                "conclusion is None or watch.is_gone",
+            ),
+        ),
+    ),
+    Mutant(
+        "no-leader-by-sight",
+        "sight",
+        "Leadership stays where it is",
+        (Edit("alacrity.health.leader_choice", "        if confirmed:\n", "        if False:\n"),),
+    ),
+    Mutant(
+        "own-sight-uncounted",
+        "sight",
+        "The servers that the leader alone reaches do not count",
+        (
+            Edit(
+                "alacrity.health.opinions",
+                "lost = passing * (here.asked - here.reached) / here.asked if passing else 0.0",
+                "lost = 0.0",
+            ),
+        ),
+    ),
+    Mutant(
+        "no-hold",
+        "sight",
+        "Leadership by sight moves whenever another member reaches more",
+        (
+            Edit(
+                "alacrity.health.leader_choice",
+                "return self._witnesses.settled_for >= self._least_between",
+                "return True",
+            ),
+        ),
+    ),
+    Mutant(
+        "hand-over-untold",
+        "sight",
+        "The next leader does not know that leadership has just moved",
+        (
+            Edit(
+                "alacrity.node.witnesses",
+                "self._cluster.notes.tell(each, HANDED_OVER_KIND, None)",
+                "pass",
+            ),
+        ),
+    ),
+    Mutant(
+        "unconfirmed",
+        "sight",
+        "One survey is enough to move leadership",
+        (
+            Edit(
+                "alacrity.health.leader_choice",
+                "confirmed = [name for name in better if name in self._better]",
+                "confirmed = better",
+            ),
+        ),
+    ),
 )
 
 CATALOGUE: Final = {each.name: each for each in _MUTANTS}

@@ -27,6 +27,11 @@ TESTS: Final = (
     "tests/pool",
     "tests/health/test_leases.py",
     "tests/health/test_lease_keeper.py",
+    "tests/health/test_opinions.py",
+    "tests/health/test_inquiry.py",
+    "tests/health/test_doubts.py",
+    "tests/health/test_witness.py",
+    "tests/node/test_witnesses.py",
     "tests/node/test_leases.py",
     "tests/simulation/test_leases.py",
 )

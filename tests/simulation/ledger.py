@@ -10,6 +10,7 @@ from typing import Any
 from tests.simulation.drains import DrainCallers
 from tests.simulation.leases import LeaseLedger
 from tests.simulation.pool_ledger import PoolLedger
+from tests.simulation.sight import Sight
 from tests.simulation.world import World
 
 
@@ -27,6 +28,7 @@ class Ledger:
     @ivar pools: compares the pool with the commands; L{None}: nobody administers it.
     @ivar leases: compares expiries with the answers to renewals; L{None}: there are no leases.
     @ivar drains: compares what callers are told with requests in flight; L{None}: there are none.
+    @ivar sight: the servers that nodes reach; L{None}: no servers are checked.
     """
 
     def __init__(self, world: World) -> None:
@@ -46,6 +48,7 @@ class Ledger:
         self.pools: PoolLedger | None = None
         self.leases: LeaseLedger | None = None
         self.drains: DrainCallers | None = None
+        self.sight: Sight | None = None
 
     def violate(self, text: str) -> None:
         self._world.note(f"VIOLATION: {text}")

@@ -39,6 +39,7 @@ from tests.simulation.newer import NewerMachine, request_id_of
 from tests.simulation.older import OlderMachine
 from tests.simulation.pool_ledger import PoolLedger
 from tests.simulation.raft_ledger import RaftLedger
+from tests.simulation.sight import NodeChecks
 from tests.simulation.watching import Watching, watching
 from tests.simulation.world import Time, World
 from tests.support.fake_files import Crashed, FakeFiles
@@ -200,6 +201,7 @@ class Node:
         self.replica: _Recording | None = None
         self.duties: NodeLeases | None = None
         self.traffic: NodeTraffic | None = None
+        self.checks: NodeChecks | None = None
         self.slow_disk = 0.003
         ledger.watch(self)
 
@@ -249,6 +251,7 @@ class Node:
         self._introduce(replica, storage)
         self.duties = None if self.ledger.leases is None else NodeLeases(self)
         self.traffic = None if self.ledger.drains is None else NodeTraffic(self)
+        self.checks = None if self.ledger.sight is None else NodeChecks(self)
         Deferred.fromCoroutine(replica.start())
 
     def _make_transport(self) -> SimulatedTransport:

@@ -31,6 +31,7 @@ from tests.simulation.pool_ledger import PoolLedger
 from tests.simulation.raft_ledger import RaftLedger
 from tests.simulation.replacement import Replacement
 from tests.simulation.scenarios import SCENARIOS, Scenario
+from tests.simulation.sight import Sight
 from tests.simulation.sockets import SocketNode, Sockets
 from tests.simulation.upgrades import Upgrade
 from tests.simulation.world import World
@@ -135,6 +136,8 @@ class Run:
             self.ledger.leases = self._leased.ledger
         if scenario.drains:
             self.ledger.drains = DrainCallers(world, self.ledger, self._running)
+        if scenario.sight:
+            self.ledger.sight = Sight(world, self.ledger, self._running, founders, scenario.sight)
         for name in founders:
             self.nodes[name].start()
         self.clients = [
@@ -340,6 +343,10 @@ class Run:
     def _lose_server(self) -> None:
         if self._leased is not None:
             self._leased.die()
+
+    def _change_sight(self) -> None:
+        if self.ledger.sight is not None:
+            self.ledger.sight.change()
 
     # Members
 
@@ -575,6 +582,8 @@ class Run:
             self._operators.finish(self._over)
         if self._leased is not None:
             self._leased.finish(self._over)
+        if ledger.sight is not None:
+            ledger.sight.finish(self._over)
         if ledger.drains is not None:
             ledger.drains.stopped = True
         settled = world.run(world.now + 18.0, lambda: self._over() or self._settled())

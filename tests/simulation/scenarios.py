@@ -25,6 +25,7 @@ class Scenario(msgspec.Struct, frozen=True):
         second version; if there are any, leaders propose them too.
     @ivar leases: servers with leases, which they renew.
     @ivar drains: whether nodes have requests in flight, and callers remove servers and wait.
+    @ivar sight: servers that are checked, each of which a node reaches or does not.
     @ivar repeats: the share of requests that were acknowledged before.
     @ivar backlog: entries that may be open.
     @ivar proposals: how many may wait on a node.
@@ -53,6 +54,7 @@ class Scenario(msgspec.Struct, frozen=True):
     administration: float = 0.0
     leases: int = 0
     drains: bool = False
+    sight: int = 0
     repeats: float = 0.0
     backlog: int = 2048
     proposals: int = 512
@@ -289,6 +291,30 @@ SCENARIOS: Final = {
         pause=(0.1, 1.0),
         versions=(1, 2),
         drains=True,
+    ),
+    # Nodes that reach other servers.
+    "sight": Scenario(
+        faults={"change_sight": 8, "kill": 1, "isolate_leader": 1, "heal": 3, "hand_over": 1},
+        pace=(0.3, 3.0),
+        trouble=25.0,
+        log=60,
+        slice=600,
+        clients=1,
+        pause=(0.1, 1.0),
+        versions=(1, 2),
+        sight=8,
+    ),
+    "sight_five": Scenario(
+        nodes=5,
+        faults={"change_sight": 10, "kill": 1, "partition": 1, "heal": 3, "pause": 1},
+        pace=(0.3, 3.0),
+        trouble=25.0,
+        log=60,
+        slice=600,
+        clients=1,
+        pause=(0.1, 1.0),
+        versions=(1, 2),
+        sight=8,
     ),
     # Over sockets.
     "sockets": Scenario(

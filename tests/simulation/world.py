@@ -41,7 +41,7 @@ class Call:
         raise NotImplementedError
 
     def reset(self, secondsFromNow: float) -> None:
-        raise NotImplementedError
+        self.process.put_off(self, secondsFromNow)
 
     def active(self) -> bool:
         return self.what is not None
@@ -87,6 +87,13 @@ class World:
         heapq.heappush(self._calls, (call.at, next(self._numbers), call))
         return call
 
+    def put_off(self, call: Call, delay: float) -> None:
+        """
+        Have a call happen at another time.
+        """
+        call.at = self.now + max(delay, 0.0)
+        heapq.heappush(self._calls, (call.at, next(self._numbers), call))
+
     def run(self, until: float, done: Callable[[], bool] = lambda: False) -> bool:
         """
         Let time pass, up to a moment, or until C{done}.
@@ -97,7 +104,8 @@ class World:
         while calls and calls[0][0] <= until:
             at, _, call = heapq.heappop(calls)
             self.now = max(self.now, at)
-            if call.active():
+            # One that was put off is there at its former time, too.
+            if call.active() and call.at == at:
                 self.events += 1
                 call.process.happen(call.run)
                 if done():
@@ -129,6 +137,12 @@ class Time:
         self, delay: float, callable: Callable[..., Any], *args: object, **kw: object
     ) -> IDelayedCall:
         return self._world.schedule(delay, self, lambda: callable(*args, **kw))
+
+    def put_off(self, call: Call, delay: float) -> None:
+        """
+        See L{World.put_off}.
+        """
+        self._world.put_off(call, delay)
 
     def getDelayedCalls(self) -> list[IDelayedCall]:
         raise NotImplementedError

@@ -201,7 +201,8 @@ class LastCheckDocument(Struct, frozen=True):
 class ServerDocument(Struct, frozen=True):
     """
     A server of the pool. Only servers that are up and administratively ready get requests of any
-    client. The version is in ETag, too, and is raised by each change of the server.
+    client. One in dispute fails its checks on the leader, and other nodes reach it. The version is
+    in ETag, too, and is raised by each change of the server.
     """
 
     id: str
