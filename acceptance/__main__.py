@@ -22,6 +22,7 @@ SCRIPTS: Final[dict[str, tuple[str, ...]]] = {
     "memory": (),
     "browser": (),
     "partitions": (),
+    "sight": (),
     "twins": (),
     "upkeep": (),
     "clocks": (),

@@ -62,10 +62,9 @@ def cut(node: Node, first: int, last: int, *, is_silent: bool = True) -> None:
     """
     Lose what a node sends to ports of the servers, on its way.
 
-    @param is_silent: whether it is lost without a word, rather than answered that there is no
-        way.
+    @param is_silent: whether it is lost without a word, rather than refused, as by a firewall.
     """
-    fate = ["DROP"] if is_silent else ["REJECT", "--reject-with", "icmp-host-unreachable"]
+    fate = ["DROP"] if is_silent else ["REJECT", "--reject-with", "tcp-reset"]
     # This process is where the servers are.
     run(
         [

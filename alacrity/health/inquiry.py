@@ -24,9 +24,12 @@ MOST_ASKED: Final = 64
 """Servers that are asked about of those in doubt at once. If the members are of one opinion on
 all of them, the others follow."""
 
-DELIVERED_A_TURN: Final = 50
-"""Answers that are given in one turn of the event loop, while requests wait: each may lead to a
-proposal."""
+ANSWERS: Final = 10
+"""Answers that are given in a moment, as many as the monitor begins checks in one. Each may lead
+to a proposal, while requests wait."""
+
+MOMENT: Final = 0.002
+"""Seconds from one moment to the next."""
 
 ROUNDS_IN_FLIGHT: Final = 4
 """Rounds of questions at a time. A server that comes into doubt waits for no other, unless many
@@ -173,12 +176,12 @@ class Inquiry:
             self._begin_soon()
 
     def _deliver(self) -> None:
-        for _ in range(min(DELIVERED_A_TURN, len(self._to_deliver))):
+        for _ in range(min(ANSWERS, len(self._to_deliver))):
             deferred, answer = self._to_deliver.popleft()
             deferred.callback(answer)
         self._is_delivering = bool(self._to_deliver)
         if self._is_delivering:
-            self._clock.callLater(0, self._deliver)
+            self._clock.callLater(MOMENT, self._deliver)
 
     async def _collect(
         self, servers: Sequence[Server], timeout: float
