@@ -78,7 +78,7 @@ class Doubts:
         self._before_down = Inquiry(witnesses, clock, rng)
         self._of_return = Inquiry(witnesses, clock, rng, asks_all=True)
         # Failing servers that other members reach.
-        self._disputed: set[Watch] = set()
+        self._disputed: dict[Watch, None] = {}
         self._rising: Counter[Watch] = Counter()
         self._return_due: dict[Watch, float] = {}
         self._choice = LeaderChoice(
@@ -125,7 +125,7 @@ class Doubts:
         """
         Forget what was said of a server: its state has changed, or it is not watched any more.
         """
-        self._disputed.discard(watch)
+        self._disputed.pop(watch, None)
         self._return_due.pop(watch, None)
         self._rising.pop(watch, None)
 
@@ -133,8 +133,9 @@ class Doubts:
         """
         The failing servers that other members reach.
         """
-        self._disputed = {each for each in self._disputed if each.failed > 0 and not each.is_gone}
-        return list(self._disputed)
+        found = [each for each in self._disputed if each.failed > 0 and not each.is_gone]
+        self._disputed = dict.fromkeys(found)
+        return found
 
     def _conclude(
         self, answer: Answer | None, watch: Watch
@@ -143,17 +144,17 @@ class Doubts:
             return None
         match answer.opinion:
             case Opinion.DOWN:
-                self._disputed.discard(watch)
+                self._disputed.pop(watch, None)
                 return DOWN
             case Opinion.DOWN_ALONE:
-                self._disputed.discard(watch)
+                self._disputed.pop(watch, None)
                 self._alone.error(
                     "no other node has told what it sees of {server} and others that fail their "
                     "checks here; this node decides alone",
                     server=watch.server.id,
                 )
                 return _ALONE
-        self._disputed.add(watch)
+        self._disputed[watch] = None
         self._choice.consider()
         if watch.server.state is State.PENDING:
             return self._of_return.ask(watch).addCallback(self._conclude_return, watch, answer)

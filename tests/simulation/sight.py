@@ -237,6 +237,11 @@ class Sight:
         all servers that live.
         """
         rng = self._world.rng
+        if rng.random() < 0.4:
+            # They come back when the leader, it may be, does not see it.
+            self._world.note("in peace: all servers are dead for a while")
+            self._dead = set(self._ports)
+            self._world.run(self._world.now + 10.0, over)
         self._dead = {port for port in self._ports if rng.random() < 0.15}
         leader = next((each.name for each in self._nodes() if each.leads), self._names[0])
         kind = rng.choice(["blind", "blind", "halves", "halves", "random"])
@@ -250,7 +255,7 @@ class Sight:
                     half = {port for port in self._ports if port % 2 == at % 2}
                     self._cut[name] = half if at < 2 else set(self._ports)
                 case _:
-                    share = rng.choice([0.0, 0.0, 0.4, 1.0])
+                    share = rng.choice([0.4, 1.0] if name == leader else [0.0, 0.0, 0.4, 1.0])
                     self._cut[name] = {port for port in self._ports if rng.random() < share}
         self._note()
         self._is_constant = True
