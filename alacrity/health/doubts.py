@@ -180,8 +180,12 @@ class Doubts:
         """
         @param first: the opinion on a pending server, which needs to be reached once.
         """
+        if watch.is_gone:
+            return None
         now = self._clock.seconds()
-        if answer is None or watch.is_gone:
+        if answer is None:
+            # The members could not be asked.
+            self._return_due[watch] = now + RETURN_INTERVAL
             return None
         if answer.opinion is Opinion.REACHED_BY_MAJORITY:
             self._rising[watch] += 1
