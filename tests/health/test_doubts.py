@@ -5,7 +5,7 @@ may see more.
 
 from __future__ import annotations
 
-from typing import NoReturn
+from unittest import mock
 
 from twisted.logger import capturedLogs, eventAsText
 from twisted.trial.unittest import SynchronousTestCase
@@ -240,15 +240,9 @@ class ReturnTests(DoubtCase):
     def test_a_fault_in_asking_is_not_the_end(self) -> None:
         self.down("b", "c")
         self.bench.sees = {"b": True, "c": True}
-        ask = self.bench.witnesses.ask
-
-        def fail(*arguments: object) -> NoReturn:
-            raise ValueError("a fault")
-
-        self.bench.witnesses.ask = fail  # type: ignore[method-assign]
-        self.bench.advance(RETURN_INTERVAL + 6.0)
+        with mock.patch.object(self.bench.witnesses, "ask", side_effect=ValueError("a fault")):
+            self.bench.advance(RETURN_INTERVAL + 6.0)
         self.assertTrue(self.flushLoggedErrors(ValueError))
-        self.bench.witnesses.ask = ask  # type: ignore[method-assign]
         self.bench.advance(RETURN_INTERVAL + 11.0)
         self.assertIs(self.bench.state(), State.UP)
 
