@@ -38,7 +38,10 @@ from acceptance.lab.waiting import wait_until
 TRAFFIC: Final = range(9101, 9121)
 """The ports of the servers, beside the one that comes with the nodes."""
 
-CHECKS: Final = 9200
+MANY: Final = range(9101, 9401)
+"""More servers than members are asked about at once."""
+
+CHECKS: Final = 9500
 """A port for checks alone."""
 
 SETTLED: Final = 15.0
@@ -96,19 +99,24 @@ def _ask(node: Node) -> str:
 
 @contextlib.contextmanager
 def served(
-    directory: Path, extra: str = "", *, check_port: int | None = None
+    directory: Path,
+    extra: str = "",
+    *,
+    check_port: int | None = None,
+    traffic: range = TRAFFIC,
 ) -> Iterator[list[Node]]:
     """
     Three nodes, and servers that are up.
 
     @param extra: see L{three}.
+    @param traffic: the ports of the servers.
     @param check_port: the port of all checks; L{None}: the servers' own.
     """
-    ports = [*TRAFFIC, CHECKS]
+    ports = [*traffic, CHECKS]
     with network(), three(directory, extra) as nodes:
         origin = Origin(directory, "servers", host=HUB_ADDRESS, ports=ports).started()
         try:
-            for port in TRAFFIC:
+            for port in traffic:
                 check: dict[str, Any] = {"type": "http", "path": HEALTH}
                 if check_port is not None:
                     check["port"] = check_port
@@ -116,7 +124,7 @@ def served(
                 nodes[0].call("POST", "/servers", document)
             if check_port is not None:
                 nodes[0].call("DELETE", f"/servers/{HUB_ADDRESS}:{_FIRST}")
-            wait_until(lambda: all(_up(node) >= len(TRAFFIC) for node in nodes), "all servers up")
+            wait_until(lambda: all(_up(node) >= len(traffic) for node in nodes), "all servers up")
             yield nodes
         finally:
             origin.kill()
@@ -277,6 +285,32 @@ def dead(directory: Path, report: Report) -> None:
     report.bar("a second opinion on a dead server, medians", took[True] - took[False], 1.5, "s")
 
 
+def many(directory: Path, report: Report) -> None:
+    """
+    Have many servers vanish at once.
+    """
+    took = {}
+    for witnesses in (False, True):
+        extra = f"{_QUICK}witnesses = {str(witnesses).lower()}\n"
+        place = directory / f"witnesses-{witnesses}"
+        place.mkdir()
+        with served(place, extra, traffic=MANY) as nodes:
+            for node in nodes:
+                cut(node, MANY[0], MANY[-1])
+            begun = time.monotonic()
+            wait_until(
+                lambda nodes=nodes: all(_up(node) <= 1 for node in nodes),  # type: ignore[misc]
+                "all down on all nodes",
+                pause=0.2,
+            )
+            took[witnesses] = time.monotonic() - begun
+            report.say(
+                f"witnesses = {witnesses}: {len(MANY)} are down on all nodes after "
+                f"{took[witnesses]:.2f} s"
+            )
+    report.bar("a second opinion on many dead servers", took[True] - took[False], 2.5, "s")
+
+
 def _are_down(nodes: Sequence[Node], id: str) -> bool:
     return all(node.servers()[id]["state"] == "down" for node in nodes)
 
@@ -301,6 +335,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "checks": partial(blind, checks_alone=True),
     "half-blind": half_blind,
     "dead": dead,
+    "many": many,
     "serve-leader": serve_leader,
 }
 
