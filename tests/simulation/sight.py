@@ -251,19 +251,28 @@ class Sight:
                 case "blind":
                     self._cut[name] = set(self._ports) if name == leader else set()
                 case "halves":
-                    # Two nodes that see another half each; the others see nothing.
+                    # Two nodes that see another half each; others see nothing, a third is dead.
                     half = {port for port in self._ports if port % 2 == at % 2}
                     self._cut[name] = half if at < 2 else set(self._ports)
                 case _:
                     share = rng.choice([0.4, 1.0] if name == leader else [0.0, 0.0, 0.4, 1.0])
                     self._cut[name] = {port for port in self._ports if rng.random() < share}
         self._note()
+        away = [
+            each
+            for each in self._nodes()
+            if kind == "halves" and len(self._names) == 3 and each.name == self._names[2]
+        ]
+        for each in away:
+            each.kill()
         self._is_constant = True
         # A hand-over before may have been a moment ago.
         self._observe(over, _HOLD + _BOUND)
         self._observe(over, 2 * _HOLD, is_quiet=kind == "halves")
         self._is_constant = False
         self._moves.clear()
+        for each in away:
+            each.start()
         for cut in self._cut.values():
             cut.clear()
         self._note()
