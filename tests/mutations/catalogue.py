@@ -2003,6 +2003,8 @@ _MUTANTS: Final = (
                 "return True",
             ),
         ),
+        seed=0,
+        scenario="sight",
     ),
     Mutant(
         "witness-by-hearsay",
@@ -2015,6 +2017,8 @@ _MUTANTS: Final = (
                 '            return server.state.value == "up"\n            verdict: Verdict = await maybeDeferred(self._checks.check, server, timeout)\n',
             ),
         ),
+        seed=0,
+        scenario="sight",
     ),
     Mutant(
         "witness-of-another-registration",
@@ -2039,6 +2043,8 @@ _MUTANTS: Final = (
                 "if True:",
             ),
         ),
+        seed=1,
+        scenario="sight",
     ),
     Mutant(
         "contradiction-ignored",
@@ -2051,6 +2057,8 @@ _MUTANTS: Final = (
                 "    if False:\n        return Opinion.REACHED",
             ),
         ),
+        seed=0,
+        scenario="sight",
     ),
     Mutant(
         "one-that-is-silent-counts",
@@ -2081,6 +2089,8 @@ _MUTANTS: Final = (
                 "True",
             ),
         ),
+        seed=0,
+        scenario="sight",
     ),
     Mutant(
         "return-by-a-minority",
@@ -2099,6 +2109,8 @@ _MUTANTS: Final = (
                 "False",
             ),
         ),
+        seed=0,
+        scenario="sight",
     ),
     Mutant(
         "down-though-it-passes",
@@ -2117,6 +2129,8 @@ _MUTANTS: Final = (
         "sight",
         "Leadership stays where it is",
         (Edit("alacrity.health.leader_choice", "        if confirmed:\n", "        if False:\n"),),
+        seed=0,
+        scenario="sight",
     ),
     Mutant(
         "own-sight-uncounted",
@@ -2129,6 +2143,8 @@ _MUTANTS: Final = (
                 "lost = 0.0",
             ),
         ),
+        seed=4,
+        scenario="sight",
     ),
     Mutant(
         "no-hold",
@@ -2141,6 +2157,8 @@ _MUTANTS: Final = (
                 "return True",
             ),
         ),
+        seed=1,
+        scenario="sight",
     ),
     Mutant(
         "hand-over-untold",

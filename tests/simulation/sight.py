@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
@@ -141,8 +142,8 @@ class Sight:
         self._dead: set[int] = set()
         self._cut: dict[str, set[int]] = {name: set() for name in names}
         self._registrations = 0
-        self._is_constant = False
-        # When leadership was handed over for sight, since what nodes reach is constant.
+        self._is_constant = self._is_peace = False
+        # When leadership was handed over for sight, in peace.
         self._moves: list[tuple[float, str, str]] = []
         self.counts: Counter[str] = Counter()
         for port in self._ports:
@@ -218,11 +219,11 @@ class Sight:
         now = self._world.now
         self._world.note(f"{name} hands over to {to} by sight")
         self.counts["moves"] += 1
-        if not self._is_constant:
+        if not self._is_peace:
             return
         if self._moves and now - self._moves[-1][0] < _HOLD:
             self._broken("leadership rests", f"{name} hands over to {to} too soon: {self._moves}")
-        if any(former == to for _, former, _ in self._moves):
+        if self._is_constant and any(former == to for _, former, _ in self._moves):
             self._broken("leadership rests", f"{name} hands over back to {to}: {self._moves}")
         self._moves.append((now, name, to))
 
@@ -265,11 +266,14 @@ class Sight:
         ]
         for each in away:
             each.kill()
-        self._is_constant = True
+        self._is_constant = self._is_peace = True
         # A hand-over before may have been a moment ago.
         self._observe(over, _HOLD + _BOUND)
         self._observe(over, 2 * _HOLD, is_quiet=kind == "halves")
         self._is_constant = False
+        if kind == "blind":
+            self._blind_each_leader(over)
+        self._is_peace = False
         self._moves.clear()
         for each in away:
             each.start()
@@ -277,6 +281,26 @@ class Sight:
             cut.clear()
         self._note()
         self._observe(over, _BOUND)
+
+    def _blind_each_leader(self, over: Callable[[], bool]) -> None:
+        """
+        Have two leaders lose sight as soon as they lead.
+        """
+        world = self._world
+        for _ in range(2):
+            leaders = [each.name for each in self._nodes() if each.leads]
+            if over() or not leaders:
+                return
+            for name in self._names:
+                self._cut[name] = set(self._ports) if name == leaders[0] else set()
+            self._note()
+            world.run(world.now + _HOLD + _BOUND, partial(self._is_done, over, leaders[0]))
+
+    def _is_done(self, over: Callable[[], bool], former: str) -> bool:
+        """
+        Whether another node leads than a former leader.
+        """
+        return over() or any(each.leads and each.name != former for each in self._nodes())
 
     def _observe(self, over: Callable[[], bool], seconds: float, *, is_quiet: bool = False) -> None:
         """

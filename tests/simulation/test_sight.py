@@ -31,7 +31,7 @@ class SightTests(SynchronousTestCase):
         self.sight = Sight(self.world, self.ledger, self.running, NAMES, 2)
         self.states = {1: State.UP, 2: State.UP}
         self.disputed: set[int] = set()
-        self.sight._is_constant = True
+        self.sight._is_constant = self.sight._is_peace = True
 
     def running(self) -> list[Any]:
         return list(self.nodes)
@@ -91,6 +91,13 @@ class SightTests(SynchronousTestCase):
         self.world.now += 5.0
         self.sight.moves("n2", "n3")
         self.assertTrue(self.ledger.violations[0].startswith("leadership rests"))
+
+    def test_a_hand_over_back_of_a_leader_that_has_lost_sight(self) -> None:
+        self.sight._is_constant = False
+        self.sight.moves("n1", "n2")
+        self.world.now += 100.0
+        self.sight.moves("n2", "n1")
+        self.assertEqual(self.ledger.violations, [])
 
     def test_a_hand_over_back(self) -> None:
         self.sight.moves("n1", "n2")
