@@ -173,13 +173,8 @@ class LeaderChoice:
 
 
 def _passes(watch: Watch) -> bool:
-    result = watch.result
-    return (
-        result is not None
-        and result.passed
-        and watch.server.state is State.UP
-        and not watch.is_gone
-    )
+    # One that was not checked yet since this node leads counts: it may well pass.
+    return watch.server.state is State.UP and not watch.failed and not watch.is_gone
 
 
 def _sight(reached: dict[str, bool], watches: Sequence[Watch]) -> Sight:

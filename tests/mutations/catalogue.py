@@ -2171,6 +2171,8 @@ _MUTANTS: Final = (
                 "pass",
             ),
         ),
+        seed=2,
+        scenario="sight",
     ),
     Mutant(
         "unconfirmed",

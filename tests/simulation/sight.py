@@ -43,6 +43,9 @@ _IP: Final = "10.0.0.5"
 _HOLD: Final = 12.0
 """Seconds between two hand-overs by sight. Fewer than a real node has, as few are simulated."""
 
+_STALE: Final = 4.0
+"""Seconds after which all nodes have checked, and were asked, anew."""
+
 _BOUND: Final = 40.0
 """Seconds in which states follow from what nodes reach: a failure is counted, others are asked,
 and servers that are down are asked about."""
@@ -266,6 +269,8 @@ class Sight:
         ]
         for each in away:
             each.kill()
+        # A decision that is under way, or follows from earlier checks, is of what was before.
+        self._world.run(self._world.now + _STALE, over)
         self._is_constant = self._is_peace = True
         # A hand-over before may have been a moment ago.
         self._observe(over, _HOLD + _BOUND)
