@@ -32,6 +32,12 @@ asked to take over, as both come on one connection."""
 ANSWER_WAIT: Final = 0.5
 """Seconds for which an answer is awaited after the time limit of the checks."""
 
+HAND_OVER_ATTEMPTS: Final = 3
+"""How often a member is asked to take over. It may miss the end of the log at first."""
+
+HAND_OVER_TIME: Final = 1.0
+"""Seconds that a hand-over may take, before it is tried again."""
+
 _LONGEST_TIMEOUT: Final = 86400.0
 
 
@@ -54,6 +60,9 @@ class Cluster(Protocol):
 
     @property
     def format(self) -> int: ...
+
+    @property
+    def is_leader(self) -> bool: ...
 
     @property
     def member_names(self) -> tuple[str, ...]: ...
@@ -117,10 +126,20 @@ class NodeWitnesses:
         self._handed_over = self._clock.seconds()
         for each in self.others:
             self._cluster.notes.tell(each, HANDED_OVER_KIND, None)
+        self._try_to_hand_over(name, HAND_OVER_ATTEMPTS)
+
+    def _try_to_hand_over(self, name: str, attempts: int) -> None:
         try:
             self._cluster.hand_over(name)
         except ProposalRefused as error:
             self._log.warn("{name} cannot take over: {error}", name=name, error=str(error))
+            return
+        if attempts > 1:
+            self._clock.callLater(HAND_OVER_TIME, self._hand_over_again, name, attempts - 1)
+
+    def _hand_over_again(self, name: str, attempts: int) -> None:
+        if self._cluster.is_leader:
+            self._try_to_hand_over(name, attempts)
 
     # This node is asked
 

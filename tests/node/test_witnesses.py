@@ -5,6 +5,7 @@ L{alacrity.node.witnesses}: second opinions by notes.
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import capturedLogs, eventAsText
@@ -14,7 +15,7 @@ from alacrity.cluster.notes import NoteRefused, NoteUnanswered
 from alacrity.cluster.replica_settings import ReplicaSettings
 from alacrity.health.checks import Checks, Verdict
 from alacrity.health.witness import Witness
-from alacrity.node.witnesses import HANDED_OVER_KIND, KIND, NodeWitnesses
+from alacrity.node.witnesses import HAND_OVER_ATTEMPTS, HANDED_OVER_KIND, KIND, NodeWitnesses
 from alacrity.pool import Check, Register, Server, TcpCheck
 from tests.simulation.clock import patched, use
 from tests.simulation.network import Network
@@ -94,6 +95,7 @@ class ClusterTests(SynchronousTestCase):
 
         class Old:
             format = 1
+            is_leader = True
             member_names = NAMES
             notes = own
             hand_over = move
@@ -157,6 +159,31 @@ class ClusterTests(SynchronousTestCase):
         self.assertTrue(self.nodes[target].leads)
         for each in self.witnesses.values():
             self.assertLess(each.settled_for, 3.5)
+
+    def test_a_hand_over_that_fails_is_tried_again(self) -> None:
+        target = self.others[1]
+        node = self.nodes[self.leader]
+        assert node.replica is not None
+        asked: list[str | None] = []
+        with mock.patch.object(node.replica, "hand_over", asked.append):
+            self.witnesses[self.leader].hand_over(target)
+            self.run_for(10.0)
+        self.assertEqual(asked, [target] * HAND_OVER_ATTEMPTS)
+        asked.clear()
+        with mock.patch.object(node.replica, "hand_over", asked.append):
+            self.witnesses[self.leader].hand_over(target)
+            node.kill()
+            self.run_for(10.0)
+        self.assertEqual(asked, [target])
+
+    def test_it_is_not_tried_again_once_another_leads(self) -> None:
+        target = self.others[1]
+        self.witnesses[self.leader].hand_over(target)
+        self.run_for(0.8)
+        self.assertTrue(self.nodes[target].leads)
+        replica = self.nodes[self.leader].replica
+        with mock.patch.object(replica, "hand_over", self.fail):
+            self.run_for(5.0)
 
     def test_one_that_cannot_be_handed_to(self) -> None:
         with capturedLogs() as events:
