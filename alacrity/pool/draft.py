@@ -303,6 +303,10 @@ class PoolDraft:
             reason=reason,
         )
         server = msgspec.structs.replace(found, administration=after)
+        if state is AdminState.MAINTENANCE and found.condition.disputed:
+            # It is not checked any more.
+            condition = msgspec.structs.replace(found.condition, disputed=False)
+            server = msgspec.structs.replace(server, condition=condition)
         is_unchecked = (
             before.state is AdminState.MAINTENANCE
             and state is not AdminState.MAINTENANCE

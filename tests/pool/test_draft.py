@@ -47,6 +47,7 @@ from alacrity.pool import (
     Verdicts,
     VersionMismatch,
     apply,
+    format_of,
 )
 from tests.support.pools import ADMINISTERS, COMMANDS, ID, POOLS, pool_after, register, report
 
@@ -499,6 +500,54 @@ class KeyTests(SynchronousTestCase):
         self.assertEqual((pool.sticky_key, pool.index), (b"first", 2))
 
 
+class DisputeTests(SynchronousTestCase):
+    """
+    Servers that fail on the leader, and stay as they are by the word of other members.
+    """
+
+    def setUp(self) -> None:
+        self.pool = after(register(), report(State.UP, 1, 2.0))
+
+    def apply(self, command: Command) -> Server:
+        self.pool, _ = apply(self.pool, command)
+        return self.pool.servers[ID]
+
+    def dispute(self) -> Server:
+        return self.apply(Report(ID, 1, State.UP, "others reach it", 3.0, disputed=True))
+
+    def test_in_dispute(self) -> None:
+        server = self.dispute()
+        self.assertEqual((server.state, server.since), (State.UP, 2.0))
+        self.assertEqual(server.reason, "others reach it")
+        self.assertEqual(server.condition, Condition(was_up=True, disputed=True))
+        self.assertTrue(server.eligible)
+        self.assertEqual(server.version, self.pool.index)
+
+    def test_its_end(self) -> None:
+        self.dispute()
+        server = self.apply(Report(ID, 1, State.UP, "connected", 4.0))
+        self.assertEqual((server.since, server.condition), (2.0, Condition(was_up=True)))
+
+    def test_down_is_no_dispute(self) -> None:
+        self.dispute()
+        server = self.apply(Report(ID, 1, State.DOWN, "", 4.0, disputed=True))
+        self.assertEqual(server.condition, Condition(was_up=True))
+
+    def test_a_new_registration(self) -> None:
+        self.dispute()
+        self.assertFalse(self.apply(register()).condition.disputed)
+
+    def test_in_maintenance_nobody_checks_it(self) -> None:
+        self.dispute()
+        self.assertTrue(self.apply(Administer(ID, 4.0, AdminState.DRAIN)).condition.disputed)
+        server = self.apply(Administer(ID, 4.0, AdminState.MAINTENANCE))
+        self.assertFalse(server.condition.disputed)
+
+    def test_older_members_cannot_apply_it(self) -> None:
+        self.assertEqual(format_of(Report(ID, 1, State.UP, "", 3.0, disputed=True)), 2)
+        self.assertEqual(format_of(Report(ID, 1, State.UP, "", 3.0)), 1)
+
+
 class VersionTests(SynchronousTestCase):
     """
     The version of a server.
@@ -571,6 +620,7 @@ class VersionTests(SynchronousTestCase):
                 condition = server.condition
                 self.assertLessEqual(condition.lease_expired, server.state is State.DOWN)
                 self.assertLessEqual(condition.answered, server.state is State.DOWN)
+                self.assertLessEqual(condition.disputed, server.state is not State.DOWN)
                 self.assertLessEqual(server.state is State.UP, condition.was_up)
                 self.assertTrue(0 <= server.effective_weight <= 256)
             if isinstance(outcome, Registered):

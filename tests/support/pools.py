@@ -85,7 +85,16 @@ _VERDICTS: st.SearchStrategy[Verdict] = st.one_of(
         st.just(msgspec.UNSET) | _INDEXES,
         st.just(msgspec.UNSET) | _LIMITS,
     ),
-    st.builds(Report, IDS, _INDEXES, st.sampled_from(State), st.text(), _ANY_TIMES, st.booleans()),
+    st.builds(
+        Report,
+        IDS,
+        _INDEXES,
+        st.sampled_from(State),
+        st.text(),
+        _ANY_TIMES,
+        st.booleans(),
+        st.booleans(),
+    ),
     st.builds(ExpireLease, IDS, _INDEXES, _ANY_TIMES, _LIMITS),
     st.builds(ReviveLease, IDS, _INDEXES, _ANY_TIMES),
 )
