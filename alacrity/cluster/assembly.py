@@ -34,6 +34,7 @@ from alacrity.cluster.settings import NodeSettings
 from alacrity.cluster.state import Replicated, encode_state
 from alacrity.cluster.wire.admission import PeerAdmission
 from alacrity.cluster.wire.handshake import Identity
+from alacrity.cluster.wire.openings import versions_at
 from alacrity.cluster.wire.transport import PeerTransport
 from alacrity.net.connecting import host_endpoint
 from alacrity.net.listening import server_endpoint
@@ -67,7 +68,7 @@ class ClusterNode:
         settings: NodeSettings,
         directory: Path,
         view: PoolView,
-        secret: bytes,
+        secrets: tuple[bytes, ...],
         *,
         join: bool = False,
         force: bool = False,
@@ -77,7 +78,7 @@ class ClusterNode:
 
         @param directory: the state directory.
         @param view: receives the pool.
-        @param secret: the secret that all nodes have; empty: none is needed.
+        @param secrets: see L{PeerTransport}.
         @param join: begin without a log, and wait to be added to a cluster.
         @param force: continue as the only member, whichever the other members were.
         @raise StateError: the directory, or a file in it, cannot be used.
@@ -101,7 +102,7 @@ class ClusterNode:
             self.transport = PeerTransport(
                 me,
                 self._identity,
-                secret,
+                secrets,
                 PeerAdmission(self._known, storage, lambda: self.replica.format),
                 [
                     server_endpoint(
@@ -115,6 +116,7 @@ class ClusterNode:
                 partial(host_endpoint, reactor),
                 reactor,
                 rng,
+                versions=lambda: versions_at(self.replica.format),
             )
             run: Callable[..., Any] = partial(deferToThreadPool, reactor, reactor.getThreadPool())
             try:

@@ -41,7 +41,7 @@ class FormatRaise:
 
     def maybe_propose(self, version_of_all: Callable[[], int]) -> None:
         """
-        Propose L{RaiseFormat}, once all members are known to understand the newest version of
+        Propose L{RaiseFormat}, once all members are known to understand a higher version of
         commands. When it is committed, the leader need not know each member's version any
         more: a node that does not understand the format is refused (see
         L{alacrity.cluster.wire.admission}). Called on the leader only.
@@ -49,10 +49,11 @@ class FormatRaise:
         @param version_of_all: says the newest version of commands that all members are known to
             understand.
         """
-        raised = self._machine.raised_format
-        if self._machine.format >= raised or self._under_way:
+        machine = self._machine
+        if machine.format >= machine.raised_format or self._under_way:
             return
-        if raised <= version_of_all():
+        raised = min(machine.raised_format, version_of_all())
+        if raised > machine.format:
             self._under_way = True
             Deferred.fromCoroutine(self._raise(raised)).addErrback(self._failed)
 

@@ -93,7 +93,7 @@ class Control:
         settings: Settings,
         directory: Path,
         view: PoolView,
-        secret: bytes,
+        secrets: tuple[bytes, ...],
         *,
         entry: Entry,
         checks: int,
@@ -103,7 +103,8 @@ class Control:
 
         @param directory: the state directory.
         @param view: is given the pool.
-        @param secret: the secret of the cluster; empty: none is needed.
+        @param secrets: those of the cluster; this node proves the first one. If that is empty,
+            none is needed.
         @param checks: checks that may be in flight at once.
         @raise StateError: the directory, or a file in it, cannot be used.
         @raise OSError: likewise.
@@ -119,7 +120,7 @@ class Control:
             node_settings(settings.cluster, ipv6_only_of(settings.descriptions)),
             directory,
             view,
-            secret,
+            secrets,
             join=entry.join is not None,
             force=entry.force,
         )

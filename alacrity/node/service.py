@@ -187,7 +187,7 @@ class Alacrity(Service):
                     self._settings,
                     directory,
                     self.view,
-                    password,
+                    (password,),
                     entry=self._entry,
                     checks=budget.checks,
                 )

@@ -146,7 +146,7 @@ class WaitingTests(SynchronousTestCase):
 
     def make(self) -> ClusterNode:
         node = ClusterNode(
-            _Reactor(), NodeSettings(C), Path(self.mktemp()), PoolView(), b"", join=True
+            _Reactor(), NodeSettings(C), Path(self.mktemp()), PoolView(), (b"",), join=True
         )
         self.addCleanup(node._files.close)
         return node

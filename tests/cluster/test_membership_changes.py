@@ -82,7 +82,7 @@ class Node:
         self.transport = PeerTransport(
             member(name),
             lambda: self.replica.identity,
-            b"s" * 32,
+            (b"s" * 32,),
             PeerAdmission(self._known, storage, lambda: self.replica.format),
             [network.server(name, PORT)],
             network.connector(name),

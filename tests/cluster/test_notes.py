@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
+from alacrity.cluster.log.formats import NEWEST_FORMAT
 from alacrity.cluster.notes import (
     LONGEST_BODY,
     MOST_ASKS,
@@ -312,7 +313,7 @@ class SimulatedTests(SynchronousTestCase):
         asks = []
         for name, replica in replicas.items():
             assert replica is not None
-            self.assertEqual(replica.format, 2)
+            self.assertEqual(replica.format, NEWEST_FORMAT)
             self.assertEqual(replica.member_names, tuple(nodes))
             self.assertIn(replica.leader_name, nodes)
             replica.notes.answer("who", partial(_who, name))
@@ -346,8 +347,8 @@ class SimulatedTests(SynchronousTestCase):
         self.check(nodes)
         first = nodes["n1"].replica
         assert first is not None
-        self.assertEqual(first.members_below(2), ())
-        self.assertEqual(first.members_below(3), ("n2", "n3"))
+        self.assertEqual(first.members_below(NEWEST_FORMAT), ())
+        self.assertEqual(first.members_below(NEWEST_FORMAT + 1), ("n2", "n3"))
         nodes["n2"].kill()
         self.world.run(self.world.now + 3.0)
         self.assertEqual(first.members_below(2), ("n2",))

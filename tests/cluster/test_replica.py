@@ -19,6 +19,7 @@ from twisted.logger import capturedLogs, eventAsText
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from alacrity.cluster.log.formats import NEWEST_FORMAT
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import Storage
 from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused, Proposals
@@ -50,6 +51,7 @@ from alacrity.cluster.state import (
     envelope_version,
 )
 from alacrity.cluster.wire.handshake import Identity
+from alacrity.cluster.wire.openings import VERSIONS, versions_at
 from alacrity.pool import (
     Change,
     Judged,
@@ -511,7 +513,7 @@ class FollowerTests(ReplicaTests):
     def test_what_is_newer_halts_the_node_and_keeps_its_pool(self) -> None:
         replica = self.make(A, B, C)
         self.follow(self.entry("x", 3), commit=3)
-        newer = b"\0" + msgspec.msgpack.encode({"version": 3})
+        newer = b"\0" + msgspec.msgpack.encode({"version": 4})
         with capturedLogs() as logs:
             self.give("b", AppendEntries(1, 4, 3, 1, [(newer, 4, 1)], 1))
             self.pass_time(0.2)
@@ -521,8 +523,8 @@ class FollowerTests(ReplicaTests):
         status = replica.status()
         self.assertEqual(
             status.suspended,
-            "entry 4 is committed, and not understood: the command has version 3; known "
-            "here: up to 2",
+            "entry 4 is committed, and not understood: the command has version 4; known "
+            "here: up to 3",
         )
         self.assertEqual((status.stale, self.transport.running), (True, False))
         self.assertEqual(len(self.view.pool.servers), 1)
@@ -650,7 +652,7 @@ class FormatTests(ReplicaTests):
     def test_alone(self) -> None:
         replica = self.make(A)
         self.clock.advance(0)
-        self.assertEqual(replica.format, 2)
+        self.assertEqual(replica.format, 3)
         self.assertEqual(self.view.pool, Pool())
         self.successResultOf(self.propose(replica))
         outcome = self.successResultOf(self.propose_verdicts(replica))
@@ -658,7 +660,7 @@ class FormatTests(ReplicaTests):
         self.assertEqual([each.state for each in self.view.pool.servers.values()], [State.UP])
         self.assertEqual(self.view.pool.index, 2)
         # It is said once, and known after a restart.
-        said = sum(b"format 2" in command for command, _, _ in self.storage[:])
+        said = sum(b"format 3" in command for command, _, _ in self.storage[:])
         self.assertEqual(said, 1)
         self.assertEqual(decode_state(replica.machine.encode()), replica.state)
 
@@ -672,7 +674,22 @@ class FormatTests(ReplicaTests):
         self.pass_time(0.1)
         self.reply("c", replica, 2)
         self.assertEqual(replica.format, 2)
-        self.assertEqual(replica.identity.format, 2)
+        self.assertEqual(replica.identity.format, NEWEST_FORMAT)
+
+    def test_in_steps(self) -> None:
+        """
+        The format rises as far as all members understand it, and again when they are upgraded.
+        """
+        replica = self.make(A, B, C)
+        self.lead(replica)
+        formats = []
+        for version in (2, NEWEST_FORMAT):
+            self.reply("b", replica, NEWEST_FORMAT)
+            for _ in range(4):
+                self.reply("c", replica, version)
+                self.pass_time(0.1)
+            formats.append(replica.format)
+        self.assertEqual(formats, [2, NEWEST_FORMAT])
 
     def test_one_is_older(self) -> None:
         replica = self.make(A, B, C)
@@ -682,6 +699,28 @@ class FormatTests(ReplicaTests):
         self.pass_time(0.5)
         self.assertEqual(replica.format, 1)
         self.failureResultOf(self.propose_verdicts(replica), ProposalRefused)
+
+    def test_a_restart_does_not_forget_it(self) -> None:
+        """
+        A node that has seen the raising speaks no version of the handshake that does not
+        encrypt, from its start on: before it hears anybody, also after a loss of power.
+        """
+        replica = self.make(A, B, C)
+        self.assertEqual(versions_at(replica.format), VERSIONS)
+        raised = b"\0" + encode_envelope(Envelope(3, "format 3", 0, RaiseFormat(3)))
+        self.follow((raised, 3, 1), commit=3)
+        self.assertEqual(versions_at(replica.format), (4, 4))
+        again = Replica(
+            A,
+            Storage.open(self.files.crash(Random(1), power=True)),
+            _Transport(),
+            PoolView(),
+            self.clock,
+            self._run_in_thread,
+            Random(2),
+        )
+        self.successResultOf(Deferred.fromCoroutine(again.start()))
+        self.assertEqual(versions_at(again.format), (4, 4))
 
     def test_no_hearing_is_needed_later(self) -> None:
         """

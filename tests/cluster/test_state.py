@@ -48,7 +48,7 @@ from alacrity.pool import (
     Unknown,
 )
 from alacrity.pool import apply as apply_to_pool
-from tests.support.golden import ENVELOPES_2, state_2
+from tests.support.golden import ENVELOPES_2, ENVELOPES_3, state_2, state_3
 from tests.support.places import GOLDEN
 from tests.support.pools import COMMANDS, OLD_COMMANDS, POOLS
 
@@ -231,9 +231,9 @@ class BytesTests(SynchronousTestCase):
         self.assertRaises(NotReadable, decode_state, data)
 
     def test_a_newer_snapshot_is_not_read(self) -> None:
-        data = msgspec.msgpack.encode({"format": 3, "state": {}})
+        data = msgspec.msgpack.encode({"format": 4, "state": {}})
         error = self.assertRaises(NotReadable, decode_state, data)
-        self.assertEqual(str(error), "the snapshot has format 3; known here: up to 2")
+        self.assertEqual(str(error), "the snapshot has format 4; known here: up to 3")
         data = msgspec.msgpack.encode({"format": 2, "state": {}})
         error = self.assertRaises(NotReadable, decode_state, data)
         self.assertEqual(str(error), "the snapshot has format 2, and its state 1")
@@ -284,6 +284,27 @@ class Golden2Tests(SynchronousTestCase):
             self.assertTrue(any(getattr(each, field) != default for each in servers[1:]), field)
         for condition in ("was_up", "answered", "lease_expired", "suspect", "disputed"):
             self.assertTrue(any(getattr(each.condition, condition) for each in servers), condition)
+
+
+class Golden3Tests(SynchronousTestCase):
+    """
+    The same, for format 3.
+    """
+
+    def test_envelopes(self) -> None:
+        golden = (GOLDEN / "envelopes-v3.msgpack").read_bytes()
+        kept = msgspec.msgpack.decode(golden, type=list[bytes])
+        self.assertEqual([decode_envelope(each) for each in kept], list(ENVELOPES_3))
+        self.assertEqual([encode_envelope(each) for each in ENVELOPES_3], kept)
+
+    def test_a_state(self) -> None:
+        """
+        The state is that of format 2, under another number.
+        """
+        golden = (GOLDEN / "state-v3.msgpack").read_bytes()
+        self.assertEqual(decode_state(golden), state_3())
+        self.assertEqual(encode_state(state_3()), golden)
+        self.assertEqual(msgspec.structs.replace(state_3(), format=2), state_2())
 
 
 class GoldenTests(SynchronousTestCase):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from alacrity.cluster.log.formats import NEWEST_FORMAT
 from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused
 from alacrity.cluster.state import Replicated, encode_state
 from alacrity.health.batching import BATCH_SIZE, ProposalBatcher
@@ -129,14 +130,16 @@ class StormTests(ClusterCase):
         self.stop("b")
         self.nodes["b"].program = None
         self.nodes["b"].start()
-        self.until(lambda: all(node.replica.format == 2 for node in self.nodes.values()))
+        self.until(
+            lambda: all(node.replica.format == NEWEST_FORMAT for node in self.nodes.values())
+        )
 
     def test_an_older_program(self) -> None:
         """
         Once the log has what is new, it gets no connection, and so can neither join nor vote.
         """
         leader = self.begin()
-        self.assertEqual({node.replica.format for node in self.nodes.values()}, {2})
+        self.assertEqual({node.replica.format for node in self.nodes.values()}, {NEWEST_FORMAT})
         self.add("d", program=OlderMachine)
         adding = self.settled(leader.replica.add_member(address_of("d")))
         self.failureResultOf(adding, ProposalRefused, OutcomeUnknown)

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from alacrity.cluster.log.formats import NEWEST_FORMAT
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import NAME, Storage
 from alacrity.cluster.machine import PoolMachine
@@ -22,14 +23,14 @@ from alacrity.cluster.state import Replicated, apply, decode_state, envelope_ver
 from alacrity.pool import Pool, PoolView
 from tests.cluster.raft.engines import Sent
 from tests.simulation.clock import patched, use
-from tests.simulation.newer import NewEnvelope, NewerMachine, Touch
+from tests.simulation.newer import VERSION, NewEnvelope, NewerMachine, Touch
 from tests.simulation.older import OlderMachine
 from tests.simulation.world import World
 from tests.support.fake_files import FakeFiles
 from tests.support.places import GOLDEN
 
 MEMBER = Member("a", "10.0.0.1:8688")
-TOUCH = msgspec.msgpack.encode(NewEnvelope(3, "t", 0, Touch(8080, 9.0)))
+TOUCH = msgspec.msgpack.encode(NewEnvelope(VERSION, "t", 0, Touch(8080, 9.0)))
 VERSIONS = (OlderMachine, PoolMachine, NewerMachine)
 
 
@@ -138,7 +139,7 @@ class VersionsTests(SynchronousTestCase):
                     self.clock.advance(0.05)
                 self.assertTrue(replica.is_leader)
                 self.assertEqual(self.view.pool, self.pool())
-                self.assertEqual(replica.format, min(version.version, 2))
+                self.assertEqual(replica.format, min(version.version, NEWEST_FORMAT))
                 self.successResultOf(Deferred.fromCoroutine(replica.stop()))
 
     def test_an_entry_about_the_members(self) -> None:
@@ -159,13 +160,13 @@ class VersionsTests(SynchronousTestCase):
         newer = NewerMachine()
         newer.apply(TOUCH)
         this = PoolMachine()
-        self.assertTrue(newer.readable(TOUCH, 3))
-        self.assertFalse(newer.readable(TOUCH, 2))
-        self.assertFalse(this.readable(TOUCH, 3))
+        self.assertTrue(newer.readable(TOUCH, 4))
+        self.assertFalse(newer.readable(TOUCH, 3))
+        self.assertFalse(this.readable(TOUCH, 4))
         error = self.assertRaises(CannotApply, this.apply, TOUCH)
-        self.assertEqual(str(error), "the command has version 3; known here: up to 2")
+        self.assertEqual(str(error), "the command has version 4; known here: up to 3")
         error = self.assertRaises(CannotApply, this.restore, newer.encode())
-        self.assertEqual(str(error), "the snapshot has format 3; known here: up to 2")
+        self.assertEqual(str(error), "the snapshot has format 4; known here: up to 3")
         self.assertEqual(this.state, Replicated())
         again = NewerMachine()
         again.restore(newer.encode())

@@ -30,7 +30,7 @@ from alacrity.pool import (
     server_id,
 )
 
-VERSION: Final = 3
+VERSION: Final = 4
 
 _PATH: Final = "/touched"
 

@@ -16,6 +16,7 @@ from pysyncobj.journal import MemoryJournal
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
+from alacrity.cluster.log.formats import NEWEST_FORMAT
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import Storage
 from alacrity.cluster.machine import PoolMachine
@@ -116,8 +117,8 @@ class _NotingOlder(_Noting, OlderMachine):
 
 _MACHINES: Final[dict[int, Callable[[], Any]]] = {
     1: _NotingOlder,
-    2: _NotingMachine,
-    3: _NotingNewer,
+    3: _NotingMachine,
+    4: _NotingNewer,
 }
 
 
@@ -167,7 +168,7 @@ class Node:
     @ivar version: of the program that runs when it is started the next time.
     """
 
-    version = 2
+    version = NEWEST_FORMAT
     knows_requests = True
     patience = 3.0
     acquaintances: Callable[..., AdmissionCheck] = PeerAdmission

@@ -50,7 +50,7 @@ class Scenario(msgspec.Struct, frozen=True):
     late: float = 0.5
     barriers: float = 0.05
     newer: float = 0.0
-    versions: tuple[int, int] = (2, 3)
+    versions: tuple[int, int] = (3, 4)
     administration: float = 0.0
     leases: int = 0
     drains: bool = False
@@ -166,7 +166,7 @@ SCENARIOS: Final = {
         log=12,
         slice=300,
         newer=0.15,
-        versions=(1, 2),
+        versions=(1, 3),
     ),
     # Those that aim.
     "voters": Scenario(
@@ -245,7 +245,7 @@ SCENARIOS: Final = {
         pace=(0.1, 1.0),
         log=40,
         slice=600,
-        versions=(1, 2),
+        versions=(1, 3),
         administration=0.7,
     ),
     "decisions_upgrade": Scenario(
@@ -255,7 +255,7 @@ SCENARIOS: Final = {
         log=12,
         slice=600,
         newer=0.05,
-        versions=(1, 2),
+        versions=(1, 3),
         administration=0.5,
     ),
     "leases": Scenario(
@@ -265,7 +265,7 @@ SCENARIOS: Final = {
         log=60,
         slice=600,
         clients=1,
-        versions=(1, 2),
+        versions=(1, 3),
         leases=6,
     ),
     "leases_cut": Scenario(
@@ -278,7 +278,7 @@ SCENARIOS: Final = {
         slice=600,
         clients=1,
         pause=(0.1, 1.0),
-        versions=(1, 2),
+        versions=(1, 3),
         leases=8,
     ),
     "drains": Scenario(
@@ -289,7 +289,7 @@ SCENARIOS: Final = {
         slice=600,
         clients=1,
         pause=(0.1, 1.0),
-        versions=(1, 2),
+        versions=(1, 3),
         drains=True,
     ),
     # Nodes that reach other servers.
@@ -329,6 +329,16 @@ SCENARIOS: Final = {
         faults=_WIRES | {"kill": 1, "power": 1, "add": 8, "remove": 8},
         log=30,
         slice=300,
+        sockets=True,
+    ),
+    "sockets_upgrade": Scenario(
+        faults=_WIRES | {"kill": 3, "power": 1, "upgrade": 14},
+        pace=(0.1, 1.0),
+        trouble=20.0,
+        log=30,
+        slice=300,
+        newer=0.1,
+        versions=(1, 3),
         sockets=True,
     ),
 }

@@ -10,9 +10,16 @@ from typing import Any, Final
 
 from twisted.internet.error import ConnectionLost
 
+from alacrity.cluster.log.formats import ENCRYPTED_FORMAT
 from alacrity.cluster.log.storage import Storage
 from alacrity.cluster.replica import Replica
 from alacrity.cluster.wire.handshake import AdmissionCheck
+from alacrity.cluster.wire.openings import (
+    ENCRYPTED_VERSION,
+    VERSIONS,
+    Versions,
+    versions_at,
+)
 from alacrity.cluster.wire.transport import PeerTransport
 from tests.simulation.nodes import Node, member
 from tests.simulation.world import World
@@ -121,16 +128,26 @@ class SocketNode(Node):
         made = _Telling(
             member(self.name),
             lambda: self.identity,
-            _SECRET,
+            (_SECRET,),
             lambda peer: self._accept(peer),  # noqa: PLW0108 # it changes
             [network.fake.server(self.name, _PORT)],
             network.fake.connector(self.name),
             self.time,
             rng,
             rng.randbytes,
+            self._versions,
         )
         made.told = lambda to, message: network.on_send(self.name, to, message)
         return made
+
+    def _versions(self) -> Versions:
+        """
+        The versions of the handshake that its program speaks.
+        """
+        if self.version < ENCRYPTED_FORMAT:
+            return VERSIONS[0], ENCRYPTED_VERSION - 1
+        assert self.replica is not None
+        return versions_at(self.replica.format)
 
     def _introduce(self, replica: Replica, storage: Storage) -> None:
         self._accept = self._acceptance(replica, storage)

@@ -42,7 +42,7 @@ class SocketTests(TestCase):
         transport = PeerTransport(
             Member(name, "127.0.0.1:1"),
             lambda: Identity(name, f"{ord(name):032x}"),
-            SECRET,
+            (SECRET,),
             lambda peer: None,
             [server_endpoint(reactor, "tcp:0:interface=127.0.0.1")],
             partial(host_endpoint, reactor),

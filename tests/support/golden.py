@@ -1,5 +1,5 @@
 """
-The contents of the golden files of format 2. Until its release they may be written anew::
+The contents of the golden files of formats 2 and 3. Until their release they may be written anew::
 
     python -m tests.support.golden
 """
@@ -101,6 +101,20 @@ def state_2() -> Replicated:
     return state
 
 
+ENVELOPES_3: Final = (Envelope(3, "g0", len(ENVELOPES_2), RaiseFormat(3)),)
+"""The envelopes of the golden file: format 3 has no other commands."""
+
+
+def state_3() -> Replicated:
+    """
+    The state after the golden envelopes of all formats.
+    """
+    state = state_2()
+    for envelope in ENVELOPES_3:
+        state, _ = apply(state, encode_envelope(envelope))
+    return state
+
+
 def main() -> None:
     """
     Write the files.
@@ -108,6 +122,9 @@ def main() -> None:
     envelopes = msgspec.msgpack.encode([encode_envelope(each) for each in ENVELOPES_2])
     (GOLDEN / "envelopes-v2.msgpack").write_bytes(envelopes)
     (GOLDEN / "state-v2.msgpack").write_bytes(encode_state(state_2()))
+    envelopes = msgspec.msgpack.encode([encode_envelope(each) for each in ENVELOPES_3])
+    (GOLDEN / "envelopes-v3.msgpack").write_bytes(envelopes)
+    (GOLDEN / "state-v3.msgpack").write_bytes(encode_state(state_3()))
 
 
 if __name__ == "__main__":

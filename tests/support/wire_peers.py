@@ -17,6 +17,7 @@ from alacrity.cluster.log.storage import Storage
 from alacrity.cluster.wire.admission import PeerAdmission
 from alacrity.cluster.wire.handshake import Identity
 from alacrity.cluster.wire.link import Link
+from alacrity.cluster.wire.openings import VERSIONS, Versions
 from alacrity.cluster.wire.transport import PeerTransport
 from tests.support.fake_files import FakeFiles
 from tests.support.fake_network import FakeNetwork
@@ -32,6 +33,7 @@ class Peer:
 
     @ivar strangers: names of nodes that it does not know.
     @ivar addresses: whether it knows the addresses of the others.
+    @ivar versions: of the protocol that it speaks.
     """
 
     def __init__(
@@ -43,6 +45,8 @@ class Peer:
         host: str = "",
         incarnation: str = "",
         strangers: str = "",
+        secrets: tuple[bytes, ...] = (),
+        versions: Versions = VERSIONS,
     ) -> None:
         self.network = network
         self.name = name
@@ -50,11 +54,12 @@ class Peer:
         self.told: list[Any] = []
         self.strangers = set(strangers)
         self.addresses = True
+        self.versions = versions
         self.storage = Storage.open(FakeFiles())
         self.transport = PeerTransport(
             Member(name, f"{self.host}:{PORT}"),
             lambda: Identity(name, incarnation or self.storage.incarnation),
-            secret,
+            secrets or (secret,),
             PeerAdmission(
                 lambda n: (
                     None
@@ -68,6 +73,7 @@ class Peer:
             network.clock,
             Random(name),
             Random(f"{name} {id(self)}").randbytes,
+            lambda: self.versions,
         )
         tell = self.told.append
         self.transport.setOnMessageReceivedCallback(lambda node, m: tell((node.id, m)))

@@ -6,6 +6,12 @@ from __future__ import annotations
 
 from typing import Final
 
-NEWEST_FORMAT: Final = 2
+NEWEST_FORMAT: Final = 3
 """The newest version of commands, and the newest format of the state, that this program
 understands."""
+
+ENCRYPTED_FORMAT: Final = 3
+"""The format from which on the connections between nodes are encrypted. It has no commands and no
+state of its own: a program that understands it speaks a version of the handshake that encrypts.
+So once the format is raised, no node speaks an older one any more; as the format is in the log, a
+restart does not forget that."""

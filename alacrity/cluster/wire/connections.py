@@ -262,6 +262,9 @@ class Connections:
         Use a connection whose handshake is done, unless an older one stays.
         """
         name = session.peer.name
+        if self._credentials.is_outdated(session):
+            link.close()  # The secret was replaced meanwhile.
+            return
         older = self._links.in_use(name)
         if older is not None:
             greater = self._name > name
@@ -341,6 +344,9 @@ class Connections:
             if stalled > _CHECK_INTERVAL:
                 # This process did not run. Bytes that were sent meanwhile are read next.
                 link.extend_deadlines(min(stalled, IDLE_TIMEOUT))
+            if link.session is not None and self._credentials.is_outdated(link.session):
+                self._disuse(link)
+                self._guarded(link, partial(link.close, flush=True))
             self._guarded(link, link.check_deadlines)
 
     def _guarded(self, link: Link, act: Callable[[], Any]) -> Any:

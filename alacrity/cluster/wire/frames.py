@@ -1,7 +1,9 @@
 """
-Frames between nodes, and the seal that authenticates them. There is no I/O here.
+Frames between nodes, and the seal that authenticates them in versions 1 to 3 of the handshake.
+There is no I/O here.
 
-A frame is the length of its body, in 4 bytes, and the body. After the handshake, a body is a
+A frame is the length of its body, in 4 bytes, and the body. Since version 4, bodies are
+encrypted after the handshake (see L{alacrity.cluster.wire.encryption}). Before, a body is a
 payload and its seal: an HMAC-SHA256 of the frame's number, the length and the payload. The
 number is not sent, because both sides count. Each direction of each connection has its own key.
 So a frame that is changed, repeated, left out, swapped, sent back, or taken from another
@@ -11,7 +13,8 @@ connection is detected before its payload is decoded.
 from __future__ import annotations
 
 import hmac
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Protocol
 
 MAC_SIZE: Final = 32
 
@@ -21,7 +24,8 @@ LONGEST_HANDSHAKE: Final = 1024
 LONGEST_PAYLOAD: Final = 8 << 20
 """Bytes that a payload between members may have."""
 
-_LENGTH: Final = 4
+LENGTH: Final = 4
+"""Bytes of the length before a body."""
 
 
 class FrameError(Exception):
@@ -29,6 +33,36 @@ class FrameError(Exception):
     The received bytes are not those that the peer sent, or the peer is no node of the cluster.
     The bytes that follow cannot be trusted. The message is the fault.
     """
+
+
+class FrameSealer(Protocol):
+    """
+    The frames of one direction, on the side that sends.
+    """
+
+    def split(self, payload: bytes) -> Sequence[bytes]:
+        """The texts of the frames in which a payload is sent."""
+
+    def seal(self, text: bytes) -> bytes:
+        """Make the next frame."""
+
+
+class FrameOpener(Protocol):
+    """
+    The frames of one direction, on the side that receives.
+    """
+
+    @property
+    def longest(self) -> int:
+        """Bytes that the body of a frame may have."""
+
+    def open(self, body: bytes) -> bytes | None:
+        """
+        Verify the body of the next frame.
+
+        @return: the payload that ends in it; L{None}: more frames of the payload follow.
+        @raise FrameError: the frame is not the next one that the peer sent.
+        """
 
 
 class FrameSplitter:
@@ -62,17 +96,17 @@ class FrameSplitter:
         @raise FrameError: the body is too long; this is raised before the body is received.
         """
         buffer = self._buffer
-        if len(buffer) < _LENGTH:
+        if len(buffer) < LENGTH:
             return None
-        length = int.from_bytes(buffer[:_LENGTH])
+        length = int.from_bytes(buffer[:LENGTH])
         if length > self._longest:
             # The message lacks the length, so that random bytes from a stranger always give
             # the same warning, which is logged once.
             raise FrameError(f"a frame of more than {self._longest} bytes")
-        end = _LENGTH + length
+        end = LENGTH + length
         if len(buffer) < end:
             return None
-        body = bytes(buffer[_LENGTH:end])
+        body = bytes(buffer[LENGTH:end])
         del buffer[:end]
         return body
 
@@ -88,7 +122,7 @@ def handshake_frame(body: bytes) -> bytes:
     """
     Make a frame without a seal, as in the handshake.
     """
-    return len(body).to_bytes(_LENGTH) + body
+    return len(body).to_bytes(LENGTH) + body
 
 
 class Sealer:
@@ -100,13 +134,17 @@ class Sealer:
         self._key = key
         self._number = 0
 
+    def split(self, payload: bytes) -> Sequence[bytes]:
+        """See L{FrameSealer}: a payload is sent in one frame."""
+        return (payload,)
+
     def seal(self, payload: bytes) -> bytes:
         """
         Make the next frame.
 
         @param payload: of at most L{LONGEST_PAYLOAD} bytes.
         """
-        length = (len(payload) + MAC_SIZE).to_bytes(_LENGTH)
+        length = (len(payload) + MAC_SIZE).to_bytes(LENGTH)
         mac = _mac(self._key, self._number, payload)
         self._number += 1
         return b"".join((length, payload, mac))
@@ -115,7 +153,11 @@ class Sealer:
 class Opener:
     """
     Verifies the sealed frames of one direction.
+
+    @cvar longest: bytes that the body of a frame may have.
     """
+
+    longest = LONGEST_PAYLOAD + MAC_SIZE
 
     def __init__(self, key: bytes) -> None:
         self._key = key

@@ -6,29 +6,34 @@ Each side is a generator. It yields the body of a frame to send, receives the bo
 frame, and returns a L{Session}::
 
     initiator                               responder
-    H, versions, nonce             ->
-                                   <-       C, versions, nonce
-    I, own name, incarnation and
-      seat, the other's name,
-      proof                        ->
+    H, versions, ephemeral key     ->
+                                   <-       C, versions, ephemeral key
+    I, own name, incarnation, seat
+      and format, the other's
+      name, proof                  ->
                                    <-       R, the same, proof
     A, proof                       ->
 
 At any point, a side may send C{X} and a reason instead: that side refuses the other.
 
 Each proof is an HMAC-SHA256 over all bytes that were sent before it, with a key that is derived
-from the secret and both nonces; each side has its own label. So an attacker cannot use a recorded
-handshake, a node's own proof sent back to it, or a handshake with another node. No clock is
-needed. The keys of the session depend on every byte of the handshake.
+from the secret and both openings; each side has its own label. So an attacker cannot use a
+recorded handshake, a node's own proof sent back to it, or a handshake with another node, nor make
+the two sides speak an older version. No clock is needed. The keys of the session depend on every
+byte of the handshake.
 
-The traffic is authenticated, but not encrypted: it can be read on the network.
+Since version 4, the frames C{I}, C{R} and C{A} are encrypted, and so is all traffic after them
+(see L{alacrity.cluster.wire.keys}). For programs that speak older versions, the ephemeral keys
+are nonces; the traffic with them is authenticated, but can be read on the network.
+
+A responder may have two secrets, while the cluster's secret is being changed. It accepts the
+proof of either, and answers with the one that the initiator has used.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Generator
-from hashlib import sha256
+from collections.abc import Callable, Generator, Sequence
 from struct import Struct, error
 from typing import Final, TypeAlias
 
@@ -36,36 +41,31 @@ import msgspec
 
 from alacrity.cluster.log.formats import NEWEST_FORMAT
 from alacrity.cluster.log.members import Seat
-from alacrity.cluster.wire.frames import MAC_SIZE
-
-NONCE_SIZE: Final = 32
-
-VERSIONS: Final = (1, 3)
-"""
-The lowest and the highest version of the protocol that this program speaks. Version 2 adds the
-seat to the proofs, version 3 the format.
-"""
+from alacrity.cluster.wire.frames import MAC_SIZE, FrameError
+from alacrity.cluster.wire.keys import (
+    EncryptedCover,
+    EphemeralKey,
+    HandshakeCover,
+    PlainCover,
+    derive,
+)
+from alacrity.cluster.wire.openings import (
+    ENCRYPTED_VERSION,
+    VERSIONS,
+    HandshakeRefused,
+    Versions,
+    make_opening,
+    raise_refusal,
+    read_opening,
+    refusal,
+)
 
 LONGEST_NAME: Final = 255
 """Bytes that a node's name may have, in UTF-8."""
 
-_MAGIC: Final = b"alacrity"
-_OPENING: Final = Struct(f">c8sHH{NONCE_SIZE}s")
 _SEAT: Final = Struct(">QQ")
 _FORMAT: Final = Struct(">H")
-_LONGEST_REASON: Final = 300
-
-
-class HandshakeRefused(Exception):
-    """
-    One of the two nodes refuses the other. The message is the reason, for this side's operator.
-
-    @ivar answer: the body of a last frame to send; L{None}: there is none.
-    """
-
-    def __init__(self, reason: str, answer: bytes | None = None) -> None:
-        super().__init__(reason)
-        self.answer = answer
+_encode: Final = msgspec.msgpack.Encoder().encode
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -83,6 +83,22 @@ class Identity(msgspec.Struct, frozen=True):
     format: int = NEWEST_FORMAT
 
 
+class _Statement(msgspec.Struct, frozen=True):
+    """
+    The statement in a proof, since version 4. Members that are not known are ignored, so that
+    later programs can add some.
+
+    @ivar me: the node that makes it.
+    @ivar to: the name of the node that it is for.
+    """
+
+    me: Identity
+    to: str
+
+
+_decode: Final = msgspec.msgpack.Decoder(_Statement).decode
+
+
 class Session(msgspec.Struct, frozen=True):
     """
     The result of a handshake.
@@ -91,6 +107,7 @@ class Session(msgspec.Struct, frozen=True):
     @ivar version: the highest version of the protocol that both nodes speak.
     @ivar send_key: the key of the frames from this node.
     @ivar receive_key: the key of the frames from the other node.
+    @ivar secret: the secret that both sides have proven.
     @ivar answer: the body of a last handshake frame to send, before any other frame; empty:
         there is none.
     """
@@ -99,6 +116,7 @@ class Session(msgspec.Struct, frozen=True):
     version: int
     send_key: bytes
     receive_key: bytes
+    secret: bytes
     answer: bytes = b""
 
 
@@ -108,7 +126,11 @@ Handshake: TypeAlias = Generator[bytes, bytes, Session]
 AdmissionCheck: TypeAlias = Callable[[Identity], str | None]
 """Gives the reason to refuse a node that has the secret; L{None}: there is none."""
 
-Versions: TypeAlias = tuple[int, int]
+
+class _OtherSecret(Exception):
+    """
+    The other side has proven another secret.
+    """
 
 
 def initiate(
@@ -116,7 +138,7 @@ def initiate(
     me: Identity,
     target: str,
     accept: AdmissionCheck,
-    nonce: bytes,
+    random: bytes,
     versions: Versions = VERSIONS,
 ) -> Handshake:
     """
@@ -124,85 +146,115 @@ def initiate(
 
     @param target: the name that the other node must have.
     @param accept: called with the other node once it has proven that it has the secret.
-    @param nonce: L{NONCE_SIZE} unpredictable bytes.
+    @param random: L{alacrity.cluster.wire.keys.KEY_SIZE} unpredictable bytes.
     @raise HandshakeRefused: either side refuses the other.
     """
-    opening = _opening(b"H", versions, nonce)
+    ephemeral = EphemeralKey(random)
+    opening = make_opening(b"H", versions, ephemeral)
     challenge = yield opening
-    version, _ = _read_opening(b"C", challenge, versions)
+    version, theirs = read_opening(b"C", challenge, versions)
     so_far = opening + challenge
-    proof = _prove(secret, b"I", version, so_far, me, target)
+    shared = _shared(version, ephemeral, theirs)
+    cover = _cover(secret, shared, so_far, initiates=True)
+    proof = cover.cover(_prove(secret, b"I", version, so_far, me, target))
     answer = yield proof
-    peer, addressee = _check(secret, b"R", version, so_far, answer, seen=proof)
+    raise_refusal(answer)
+    try:
+        peer, addressee = _check(secret, cover, b"R", version, so_far, answer, seen=proof)
+    except _OtherSecret:
+        raise refusal("it has another secret") from None
     if addressee != me.name:
-        raise _refusal(f"it replies to {addressee!a}, but this node is {me.name!a}")
+        raise refusal(f"it replies to {addressee!a}, but this node is {me.name!a}", cover)
     if peer.name != target:
-        raise _refusal(f"{target!a} was expected, but the node there is {peer.name!a}")
+        raise refusal(f"{target!a} was expected, but the node there is {peer.name!a}", cover)
     reason = accept(peer)
     if reason is not None:
-        raise _refusal(reason)
-    send, receive = _session_keys(secret, so_far + proof + answer)
-    consent = b"A" + _proof(secret, b"A", so_far, proof + answer)
-    return Session(peer, version, send, receive, consent)
+        raise refusal(reason, cover)
+    send, receive = cover.session_keys(so_far + proof + answer)
+    consent = cover.cover(b"A" + _proof(secret, b"A", so_far, proof + answer))
+    return Session(peer, version, send, receive, secret, consent)
 
 
 def respond(
-    secret: bytes, me: Identity, accept: AdmissionCheck, nonce: bytes, versions: Versions = VERSIONS
+    secrets: Sequence[bytes],
+    me: Identity,
+    accept: AdmissionCheck,
+    random: bytes,
+    versions: Versions = VERSIONS,
 ) -> Handshake:
     """
     The handshake of the side that listens, the responder.
 
-    @param accept: called with the other node once it has proven that it has the secret.
-    @param nonce: as for L{initiate}.
+    @param secrets: the secrets of which the other node must prove one.
+    @param accept: called with the other node once it has proven that it has one.
+    @param random: as for L{initiate}.
     @raise HandshakeRefused: either side refuses the other.
     """
     opening = yield b""
-    version, _ = _read_opening(b"H", opening, versions)
-    challenge = _opening(b"C", versions, nonce)
+    version, theirs = read_opening(b"H", opening, versions)
+    ephemeral = EphemeralKey(random)
+    challenge = make_opening(b"C", versions, ephemeral)
     proof = yield challenge
+    raise_refusal(proof)
     so_far = opening + challenge
-    peer, target = _check(secret, b"I", version, so_far, proof)
+    shared = _shared(version, ephemeral, theirs)
+    for secret in secrets:
+        cover = _cover(secret, shared, so_far, initiates=False)
+        try:
+            peer, target = _check(secret, cover, b"I", version, so_far, proof)
+            break
+        except _OtherSecret:
+            continue
+    else:
+        raise refusal("it has another secret")
     if target != me.name:
-        raise _refusal(f"it wants to connect to {target!a}, but this node is {me.name!a}")
+        raise refusal(f"it wants to connect to {target!a}, but this node is {me.name!a}", cover)
     if peer.name == me.name:
-        raise _refusal(f"it has the name of this node, {me.name!a}, too")
+        raise refusal(f"it has the name of this node, {me.name!a}, too", cover)
     reason = accept(peer)
     if reason is not None:
-        raise _refusal(reason)
-    answer = _prove(secret, b"R", version, so_far, me, peer.name, seen=proof)
+        raise refusal(reason, cover)
+    answer = cover.cover(_prove(secret, b"R", version, so_far, me, peer.name, seen=proof))
     consent = yield answer
-    _raise_refusal(consent)
+    raise_refusal(consent)
     expected = b"A" + _proof(secret, b"A", so_far, proof + answer)
-    if not hmac.compare_digest(consent, expected):
+    if not hmac.compare_digest(_last_frame(cover, consent), expected):
         raise HandshakeRefused("the last frame of its handshake is wrong")
-    receive, send = _session_keys(secret, so_far + proof + answer)
-    return Session(peer, version, send, receive)
+    receive, send = cover.session_keys(so_far + proof + answer)
+    return Session(peer, version, send, receive, secret)
 
 
-def _opening(kind: bytes, versions: Versions, nonce: bytes) -> bytes:
-    return _OPENING.pack(kind, _MAGIC, *versions, nonce)
-
-
-def _read_opening(kind: bytes, body: bytes, versions: Versions) -> tuple[int, bytes]:
+def _shared(version: int, ephemeral: EphemeralKey, theirs: bytes) -> bytes | None:
     """
-    Read an opening.
-
-    @return: the highest version that both sides speak, and the nonce of the other side.
+    The bytes that both sides have in common by their ephemeral keys; L{None}: the version does
+    not encrypt.
     """
-    _raise_refusal(body)
+    if version < ENCRYPTED_VERSION:
+        return None
     try:
-        found, magic, low, high, nonce = _OPENING.unpack(body)
-    except error:
+        return ephemeral.shared_with(theirs)
+    except ValueError:
         raise HandshakeRefused("it does not speak this protocol") from None
-    if found != kind or magic != _MAGIC:
-        raise HandshakeRefused("it does not speak this protocol")
-    version = min(high, versions[1])
-    if version < max(low, versions[0]):
-        raise _refusal(
-            f"it speaks versions {low} to {high}, and this node {versions[0]} to {versions[1]}: "
-            f"none in common"
-        )
-    return version, nonce
+
+
+def _cover(
+    secret: bytes, shared: bytes | None, so_far: bytes, *, initiates: bool
+) -> HandshakeCover:
+    if shared is None:
+        return PlainCover(secret)
+    return EncryptedCover(secret, shared, so_far, initiates=initiates)
+
+
+def _last_frame(cover: HandshakeCover, body: bytes) -> bytes:
+    """
+    The content of the last frame; empty: it is not what the other side sent.
+    """
+    try:
+        text = cover.uncover(body)
+    except FrameError:
+        return b""
+    raise_refusal(text)
+    return text
 
 
 def _prove(
@@ -222,47 +274,77 @@ def _prove(
     @param so_far: both openings.
     @param seen: the bytes that were sent after the openings.
     """
-    statement = kind + _text(me.name) + bytes.fromhex(me.incarnation)
-    if version > 1:
-        statement += _SEAT.pack(*me.seat)
-    if version > 2:
-        statement += _FORMAT.pack(me.format)
-    statement += _text(other)
+    if version >= ENCRYPTED_VERSION:
+        statement = kind + _encode(_Statement(me, other))
+    else:
+        statement = kind + _text(me.name) + bytes.fromhex(me.incarnation)
+        if version > 1:
+            statement += _SEAT.pack(*me.seat)
+        if version > 2:
+            statement += _FORMAT.pack(me.format)
+        statement += _text(other)
     return statement + _proof(secret, kind, so_far, seen + statement)
 
 
 def _check(
-    secret: bytes, kind: bytes, version: int, so_far: bytes, body: bytes, *, seen: bytes = b""
+    secret: bytes,
+    cover: HandshakeCover,
+    kind: bytes,
+    version: int,
+    so_far: bytes,
+    body: bytes,
+    *,
+    seen: bytes = b"",
 ) -> tuple[Identity, str]:
     """
     Verify a statement.
 
     @return: the identity of the node that made it, and the name of the node that it is for.
+    @raise _OtherSecret: it is not proven by this secret.
     """
-    _raise_refusal(body)
-    statement, proof = body[:-MAC_SIZE], body[-MAC_SIZE:]
+    try:
+        text = cover.uncover(body)
+    except FrameError:
+        raise _OtherSecret from None
+    raise_refusal(text)
+    statement, proof = text[:-MAC_SIZE], text[-MAC_SIZE:]
     if not hmac.compare_digest(proof, _proof(secret, kind, so_far, seen + statement)):
-        raise _refusal("it has another secret")
+        raise _OtherSecret
     try:
         if statement[:1] != kind:
             raise ValueError(statement[:1])
-        name, rest = _read_text(statement[1:])
-        incarnation, rest = rest[:16], rest[16:]
-        seat: Seat = (0, 0)
-        if version > 1:
-            seat = _SEAT.unpack_from(rest)
-            rest = rest[_SEAT.size :]
-        format = 1
-        if version > 2:
-            (format,) = _FORMAT.unpack_from(rest)
-            rest = rest[_FORMAT.size :]
-        other, rest = _read_text(rest)
-        if rest or len(incarnation) != 16:
-            raise ValueError(rest)
-    except (ValueError, error):
+        if version < ENCRYPTED_VERSION:
+            return _read_plain(version, statement[1:])
+        read = _decode(statement[1:])
+        if len(bytes.fromhex(read.me.incarnation)) != 16:
+            raise ValueError(read.me.incarnation)
+    except (ValueError, error, msgspec.MsgspecError):
         raise HandshakeRefused(
             "it does not speak this protocol, though it has the secret"
         ) from None
+    return read.me, read.to
+
+
+def _read_plain(version: int, statement: bytes) -> tuple[Identity, str]:
+    """
+    Read a statement of a version up to 3, after its kind.
+
+    @raise ValueError: it is malformed.
+    @raise error: likewise.
+    """
+    name, rest = _read_text(statement)
+    incarnation, rest = rest[:16], rest[16:]
+    seat: Seat = (0, 0)
+    if version > 1:
+        seat = _SEAT.unpack_from(rest)
+        rest = rest[_SEAT.size :]
+    format = 1
+    if version > 2:
+        (format,) = _FORMAT.unpack_from(rest)
+        rest = rest[_FORMAT.size :]
+    other, rest = _read_text(rest)
+    if rest or len(incarnation) != 16:
+        raise ValueError(rest)
     return Identity(name, incarnation.hex(), seat, format), other
 
 
@@ -280,42 +362,5 @@ def _read_text(data: bytes) -> tuple[str, bytes]:
 
 
 def _proof(secret: bytes, kind: bytes, so_far: bytes, said: bytes) -> bytes:
-    key = _derive(secret, b"proof", so_far, kind)
+    key = derive(secret, b"proof", so_far, kind)
     return hmac.digest(key, so_far + said, "sha256")
-
-
-def _session_keys(secret: bytes, transcript: bytes) -> tuple[bytes, bytes]:
-    """
-    The keys of the frames from the initiator, and of the frames from the responder.
-    """
-    return (
-        _derive(secret, b"frames", transcript, b"I"),
-        _derive(secret, b"frames", transcript, b"R"),
-    )
-
-
-def _derive(secret: bytes, purpose: bytes, transcript: bytes, side: bytes) -> bytes:
-    """
-    HKDF (RFC 5869) for one block: extract from the secret, expand to a label.
-    """
-    salt = b"alacrity cluster " + purpose + sha256(transcript).digest()
-    extracted = hmac.digest(salt, secret, "sha256")
-    return hmac.digest(extracted, side + b"\x01", "sha256")
-
-
-def _refusal(reason: str) -> HandshakeRefused:
-    """
-    A refusal that is sent to the other side.
-    """
-    return HandshakeRefused(reason, b"X" + reason.encode()[:_LONGEST_REASON])
-
-
-def _raise_refusal(body: bytes) -> None:
-    """
-    Raise the refusal in a body, if the other side refuses this one. The reason is quoted, because
-    it is not authenticated.
-    """
-    if body[:1] == b"X":
-        raise HandshakeRefused(
-            f"it refuses: {body[1 : 1 + _LONGEST_REASON].decode(errors='replace')!a}"
-        )

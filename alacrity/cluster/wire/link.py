@@ -1,29 +1,30 @@
 """
-One connection between two nodes: handshake, then sealed frames both ways.
+One connection between two nodes: handshake, then sealed or encrypted frames both ways.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final
 
-from twisted.internet.interfaces import IPushProducer, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
+from alacrity.cluster.wire.encryption import DecryptingOpener, EncryptingSealer
 from alacrity.cluster.wire.frames import (
-    LONGEST_PAYLOAD,
-    MAC_SIZE,
     FrameError,
+    FrameOpener,
+    FrameSealer,
     FrameSplitter,
     Opener,
     Sealer,
     handshake_frame,
 )
-from alacrity.cluster.wire.handshake import Handshake, HandshakeRefused, Session
+from alacrity.cluster.wire.handshake import Handshake, Session
+from alacrity.cluster.wire.openings import ENCRYPTED_VERSION, HandshakeRefused
+from alacrity.cluster.wire.sending import FrameWriter
 
 HANDSHAKE_TIMEOUT: Final = 3.0
 """Seconds that a handshake may take."""
@@ -39,9 +40,6 @@ FRAME_TIMEOUT: Final = 10.0
 
 STABLE_AFTER: Final = 2.0
 """Seconds after which a connection counts as stable."""
-
-MOST_UNSENT: Final = 16 << 20
-"""Bytes that may wait for a peer that does not read; with more, the connection is closed."""
 
 
 class LinkPhase(Enum):
@@ -61,7 +59,6 @@ class LinkPhase(Enum):
     """The connection has ended."""
 
 
-@implementer(IPushProducer)
 class Link(Protocol):
     """
     A connection that delivers each received payload once, in the order in which the payloads
@@ -97,20 +94,17 @@ class Link(Protocol):
         self.target = target
         self.session: Session | None = None
         self.host = "?"
-        self.started = self.last_received = self._last_sent = clock.seconds()
+        self.started = self.last_received = clock.seconds()
         self._clock = clock
         self._handshake = handshake
         self._on_session = on_session
         self._on_payload = on_payload
         self._on_lost = on_lost
         self._splitter = FrameSplitter()
-        self._sealer: Sealer | None = None
-        self._opener: Opener | None = None
+        self._writer: FrameWriter | None = None
+        self._opener: FrameOpener | None = None
         self._received_any = False
         self._frame_began: float | None = None
-        self._unsent: deque[bytes] = deque()
-        self._unsent_bytes = 0
-        self._paused = False
         self._fault: str | None = None
 
     def __repr__(self) -> str:
@@ -148,7 +142,6 @@ class Link(Protocol):
         self.host = str(getattr(transport.getPeer(), "host", "?"))
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
-        transport.registerProducer(self, True)
         opening = next(self._handshake)
         if opening:
             transport.write(handshake_frame(opening))
@@ -188,12 +181,13 @@ class Link(Protocol):
             self.transport.write(handshake_frame(answer))
             return
         self.phase = LinkPhase.ESTABLISHED
-        self._splitter.set_longest(LONGEST_PAYLOAD + MAC_SIZE)
-        self._sealer = Sealer(session.send_key)
-        self._opener = Opener(session.receive_key)
+        sealer, self._opener = _ciphers(session)
+        self._splitter.set_longest(self._opener.longest)
         self.session = session
         if session.answer:
-            self._write(handshake_frame(session.answer))
+            self.transport.write(handshake_frame(session.answer))
+        self._writer = FrameWriter(self.transport, sealer, self._clock, self._overflow)
+        self.transport.registerProducer(self._writer, True)
         self._on_session(self, session)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -211,32 +205,12 @@ class Link(Protocol):
         """
         if self.phase is not LinkPhase.ESTABLISHED:
             return False
-        assert self._sealer is not None
-        self._write(self._sealer.seal(payload))
+        assert self._writer is not None
+        self._writer.send(payload)
         return not self.closed
 
-    def _write(self, data: bytes) -> None:
-        self._last_sent = self._clock.seconds()
-        if not self._paused:
-            self.transport.write(data)
-            return
-        self._unsent.append(data)
-        self._unsent_bytes += len(data)
-        if self._unsent_bytes > MOST_UNSENT:
-            self.fail("it does not read what is sent to it")
-
-    def pauseProducing(self) -> None:
-        self._paused = True
-
-    def resumeProducing(self) -> None:
-        self._paused = False
-        while self._unsent and not self._paused:
-            data = self._unsent.popleft()
-            self._unsent_bytes -= len(data)
-            self.transport.write(data)
-
-    def stopProducing(self) -> None:
-        """The connection has ended; L{connectionLost} follows."""
+    def _overflow(self) -> None:
+        self.fail("it does not read what is sent to it")
 
     def fail(self, reason: str, *, flush: bool = False) -> None:
         """
@@ -256,9 +230,12 @@ class Link(Protocol):
         """
         if self.closed:
             return
+        if flush and self._writer is not None:
+            self._writer.finish()
         self._end(LinkPhase.CLOSING)
         if flush:
-            self.transport.unregisterProducer()
+            if self._writer is not None:
+                self.transport.unregisterProducer()
             self.transport.loseConnection()
         else:
             self.abort()
@@ -275,8 +252,8 @@ class Link(Protocol):
     def _end(self, phase: LinkPhase) -> None:
         if self.phase is not LinkPhase.CLOSED:
             self.phase = phase
-        self._unsent.clear()
-        self._unsent_bytes = 0
+        if self._writer is not None:
+            self._writer.stop()
 
     # From the clock
 
@@ -297,9 +274,10 @@ class Link(Protocol):
         times a second.
         """
         now = self._clock.seconds()
+        last_sent = self.started if self._writer is None else self._writer.last_sent
         if self.closed:
             # The last bytes could not be sent in time.
-            if now - max(self.last_received, self._last_sent, self.started) > HANDSHAKE_TIMEOUT:
+            if now - max(self.last_received, last_sent, self.started) > HANDSHAKE_TIMEOUT:
                 self.abort()
         elif self.session is None:
             if now - self.started <= HANDSHAKE_TIMEOUT:
@@ -312,5 +290,14 @@ class Link(Protocol):
             self.close()
         elif self._frame_began is not None and now - self._frame_began > FRAME_TIMEOUT:
             self.fail(f"it does not finish a frame in {FRAME_TIMEOUT:g} seconds")
-        elif now - self._last_sent > KEEP_ALIVE:
+        elif now - last_sent > KEEP_ALIVE:
             self.send(b"")
+
+
+def _ciphers(session: Session) -> tuple[FrameSealer, FrameOpener]:
+    """
+    The two directions of a connection after its handshake.
+    """
+    if session.version >= ENCRYPTED_VERSION:
+        return EncryptingSealer(session.send_key), DecryptingOpener(session.receive_key)
+    return Sealer(session.send_key), Opener(session.receive_key)

@@ -24,6 +24,7 @@ from alacrity.cluster.wire.connections import Connect, Connections
 from alacrity.cluster.wire.credentials import Credentials
 from alacrity.cluster.wire.frames import LONGEST_PAYLOAD
 from alacrity.cluster.wire.handshake import AdmissionCheck, Identity
+from alacrity.cluster.wire.openings import VERSIONS, Versions
 from alacrity.cluster.wire.payloads import MalformedMessage, decode_message, encode_message
 
 _log: Final = Logger()
@@ -38,28 +39,31 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         self,
         me: Member,
         identity: Callable[[], Identity],
-        secret: bytes,
+        secrets: tuple[bytes, ...],
         accept: AdmissionCheck,
         listen: Sequence[IStreamServerEndpoint],
         connect: Connect,
         clock: IReactorTime,
         rng: Random,
         random_bytes: Callable[[int], bytes] = os.urandom,
+        versions: Callable[[], Versions] = lambda: VERSIONS,
     ) -> None:
         """
         @param me: this node.
         @param identity: gives the present identity of this node.
-        @param secret: the secret that all members share. Empty: any host that can connect can
-            pretend to be a member.
+        @param secrets: the secrets that other nodes may prove; this node proves the first one.
+            If that is empty, any host that can connect can pretend to be a member.
         @param accept: called in each handshake, and when a node is added that is connected
             already. See L{PeerAdmission<alacrity.cluster.wire.admission.PeerAdmission>}.
         @param random_bytes: makes unpredictable bytes; deterministic in simulations only.
+        @param versions: gives the versions of the protocol that this node speaks at present.
         """
         super().__init__(None, None, ())
         self._nodes: dict[str, Node] = {}
+        self._credentials = Credentials(identity, secrets, accept, random_bytes, versions)
         self._connections = Connections(
             me.name,
-            Credentials(identity, secret, accept, random_bytes),
+            self._credentials,
             listen,
             connect,
             clock,
@@ -96,6 +100,13 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         Stop listening, and close all connections; see L{Connections.stop}.
         """
         return self._connections.stop()
+
+    def replace_secrets(self, secrets: tuple[bytes, ...]) -> None:
+        """
+        Use other secrets from now on. Connections that were made with one that is not among
+        them are soon made anew; the others stay.
+        """
+        self._credentials.replace_secrets(secrets)
 
     def last_contact(self, name: str) -> float | None:
         """

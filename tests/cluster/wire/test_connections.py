@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pysyncobj.node import Node
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
-from alacrity.cluster.wire.handshake import NONCE_SIZE, Identity, respond
+from alacrity.cluster.wire.handshake import Identity, respond
+from alacrity.cluster.wire.keys import KEY_SIZE
 from alacrity.cluster.wire.link import (
     HANDSHAKE_TIMEOUT,
     IDLE_TIMEOUT,
@@ -304,7 +305,7 @@ class FaultTests(WireTestCase):
         A link that never gets a transport is given up when its handshake is late.
         """
         link = self.a.transport._connections._link(
-            respond(SECRET, Identity("a", "1" * 32), lambda peer: None, bytes(NONCE_SIZE)), None
+            respond((SECRET,), Identity("a", "1" * 32), lambda peer: None, bytes(KEY_SIZE)), None
         )
         self.run_for(HANDSHAKE_TIMEOUT + 0.5)
         self.assertTrue(link.closed)

@@ -4,23 +4,26 @@ L{alacrity.cluster.wire.handshake}: nodes that prove who they are, and others th
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from alacrity.cluster.wire.frames import LONGEST_HANDSHAKE
+from alacrity.cluster.wire.frames import LONGEST_HANDSHAKE, FrameError
 from alacrity.cluster.wire.handshake import (
-    VERSIONS,
     AdmissionCheck,
     Handshake,
-    HandshakeRefused,
     Identity,
     Session,
-    Versions,
+    _decode,
+    _Statement,
     initiate,
     respond,
 )
+from alacrity.cluster.wire.keys import EncryptedCover
+from alacrity.cluster.wire.openings import VERSIONS, HandshakeRefused, Versions
 
 SECRET = b"s" * 32
 A = Identity("a", "aa" * 16)
@@ -78,8 +81,9 @@ def responder(
     accept: AdmissionCheck = everybody,
     nonce: bytes = b"2" * 32,
     versions: Versions = VERSIONS,
+    secrets: tuple[bytes, ...] = (),
 ) -> Side:
-    return Side(respond(secret, me, accept, nonce, versions))
+    return Side(respond(secrets or (secret,), me, accept, nonce, versions))
 
 
 def talk(left: Side, right: Side) -> list[bytes]:
@@ -180,6 +184,7 @@ class HandshakeTests(SynchronousTestCase):
             1: msgspec.structs.replace(B, seat=(0, 0), format=1),
             2: msgspec.structs.replace(B, format=1),
             3: B,
+            4: B,
         }
         for version, peer in told.items():
             left, right = initiator(), responder(versions=(1, version))
@@ -291,3 +296,202 @@ class HandshakeTests(SynchronousTestCase):
         assert side.refused is not None
         self.assertTrue(side.refused.isprintable())
         self.assertLess(len(side.refused), 3000)
+
+
+class EncryptedTests(SynchronousTestCase):
+    """
+    What version 4 adds.
+    """
+
+    def test_who_is_encrypted(self) -> None:
+        """
+        Names and incarnations can be read up to version 3, and not in version 4.
+        """
+        me, other = Identity("node-of-mine", "12" * 16), Identity("node-of-yours", "34" * 16)
+        for version in (3, 4):
+            right = responder(me=other, versions=(1, version))
+            said = b"".join(talk(initiator(me=me, target=other.name), right))
+            self.assertIsNotNone(right.session)
+            for text in (b"node-of-mine", b"node-of-yours", b"\x12" * 16, b"12" * 16):
+                self.assertNotIn(text, said if version == 4 else b"")
+            self.assertEqual(b"node-of-mine" in said, version == 3)
+
+    def test_refusals_are_encrypted(self) -> None:
+        """
+        A reason that may have names in it is for the other side alone.
+        """
+        left, right = initiator(target="c"), responder()
+        said = b"".join(talk(left, right))
+        self.assertIn("it wants to connect to 'c'", str(left.refused))
+        self.assertNotIn(b"connect", said)
+
+    def test_forward_secrecy(self) -> None:
+        """
+        The keys depend on the ephemeral keys: the same secret and bytes on the network are not
+        enough for them.
+        """
+        right = responder()
+        said = talk(initiator(), right)
+        assert right.session is not None
+        openings = said[0] + said[1]
+        guessed = EncryptedCover(SECRET, bytes(32), openings, initiates=True)
+        self.assertNotEqual(
+            guessed.session_keys(b"".join(said[:4])),
+            (right.session.receive_key, right.session.send_key),
+        )
+        self.assertRaises(FrameError, guessed.uncover, said[3])
+
+    def test_no_older_version_can_be_forced(self) -> None:
+        """
+        Whatever versions an attacker on the way writes into the openings, the handshake fails.
+        """
+        for high_there in range(4):
+            for high_back in (*range(4), 4):
+                left, right = initiator(), responder()
+                right.hear(_with_versions(left.said[0], (1, high_there)))
+                if right.refused is None:
+                    left.hear(_with_versions(right.said[0], (1, high_back)))
+                for n in (1, 2):
+                    if len(left.said) > n and right.refused is None:
+                        right.hear(left.said[n])
+                    if len(right.said) > n and left.refused is None:
+                        left.hear(right.said[n])
+                self.assertEqual((left.session, right.session), (None, None))
+
+    def test_older_versions_are_refused(self) -> None:
+        """
+        A node that speaks no older version any more says so, whichever side connects.
+        """
+        reason = (
+            "it speaks versions 1 to 3 of the protocol, which do not encrypt, and this cluster "
+            "does not speak them any more: upgrade its program"
+        )
+        left, right = initiator(versions=(1, 3)), responder(versions=(4, 4))
+        talk(left, right)
+        self.assertEqual((left.refused, right.refused), (f"it refuses: {reason!a}", reason))
+        left, right = initiator(versions=(4, 4)), responder(versions=(1, 3))
+        talk(left, right)
+        self.assertEqual((left.session, right.session), (None, None))
+        # An attacker who answers for the other side.
+        left, right = initiator(versions=(4, 4)), responder(versions=(1, 4))
+        right.hear(left.said[0])
+        left.hear(_with_versions(right.said[0], (1, 3)))
+        self.assertEqual(left.refused, reason)
+
+    def test_predictable_key(self) -> None:
+        """
+        Ephemeral keys that make the common bytes predictable are refused (RFC 7748 6.1).
+        """
+        for point in (bytes(32), b"\1" + bytes(31), ((1 << 255) - 19).to_bytes(32, "little")):
+            left, right = initiator(), responder()
+            right.hear(left.said[0][:-32] + point)
+            right.hear(b"E" + bytes(100))
+            self.assertEqual(right.refused, "it does not speak this protocol")
+            left.hear(responder_opening(left)[:-32] + point)
+            self.assertEqual(left.refused, "it does not speak this protocol")
+
+    def test_later_programs_may_tell_more(self) -> None:
+        """
+        Members of a statement that are not known are ignored.
+        """
+        told = msgspec.to_builtins(_Statement(A, "b"))
+        told["me"]["cluster"] = told["more"] = "0" * 32
+        self.assertEqual(_decode(msgspec.msgpack.encode(told)), _Statement(A, "b"))
+
+    def test_malformed_statement(self) -> None:
+        """
+        A statement that is not valid, of a node that has the secret.
+        """
+        for incarnation in ("", "xx", "ab" * 15, "z" * 32):
+            left, right = initiator(me=Identity("b", incarnation)), responder()
+            talk(left, right)
+            self.assertEqual(
+                right.refused, "it does not speak this protocol, though it has the secret"
+            )
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.data())
+    def test_hostile_network(self, data: st.DataObject) -> None:
+        """
+        An attacker who delivers, changes, swaps, repeats and invents frames: a side that
+        finishes has heard just the frames that the other has sent, and has the same keys.
+        """
+        left, right = initiator(), responder()
+        heard: dict[Side, list[bytes]] = {left: [], right: []}
+        turn = [(left, right), (right, left)]
+        for _ in range(data.draw(st.integers(1, 10))):
+            speaker, listener = turn.pop(0)
+            turn.append((speaker, listener))
+            attack = data.draw(st.sampled_from(["", "", "", "flip", "cut", "other", "random"]))
+            known = [*left.said, *right.said]
+            next_body = speaker.said[len(heard[listener]) :][:1]
+            body = next_body[0] if next_body else data.draw(st.sampled_from(known))
+            if attack == "flip":
+                at = data.draw(st.integers(0, 8 * len(body) - 1))
+                changed = bytearray(body)
+                changed[at // 8] ^= 1 << at % 8
+                body = bytes(changed)
+            elif attack == "cut":
+                body = body[: data.draw(st.integers(0, len(body)))]
+            elif attack == "other":
+                body = data.draw(st.sampled_from(known))
+            elif attack == "random":
+                body = data.draw(st.binary(max_size=120))
+            if listener.session is None and listener.refused is None:
+                heard[listener].append(body)
+            listener.hear(body)
+        for side, other, peer in ((left, right, A), (right, left, B)):
+            if side.session is not None:
+                self.assertEqual(side.session.peer, peer)
+                self.assertEqual(heard[side], other.said[: len(heard[side])])
+        if left.session is not None and right.session is not None:
+            self.assertEqual(left.session.send_key, right.session.receive_key)
+            self.assertEqual(right.session.send_key, left.session.receive_key)
+
+
+class SecretsTests(SynchronousTestCase):
+    """
+    Two secrets, while the cluster's secret is being changed.
+    """
+
+    OLD, NEW = b"o" * 32, b"n" * 32
+
+    def test_steps(self) -> None:
+        """
+        In each two neighbouring steps of the change, each node can connect to each. The
+        initiator's first secret is the one that counts.
+        """
+        old, new = self.OLD, self.NEW
+        steps = [(old,), (old, new), (new, old), (new,)]
+        for one, other in pairwise(steps):
+            for mine, theirs in ((one, other), (other, one), (one, one), (other, other)):
+                for version in (3, 4):
+                    left = initiator(secret=mine[0], versions=(1, version))
+                    right = responder(secrets=theirs)
+                    talk(left, right)
+                    assert left.session is not None
+                    assert right.session is not None
+                    self.assertEqual(left.session.secret, mine[0])
+                    self.assertEqual(right.session.secret, mine[0])
+                    self.assertEqual(left.session.send_key, right.session.receive_key)
+
+    def test_neither(self) -> None:
+        left, right = initiator(), responder(secrets=(self.OLD, self.NEW))
+        talk(left, right)
+        self.assertEqual(right.refused, "it has another secret")
+
+
+def _with_versions(opening: bytes, versions: Versions) -> bytes:
+    """
+    An opening with other versions in it.
+    """
+    return opening[:9] + b"".join(each.to_bytes(2) for each in versions) + opening[13:]
+
+
+def responder_opening(left: Side) -> bytes:
+    """
+    The opening of a responder that hears an initiator.
+    """
+    right = responder()
+    right.hear(left.said[0])
+    return right.said[0]

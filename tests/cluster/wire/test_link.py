@@ -62,7 +62,7 @@ class LinkTestCase(SynchronousTestCase):
         A link without a connection.
         """
         if target is None:
-            handshake = respond(SECRET, A, lambda peer: None, b"r" * 32)
+            handshake = respond((SECRET,), A, lambda peer: None, b"r" * 32)
         else:
             handshake = initiate(SECRET, B, target, lambda peer: None, b"i" * 32)
         return Link(

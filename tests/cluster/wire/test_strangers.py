@@ -290,8 +290,8 @@ class StrangerTests(WireTestCase):
 
         def reflect(end: FakeTransport, data: bytes) -> bytes:
             link = self.a.link("b")
-            assert link._sealer is not None
-            own.append(link._sealer.seal(b"\x80"))
+            assert link._writer is not None
+            own.append(link._writer._sealer.seal(b"\0\x80"))
             return own[0]
 
         self.assertEqual(len(self.tampered(reflect)), 1)
@@ -303,7 +303,7 @@ class StrangerTests(WireTestCase):
         b = self.peer("b", "a").start()
         self.run_for(0.5)
         transport = b.link("a").transport
-        transport.write((1 << 20).to_bytes(4))
+        transport.write((1 << 16).to_bytes(4))
         with capturedLogs() as logs:
             for _ in range(int(FRAME_TIMEOUT) + 1):
                 transport.write(b"x")

@@ -15,10 +15,8 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from alacrity.cluster.log.formats import NEWEST_FORMAT
 from alacrity.cluster.wire.frames import LONGEST_PAYLOAD
-from alacrity.cluster.wire.link import (
-    IDLE_TIMEOUT,
-    MOST_UNSENT,
-)
+from alacrity.cluster.wire.link import IDLE_TIMEOUT
+from alacrity.cluster.wire.sending import MOST_UNSENT
 from tests.support.wire_peers import PORT, WireTestCase
 
 
