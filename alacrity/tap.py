@@ -246,4 +246,7 @@ def makeService(options: Options) -> IService:
     if options.signals is not None:
         options.signals.serve(reactor)
     entry = Entry(options["join"], bool(options["force-new-cluster"]))
-    return makeService(reactor, options.settings, Path(options["state-dir"]), entry, started)
+    service = makeService(reactor, options.settings, Path(options["state-dir"]), entry, started)
+    if options.signals is not None:
+        options.signals.on_hangup(service.reload)
+    return service

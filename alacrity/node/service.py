@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from twisted.application.service import IService, Service
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.logger import Logger
@@ -23,7 +23,7 @@ from alacrity.net.bindings import ipv6_only_of, listener_at
 from alacrity.net.listening import server_endpoint
 from alacrity.net.loops import uvloop_of
 from alacrity.net.tokens import TokenError, read_token
-from alacrity.node.cluster import load_secret
+from alacrity.node.cluster import SecretReloading, load_secrets
 from alacrity.node.control import Control, Entry, Traffic
 from alacrity.node.data_path import DataPath
 from alacrity.node.descriptors import Budget, TooFew, allot, wanted_by
@@ -53,7 +53,7 @@ def makeService(
     state_directory: Path,
     entry: Entry | None = None,
     launch: Launch | None = None,
-) -> IService:
+) -> Alacrity:
     """
     The whole service, not yet started.
     """
@@ -179,7 +179,7 @@ class Alacrity(Service):
         """
         directory = self._state_directory
         try:
-            password = load_secret(self._settings.cluster)
+            secrets = load_secrets(self._settings.cluster)
             self._launch.prepare(directory)
             with self._launch.acting():
                 return Control(
@@ -187,7 +187,7 @@ class Alacrity(Service):
                     self._settings,
                     directory,
                     self.view,
-                    (password,),
+                    secrets,
                     entry=self._entry,
                     checks=budget.checks,
                 )
@@ -241,6 +241,14 @@ class Alacrity(Service):
             )
 
         return endpoint
+
+    def reload(self) -> None:
+        """
+        Read again what may change while the node runs: the file of the cluster's secret.
+        """
+        if self.phase in {NodePhase.STARTING, NodePhase.SERVING}:
+            transport = self.control.part.transport
+            SecretReloading(self._settings.cluster, transport.replace_secrets).reload()
 
     def _cannot_start(self, fault: str) -> CannotStart:
         # Not critical: twist would show it on standard error as well.

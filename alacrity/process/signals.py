@@ -19,7 +19,7 @@ STOP: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 """Signals that stop the node after a drain; the second ends it at once. SIGQUIT is nginx's."""
 
 REOPEN: Final = (signal.SIGHUP, signal.SIGUSR1)
-"""Signals that reopen the log's file."""
+"""Signals that reopen the log's file. SIGHUP also has the node read again what may change."""
 
 IGNORED: Final = (
     *(
@@ -76,6 +76,7 @@ class Signals:
         self._kill = kill
         self._leave = leave
         self._reactor: Any = None
+        self._reload: Callable[[], object] | None = None
         self.phase = SignalPhase.STARTING
 
     def install(self) -> None:
@@ -99,6 +100,12 @@ class Signals:
         # The reactor puts a handler of its own there, which fails the second time.
         reactor.callWhenRunning(lambda: signal.signal(signal.SIGTERM, self.handle))
 
+    def on_hangup(self, reload: Callable[[], object]) -> None:
+        """
+        Have a function called in the reactor at each SIGHUP, while the node serves.
+        """
+        self._reload = reload
+
     def handle(self, number: int, frame: FrameType | None = None) -> None:
         """
         Handle a signal.
@@ -106,6 +113,9 @@ class Signals:
         name = _name(number)
         if number in REOPEN:
             self._reopen(name)
+            serves = self.phase is SignalPhase.SERVING
+            if number == signal.SIGHUP and serves and self._reload is not None:
+                self._reactor.callFromThread(self._reload)
         elif number not in STOP:
             self._log.info("{signal} is ignored", signal=name)
         elif self.phase is SignalPhase.SERVING:

@@ -65,6 +65,12 @@ class InProcessNode:
         if service is not None:
             await maybeDeferred(service.stopService)
 
+    def reload(self) -> None:
+        """
+        Have it read its files again, as SIGHUP does.
+        """
+        self._service.reload()
+
     async def call(
         self, method: str, path: str, document: object = None, **headers: str
     ) -> ApiAnswer:

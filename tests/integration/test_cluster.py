@@ -113,3 +113,36 @@ async def test_leadership_is_handed_over(stage: Stage, tmp_path: Path) -> None:
     assert (await first.call("POST", "/cluster/leader", {"name": name})).status == 202
     await stage.until(wanted.leads, "the one that was asked for leads")
     assert await leader(stage, nodes) is wanted
+
+
+@pytest_twisted.ensureDeferred
+async def test_secret_is_changed(stage: Stage, tmp_path: Path) -> None:
+    """
+    The three steps of a change of the secret, each read again by all nodes before the next. Each
+    write is acknowledged, and no other node leads in the end.
+    """
+    nodes = await three(stage, tmp_path)
+    first = await leader(stage, nodes)
+    ids = set()
+    port = 0
+    for step in (secret.add, secret.swap, secret.remove):
+        step(tmp_path / "secret")
+        for node in nodes:
+            node.reload()
+            for other in nodes:
+                port += 1
+                new = {"ip": "127.0.9.1", "port": port, "check": QUIET}
+                answer = await other.call("POST", "/servers", new)
+                assert answer.status == 201, answer.document
+                ids.add(answer.document["id"])
+    for node in nodes:
+        await knows(stage, node, ids)
+    await stage.until(lambda: _renewed(stage, 3), "all connections are made anew")
+    assert await leader(stage, nodes) is first
+
+
+async def _renewed(stage: Stage, count: int) -> bool:
+    """
+    Whether so many connections are made anew.
+    """
+    return sum("is made anew" in line for line in stage.log) >= count

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.log.members import Member
@@ -13,7 +14,7 @@ from alacrity.cluster.settings import NodeSettings
 from alacrity.config import ClusterSettings, ConfigurationError, Settings, parse
 from alacrity.config.health import SHORTEST_INTERVAL
 from alacrity.config.readers import SHORTEST_TIMEOUT
-from alacrity.node.cluster import load_secret, node_settings, require_secret
+from alacrity.node.cluster import SecretReloading, load_secrets, node_settings, require_secret
 from alacrity.pool import model
 
 
@@ -92,5 +93,36 @@ class SecretTests(SynchronousTestCase):
             )
         file.write_text("x" * 32)
         require_secret(settings)
-        self.assertEqual(load_secret(settings.cluster), b"x" * 32)
+        self.assertEqual(load_secrets(settings.cluster), (b"x" * 32,))
         require_secret(Settings())
+        self.assertEqual(load_secrets(Settings().cluster), (b"",))
+
+    def test_reloaded(self) -> None:
+        """
+        The file is read again; if it cannot be used, nothing changes, and one line says why.
+        """
+        path = Path(self.mktemp()).absolute()
+        used: list[tuple[bytes, ...]] = []
+
+        def reload(settings: ClusterSettings) -> list[str]:
+            with capturedLogs() as events:
+                SecretReloading(settings, used.append).reload()
+            return [formatEvent(event) for event in events]
+
+        settings = ClusterSettings(secret_file=str(path))
+        fault = "cannot be read again, and what it had before stays in use"
+        [line] = reload(settings)
+        self.assertIn(f"cluster.secret_file {fault}: {path}: No such file", line)
+        path.write_text("n" * 32 + "\n" + "o" * 32 + "\n")
+        path.chmod(0o604)
+        [line] = reload(settings)
+        self.assertIn(fault, line)
+        self.assertEqual(used, [])
+        path.chmod(0o600)
+        [line] = reload(settings)
+        self.assertIn("was read again: two secrets", line)
+        path.write_text("n" * 32)
+        [line] = reload(settings)
+        self.assertIn("was read again: one secret", line)
+        self.assertEqual(used, [(b"n" * 32, b"o" * 32), (b"n" * 32,)])
+        self.assertEqual(reload(ClusterSettings()), [])

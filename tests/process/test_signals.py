@@ -95,6 +95,22 @@ class HarmlessTests(SignalsTestCase):
             self.sent(signal.SIGUSR1)
             self.assertEqual(self.done, ["SIGHUP", "SIGUSR1"])
 
+    def test_reload(self) -> None:
+        """
+        SIGHUP alone has the node read again what may change, in the reactor, while it serves.
+        """
+        self.signals.on_hangup(lambda: self.done.append("reload"))
+        self.sent(signal.SIGHUP)
+        self.serve()
+        self.sent(signal.SIGUSR1)
+        self.assertEqual(self.done, ["SIGHUP", "SIGUSR1"])
+        self.sent(signal.SIGHUP)
+        self.assertEqual(self.done[2:], ["SIGHUP", "reload"])
+        self.sent(signal.SIGTERM)
+        del self.done[:]
+        self.sent(signal.SIGHUP)
+        self.assertEqual(self.done, ["SIGHUP"])
+
     def test_ignored(self) -> None:
         """
         All others that would end a process are ignored, with a line.

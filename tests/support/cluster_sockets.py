@@ -152,8 +152,8 @@ class SocketTests(TestCase):
             b.dropNode(Node("a"))
             while b._connections._links.open or a._connections._links.open:
                 await self.turns(1)
-            self.assertTrue(b._connections._deadline_check.running)
-            self.assertTrue(a._connections._deadline_check.running)
+            self.assertTrue(b._connections._upkeep._looks.running)
+            self.assertTrue(a._connections._upkeep._looks.running)
         a_told, b_told = self.told(a), self.told(b)
         a.addNode(Node("b", address="127.0.0.1:1"))
         b.addNode(Node("a", address=f"127.0.0.1:{port.port}"))

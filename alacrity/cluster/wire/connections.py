@@ -21,17 +21,17 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
     IStreamServerEndpoint,
 )
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from alacrity.cluster.wire.credentials import Credentials
 from alacrity.cluster.wire.dialers import Dialers
 from alacrity.cluster.wire.duplicates import copy_refusal, older_stays
 from alacrity.cluster.wire.handshake import Handshake, Identity, Session
-from alacrity.cluster.wire.link import IDLE_TIMEOUT, STABLE_AFTER, Link
+from alacrity.cluster.wire.link import STABLE_AFTER, Link
 from alacrity.cluster.wire.links import LinkTable
 from alacrity.cluster.wire.listener import LinkFactory, LinkListener
 from alacrity.cluster.wire.peer_warnings import PeerWarnings
+from alacrity.cluster.wire.upkeep import LinkUpkeep
 from alacrity.net.addresses import split_address
 
 CONNECT_TIMEOUT: Final = 1.0
@@ -43,9 +43,6 @@ oldest one is closed."""
 
 _FLUSH_TIMEOUT: Final = 1.0
 """Seconds that a stop waits until the last bytes are sent."""
-
-_CHECK_INTERVAL: Final = 0.2
-"""Seconds between two checks of the deadlines."""
 
 Connect: TypeAlias = Callable[[str, int, float], IStreamClientEndpoint]
 """Makes the endpoint of a host and a port, with a timeout in seconds."""
@@ -93,9 +90,7 @@ class Connections:
         self._listener = LinkListener(listen, self._incoming)
         self._warnings = PeerWarnings(_log, clock)
         self._dialers = Dialers(name, self._attempt, clock, rng, self._attempt_failed)
-        self._deadline_check = LoopingCall(self._check_deadlines)
-        self._deadline_check.clock = clock
-        self._checked_at = 0.0
+        self._upkeep = LinkUpkeep(self._links, credentials, clock, self._guarded, self._renew)
         # One start or stop at a time.
         self._lock = DeferredLock()
 
@@ -125,8 +120,7 @@ class Connections:
             await self._stop()
             raise
         self.started = True
-        self._checked_at = self._clock.seconds()
-        self._deadline_check.start(_CHECK_INTERVAL, now=False)
+        self._upkeep.start()
         for name in list(self._addresses):
             self._dialers.start(name, connected=self.connected(name))
 
@@ -151,8 +145,7 @@ class Connections:
             await self._links.when_empty()
             if abort.active():
                 abort.cancel()
-        if self._deadline_check.running:
-            self._deadline_check.stop()
+        self._upkeep.stop()
 
     def _abort_all(self) -> None:
         for link in list(self._links.open):
@@ -336,18 +329,17 @@ class Connections:
             dialer.reset_wait()
         dialer.dial_later()
 
-    def _check_deadlines(self) -> None:
-        now = self._clock.seconds()
-        stalled = now - self._checked_at - _CHECK_INTERVAL
-        self._checked_at = now
-        for link in list(self._links.open):
-            if stalled > _CHECK_INTERVAL:
-                # This process did not run. Bytes that were sent meanwhile are read next.
-                link.extend_deadlines(min(stalled, IDLE_TIMEOUT))
-            if link.session is not None and self._credentials.is_outdated(link.session):
-                self._disuse(link)
-                self._guarded(link, partial(link.close, flush=True))
-            self._guarded(link, link.check_deadlines)
+    def _renew(self, link: Link) -> None:
+        """
+        Make a connection anew. The messages that were sent before are delivered first.
+        """
+        _log.info(
+            "the connection with {name} is made anew: its secret, or its version of the protocol, "
+            "is no longer accepted",
+            name=self._label(str(link.peer)),
+        )
+        self._disuse(link)
+        link.close(flush=True)
 
     def _guarded(self, link: Link, act: Callable[[], Any]) -> Any:
         """
