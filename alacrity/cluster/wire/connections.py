@@ -24,6 +24,7 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 
 from alacrity.cluster.wire.credentials import Credentials
+from alacrity.cluster.wire.crowding import first_to_go
 from alacrity.cluster.wire.dialers import Dialers
 from alacrity.cluster.wire.duplicates import copy_refusal, older_stays
 from alacrity.cluster.wire.handshake import Handshake, Identity, Session
@@ -39,7 +40,7 @@ CONNECT_TIMEOUT: Final = 1.0
 
 MOST_UNPROVEN: Final = 64
 """Incoming connections at a time before their proof of the secret. When there are more, the
-oldest one is closed."""
+oldest one of the busiest address is closed."""
 
 _FLUSH_TIMEOUT: Final = 1.0
 """Seconds that a stop waits until the last bytes are sent."""
@@ -53,6 +54,9 @@ _log: Final = Logger()
 class Connections:
     """
     Makes, accepts and renews the connections with the other members of the cluster.
+
+    This class is a little longer than others, since it alone decides which of several connections
+    with a node is in use.
 
     @ivar started: whether it was started, and not stopped since.
     """
@@ -212,10 +216,11 @@ class Connections:
 
     # New connections
 
-    def _incoming(self) -> Link:
+    def _incoming(self, host: str) -> Link:
         unproven = self._links.unproven()
         if len(unproven) >= MOST_UNPROVEN:
-            self._guarded(unproven[0], unproven[0].abort)
+            crowded = first_to_go(unproven, host)
+            self._guarded(crowded, crowded.abort)
 
         def accept(peer: Identity) -> str | None:
             return copy_refusal(peer, self._links.in_use(peer.name), link, self._clock.seconds())
@@ -226,7 +231,7 @@ class Connections:
     def _attempt(self, name: str) -> Deferred[Any]:
         host, port = split_address(self._addresses[name])
         handshake = self._credentials.initiate(name)
-        factory = LinkFactory(lambda: self._link(handshake, name))
+        factory = LinkFactory(lambda _: self._link(handshake, name))
         attempt: Deferred[Any] = self._connect(host, port, CONNECT_TIMEOUT).connect(factory)
         return attempt
 

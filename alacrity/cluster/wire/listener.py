@@ -15,16 +15,16 @@ from alacrity.cluster.wire.link import Link
 
 class LinkFactory(Factory):
     """
-    A factory of links, which calls a function for each.
+    A factory of links, which calls a function for each, with the host at the other end.
     """
 
     noisy = False
 
-    def __init__(self, build: Callable[[], Link]) -> None:
+    def __init__(self, build: Callable[[str], Link]) -> None:
         self._build = build
 
     def buildProtocol(self, addr: IAddress | None) -> Link:
-        return self._build()
+        return self._build(str(getattr(addr, "host", "?")))
 
 
 class LinkListener:
@@ -35,10 +35,10 @@ class LinkListener:
     """
 
     def __init__(
-        self, endpoints: Sequence[IStreamServerEndpoint], build: Callable[[], Link]
+        self, endpoints: Sequence[IStreamServerEndpoint], build: Callable[[str], Link]
     ) -> None:
         """
-        @param build: makes the link of an incoming connection.
+        @param build: makes the link of an incoming connection, from a host.
         """
         self.ports: list[IListeningPort] = []
         self._endpoints = endpoints
