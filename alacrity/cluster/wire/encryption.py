@@ -15,7 +15,6 @@ in a frame says whether more pieces of the payload follow.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -77,32 +76,28 @@ class NumberedCipher:
 class EncryptingSealer:
     """
     Makes the encrypted frames of one direction.
+
+    @cvar piece: bytes of a payload in one frame.
     """
 
     __slots__ = ("_cipher",)
 
+    piece = LONGEST_PIECE
+
     def __init__(self, key: bytes) -> None:
         self._cipher = NumberedCipher(key)
 
-    def split(self, payload: bytes) -> Sequence[bytes]:
+    def seal(self, payload: bytes, start: int = 0) -> bytes:
         """
-        The texts of the frames in which a payload is sent.
+        Make the next frame, with the piece of a payload that begins at an offset.
 
         @param payload: of at most L{LONGEST_PAYLOAD} bytes.
         """
         if len(payload) <= LONGEST_PIECE:
-            return (_LAST + payload,)
-        starts = range(0, len(payload), LONGEST_PIECE)
-        return [
-            (_LAST if start + LONGEST_PIECE >= len(payload) else _MORE)
-            + payload[start : start + LONGEST_PIECE]
-            for start in starts
-        ]
-
-    def seal(self, text: bytes) -> bytes:
-        """
-        Make the next frame.
-        """
+            text = _LAST + payload
+        else:
+            end = start + LONGEST_PIECE
+            text = (_LAST if end >= len(payload) else _MORE) + payload[start:end]
         length = (len(text) + TAG_SIZE).to_bytes(LENGTH)
         return length + self._cipher.encrypt(text, length)
 
@@ -114,13 +109,14 @@ class DecryptingOpener:
     @cvar longest: bytes that the body of a frame may have.
     """
 
-    __slots__ = ("_cipher", "_pieces")
+    __slots__ = ("_cipher", "_pieces", "_size")
 
     longest = 1 + LONGEST_PIECE + TAG_SIZE
 
     def __init__(self, key: bytes) -> None:
         self._cipher = NumberedCipher(key)
-        self._pieces = bytearray()
+        self._pieces: list[bytes] = []
+        self._size = 0
 
     def open(self, body: bytes) -> bytes | None:
         """
@@ -130,14 +126,16 @@ class DecryptingOpener:
         @raise FrameError: the frame is not the next one that the peer sent, or is not valid.
         """
         text = self._cipher.decrypt(body, len(body).to_bytes(LENGTH))
-        mark, pieces = text[:1], self._pieces
+        mark, piece, pieces = text[:1], text[1:], self._pieces
         if mark == _LAST and not pieces:
-            return text[1:]
-        if mark not in {_LAST, _MORE} or len(pieces) + len(text) - 1 > LONGEST_PAYLOAD:
+            return piece
+        if mark not in {_LAST, _MORE} or self._size + len(piece) > LONGEST_PAYLOAD:
             raise FrameError("a payload that is not valid, or too long")
-        pieces += text[1:]
+        pieces.append(piece)
+        self._size += len(piece)
         if mark == _MORE:
             return None
-        payload = bytes(pieces)
+        payload = b"".join(pieces)
         pieces.clear()
+        self._size = 0
         return payload

@@ -13,7 +13,6 @@ connection is detected before its payload is decoded.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
 from typing import Final, Protocol
 
 MAC_SIZE: Final = 32
@@ -40,11 +39,12 @@ class FrameSealer(Protocol):
     The frames of one direction, on the side that sends.
     """
 
-    def split(self, payload: bytes) -> Sequence[bytes]:
-        """The texts of the frames in which a payload is sent."""
+    @property
+    def piece(self) -> int:
+        """Bytes of a payload in one frame."""
 
-    def seal(self, text: bytes) -> bytes:
-        """Make the next frame."""
+    def seal(self, payload: bytes, start: int = 0) -> bytes:
+        """Make the next frame, with the piece of a payload that begins at an offset."""
 
 
 class FrameOpener(Protocol):
@@ -128,17 +128,17 @@ def handshake_frame(body: bytes) -> bytes:
 class Sealer:
     """
     Makes the sealed frames of one direction.
+
+    @cvar piece: bytes of a payload in one frame: all of it.
     """
+
+    piece = LONGEST_PAYLOAD
 
     def __init__(self, key: bytes) -> None:
         self._key = key
         self._number = 0
 
-    def split(self, payload: bytes) -> Sequence[bytes]:
-        """See L{FrameSealer}: a payload is sent in one frame."""
-        return (payload,)
-
-    def seal(self, payload: bytes) -> bytes:
+    def seal(self, payload: bytes, start: int = 0) -> bytes:
         """
         Make the next frame.
 

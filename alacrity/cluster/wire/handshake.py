@@ -119,6 +119,10 @@ class Session(msgspec.Struct, frozen=True):
     secret: bytes
     answer: bytes = b""
 
+    def __repr__(self) -> str:
+        # Without what must not be in a log.
+        return f"<Session with {self.peer.name}: version {self.version}>"
+
 
 Handshake: TypeAlias = Generator[bytes, bytes, Session]
 """A handshake. It yields an empty body if there is nothing to send yet."""

@@ -45,6 +45,8 @@ class FrameWriter:
         self._clock = clock
         self._on_overflow = on_overflow
         self._waiting: deque[bytes] = deque()
+        # The offset of the first payload's next piece.
+        self._at = 0
         self._waiting_bytes = 0
         self._paused = False
         self._next_turn: IDelayedCall | None = None
@@ -54,12 +56,12 @@ class FrameWriter:
         Send a payload.
         """
         self.last_sent = self._clock.seconds()
-        pieces = self._sealer.split(payload)
-        if len(pieces) == 1 and not self._waiting and not self._paused:
-            self._transport.write(self._sealer.seal(pieces[0]))
+        if len(payload) <= self._sealer.piece and not self._waiting and not self._paused:
+            self._transport.write(self._sealer.seal(payload))
             return
-        self._waiting.extend(pieces)
-        self._waiting_bytes += len(payload) + len(pieces)
+        self._waiting.append(payload)
+        # An empty payload takes memory, too.
+        self._waiting_bytes += max(1, len(payload))
         if self._waiting_bytes > MOST_UNSENT:
             self._on_overflow()
         elif self._next_turn is None:
@@ -78,10 +80,20 @@ class FrameWriter:
             left -= self._write_next()
 
     def _write_next(self) -> int:
-        piece = self._waiting.popleft()
-        self._waiting_bytes -= len(piece)
-        self._transport.write(self._sealer.seal(piece))
-        return len(piece)
+        """
+        Write the next piece.
+
+        @return: its size.
+        """
+        payload, at = self._waiting[0], self._at
+        size = min(self._sealer.piece, len(payload) - at)
+        self._at += size
+        if self._at == len(payload):
+            self._waiting.popleft()
+            self._waiting_bytes -= max(1, len(payload))
+            self._at = 0
+        self._transport.write(self._sealer.seal(payload, at))
+        return size
 
     def finish(self) -> None:
         """
@@ -96,7 +108,7 @@ class FrameWriter:
         Write nothing more.
         """
         self._waiting.clear()
-        self._waiting_bytes = 0
+        self._waiting_bytes = self._at = 0
         if self._next_turn is not None:
             self._next_turn.cancel()
             self._next_turn = None

@@ -129,6 +129,11 @@ class HandshakeTests(SynchronousTestCase):
         self.assertEqual(len(said), 5)
         self.assertNotIn(SECRET, b"".join(said))
 
+    def test_session_is_shown_without_its_keys(self) -> None:
+        right = responder()
+        talk(initiator(), right)
+        self.assertEqual(repr(right.session), "<Session with b: version 4>")
+
     def test_keys_are_of_one_connection(self) -> None:
         keys = set()
         for nonce in (b"2" * 32, b"3" * 32):

@@ -291,7 +291,7 @@ class StrangerTests(WireTestCase):
         def reflect(end: FakeTransport, data: bytes) -> bytes:
             link = self.a.link("b")
             assert link._writer is not None
-            own.append(link._writer._sealer.seal(b"\0\x80"))
+            own.append(link._writer._sealer.seal(b"\x80"))
             return own[0]
 
         self.assertEqual(len(self.tampered(reflect)), 1)
