@@ -108,7 +108,6 @@ class FrameWriter:
         Write nothing more.
         """
         self._waiting.clear()
-        self._waiting_bytes = self._at = 0
         if self._next_turn is not None:
             self._next_turn.cancel()
             self._next_turn = None

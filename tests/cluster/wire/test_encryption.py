@@ -178,6 +178,13 @@ class PiecesTests(SynchronousTestCase):
         self.assertEqual(opened(b"".join(frames_of([payload]))), ([payload], False))
         self.assertEqual(opened(b"".join(frames_of([payload + b"x"]))), ([], True))
 
+    def test_one_after_the_other(self) -> None:
+        """
+        The bound is that of one payload, not of all together.
+        """
+        payloads = [bytes([n]) * (LONGEST_PAYLOAD // 2 + 1) for n in range(3)]
+        self.assertEqual(opened(b"".join(frames_of(payloads))), (payloads, False))
+
     def test_endless(self) -> None:
         """
         The memory for a payload that does not end is bounded.

@@ -141,6 +141,18 @@ class PhaseTests(LinkTestCase):
         a.connectionLost()
         self.assertEqual(self.lost, ["one"])
 
+    def test_flushed_in_the_middle_of_a_payload(self) -> None:
+        """
+        A long payload that is being sent in pieces arrives, though the link is closed.
+        """
+        a, b = self.established()
+        payload = bytes(range(256)) * 4096
+        self.assertTrue(a.send(payload))
+        a.close(flush=True)
+        self.deliver(a, b)
+        self.assertEqual(self.payloads, [payload])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_closed_before_it_is_connected(self) -> None:
         link = self.link("a")
         link.close()

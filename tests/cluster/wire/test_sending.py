@@ -89,6 +89,29 @@ class FrameWriterTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual(self.transport.value(), payload)
 
+    def test_resumed_before_the_next_turn(self) -> None:
+        """
+        A transport that pauses and resumes within a turn gets no more in it.
+        """
+        self.writer.send(bytes(9 * LONGEST_PIECE))
+        self.writer.pauseProducing()
+        self.writer.resumeProducing()
+        self.assertEqual(self.sealer.sealed, AT_ONCE)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+
+    def test_what_is_written_waits_no_more(self) -> None:
+        """
+        The bound is on the bytes that wait at a time.
+        """
+        for _ in range(4 * (MOST_UNSENT >> 20)):
+            self.writer.pauseProducing()
+            self.writer.send(b"")
+            self.writer.send(bytes(1 << 20))
+            self.writer.resumeProducing()
+            self.clock.advance(0)
+            self.transport.clear()
+        self.assertEqual(self.overflows, 0)
+
     def test_overflow(self) -> None:
         self.writer.pauseProducing()
         for _ in range(MOST_UNSENT >> 20):
