@@ -83,6 +83,18 @@ class RotationTests(WireTestCase):
         self.assertEqual(b.messages(), [{"n": n} for n in range(sent)])
         self.assertTrue(a.transport.connected("b"))
 
+    def test_a_peer_that_hears_nothing(self) -> None:
+        """
+        The end of the connection is told at once, though the last bytes cannot be delivered.
+        """
+        a, *_ = self.cluster(OLD, NEW)
+        self.network.cut("a", "b")
+        a.send("b", {"n": 1})
+        a.transport.replace_secrets((NEW,))
+        self.run_for(0.3)
+        self.assertIn(("-", "b"), a.told)
+        self.assertFalse(a.transport.connected("b"))
+
     def test_a_handshake_during_the_change(self) -> None:
         """
         A handshake that began with a secret that is gone when it ends makes no connection.
