@@ -97,9 +97,9 @@ _VERSIONS: Final = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-# llhttp may refuse a version before the line has come as a whole.
+# llhttp may refuse a version before the line has come as a whole. Empty lines may precede it.
 _REQUEST_LINE: Final = re.compile(
-    rb"(%b) [^ ]+ HTTP/(?:([0-9]\.[0-9])\r\n|([0-9](?:\.[0-9])?)\Z)" % _TOKEN.pattern
+    rb"(?:\r\n)*+(%b) [^ ]+ HTTP/([0-9]\.[0-9])(?:\r\n|\r?\Z)" % _TOKEN.pattern
 )
 
 _UNDERSTOOD: Final = frozenset({b"1.0", b"1.1"})
@@ -127,13 +127,13 @@ class RequestParser(MessageParser):
         self._receiver.requestFinished(trailers)
 
     def _too_large(self, head: bytes) -> ProtocolError:
-        if len(head.partition(b"\r\n")[0]) > self._limits.request_line:
+        if len(head.lstrip(b"\r\n").partition(b"\r\n")[0]) > self._limits.request_line:
             return ProtocolError("the request line is too long", 414)
         return super()._too_large(head)
 
     def _malformed(self, error: HttpParserError, head: bytes) -> ProtocolError:
         line = _REQUEST_LINE.match(head)
-        if line is not None and (line[2] or line[3]) not in _UNDERSTOOD:
+        if line is not None and line[2] not in _UNDERSTOOD:
             # RFC 9110 15.6.6
             return ProtocolError("the HTTP version is not supported", 505)
         if line is not None and line[1] not in _METHODS:

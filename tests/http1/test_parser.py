@@ -315,6 +315,17 @@ class BadRequestTests(SynchronousTestCase):
                 read_requests(*pieces, limits=limits)
             self.assertEqual(caught.exception.status, status, (data[:100], str(caught.exception)))
 
+    def refused_in_two(self, data: bytes, statuses: set[int]) -> None:
+        """
+        Assert the statuses with which a request is refused that arrives in two pieces.
+        """
+        found = set()
+        for cut in range(1, len(data)):
+            with self.assertRaises(ProtocolError, msg=data[:cut]) as caught:
+                read_requests(data[:cut], data[cut:])
+            found.add(caught.exception.status)
+        self.assertEqual(found, statuses, data)
+
     def test_heads(self) -> None:
         """
         Malformed or ambiguous heads.
@@ -381,6 +392,9 @@ class BadRequestTests(SynchronousTestCase):
         with self.assertRaises(ProtocolError) as caught:
             read_requests(request("BREW / HTTP/1.1|Host: a"))
         self.assertEqual(caught.exception.status, 501)
+        with self.assertRaises(ProtocolError) as caught:
+            read_requests(b"\r\n" + request("BREW / HTTP/1.1|Host: a"))
+        self.assertEqual(caught.exception.status, 501)
         self.refused(b"\x16\x03\x01\x02\x00\x01\x00\x01", 400)
 
     def test_versions(self) -> None:
@@ -390,11 +404,15 @@ class BadRequestTests(SynchronousTestCase):
         for version in ("2.0", "1.2", "1.9", "9.9", "0.9", "3.0"):
             with self.subTest(version):
                 self.refused(request(f"GET / HTTP/{version}|Host: a"), 505)
+                self.refused(request(f"|GET / HTTP/{version}|Host: a"), 505)
+                self.refused_in_two(request(f"|GET / HTTP/{version}|Host: a"), {505})
         for version in ("1.1x", "1.10", "11", "x.y", "-1.1"):
             with self.subTest(version), self.assertRaises(ProtocolError):
                 read_requests(request(f"GET / HTTP/{version}|Host: a"))
         with self.assertRaises(ProtocolError):
             read_requests(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        # An unknown method is refused at its first wrong byte, if it comes so.
+        self.refused_in_two(request("|BREW / HTTP/1.1|Host: a"), {400, 501})
 
     def test_limits(self) -> None:
         """
@@ -403,6 +421,7 @@ class BadRequestTests(SynchronousTestCase):
         limits = MessageLimits(request_line=100, header_bytes=300, header_count=5)
         self.refused(request(f"GET /{'x' * 100} HTTP/1.1|Host: a"), 414, limits)
         self.refused(b"GET /" + b"x" * 400, 414, limits)
+        self.refused(b"\r\nGET /" + b"x" * 400, 414, limits)
         self.refused(request(f"GET / HTTP/1.1|Host: a|X: {'x' * 300}"), 431, limits)
         self.refused(request("GET / HTTP/1.1|Host: a" + "|X: y" * 5), 431, limits)
 

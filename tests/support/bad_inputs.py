@@ -342,6 +342,7 @@ REQUESTS: Final[dict[str, list[Case]]] = {
         *(f"GET / HTTP/{v}|Host: a" for v in ("1.2", "1.9")),
         "POST / HTTP/1.2|Host: a|Content-Length: 5",
         "GET / HTTP/1.2",
+        "|GET / HTTP/1.2|Host: a",
         body=b"",
         status=505,
     ),
