@@ -222,7 +222,7 @@ def switch(head: ResponseHead, *, via: bytes, date: bytes) -> bytes:
     parts = [b"HTTP/1.1 101 " + head.reason, *without(head.lines, head.named)]
     parts.append(b"Date: " + dict(head.specials).get(b"date", date))
     parts.append(b"Connection: Upgrade\r\nUpgrade: " + switched_to(head))
-    parts.append(b"Via: %b\r\n\r\n" % via)
+    parts.append(b"Via: %b\r\n\r\n" % received_by(via, head.minor))
     return b"\r\n".join(parts)
 
 
@@ -237,7 +237,8 @@ def upgrade_of(head: ResponseHead) -> bytes:
     """
     The protocols in the C{Upgrade} of a response, as spelled.
     """
-    return b", ".join(value for name, value in head.specials if name == b"upgrade" and value)
+    values = (value.strip(b" \t,") for name, value in head.specials if name == b"upgrade")
+    return b", ".join(filter(None, values))
 
 
 def chunk(data: bytes) -> bytes:

@@ -386,7 +386,9 @@ class ResponseParser(MessageParser):
         if chunked and length is not None:
             raise ProtocolError("there is a Content-Length beside a Transfer-Encoding")
         if status < 200:
-            head = ResponseHead(status, reason, ordinary, specials, named, 0, None, True)
+            head = ResponseHead(
+                status, reason, ordinary, specials, named, 0, None, True, minor=minor
+            )
             if status == 101:
                 # RFC 9110 15.2.2: nothing after this head is HTTP.
                 self._receiver.switchReceived(head)

@@ -248,6 +248,22 @@ class ForwardingTests(SynchronousTestCase):
         proxy.servers[0].receive(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n")
         self.assertIn(b"\r\nVia: 1.0 alacrity\r\n", client.take())
 
+    def test_via_of_interim_responses_of_http_1_0(self) -> None:
+        """
+        So it does in interim responses and in one that switches protocols.
+        """
+        proxy = Proxy()
+        client = proxy.client()
+        client.receive(
+            b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        )
+        proxy.servers[0].receive(b"HTTP/1.0 103 Early Hints\r\nLink: x\r\n\r\n")
+        self.assertIn(b"\r\nVia: 1.0 alacrity\r\n", client.take())
+        proxy.servers[0].receive(
+            b"HTTP/1.0 101 Yes\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        )
+        self.assertIn(b"\r\nVia: 1.0 alacrity\r\n", client.take())
+
     def test_an_upgrade_that_is_required(self) -> None:
         """
         A 426 names the protocols that the server requires (RFC 9110 15.5.22).

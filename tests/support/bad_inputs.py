@@ -660,6 +660,16 @@ RESPONSES: Final[dict[str, list[Reply]]] = {
             reused=True,
             present=b"\r\nConnection: Upgrade\r\nUpgrade: foo\r\n",
         ),
+        Reply(
+            Answer(
+                lines("HTTP/1.1 426 No|Upgrade: ,|Upgrade:|Connection: Upgrade|Content-Length: 2")
+                + b"ok"
+            ),
+            426,
+            b"ok",
+            reused=True,
+            absent=b"Upgrade:",
+        ),
         # With another status, it is lost.
         Reply(
             Answer(
