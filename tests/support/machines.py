@@ -8,6 +8,7 @@ A machine is a set of Linux namespaces. It ends with the process that made it, w
 from __future__ import annotations
 
 import os
+import select
 import shlex
 import shutil
 import stat
@@ -102,9 +103,12 @@ class Machine:
             text=True,
             start_new_session=True,
         )
-        assert self._first.stdout is not None
+        said = self._first.stdout
+        assert said is not None
         try:
-            if self._first.stdout.readline() != "ready\n":
+            if not select.select([said], [], [], PATIENCE)[0]:
+                raise Broken(f"the machine {name} is not ready within {PATIENCE:g} s")
+            if said.readline() != "ready\n":
                 raise Broken(f"the machine {name} cannot be made")
         except BaseException:
             self.stop()
@@ -193,7 +197,7 @@ class Machine:
         assert self._first.stdin is not None
         assert self._first.stdout is not None
         self._first.kill()
-        self._first.wait()
+        self._first.wait(PATIENCE)
         self._first.stdin.close()
         self._first.stdout.close()
         for process in self._processes:

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from acceptance.lab.processes import Process
 from acceptance.lab.waiting import Broken, wait_until
+from tests.support import machines as support
 from tests.support.documents import Page, installed
 from tests.support.machines import Machine, missing, network
 from tests.support.places import ROOT
@@ -74,6 +75,25 @@ class DocumentTestCase(SynchronousTestCase):
         for beginning in elsewhere:
             self.assertTrue(any(each.startswith(beginning) for each in left), beginning)
         self.assertEqual([each for each in left if not each.startswith(tuple(elsewhere))], [])
+
+
+class MachineTests(DocumentTestCase):
+    """
+    The machines.
+    """
+
+    def test_bounded(self) -> None:
+        """
+        One that is not made in time, and a command that does not end, fail the test with a line that
+        says which it is.
+        """
+        (machine,) = self.machines("10.0.0.1")
+        self.patch(support, "PATIENCE", 0.3)
+        with self.assertRaisesRegex(Broken, r"10\.0\.0\.1 is not done with 'echo a; sleep 60':\na\n"):
+            machine.run("echo a; sleep 60")
+        self.patch(support, "_SET_UP", "sleep 60")
+        with self.assertRaisesRegex(Broken, r"the machine the network is not ready within 0\.3 s"):
+            self.machines("10.0.0.2")
 
 
 class ReadmeTests(DocumentTestCase):
