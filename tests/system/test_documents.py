@@ -89,7 +89,9 @@ class MachineTests(DocumentTestCase):
         """
         (machine,) = self.machines("10.0.0.1")
         self.patch(support, "PATIENCE", 0.3)
-        with self.assertRaisesRegex(Broken, r"10\.0\.0\.1 is not done with 'echo a; sleep 60':\na\n"):
+        with self.assertRaisesRegex(
+            Broken, r"10\.0\.0\.1 is not done with 'echo a; sleep 60':\na\n"
+        ):
             machine.run("echo a; sleep 60")
         self.patch(support, "_SET_UP", "sleep 60")
         with self.assertRaisesRegex(Broken, r"the machine the network is not ready within 0\.3 s"):
