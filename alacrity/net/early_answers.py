@@ -12,10 +12,7 @@ from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-_READ_SIZE: Final = 262144
-
-_LAST_READS: Final = 64
-"""Most reads of what had come before a connection was lost, as on uvloop's transports."""
+from alacrity.net.transports import LAST_READS, READ_SIZE
 
 _log: Final = Logger()
 
@@ -42,8 +39,8 @@ class _Client(tcp.Client):
 
     def _read_rest(self) -> None:
         try:
-            for _ in range(_LAST_READS):
-                data = self.socket.recv(_READ_SIZE)
+            for _ in range(LAST_READS):
+                data = self.socket.recv(READ_SIZE)
                 if not data:
                     break
                 self.protocol.dataReceived(data)

@@ -1,8 +1,8 @@
 """
 Listening for stream connections: endpoints on uvloop where possible.
 
-On a reactor that is not on a uvloop loop, and for C{ssl}, the ports are Twisted's own. On both, a connection over IPv4 has IPv4
-addresses, also if an IPv6 socket has accepted it.
+On a reactor that is not on a uvloop loop, and for C{ssl}, the ports are Twisted's own. On both,
+a connection over IPv4 has IPv4 addresses, also if an IPv6 socket has accepted it.
 """
 
 from __future__ import annotations

@@ -200,7 +200,7 @@ _LONG_SIZE: Final = r"(?=[0-9A-Fa-f]{21})0*[0-9A-Fa-f]{1,15}"
 _RIGHT_ABOUT_REQUESTS: Final = re.compile(
     rf"illegal chunk header: bytearray\(b['\"]{_LONG_SIZE}(?:;|\\r\\n['\"])"
 )
-"""What h11 says of a request where it refuses what we take, and the RFC is with us."""
+"""Faults that h11 finds in requests that we take, where the RFC is with us."""
 
 _RIGHT_ABOUT_RESPONSES: Final = re.compile(
     # RFC 9112 7.1.1: a recipient parses spaces before an extension, which h11 does not. It

@@ -240,7 +240,7 @@ def test_as_the_server_accepts() -> None:
 
 def _often(*usual: bytes) -> st.SearchStrategy[bytes]:
     """
-    What is usual, and what might be read as it.
+    Usual bytes, and some that might be read as these.
     """
     return st.sampled_from(usual)
 

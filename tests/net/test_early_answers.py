@@ -53,7 +53,7 @@ class EarlyAnswerTests(SynchronousTestCase):
         self, error: Exception, said: bytes, *, ends: bool = True, raises: bool = False
     ) -> list[object]:
         """
-        What the protocol is told when the connection is lost to an error, after its other end
+        The calls on the protocol of a connection that is lost to an error, after its other end
         has said something.
         """
         near, far = socket.socketpair()
@@ -74,8 +74,8 @@ class EarlyAnswerTests(SynchronousTestCase):
 
     def test_failed_write(self) -> None:
         """
-        What had come is read before the protocol is told that the connection is lost, whether
-        it has an end or not.
+        The bytes that had come are read before the protocol is told that the connection is
+        lost, whether they have an end or not.
         """
         for ends in (True, False):
             for said, read in ((b"answer", [b"answer"]), (b"", [])):

@@ -120,7 +120,7 @@ class ForwardingTests(SynchronousTestCase):
 
     def test_trusted_unix_socket(self) -> None:
         """
-        What a trusted proxy sends over a Unix socket is kept. The socket has no address to
+        The fields of a trusted proxy on a Unix socket are kept. The socket has no address to
         append. Untrusted ones are told nothing by.
         """
         sent = b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n"
