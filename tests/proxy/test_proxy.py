@@ -121,7 +121,7 @@ class ForwardingTests(SynchronousTestCase):
     def test_trusted_unix_socket(self) -> None:
         """
         The fields of a trusted proxy on a Unix socket are kept. The socket has no address to
-        append. Untrusted ones are told nothing by.
+        append. Those of a client that is not trusted are dropped.
         """
         sent = b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n"
         named = b"X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Proto: https\r\n"
