@@ -239,8 +239,9 @@ def network(key: Key, text: str, /) -> Network:
 # RFC 9110 7.8
 _PROTOCOL: Final = re.compile(rf"({_TOKEN.pattern})(?:/{_TOKEN.pattern})?")
 
-_CARRY_HTTP: Final = frozenset({"h2", "h2c", "h3", "http", "https", "tls"})
-"""The names of protocols within which requests would pass that were not read here."""
+# Drafts of these had names such as h2c-14.
+_CARRIES_HTTP: Final = re.compile(r"http.*|(?:h2c?|h3|quic|ssl|tls)(?:-.*)?", re.IGNORECASE)
+"""Matches the names of protocols within which requests would pass that were not read here."""
 
 
 def upgrade_protocol(key: Key, text: str, /) -> str:
@@ -250,7 +251,7 @@ def upgrade_protocol(key: Key, text: str, /) -> str:
     words = _PROTOCOL.fullmatch(text)
     if words is None:
         raise key.refuse(text, "a protocol as Upgrade names it, such as websocket or SPDY/3.1")
-    if words[1].lower() in _CARRY_HTTP:
+    if _CARRIES_HTTP.fullmatch(words[1]) is not None:
         raise key.refuse(text, "a protocol that carries no HTTP, as that would pass unread")
     return text
 
@@ -332,7 +333,13 @@ def trusted_peer(key: Key, text: str, /) -> Network | str:
     """
     Read a network, or the word L{UNIX}.
     """
-    return text if text == UNIX else network(key, text)
+    if text == UNIX:
+        return text
+    if text.lower().startswith(UNIX):
+        raise key.refuse(
+            text, f"a network such as 10.0.0.0/8, or the word {UNIX} alone, for all Unix sockets"
+        )
+    return network(key, text)
 
 
 def _node(key: Key, text: str, /) -> NodeAddress:

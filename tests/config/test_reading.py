@@ -560,6 +560,20 @@ class ParseTests(SynchronousTestCase):
             with self.assertRaises(ConfigurationError, msg=text) as caught:
                 parse(f"[proxy]\ntrusted_proxies = ['{text}']")
             self.assertIn("allowed: a network such as 10.0.0.0/8", str(caught.exception))
+            if "fe80" not in text:
+                self.assertIn(", or the word unix alone, for all Unix", str(caught.exception))
+
+    def test_upgrades_that_carry_http(self) -> None:
+        """
+        Protocols within which requests would pass unread cannot be allowed, by whatever name.
+        """
+        for text in ("h2", "h2c-14", "HTTP-draft-09/2.0", "https", "h3-29", "ssl", "QUIC", "http2"):
+            with self.assertRaises(ConfigurationError, msg=text) as caught:
+                parse(f"[proxy]\nupgrades = ['{text}']")
+            self.assertIn("a protocol that carries no HTTP", str(caught.exception))
+        allowed = ("tcp", "SPDY/3.1", "h2x", "sslx")
+        found = parse(f"[proxy]\nupgrades = {list(allowed)}").proxy.upgrades
+        self.assertEqual(found, allowed)
 
     def test_named_port(self) -> None:
         """
