@@ -92,6 +92,9 @@ def more_answers() -> Iterator[Answer]:
     yield Answer(lines("HTTP/1.0 200 OK", b"until the end"), "close")
     yield Answer(lines("HTTP/1.0 200 OK|Connection: keep-alive|Content-Length: 2", b"ok"), "close")
     yield Answer(OK, "close")
+    early = lines("HTTP/1.1 103 Early Hints|Link: " + "x" * 600)
+    yield Answer(early * 16 + OK)
+    yield Answer(early * 17 + OK)
     for garbage in (b"\x15\x03\x01\x00\x02\x02\x46", b"<html></html>", b"\0", b"\r\n\r\n", b"\n"):
         yield Answer(garbage, "close")
 

@@ -212,14 +212,17 @@ class _Exchange(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Read what has come, to the end of the body, or as far as the parser goes in one turn of
-        the loop. That is enough of a body, so nothing waits for another turn.
+        Read what has come: the head, and the body to its end, or as far as the parser goes in
+        one turn of the loop. That is enough of a body, so nothing waits for another turn.
         """
         if self._phase is _Phase.CONNECTING:
             self._phase = _Phase.UNUSABLE
         elif self._is_awaiting():
             try:
                 end = self._parser.feed(data)
+                while self._awaits_head() and end < len(data):
+                    # Behind long interim responses, of which there are few.
+                    end = self._parser.feed(data, end)
             except ProtocolError as error:
                 self._fail(f"bad response: {error}")
                 return
@@ -242,6 +245,9 @@ class _Exchange(Protocol):
                 self._fail("closed without a complete answer")
             else:
                 self._judge()
+
+    def _awaits_head(self) -> bool:
+        return self._phase is _Phase.SENT
 
     def _is_awaiting(self) -> bool:
         return self._phase in _AWAITING

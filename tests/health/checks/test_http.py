@@ -237,6 +237,25 @@ class HttpConnectionTests(SynchronousTestCase):
         wire.send(HEAD + b"Content-Length: 0\r\n\r\n")
         self.says(checking, passes("status 200"))
 
+    def test_long_interim_responses_in_one_packet(self) -> None:
+        """
+        The parser leaves the rest of these for another turn of the loop, and a check has none.
+        """
+        early = b"HTTP/1.1 103 Early Hints\r\nLink: " + b"x" * 600 + b"\r\n\r\n"
+        final = HEAD + b"Content-Length: 0\r\n\r\n"
+        checking = self.begin()
+        self.network.accept().send(early * 16 + final)
+        self.says(checking, passes("status 200"))
+        checking = self.begin()
+        wire = self.network.accept()
+        wire.send(early * 16)
+        self.assertNoResult(checking)
+        wire.send(final)
+        self.says(checking, passes("status 200"))
+        checking = self.begin()
+        self.network.accept().send(early * 17 + final)
+        self.says(checking, fails("bad response: there are too many interim responses"))
+
     def test_answers_in_pieces(self) -> None:
         for answer in (HEAD + b"Content-Length: 2\r\n\r\nok", CHUNKED + b"2\r\nok\r\n0\r\n\r\n"):
             checking = self.begin()
