@@ -209,6 +209,16 @@ REQUESTS: Final[dict[str, list[Case]]] = {
         ),
         Case(
             lines(
+                TE,
+                b"2\r\nhi\r\n0\r\nX.Forwarded.For: 6.6.6.6\r\nX_Forwarded_For: 6.6.6.6\r\n"
+                b"Proxy: evil\r\nContent_Length: 5\r\nTransfer.Encoding: gzip\r\nX-Sum: 1\r\n\r\n",
+            ),
+            (200,),
+            forwarded(TE, b"2\r\nhi\r\n0\r\nX-Sum: 1\r\n\r\n"),
+            kept=True,
+        ),
+        Case(
+            lines(
                 POST + "Connection: X-Sum|Transfer-Encoding: chunked",
                 b"2\r\nhi\r\n0\r\nX-Sum: 1\r\n\r\n",
             ),
@@ -801,6 +811,19 @@ RESPONSES: Final[dict[str, list[Reply]]] = {
         Reply(Answer(b"HTTP/1.1 100 Continue\r\n\r\n" * 16 + OK), 200, b"ok", reused=True),
     ],
     "HH4": [
+        # Names that are read as others, in all that a server sends.
+        Reply(
+            Answer(
+                lines("HTTP/1.1 103 Early Hints|X.Forwarded.For: evil|Proxy: evil|Link: x")
+                + lines(
+                    R200 + "X_Forwarded_For: evil|Transfer-Encoding: chunked",
+                    b"2\r\nok\r\n0\r\nX!Forwarded!Proto: evil\r\nProxy: evil\r\n\r\n",
+                )
+            ),
+            200,
+            b"2\r\nok\r\n0\r\n\r\n",
+            reused=True,
+        ),
         Reply(
             Answer(
                 lines("HTTP/1.1 103 Early Hints|Connection: X-Evil|X-Evil: evil|Keep-Alive: evil")

@@ -14,8 +14,8 @@ _BLOCK: Final = re.compile(r"(?m)(?:^(?:    .*|[ ]*)\n)*^    .*\n")
 _FENCED: Final = re.compile(r"(?m)^ *(?:```|~~~)")
 
 _INLINE: Final = re.compile(
-    r"`((?:alacrity|chattr|curl|install|journalctl|kill|pip|pkill|python3?|scp|sed|systemctl|twistd?)"
-    r" [^`]+|\S*/bin/[^`]+)`"
+    r"`((?:alacrity|chattr|chmod|chown|curl|docker|install|ip|journalctl|kill|mkdir|openssl|pip|pkill"
+    r"|python3?|rm|scp|sed|ss|ssh|sudo|systemctl|tox|twistd?) [^`]+|\S*/bin/[^`]+)`"
 )
 """Commands within the text."""
 

@@ -26,7 +26,7 @@ from tests.support.places import ROOT
 PROGRAMS: Final = ROOT / "tests" / "support" / "programs"
 """Stand-ins for programs that a machine of the tests cannot have; each says why."""
 
-_NEEDED: Final = ("unshare", "nsenter", "ip", "mount", "bash", "curl", "setpriv")
+_NEEDED: Final = ("unshare", "nsenter", "ip", "mount", "bash", "curl", "setpriv", "ss")
 
 _OWN: Final = ("/opt", "/run", "/var/lib", "/var/log")
 """Directories in which a machine can make files that nobody else sees."""

@@ -283,6 +283,7 @@ class ClusterTests(DocumentTestCase):
         node = machine.start(page.block("twistd -n alacrity --config"))
         answers(machine, HEALTH, "serving")
         self.assertTrue(machine.file("alacrity-state/raft.log").exists())
+        machine.run(page.block("ss -tp"))
         stop(machine, node, "twistd -n alacrity")
         node = machine.start(page.block("twist alacrity").replace("FILE", CONFIGURATION))
         answers(machine, HEALTH, "serving")
