@@ -24,6 +24,7 @@ from alacrity.management.documents.schemas import (
 )
 from alacrity.management.web.requests import read_json
 from alacrity.management.web.responses import respond_empty, respond_json
+from alacrity.net.addresses import is_address, normalized_address
 
 
 class ClusterCalls:
@@ -94,7 +95,7 @@ class ClusterCalls:
     )
     async def _remove_node(self, request: Request, name: str) -> bytes:
         status = await consistent_status(self._cluster)
-        _require_member(status, name)
+        name = _member_name(status, name)
         if len(status.members) == 1:
             raise Problem(409, "the last member cannot be removed")
         await self._cluster.remove_member(name)
@@ -113,7 +114,7 @@ class ClusterCalls:
         name = read_hand_over(read_json(request))
         status = await consistent_status(self._cluster)
         if name is not None:
-            _require_member(status, name)
+            name = _member_name(status, name)
         if len(status.members) == 1:
             raise Problem(409, "there is no other member to hand over to")
         self._cluster.hand_over(name)
@@ -134,6 +135,14 @@ class ClusterCalls:
         return respond_json(request, LeaderDocument("leader"))
 
 
-def _require_member(status: ClusterStatus, name: str) -> None:
-    if all(each.name != name for each in status.members):
-        raise Problem(404, f"there is no member {shown(name)}")
+def _member_name(status: ClusterStatus, text: str) -> str:
+    """
+    The name of the member that a caller means: the text itself, or the address that it spells
+    in another way, as a node without a name of its own has its address for one.
+    """
+    names = {each.name for each in status.members}
+    if text in names:
+        return text
+    if is_address(text) and normalized_address(text) in names:
+        return normalized_address(text)
+    raise Problem(404, f"there is no member {shown(text)}")

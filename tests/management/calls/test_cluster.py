@@ -327,6 +327,23 @@ class RemoveTests(ClusterCase):
             self.assertEqual(self.management.call("DELETE", f"{NODES}/{path}").status, 204)
             self.assertEqual(self.cluster.members, [A])
 
+    def test_spellings(self) -> None:
+        """
+        A node without a name of its own has its address for one, in whatever spelling.
+        """
+        for name, spelled in (
+            ("[2001:db8::3]:8688", "[2001:DB8:0::3]:8688"),
+            ("10.0.0.3:8688", "[::ffff:10.0.0.3]:8688"),
+            ("node-3.example:8688", "NODE-3.example:8688"),
+            # A name that looks like another spelling is a name all the same.
+            ("[2001:DB8::3]:8688", "[2001:DB8::3]:8688"),
+        ):
+            self.cluster.members = [A, Member(name, "10.0.0.3:8688")]
+            answer = self.management.post({"name": spelled}, path=LEADER)
+            self.assertEqual(answer.document, {"leader": "a", "wanted": name})
+            self.assertEqual(self.management.call("DELETE", f"{NODES}/{spelled}").status, 204)
+            self.assertEqual(self.cluster.members, [A])
+
     def test_itself(self) -> None:
         """
         A node may be asked to remove itself.
