@@ -26,8 +26,10 @@ from acceptance.lab.calls import ask
 from acceptance.lab.nodes import Node
 from acceptance.lab.processes import LOAD_CORE, exit_with, pin
 from acceptance.lab.waiting import Broken
-from benchmarks.proxies import origin, start_node
-from benchmarks.wrk import BROWSER, Bench, Result, missing_tools
+from benchmarks.builds import start_node
+from benchmarks.origins import origin
+from benchmarks.requests import FROM_BROWSER
+from benchmarks.wrk import Bench, Result, missing_tools
 
 BAR = 2.0
 
@@ -101,7 +103,7 @@ def main() -> int:
             for interval in (_SELDOM, options.interval):
                 print(f"round {number + 1}: checks every {interval:g} s", file=sys.stderr)
                 register(node, port, options.servers, interval)
-                results[interval].append(bench.requests(node, node.proxy, "/100", BROWSER))
+                results[interval].append(bench.requests(node, node.proxy, FROM_BROWSER))
     print(f"{options.servers} servers, ten browser headers, 32 connections")
     ratio = 0.0
     for name, title in _COLUMNS.items():

@@ -9,57 +9,26 @@ the columns mean.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 
-from acceptance.lab.processes import LOAD_CORE, PROXY_CORE, Process, end_on_sigterm
+from acceptance.lab.processes import LOAD_CORE, PROXY_CORE, end_on_sigterm
 from acceptance.lab.waiting import Broken
-from benchmarks.proxies import CONNECTIONS, PROXIES, origin, start, version
-from benchmarks.wrk import BROWSER, Bench, Result, missing_tools
-
-REFERENCES = ("haproxy", "caddy")
-
-CASES: dict[str, tuple[str, Callable[[Bench, Process, int], Result]]] = {
-    "idle": ("idle connections", Bench.idle_connections),
-    "bare": ("bare headers", lambda load, proxy, port: load.requests(proxy, port, "/100", {})),
-    "browser": (
-        "ten browser headers",
-        lambda load, proxy, port: load.requests(proxy, port, "/100", BROWSER),
-    ),
-    "16k": ("16 KiB body", lambda load, proxy, port: load.requests(proxy, port, "/16k", {})),
-    "close": (
-        "a connection a request",
-        lambda load, proxy, port: load.requests(proxy, port, "/100", {"Connection": "close"}),
-    ),
-    "100m": ("100 MB body", lambda load, proxy, port: load.body(proxy, port, "/100m")),
-}
-"""The cases, by their name for C{--cases}: the name for the table, and the measurement."""
-
-COSTS = ("cpu_us", "cpu_s_gb", "kib")
-"""The values that are compared as ratios: each case has one."""
-
-COLUMNS = {
-    "cpu_us": ("CPU us/request", ".1f"),
-    "rps": ("requests/s", ".0f"),
-    "p50_ms": ("p50 ms", ".2f"),
-    "p99_ms": ("p99 ms", ".2f"),
-    "mb_s": ("MB/s", ".0f"),
-    "cpu_s_gb": ("CPU s/GB", ".2f"),
-    "kib": ("KiB/connection", ".1f"),
-    "core": ("core %", ".0f"),
-}
-"""The columns, by the name of the value: head and format."""
-
-Results = dict[tuple[str, str], list[Result]]
-"""The results by case and proxy, one a round."""
+from benchmarks.builds import outdated
+from benchmarks.cases import CASES
+from benchmarks.origins import SERVERS, origin
+from benchmarks.programs import CONNECTIONS
+from benchmarks.proxies import PROXIES, TITLES, start, version
+from benchmarks.runs import Run, Runs, write
+from benchmarks.setups import Setup
+from benchmarks.table import Results, table
+from benchmarks.wrk import Bench, Result, missing_tools
 
 
 def measure(
@@ -71,32 +40,56 @@ def measure(
     @param results: gets them, also those there are when this is interrupted.
     @raise Broken: the origin does not start.
     """
-    with origin(load.directory) as origin_port:
+    with origin(load.directory, SERVERS) as origin_port:
         for number in range(repeat):
             for proxy in proxies:
-                # Memory is measured on a process that nothing has made grow.
-                for group in (("idle",), [case for case in cases if case != "idle"]):
-                    todo = [case for case in group if case in cases]
-                    if todo:
-                        print(
-                            f"round {number + 1} of {repeat}: {proxy}: {', '.join(todo)}",
-                            file=sys.stderr,
-                        )
-                        _measure_one(proxy, todo, origin_port, load, results)
+                for todo in groups(proxy, cases):
+                    print(
+                        f"round {number + 1} of {repeat}: {proxy}: {', '.join(todo)}",
+                        file=sys.stderr,
+                    )
+                    setup = CASES[todo[0]].setup(origin_port)
+                    _measure_group(proxy, todo, setup, load, results)
 
 
-def _measure_one(
-    proxy: str, cases: Sequence[str], origin_port: int, load: Bench, results: Results
+def groups(proxy: str, cases: Sequence[str]) -> list[list[str]]:
+    """
+    The cases that a proxy is started once for, one after another: those for which it is set
+    up alike, and memory by itself, on a process that nothing has made grow. Those for which it
+    cannot be set up are left out.
+    """
+    together: defaultdict[tuple[bool, str], list[str]] = defaultdict(list)
+    for case in cases:
+        needs = CASES[case].needs
+        if needs not in PROXIES[proxy].lacks:
+            together[case == "idle", needs].append(case)
+    return list(together.values())
+
+
+def left_out(proxies: Sequence[str], cases: Sequence[str]) -> list[str]:
+    """
+    Sentences on the cases that proxies cannot be set up for.
+    """
+    return [
+        f"left out: {CASES[case].title} for {TITLES[proxy]}: {reason}"
+        for case in cases
+        for proxy in proxies
+        if (reason := PROXIES[proxy].lacks.get(CASES[case].needs))
+    ]
+
+
+def _measure_group(
+    proxy: str, cases: Sequence[str], setup: Setup, load: Bench, results: Results
 ) -> None:
     """
     Start one proxy, and measure some cases.
     """
     done = 0
     try:
-        with start(proxy, origin_port, load.directory) as (child, port):
+        with start(proxy, setup, load.directory) as (child, port):
             for case in cases:
                 try:
-                    result = CASES[case][1](load, child, port)
+                    result = CASES[case].measure(load, child, port)
                 except (Broken, OSError) as error:
                     if not child.running:
                         raise child.broken("has ended") from error
@@ -108,81 +101,6 @@ def _measure_one(
         print(error, file=sys.stderr)
         for case in cases[done:]:
             results[case, proxy].append(Result({}, str(error).partition(";")[0]))
-
-
-def table(results: Results, proxies: Sequence[str]) -> str:
-    """
-    The medians, in Markdown.
-    """
-    heads = [head for head, _ in COLUMNS.values()]
-    rows = [["case", "proxy", *heads, "spread %", *(f"x {name}" for name in REFERENCES), "faults"]]
-    for case, (title, _) in CASES.items():
-        for proxy in proxies:
-            rounds = results.get((case, proxy))
-            if rounds:
-                rows.append(
-                    [
-                        title,
-                        proxy,
-                        *(_cell(rounds, name, form) for name, (_, form) in COLUMNS.items()),
-                        _spread(rounds),
-                        *(_ratio(rounds, results.get((case, name), [])) for name in REFERENCES),
-                        "; ".join(dict.fromkeys(each.fault for each in rounds if each.fault)),
-                    ]
-                )
-    # Of columns without a value, only the last is of interest: there were no faults.
-    used = [index for index in range(len(rows[0])) if any(row[index] for row in rows[1:])]
-    if len(rows[0]) - 1 not in used:
-        used.append(len(rows[0]) - 1)
-    rows = [[row[index] for index in used] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, ["-" * width for width in widths])
-    for index in range(len(widths)):
-        if rows[0][index] not in ("case", "proxy", "faults"):
-            rows[1][index] = "-" * (widths[index] - 1) + ":"
-    return "\n".join(
-        "| "
-        + " | ".join(
-            cell.ljust(width) if mark.endswith("-") else cell.rjust(width)
-            for cell, width, mark in zip(row, widths, rows[1], strict=True)
-        )
-        + " |"
-        for row in rows
-    )
-
-
-def _values(rounds: Sequence[Result], name: str) -> list[float]:
-    return [each.values[name] for each in rounds if name in each.values]
-
-
-def _cost(rounds: Sequence[Result]) -> list[float]:
-    for name in COSTS:
-        values = _values(rounds, name)
-        if values:
-            return values
-    return []
-
-
-def _cell(rounds: Sequence[Result], name: str, form: str) -> str:
-    values = _values(rounds, name)
-    return format(median(values), form) if values else ""
-
-
-def _spread(rounds: Sequence[Result]) -> str:
-    """
-    The distance between the rounds, in percent of the median.
-    """
-    cost = _cost(rounds)
-    if len(cost) < 2 or median(cost) <= 0:
-        return ""
-    return format(100 * (max(cost) - min(cost)) / median(cost), ".0f")
-
-
-def _ratio(rounds: Sequence[Result], reference: Sequence[Result]) -> str:
-    ours, theirs = _cost(rounds), _cost(reference)
-    if not ours or not theirs or median(theirs) <= 0:
-        return ""
-    return format(median(ours) / median(theirs), ".2f")
 
 
 def _machine() -> dict[str, str]:
@@ -230,7 +148,8 @@ def _found(wanted: Sequence[str]) -> list[str]:
     here = [name for name in wanted if PROXIES[name].find() is not None]
     for name in wanted:
         if name not in here:
-            print(f"skipped: {name} is not here; {PROXIES[name].hint}", file=sys.stderr)
+            what = "is not compiled" if name == "alacrity" else "is not here"
+            print(f"skipped: {name} {what}; {PROXIES[name].hint}", file=sys.stderr)
     return here
 
 
@@ -246,6 +165,10 @@ def main() -> int:
     proxies = _found(options.only)
     if len(os.sched_getaffinity(0) & {PROXY_CORE, LOAD_CORE}) < 2:
         print("cores 0 and 1 are not both ours: proxy and load may share", file=sys.stderr)
+    for line in left_out(proxies, options.cases):
+        print(line, file=sys.stderr)
+    if "alacrity" in proxies and (old := outdated()):
+        print(f"alacrity: compile again, {len(old)} sources are newer: {old[0]}", file=sys.stderr)
     machine = {**_machine(), **{name: version(name) for name in proxies}}
     results: Results = defaultdict(list)
     status = 0
@@ -259,16 +182,18 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted; this is what there is", file=sys.stderr)
         status = 130
+    cases = {name: (CASES[name].title, CASES[name].cost) for name in options.cases}
+    titles = {name: TITLES[name] for name in proxies}
     if results:
         print(" · ".join(f"{name}: {value}" for name, value in machine.items()), end="\n\n")
-        print(table(results, proxies), flush=True)
+        print(table(results, cases, titles), flush=True)
     if options.json:
         runs = [
-            {"case": case, "proxy": proxy, "values": each.values, "fault": each.fault}
+            Run(case, proxy, each.values, each.fault)
             for (case, proxy), rounds in results.items()
             for each in rounds
         ]
-        options.json.write_text(json.dumps({"machine": machine, "runs": runs}, indent=1) + "\n")
+        write(Runs(machine, cases, titles, runs), options.json)
     faulty = any(each.fault for rounds in results.values() for each in rounds)
     return status or int(faulty)
 

@@ -1,6 +1,6 @@
 """
-The origin and the proxies of the comparison, set up alike: keep-alive to both sides,
-C{Host} kept, C{X-Forwarded-For} added, bodies streamed, one core, no access log.
+The proxies of the comparison, set up alike: keep-alive to both sides, C{Host} kept,
+C{X-Forwarded-For} added, bodies streamed, one core, no access log.
 """
 
 from __future__ import annotations
@@ -8,64 +8,49 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
-import os
 import re
-import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
+import alacrity
 from acceptance.lab.calls import LOOPBACK
-from acceptance.lab.nodes import Node
-from acceptance.lab.processes import LOAD_CORE, PROXY_CORE, FileOutput, Process
+from acceptance.lab.processes import PROXY_CORE, ROOT, Process
 from acceptance.lab.waiting import Broken
+from benchmarks.builds import (
+    HOW_TO_COMPILE,
+    compiled_modules,
+    expect_build,
+    sources_alone,
+    start_node,
+)
+from benchmarks.envoy import envoy_config
+from benchmarks.programs import (
+    CONNECTIONS,
+    find_program,
+    free_port,
+    nginx,
+    running,
+    wait_until_listening,
+)
+from benchmarks.setups import Setup, certificate_in
 
-CONNECTIONS = 8000
-"""Connections that each proxy is told to allow, where it has such a limit."""
-
-SIZES = {"/100": 100, "/16k": 16 * 1024, "/100m": 100_000_000}
-"""The origin's paths, and how many bytes it answers on each."""
-
-_NGINX = """\
-daemon off;
-worker_processes 1;
-pid {directory}/nginx.pid;
-error_log stderr error;
-{user}
-events {{ worker_connections {connections}; }}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
-    keepalive_timeout 600;
-    keepalive_requests 1000000000;
-    {http}
-}}
-"""
-
-_NGINX_ORIGIN = """\
-    sendfile on;
-    tcp_nopush on;
-    open_file_cache max=16;
-    server {{ listen {host}:{port} backlog=4096; root {root}; }}
-"""
+TLS: Final = "TLS"
+MANY: Final = "64 servers"
 
 _NGINX_PROXY = """\
     upstream origin {{
-        server {host}:{origin};
-        keepalive 64;
+        {servers}
+        keepalive {idle};
         keepalive_requests 1000000000;
     }}
     server {{
-        listen {host}:{port} backlog=4096;
+        listen {host}:{port} {ssl} backlog=4096;
+        {certificate}
         client_max_body_size 0;
         location / {{
             proxy_pass http://origin;
@@ -92,10 +77,10 @@ defaults
     option forwardfor
     http-reuse always
 frontend clients
-    bind {host}:{port} backlog 4096
+    bind {host}:{port} backlog 4096 {ssl}
     default_backend servers
 backend servers
-    server origin {host}:{origin}
+    {servers}
 """
 
 _CADDY = """\
@@ -103,24 +88,17 @@ _CADDY = """\
     admin off
     auto_https off
 }}
-:{port} {{
+{scheme}://:{port} {{
     bind {host}
-    reverse_proxy {host}:{origin} {{
+    {tls}
+    reverse_proxy {servers} {{
+        lb_policy round_robin
         transport http {{
             keepalive 60s
             keepalive_idle_conns_per_host 64
         }}
     }}
 }}
-"""
-
-_ALACRITY = """\
-[timeouts]
-client_idle = 600.0
-server_idle = 600.0
-[limits]
-client_connections = {connections}
-idle_per_server = 64
 """
 
 
@@ -131,74 +109,71 @@ class Proxy(NamedTuple):
     @ivar find: looks for its program; L{None}: it is not on this machine.
     @ivar hint: the command that installs it.
     @ivar version: the command that prints its version, but for the program.
-    @ivar start: takes the program, the origin's port and a directory, and gives the process
-        and the port it listens on, stopped at the end.
+    @ivar start: takes the program, how to set the proxy up, and a directory, and gives the
+        process and the port it listens on, stopped at the end.
+    @ivar lacks: the reason for each of L{TLS} and L{MANY} with which it cannot be set up.
     """
 
     find: Callable[[], str | None]
     hint: str
     version: tuple[str, ...]
-    start: Callable[[str, int, Path], AbstractContextManager[tuple[Process, int]]]
+    start: Callable[[str, Setup, Path], AbstractContextManager[tuple[Process, int]]]
+    lacks: Mapping[str, str] = MappingProxyType({})
 
 
 @contextmanager
-def origin(directory: Path, host: str = LOOPBACK) -> Iterator[int]:
-    """
-    An nginx that serves L{SIZES}, on the core of the load; its port.
-
-    @param host: the address it listens on.
-    @raise Broken: it does not start, or is not here.
-    """
-    program = find_program("nginx")
-    if program is None:
-        raise Broken("the origin is an nginx: apt-get install nginx-light")
-    root = directory / "root"
-    root.mkdir()
-    for path, size in SIZES.items():
-        with (root / path[1:]).open("wb") as file:
-            file.truncate(size)
-    port = _free_port()
-    http = _NGINX_ORIGIN.format(host=host, port=port, root=root)
-    with _nginx("origin", program, http, directory, LOAD_CORE) as child:
-        _wait_until_listening(child, port)
-        yield port
-
-
-@contextmanager
-def _nginx(name: str, program: str, http: str, directory: Path, core: int) -> Iterator[Process]:
-    config = directory / f"{name}.conf"
-    # Else the worker, as a user of its own, cannot read the temporary directory.
-    user = "user root;" if os.geteuid() == 0 else ""
-    settings = {"directory": directory, "user": user, "http": http, "connections": 2 * CONNECTIONS}
-    config.write_text(_NGINX.format(**settings))
-    command: list[str | Path] = [program, "-p", directory, "-e", "stderr", "-c", config]
-    with _running(name, command, directory, core) as child:
-        yield child
-
-
-@contextmanager
-def _start_nginx(program: str, origin: int, directory: Path) -> Iterator[tuple[Process, int]]:
-    port = _free_port()
-    http = _NGINX_PROXY.format(host=LOOPBACK, port=port, origin=origin)
-    with _nginx("nginx", program, http, directory, PROXY_CORE) as child:
+def _start_nginx(program: str, setup: Setup, directory: Path) -> Iterator[tuple[Process, int]]:
+    port = free_port()
+    certificate = ""
+    if setup.tls:
+        pem = certificate_in(directory)
+        certificate = f"ssl_certificate {pem.public}; ssl_certificate_key {pem.key};"
+    http = _NGINX_PROXY.format(
+        host=LOOPBACK,
+        port=port,
+        servers=" ".join(f"server {host}:{setup.port};" for host in setup.hosts),
+        idle=64 * len(setup.hosts),
+        ssl="ssl" if setup.tls else "",
+        certificate=certificate,
+    )
+    with nginx("nginx", program, http, directory, PROXY_CORE) as child:
         yield child, port
 
 
 @contextmanager
-def _start_haproxy(program: str, origin: int, directory: Path) -> Iterator[tuple[Process, int]]:
-    port = _free_port()
+def _start_haproxy(program: str, setup: Setup, directory: Path) -> Iterator[tuple[Process, int]]:
+    port = free_port()
     config = directory / "haproxy.cfg"
-    settings = {"host": LOOPBACK, "port": port, "origin": origin, "connections": CONNECTIONS}
-    config.write_text(_HAPROXY.format(**settings))
-    with _running("haproxy", [program, "-db", "-f", config], directory, PROXY_CORE) as child:
+    servers = [
+        f"server origin{number} {host}:{setup.port}" for number, host in enumerate(setup.hosts)
+    ]
+    config.write_text(
+        _HAPROXY.format(
+            host=LOOPBACK,
+            port=port,
+            connections=CONNECTIONS,
+            servers="\n    ".join(servers),
+            ssl=f"ssl crt {certificate_in(directory).both}" if setup.tls else "",
+        )
+    )
+    with running("haproxy", [program, "-db", "-f", config], directory, PROXY_CORE) as child:
         yield child, port
 
 
 @contextmanager
-def _start_caddy(program: str, origin: int, directory: Path) -> Iterator[tuple[Process, int]]:
-    port = _free_port()
+def _start_caddy(program: str, setup: Setup, directory: Path) -> Iterator[tuple[Process, int]]:
+    port = free_port()
     config = directory / "Caddyfile"
-    config.write_text(_CADDY.format(host=LOOPBACK, port=port, origin=origin))
+    pem = certificate_in(directory) if setup.tls else None
+    config.write_text(
+        _CADDY.format(
+            host=LOOPBACK,
+            port=port,
+            scheme="https" if pem else "http",
+            tls=f"tls {pem.public} {pem.key}" if pem else "",
+            servers=" ".join(f"{host}:{setup.port}" for host in setup.hosts),
+        )
+    )
     command: list[str | Path] = [program, "run", "--config", config, "--adapter", "caddyfile"]
     environment = {
         "GOMAXPROCS": "1",
@@ -206,15 +181,16 @@ def _start_caddy(program: str, origin: int, directory: Path) -> Iterator[tuple[P
         "XDG_CONFIG_HOME": str(directory),
         "XDG_DATA_HOME": str(directory),
     }
-    with _running("caddy", command, directory, PROXY_CORE, environment) as child:
+    with running("caddy", command, directory, PROXY_CORE, environment) as child:
         yield child, port
 
 
 @contextmanager
-def _start_envoy(program: str, origin: int, directory: Path) -> Iterator[tuple[Process, int]]:
-    port = _free_port()
+def _start_envoy(program: str, setup: Setup, directory: Path) -> Iterator[tuple[Process, int]]:
+    port = free_port()
     config = directory / "envoy.json"
-    config.write_text(json.dumps(_envoy_config(port, origin)))
+    pem = certificate_in(directory) if setup.tls else None
+    config.write_text(json.dumps(envoy_config(port, setup, pem)))
     command: list[str | Path] = [
         program,
         "--concurrency",
@@ -223,134 +199,37 @@ def _start_envoy(program: str, origin: int, directory: Path) -> Iterator[tuple[P
         "-l",
         "warning",
     ]
-    with _running("envoy", [*command, "-c", config], directory, PROXY_CORE) as child:
+    with running("envoy", [*command, "-c", config], directory, PROXY_CORE) as child:
         yield child, port
 
 
-def _envoy_config(port: int, origin: int) -> dict[str, object]:
-    def address(port: int) -> dict[str, object]:
-        return {"socket_address": {"address": LOOPBACK, "port_value": port}}
-
-    extensions = "type.googleapis.com/envoy.extensions.filters"
-    router = {
-        "name": "envoy.filters.http.router",
-        "typed_config": {"@type": f"{extensions}.http.router.v3.Router"},
-    }
-    route = {"match": {"prefix": "/"}, "route": {"cluster": "origin", "timeout": "0s"}}
-    manager = {
-        "@type": f"{extensions}.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "clients",
-        "codec_type": "HTTP1",
-        "use_remote_address": True,
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
-        "http_filters": [router],
-    }
-    filters = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
-    endpoint = {"endpoint": {"address": address(origin)}}
-    return {
-        "static_resources": {
-            "listeners": [{"address": address(port), "filter_chains": [{"filters": filters}]}],
-            "clusters": [
-                {
-                    "name": "origin",
-                    "connect_timeout": "5s",
-                    "type": "STATIC",
-                    "load_assignment": {
-                        "cluster_name": "origin",
-                        "endpoints": [{"lb_endpoints": [endpoint]}],
-                    },
-                }
-            ],
-        }
-    }
-
-
 @contextmanager
-def _start_twisted(program: str, origin: int, directory: Path) -> Iterator[tuple[Process, int]]:
-    port = _free_port()
+def _start_twisted(program: str, setup: Setup, directory: Path) -> Iterator[tuple[Process, int]]:
+    port = free_port()
     command: list[str | Path] = [
         *(program, "-m", "benchmarks.twisted_web_proxy"),
-        *(str(port), str(origin)),
+        *(str(port), str(setup.port)),
     ]
-    with _running("twisted.web", command, directory, PROXY_CORE) as child:
+    with running("twisted.web", command, directory, PROXY_CORE) as child:
         yield child, port
 
 
 @contextmanager
-def start_node(directory: Path, configuration: str = "") -> Iterator[Node]:
-    """
-    Run Alacrity as it stands in this checkout, as a cluster of one without servers.
-
-    @param configuration: the content of its file; empty: that of the comparison.
-    @raise Broken: it does not start.
-    """
-    # Each run begins with an empty pool, whatever one before it in the directory kept.
-    place = Path(tempfile.mkdtemp(prefix="node-", dir=directory))
-    node = Node(
-        place,
-        configuration=configuration or _ALACRITY.format(connections=CONNECTIONS),
-        output=FileOutput(place / "log"),
-        core=PROXY_CORE,
-    )
-    with node:
-        yield node.started()
-
-
-@contextmanager
-def _start_alacrity(_: str, origin: int, directory: Path) -> Iterator[tuple[Process, int]]:
+def _start_compiled(_: str, setup: Setup, directory: Path) -> Iterator[tuple[Process, int]]:
     with start_node(directory) as node:
-        node.register(origin)
+        expect_build(node, compiled=True)
+        for host in setup.hosts:
+            node.register(setup.port, ip=host)
         yield node, node.proxy
 
 
 @contextmanager
-def _running(
-    name: str,
-    command: list[str | Path],
-    directory: Path,
-    core: int,
-    environment: Mapping[str, str] | None = None,
-) -> Iterator[Process]:
-    """
-    A process whose output goes to a file of its name.
-    """
-    output = FileOutput(directory / f"{name}.log")
-    process = Process(
-        command, directory, name=name, output=output, environment=environment, core=core
-    )
-    with process:
-        yield process
-
-
-def _free_port() -> int:
-    """
-    A port that nobody listens on, as the system chooses.
-    """
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _wait_until_listening(process: Process, port: int) -> None:
-    """
-    Wait until a process accepts connections.
-
-    @raise Broken: it does not.
-    """
-
-    def accepts() -> bool:
-        socket.create_connection((LOOPBACK, port), 1).close()
-        return True
-
-    process.wait_until(accepts, f"listening on port {port}")
-
-
-def find_program(name: str) -> str | None:
-    """
-    The path of a program, also if it is one for administrators.
-    """
-    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+def _start_pure(_: str, setup: Setup, directory: Path) -> Iterator[tuple[Process, int]]:
+    with start_node(directory, sources=sources_alone(directory)) as node:
+        expect_build(node, compiled=False)
+        for host in setup.hosts:
+            node.register(setup.port, ip=host)
+        yield node, node.proxy
 
 
 def _find_envoy() -> str | None:
@@ -366,8 +245,15 @@ def _find_python() -> str | None:
     return sys.executable if importlib.util.find_spec("twisted") else None
 
 
+def _find_compiled() -> str | None:
+    return _find_python() if compiled_modules(ROOT) else None
+
+
+_NO_TLS_LISTENER = MappingProxyType({TLS: "it has no TLS listener yet"})
+
 PROXIES = {
-    "alacrity": Proxy(_find_python, "pip install .", (), _start_alacrity),
+    "alacrity": Proxy(_find_compiled, HOW_TO_COMPILE, (), _start_compiled, _NO_TLS_LISTENER),
+    "alacrity-pure": Proxy(_find_python, "pip install .", (), _start_pure, _NO_TLS_LISTENER),
     "nginx": Proxy(
         lambda: find_program("nginx"), "apt-get install nginx-light", ("-v",), _start_nginx
     ),
@@ -378,13 +264,22 @@ PROXIES = {
     "caddy": Proxy(
         lambda: find_program("caddy"), "apt-get install caddy", ("version",), _start_caddy
     ),
-    "twisted.web": Proxy(_find_python, "pip install twisted", (), _start_twisted),
+    "twisted.web": Proxy(
+        _find_python,
+        "pip install twisted",
+        (),
+        _start_twisted,
+        {TLS: "the script that runs it has no TLS", MANY: "it has one server"},
+    ),
 }
-"""The proxies, in the order of the table."""
+"""The proxies, in the order of the table, by their names on the command line."""
+
+TITLES = {name: name for name in PROXIES} | {"alacrity-pure": "alacrity (pure)"}
+"""The names for the table."""
 
 
 @contextmanager
-def start(name: str, origin: int, directory: Path) -> Iterator[tuple[Process, int]]:
+def start(name: str, setup: Setup, directory: Path) -> Iterator[tuple[Process, int]]:
     """
     Run a proxy before the origin; the process and the port it listens on.
 
@@ -395,21 +290,25 @@ def start(name: str, origin: int, directory: Path) -> Iterator[tuple[Process, in
     program = proxy.find()
     if program is None:
         raise Broken(f"{name} is not on this machine: {proxy.hint}")
-    with proxy.start(program, origin, directory) as (child, port):
-        _wait_until_listening(child, port)
+    with proxy.start(program, setup, directory) as (child, port):
+        wait_until_listening(child, port)
         yield child, port
 
 
 def version(name: str) -> str:
     """
-    The version of a proxy; of the Twisted ones, those of Twisted and Python.
+    The version of a proxy; of those in Python, also those of Twisted and Python.
     """
     proxy = PROXIES[name]
     program = proxy.find()
     assert program is not None
     if not proxy.version:
         python = ".".join(map(str, sys.version_info[:3]))
-        return f"Twisted {importlib.metadata.version('twisted')}, Python {python}"
+        under = f"Twisted {importlib.metadata.version('twisted')}, Python {python}"
+        if name == "alacrity":
+            compiled = len(compiled_modules())
+            return f"{alacrity.__version__} with {compiled} compiled modules, {under}"
+        return f"{alacrity.__version__}, {under}" if name == "alacrity-pure" else under
     said = subprocess.run(
         [program, *proxy.version], capture_output=True, text=True, timeout=20, check=False
     )

@@ -32,7 +32,7 @@ from acceptance.lab.processes import (
 )
 from acceptance.lab.servers import serve
 from acceptance.lab.waiting import Broken, wait_until
-from benchmarks.proxies import start_node
+from benchmarks.builds import start_node
 
 BAR = 0.020
 """Seconds."""

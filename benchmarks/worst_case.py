@@ -30,7 +30,8 @@ from acceptance.lab.waiting import Broken
 from alacrity.http1.errors import ProtocolError
 from alacrity.http1.messages import RequestHead, ResponseHead
 from alacrity.http1.parser import MessageLimits, RequestParser, ResponseParser
-from benchmarks.proxies import origin, start_node
+from benchmarks.builds import start_node
+from benchmarks.origins import origin
 
 HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

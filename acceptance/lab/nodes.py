@@ -40,6 +40,7 @@ class Node(Process):
         within: Sequence[str] = (),
         descriptors: int | None = None,
         output: Output | None = None,
+        environment: Mapping[str, str] | None = None,
         core: int | None = None,
     ) -> None:
         """
@@ -52,6 +53,7 @@ class Node(Process):
         @param within: a command that runs others, such as C{nsenter}.
         @param descriptors: how many file descriptors it may have; L{None}: as many as
             this process.
+        @param environment: variables that it gets besides this process's.
         @param core: the only one that it runs on; L{None}: it runs on any.
         """
         directory.mkdir(exist_ok=True, parents=True)
@@ -75,6 +77,7 @@ class Node(Process):
             directory,
             name=directory.name,
             output=output,
+            environment=environment,
             core=core,
         )
 
