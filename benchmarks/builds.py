@@ -65,13 +65,27 @@ def sources_alone(directory: Path, root: Path = ROOT) -> Path:
     return place
 
 
-def loaded_modules(maps: str) -> set[str]:
+def loaded_modules(maps: str) -> set[Path]:
     """
-    The names of the compiled modules of Alacrity that a process has loaded.
+    The compiled modules of Alacrity that a process has loaded, from wherever.
 
     @param maps: the content of its C{/proc/PID/maps}.
     """
-    return set(re.findall(r"/(alacrity/\S+?)\.[^/\s]*\bso$", maps, re.MULTILINE))
+    files = {Path(path) for path in re.findall(r" (/.*\.so)$", maps, re.MULTILINE)}
+    return {path for path in files if _package(path) == "alacrity"}
+
+
+def _package(module: Path) -> str:
+    """
+    The outermost package that a module is in; empty if it is in none.
+    """
+    name = ""
+    for directory in module.parents:
+        # A checkout, too, may be a directory of that name.
+        if not (directory / "__init__.py").exists():
+            break
+        name = directory.name
+    return name
 
 
 @contextmanager

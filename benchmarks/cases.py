@@ -76,7 +76,7 @@ CASES: dict[str, Case] = {
     "servers": _requests("64 servers", FROM_BROWSER, MANY),
     "tls": _requests("TLS", FROM_BROWSER, TLS),
     "open": Case(
-        "open loop, p99",
+        "open loop at half load",
         lambda load, proxy, port: load.paced(proxy, port, FROM_BROWSER),
         cost="p99_ms",
     ),

@@ -112,7 +112,7 @@ def _machine() -> dict[str, str]:
     return {
         "date": time.strftime("%Y-%m-%d %H:%M %Z"),
         "processor": f"{len(os.sched_getaffinity(0))} cores of {model}",
-        "kernel": platform.release(),
+        "kernel": f"{platform.system()} {platform.release()}",
     }
 
 

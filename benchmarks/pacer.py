@@ -92,7 +92,7 @@ class Pacer:
 
     def __init__(self, port: int, request: bytes, zeros: int, connections: int) -> None:
         """
-        @param zeros: the size of the answer's body, which is all zeros.
+        @param zeros: the size of the answer's body, which is all zeros; one at least.
         """
         self._port = port
         self._request = request
@@ -101,6 +101,8 @@ class Pacer:
         self._free: deque[int] = deque()
         self._busy: dict[int, float] = {}
         self._missing: dict[int, int] = {}
+        """Zeros to come, of each answer that has begun."""
+
         self._poll = select.epoll()
         self._latencies = array("d")
         self._lateness = array("d")
@@ -146,7 +148,6 @@ class Pacer:
 
     def _send(self, descriptor: int, due: float, now: float) -> None:
         self._busy[descriptor] = due
-        self._missing[descriptor] = self._zeros
         self._lateness.append(now - due)
         # A request fits into the buffer of a connection that has nothing under way.
         with contextlib.suppress(OSError):
@@ -164,17 +165,23 @@ class Pacer:
             self._fault("closed")
             self._sockets.pop(descriptor).close()
             self._busy.pop(descriptor, None)
+            self._missing.pop(descriptor, None)
             if due is None:
                 self._free.remove(descriptor)
             self._connect()
             return
         if due is None:
             return
-        if self._missing[descriptor] == self._zeros and not data.startswith(b"HTTP/1.1 200 "):
-            self._fault("other status")
-        # Found by its length alone, whichever way it is framed.
-        self._missing[descriptor] -= data.count(b"\0")
-        if self._missing[descriptor] <= 0:
+        missing = self._missing.pop(descriptor, 0)
+        if not missing:
+            missing = self._zeros
+            if not data.startswith(b"HTTP/1.1 200 "):
+                self._fault("other status")
+        # The end is found by the length alone, whichever way the answer is framed.
+        missing -= data.count(b"\0")
+        if missing > 0:
+            self._missing[descriptor] = missing
+        else:
             self._latencies.append(time.perf_counter() - due)
             del self._busy[descriptor]
             self._free.append(descriptor)

@@ -25,36 +25,43 @@ REFERENCE = "haproxy"
 
 _HEADING = "Alacrity beside its peers"
 _EXPLANATION = (
-    "Cost relative to HAProxy in one run, shorter is better. Striped: without compiled modules."
+    "Cost relative to HAProxy in one run (in brackets: itself), shorter is better. "
+    "Striped: without compiled modules. Pointed: cut off."
 )
-_WIDTH = 860
+_ON_FAULTS = "† Requests failed in a round, or the load could not keep up."
+_WIDTH = 900
 _LEFT = 24
-_ZERO = 170
-"""The left end of all bars."""
+_COLUMN = 436
+"""From the left end of a column of cases to that of the next."""
 
-_UNIT = 130
+_ZERO = 110
+"""From the left end of a column to that of its bars."""
+
+_UNIT = 52
 """The length of a bar of HAProxy's cost."""
 
-_LONGEST = 4.0
+_LONGEST = 3.75
 """The ratio at which bars are cut off, and get a point."""
 
 _BAR = 13
 _PITCH = 18
-_CASE_GAP = 36
-_WORDS = 118
+_CASE_HEAD = 22
+_CASE_GAP = 14
+_WORDS = 120
 """Characters in a line of small text."""
 
 _STYLE = """
 .ground{fill:#fff} text{font-family:system-ui,sans-serif;fill:#1f2328}
 .head{font-size:20px;font-weight:600} .case{font-size:14px;font-weight:600}
-.name,.figure{font-size:12px} .ours{font-weight:600}
+.name,.figure{font-size:12px} text.ours{font-weight:600}
+.figure{stroke:#fff;stroke-width:3px;paint-order:stroke}
 .small{font-size:11.5px} .small,.unit{fill:#59636e} .unit{font-weight:400;font-size:12px}
 .bar{fill:#818b98} .bar.ours,.stripe{fill:#0969da} .bar.pure{fill:url(#alacrity-stripes)}
 .one{stroke:#59636e;stroke-dasharray:3 3}
 @media (prefers-color-scheme: dark){
 .ground{fill:#0d1117} text{fill:#e6edf3} .small,.unit{fill:#9198a1}
 .bar{fill:#6e7681} .bar.ours,.stripe{fill:#4493f8} .bar.pure{fill:url(#alacrity-stripes)}
-.one{stroke:#9198a1}
+.figure{stroke:#0d1117} .one{stroke:#9198a1}
 }
 """
 
@@ -66,7 +73,7 @@ class Bar(NamedTuple):
     @ivar proxy: the proxy's name on the command line.
     @ivar title: its name for readers.
     @ivar ratio: to HAProxy's cost; L{None}: there is none to compare with.
-    @ivar cost: the cost itself, as text.
+    @ivar cost: the cost itself, as text; empty: it was not measured.
     @ivar faulty: something went wrong in a round.
     """
 
@@ -82,7 +89,8 @@ class Bar(NamedTuple):
         The figures in words.
         """
         compared = "no ratio" if self.ratio is None else f"{self.ratio:.2f}x"
-        return f"{compared} ({self.cost})" + (", with faults" if self.faulty else "")
+        figures = f"{compared} ({self.cost})" if self.cost else "not measured"
+        return figures + (" †" if self.faulty else "")
 
 
 class Group(NamedTuple):
@@ -96,6 +104,13 @@ class Group(NamedTuple):
     title: str
     unit: str
     bars: tuple[Bar, ...]
+
+    @property
+    def height(self) -> int:
+        """
+        The height that it takes, with the gap to the next.
+        """
+        return _CASE_HEAD + _PITCH * len(self.bars) + _CASE_GAP
 
 
 def groups(runs: Runs) -> list[Group]:
@@ -113,15 +128,27 @@ def groups(runs: Runs) -> list[Group]:
         for proxy, name in runs.proxies.items():
             rounds = results.get((case, proxy), [])
             value = middle(rounds, cost)
-            if value is not None:
-                faulty = any(each.fault for each in rounds)
-                compared = ratio(rounds, reference, cost)
-                bars.append(Bar(proxy, name, compared, format(value, form), faulty))
-        if bars:
+            text = "" if value is None else format(value, form)
+            faulty = any(each.fault for each in rounds)
+            bars.append(Bar(proxy, name, ratio(rounds, reference, cost), text, faulty))
+        if any(bar.cost for bar in bars):
             found.append(Group(title, unit, tuple(bars)))
     if not any(bar.ratio is not None for group in found for bar in group.bars):
         raise Broken(f"nothing was measured of {REFERENCE}, to which the bars compare all others")
     return found
+
+
+def halves(cases: Sequence[Group]) -> tuple[Sequence[Group], Sequence[Group]]:
+    """
+    The cases as two columns, one after another, of which the taller is as low as it can be.
+    """
+
+    def taller(count: int) -> int:
+        parts = cases[:count], cases[count:]
+        return max(sum(case.height for case in part) for part in parts)
+
+    count = min(range(1, len(cases) + 1), key=taller)
+    return cases[:count], cases[count:]
 
 
 def draw(runs: Runs) -> str:
@@ -132,9 +159,12 @@ def draw(runs: Runs) -> str:
     @raise Broken: there is nothing to draw, or to compare with.
     """
     cases = groups(runs)
-    below = list(_lines(runs.machine, runs.proxies))
-    top = 52 + 17 * len(below) + 24
-    height = top + sum(_CASE_GAP + _PITCH * len(each.bars) for each in cases) + 16
+    small = [_EXPLANATION, *_lines(runs.machine, runs.proxies)]
+    if any(bar.faulty for case in cases for bar in case.bars):
+        small.append(_ON_FAULTS)
+    top = 56 + 17 * len(small)
+    columns = halves(cases)
+    height = top + max(sum(case.height for case in column) for column in columns) + 4
     svg = Element(
         "svg",
         {
@@ -152,10 +182,13 @@ def draw(runs: Runs) -> str:
     _stripes(svg)
     _add(svg, "rect", {"class": "ground", "width": "100%", "height": "100%"})
     _text(svg, _LEFT, 34, "head", _HEADING)
-    for number, line in enumerate([_EXPLANATION, *below]):
+    for number, line in enumerate(small):
         _text(svg, _LEFT, 56 + 17 * number, "small", line)
-    for case in cases:
-        top = _group(svg, case, top)
+    for number, column in enumerate(columns):
+        at = top
+        for case in column:
+            _group(svg, case, _LEFT + _COLUMN * number, at)
+            at += case.height
     indent(svg)
     return tostring(svg, encoding="unicode") + "\n"
 
@@ -166,8 +199,8 @@ def _lines(machine: Mapping[str, str], proxies: Mapping[str, str]) -> Iterator[s
     """
     of_the_machine = [value for name, value in machine.items() if name not in proxies]
     versions = [f"{proxies[name]} {machine[name]}" for name in proxies if name in machine]
-    yield from wrap(" · ".join(of_the_machine), _WORDS)
-    yield from wrap(" · ".join(versions), _WORDS)
+    yield from wrap(" · ".join(of_the_machine), _WORDS, break_on_hyphens=False)
+    yield from wrap(" · ".join(versions), _WORDS, break_on_hyphens=False)
 
 
 def _sentences(machine: Mapping[str, str], cases: Sequence[Group]) -> Iterator[str]:
@@ -194,46 +227,37 @@ def _stripes(svg: Element) -> None:
     _add(pattern, "rect", {"class": "stripe", "width": "3.5", "height": "6"})
 
 
-def _group(svg: Element, case: Group, top: int) -> int:
+def _group(svg: Element, case: Group, left: int, top: int) -> None:
     """
     Draw the bars of a case.
-
-    @return: where the next one begins.
     """
-    title = _text(svg, _LEFT, top + 14, "case", case.title + " ")
+    title = _text(svg, left, top + 14, "case", case.title + " ")
     _add(title, "tspan", {"class": "unit"}, text=case.unit)
-    top += 22
-    bottom = top + _PITCH * len(case.bars)
+    first = top + _CASE_HEAD
+    one = str(left + _ZERO + _UNIT)
+    ends = {"y1": str(first - 3), "y2": str(first + _PITCH * len(case.bars) - 2)}
+    # Below the bars and their figures.
+    _add(svg, "line", {"class": "one", "x1": one, "x2": one, **ends})
     for number, bar in enumerate(case.bars):
-        _bar(svg, bar, top + _PITCH * number)
-    one = str(_ZERO + _UNIT)
-    _add(
-        svg,
-        "line",
-        {"class": "one", "x1": one, "x2": one, "y1": str(top - 3), "y2": str(bottom - 2)},
-    )
-    return bottom + _CASE_GAP - 22
+        _bar(svg, bar, left, first + _PITCH * number)
 
 
-def _bar(svg: Element, bar: Bar, top: int) -> None:
+def _bar(svg: Element, bar: Bar, left: int, top: int) -> None:
     ours = " ours" if bar.proxy.startswith("alacrity") else ""
     pure = " pure" if bar.proxy == "alacrity-pure" else ""
-    _text(svg, _LEFT, top + 11, "name" + ours, bar.title)
-    end = float(_ZERO)
+    _text(svg, left, top + 11, "name" + ours, bar.title)
+    begin = left + _ZERO
+    end = float(begin)
     if bar.ratio is not None:
         end += _UNIT * min(bar.ratio, _LONGEST)
-        points: list[tuple[float, float]] = [
-            (_ZERO, top),
-            (end, top),
-            (end, top + _BAR),
-            (_ZERO, top + _BAR),
-        ]
+        points: list[tuple[float, float]]
+        points = [(begin, top), (end, top), (end, top + _BAR), (begin, top + _BAR)]
         if bar.ratio > _LONGEST:
             points.insert(2, (end + 9, top + _BAR / 2))
             end += 9
         shape = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         _add(svg, "polygon", {"class": "bar" + ours + pure, "points": shape})
-    _text(svg, round(end) + 6, top + 11, "figure" + ours, bar.figures)
+    _text(svg, round(end) + 5, top + 11, "figure" + ours, bar.figures)
 
 
 def _text(svg: Element, x: int, y: int, kind: str, text: str) -> Element:
