@@ -19,11 +19,13 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, Htt
 
 from alacrity.http1.chunks import ChunkedBody, empty_line_end, tail_of
 from alacrity.http1.errors import ProtocolError
-from alacrity.http1.fields import LOGINS, SPECIAL_LINES
 from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, MessageLimits
 
 # In the place of a count of body bytes: a head, or the rest of one, comes next.
 HEAD: Final = -3
+
+# In the place of the length of a body: the head is not read.
+UNKNOWN: Final = -4
 
 INTERIM_BYTES: Final = 4096
 """Bytes of interim responses after which no other head is read in the same turn."""
@@ -49,10 +51,20 @@ class MessageParser:
         self._llhttp: HttpRequestParser | HttpResponseParser | None = None
         self._chunks: ChunkedBody | None = None
 
-    def _read_head(self, lines: list[bytes]) -> int | None:
+    def _read_known(self, start_line: bytes, section: bytes) -> int | None:
         """
-        Read a head, and give it to the receiver.
+        Read a head that needs no check of its grammar: its start line is of the usual form, and
+        its section of fields is remembered.
 
+        @return: as of L{_read_head}; L{UNKNOWN}: it needs one, and is not read.
+        """
+        raise NotImplementedError
+
+    def _read_head(self, start_line: bytes, section: bytes) -> int | None:
+        """
+        Read a head whose grammar llhttp has accepted, and give it to the receiver.
+
+        @param section: its field lines and the empty line, all with their ends.
         @return: the length of the body, see L{alacrity.http1.messages}; L{None}:
             the message is yet to come.
         """
@@ -132,6 +144,12 @@ class MessageParser:
         head = self._head + piece if self._head else piece
         if len(head) > self._limits.header_bytes:
             raise self._too_large(head)
+        line_end = head.find(b"\r\n")
+        start_line, section = head[:line_end], head[line_end + 2 :]
+        if not self._tail and self._llhttp is None:
+            length = self._read_known(start_line, section)
+            if length != UNKNOWN:
+                return length, end
         llhttp = self._llhttp or self._grammar(None)
         try:
             llhttp.feed_data(piece)
@@ -149,7 +167,7 @@ class MessageParser:
         if self._head:
             self._head = b""
             self._llhttp = None
-        return self._read_head(head[:-4].split(b"\r\n")), end
+        return self._read_head(start_line, section), end
 
     def _too_large(self, head: bytes) -> ProtocolError:
         """
@@ -163,27 +181,13 @@ class MessageParser:
         """
         return ProtocolError(str(error))
 
-    def _fields(self, lines: list[bytes]) -> tuple[list[bytes], list[tuple[bytes, bytes]]]:
+    def _lines(self, section: bytes) -> list[bytes]:
         """
-        Separate the ordinary field lines from the special fields. That each is a token,
-        a colon and a value without controls, llhttp has checked.
+        The field lines of a section, without their ends.
+
+        @raise ProtocolError: there are too many.
         """
+        lines = section[:-4].split(b"\r\n") if len(section) > 2 else []
         if len(lines) > self._limits.header_count:
             raise ProtocolError("there are too many header fields", 431)
-        ordinary = []
-        specials = []
-        for line in lines:
-            special = SPECIAL_LINES[line]
-            if special is None:
-                ordinary.append(line)
-            else:
-                specials.append(special)
-        return ordinary, specials
-
-    def _with_logins(self, lines: list[bytes]) -> list[bytes]:
-        """
-        The ordinary field lines of a head, and those that log a connection in, which are
-        passed on too: in their order (RFC 9110 5.3).
-        """
-        specials = ((line, SPECIAL_LINES[line]) for line in lines[1:])
-        return [line for line, special in specials if special is None or special[0] in LOGINS]
+        return lines

@@ -19,9 +19,17 @@ from typing import Final, Protocol
 from httptools import HttpParserError, HttpRequestParser, HttpResponseParser
 
 from alacrity.http1.errors import ProtocolError, response_fault
-from alacrity.http1.fields import UPGRADES, content_length, options, upgrades, valid_host
-from alacrity.http1.framing import HEAD, MessageParser
+from alacrity.http1.fields import UPGRADES, upgrades, valid_host
+from alacrity.http1.framing import HEAD, UNKNOWN, MessageParser
 from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, MessageLimits, RequestHead, ResponseHead
+from alacrity.http1.sections import (
+    REQUEST_SECTIONS,
+    RESPONSE_SECTIONS,
+    RequestFields,
+    ResponseFields,
+    request_fields,
+    response_fields,
+)
 
 __all__ = [
     "MessageLimits",
@@ -30,8 +38,6 @@ __all__ = [
     "ResponseParser",
     "ResponseReceiver",
 ]
-
-NONE_NAMED: Final[frozenset[bytes]] = frozenset()
 
 
 class RequestReceiver(Protocol):
@@ -91,8 +97,6 @@ _METHODS: Final = frozenset(
 )
 
 
-_EXPECTATIONS: Final = frozenset({b"100-continue"})
-
 _VERSIONS: Final = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -141,88 +145,46 @@ class RequestParser(MessageParser):
             return ProtocolError("the method is not known", 501)
         return super()._malformed(error, head)
 
-    def _read_head(self, lines: list[bytes]) -> int | None:
-        """
-        Read the head of a request. (One function, though a long one: each request goes
-        through it, and calls in between would cost more than some of its steps.)
-        """
-        request_line = lines[0]
-        if not request_line:
+    def _read_known(self, start_line: bytes, section: bytes) -> int | None:
+        fields = REQUEST_SECTIONS.get(section)
+        if (
+            fields is None
+            or fields.count > self._limits.header_count
+            or len(start_line) > self._limits.request_line
+        ):
+            return UNKNOWN
+        start = _usual_start(start_line)
+        return UNKNOWN if start is None else self._receive(start, fields)
+
+    def _read_head(self, start_line: bytes, section: bytes) -> int | None:
+        if not start_line:
             # RFC 9112 2.2: empty lines before a request are not part of it.
-            if len(lines) > 1:
-                return self._read_head(lines[1:])
+            if section:
+                line_end = section.find(b"\r\n")
+                return self._read_head(section[:line_end], section[line_end + 2 :])
             self._count_blank()
             return None
-        if len(request_line) > self._limits.request_line:
+        if len(start_line) > self._limits.request_line:
             raise ProtocolError("the request line is too long", 414)
-        words = request_line.split(b" ")
-        if len(words) != 3:
-            raise ProtocolError("the request line is not three words")
-        method, target, version = words
-        if method not in _METHODS:
-            if _TOKEN.fullmatch(method) is None:
-                # RFC 9110 9.1, 5.6.2
-                raise ProtocolError("the method is not a token")
-            if version not in _VERSIONS:
-                # Such as the preface of HTTP/2 (RFC 9113 3.4).
-                raise ProtocolError("the HTTP version is not supported", 505)
-            if method in {b"TRACE", b"CONNECT"}:
-                raise ProtocolError("the method is not allowed", 405)
-            raise ProtocolError("the method is not known", 501)
-        minor = _VERSIONS.get(version)
-        if minor is None:
-            raise ProtocolError("the HTTP version is not supported", 505)
-        ordinary, specials = self._fields(lines[1:])
-        host: bytes | None = None
-        length: int | None = None
-        chunked = False
-        connection = upgrade = via = b""
-        login = expects = False
-        for name, value in specials:
-            if name == b"host":
-                # RFC 9112 3.2: more than one, or an invalid one, is an error.
-                if host is not None or not valid_host(value):
-                    raise ProtocolError("there is more than one Host, or an invalid one")
-                host = value
-            elif name == b"connection":
-                connection = b"%b,%b" % (connection, value) if connection else value
-            elif name == b"content-length":
-                # RFC 9112 6.3 item 5
-                if length is not None:
-                    raise ProtocolError("there is more than one Content-Length")
-                length = content_length(value)
-            elif name == b"transfer-encoding":
-                # RFC 9112 6.1: chunked is the only coding known here.
-                if chunked or value.lower() != b"chunked":
-                    raise ProtocolError("the Transfer-Encoding is not chunked")
-                chunked = True
-            elif name == b"upgrade":
-                upgrade = b"%b, %b" % (upgrade, value) if upgrade else value
-            elif name == b"expect":
-                # RFC 9110 10.1.1: a list, and the only expectation that is defined.
-                expected = options(value)
-                if not expected <= _EXPECTATIONS:
-                    raise ProtocolError("the Expect is not 100-continue", 417)
-                expects = expects or bool(expected)
-            elif name == b"via":
-                via = b"%b, %b" % (via, value) if via else value
-            elif name == b"authorization":
-                login = True
-        # All lines at once: a head may have many, and their members would be joined for each.
-        named = options(connection) if connection else NONE_NAMED
-        if login:
-            ordinary = self._with_logins(lines)
-        if chunked:
-            # RFC 9112 6.1, 6.3 item 3
-            if length is not None:
-                raise ProtocolError("there is a Content-Length beside a Transfer-Encoding")
+        start = _usual_start(start_line) or _any_start(start_line)
+        fields = request_fields(self._lines(section))
+        REQUEST_SECTIONS.add(section, fields)
+        return self._receive(start, fields)
+
+    def _receive(self, start: tuple[bytes, bytes, int], fields: RequestFields) -> int:
+        """
+        Make the head of a request of its start line and its fields, and give it to the receiver.
+        """
+        method, target, minor = start
+        length = fields.length
+        if fields.chunked:
+            # RFC 9112 6.1
             if minor == 0:
                 raise ProtocolError("HTTP/1.0 has no Transfer-Encoding")
             length = CHUNKED
         elif length is None:
             length = 0
-        if target.translate(None, _IN_TARGET):
-            raise ProtocolError("the request target has a character that is not allowed")
+        host = fields.host
         if host is None:
             # RFC 9112 3.2: even where the target names one.
             if minor == 1:
@@ -230,6 +192,7 @@ class RequestParser(MessageParser):
             host = b""
         if not target.startswith(b"/"):
             target, host = _target(method, target, host)
+        named, upgrade = fields.named, fields.upgrade
         if upgrade:
             # RFC 9110 7.8: named in Connection, and not by a 1.0 client. In a request
             # that has a body, it is ignored.
@@ -244,16 +207,16 @@ class RequestParser(MessageParser):
                 target,
                 minor,
                 host,
-                ordinary,
-                specials,
+                fields.lines,
+                fields.specials,
                 named,
                 length,
                 b"close" not in named if minor else b"keep-alive" in named,
                 upgrade,
-                via,
-                login,
+                fields.via,
+                fields.login,
                 # RFC 9110 10.1.1: one without a body, or of a 1.0 client, waits for nothing.
-                expects and minor == 1 and length != 0,
+                fields.expects and minor == 1 and length != 0,
             )
         )
         return length
@@ -272,6 +235,57 @@ class RequestParser(MessageParser):
         self._blank += 1
         if self._blank > self.MOST_BLANK:
             raise ProtocolError("there are too many empty lines before the request")
+
+
+def _usual_start(line: bytes) -> tuple[bytes, bytes, int] | None:
+    """
+    Read a request line of the usual form: a known method, a target in origin form, and a version
+    that is understood (RFC 9112 3).
+
+    @return: the method, the target and the minor version; L{None}: it is of another form, or
+        malformed.
+    """
+    words = line.split(b" ")
+    if len(words) != 3:
+        return None
+    method, target, version = words
+    minor = _VERSIONS.get(version)
+    if (
+        minor is None
+        or method not in _METHODS
+        or not target.startswith(b"/")
+        or target.translate(None, _IN_TARGET)
+    ):
+        return None
+    return method, target, minor
+
+
+def _any_start(line: bytes) -> tuple[bytes, bytes, int]:
+    """
+    Read a request line of any form.
+
+    @raise ProtocolError: it is malformed, or asks for something that is not understood.
+    """
+    words = line.split(b" ")
+    if len(words) != 3:
+        raise ProtocolError("the request line is not three words")
+    method, target, version = words
+    minor = _VERSIONS.get(version)
+    if method not in _METHODS:
+        if _TOKEN.fullmatch(method) is None:
+            # RFC 9110 9.1, 5.6.2
+            raise ProtocolError("the method is not a token")
+        if minor is None:
+            # Such as the preface of HTTP/2 (RFC 9113 3.4).
+            raise ProtocolError("the HTTP version is not supported", 505)
+        if method in {b"TRACE", b"CONNECT"}:
+            raise ProtocolError("the method is not allowed", 405)
+        raise ProtocolError("the method is not known", 501)
+    if minor is None:
+        raise ProtocolError("the HTTP version is not supported", 505)
+    if target.translate(None, _IN_TARGET):
+        raise ProtocolError("the request target has a character that is not allowed")
+    return method, target, minor
 
 
 def _target(method: bytes, target: bytes, host: bytes) -> tuple[bytes, bytes]:
@@ -361,34 +375,29 @@ class ResponseParser(MessageParser):
     def _malformed(self, error: HttpParserError, head: bytes) -> ProtocolError:
         return ProtocolError(response_fault(str(error), head))
 
-    def _read_head(self, lines: list[bytes]) -> int | None:
-        minor, status, reason = _status_line(lines[0])
-        ordinary, specials = self._fields(lines[1:])
-        length: int | None = None
-        connection = b""
-        chunked = login = False
-        for name, value in specials:
-            if name == b"connection":
-                connection = b"%b,%b" % (connection, value) if connection else value
-            elif name == b"content-length":
-                if length is not None:
-                    raise ProtocolError("there is more than one Content-Length")
-                length = content_length(value)
-            elif name == b"www-authenticate":
-                login = True
-            elif name == b"transfer-encoding":
-                if chunked or value.lower() != b"chunked" or minor == 0:
-                    raise ProtocolError("the Transfer-Encoding is not chunked")
-                chunked = True
-        named = options(connection) if connection else NONE_NAMED
-        if login:
-            ordinary = self._with_logins(lines)
-        if chunked and length is not None:
-            raise ProtocolError("there is a Content-Length beside a Transfer-Encoding")
+    def _read_known(self, start_line: bytes, section: bytes) -> int | None:
+        fields = RESPONSE_SECTIONS.get(section)
+        if fields is None or fields.count > self._limits.header_count:
+            return UNKNOWN
+        return self._receive(_status_line(start_line), fields)
+
+    def _read_head(self, start_line: bytes, section: bytes) -> int | None:
+        start = _status_line(start_line)
+        fields = response_fields(self._lines(section))
+        RESPONSE_SECTIONS.add(section, fields)
+        return self._receive(start, fields)
+
+    def _receive(self, start: tuple[int, int, bytes], fields: ResponseFields) -> int | None:
+        """
+        Make the head of a response of its start line and its fields, and give it to the receiver.
+        """
+        minor, status, reason = start
+        lines, specials, named = fields.lines, fields.specials, fields.named
+        chunked, length = fields.chunked, fields.length
+        if chunked and minor == 0:
+            raise ProtocolError("the Transfer-Encoding is not chunked")
         if status < 200:
-            head = ResponseHead(
-                status, reason, ordinary, specials, named, 0, None, True, minor=minor
-            )
+            head = ResponseHead(status, reason, lines, specials, named, 0, None, True, minor=minor)
             if status == 101:
                 # RFC 9110 15.2.2: nothing after this head is HTTP.
                 self._receiver.switchReceived(head)
@@ -408,14 +417,14 @@ class ResponseParser(MessageParser):
             ResponseHead(
                 status,
                 reason,
-                ordinary,
+                lines,
                 specials,
                 named,
                 body,
                 # RFC 9110 8.6: there is none with 204.
                 None if status == 204 else length,
                 keep_alive and body != UNTIL_CLOSE,
-                login,
+                fields.login,
                 minor,
             )
         )
