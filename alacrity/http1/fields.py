@@ -147,8 +147,8 @@ class _SpecialLines(dict[bytes, "tuple[bytes, bytes] | None"]):
     def __missing__(self, line: bytes) -> tuple[bytes, bytes] | None:
         name, _, value = line.partition(b":")
         special = SPECIALS[name]
-        if not special and _LOGIN.match(line):
-            special = name.lower()
+        if not special and (lower := name.lower()) in LOGINS and _LOGIN.match(line):
+            special = lower
         field = (special, value.strip(b" \t")) if special else None
         if len(line) <= self.LONGEST:
             if len(self) >= self.BOUND:

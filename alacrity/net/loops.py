@@ -33,10 +33,12 @@ def _log_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None
     Log an exception of a protocol; uvloop has dropped its connection for it.
     """
     error = context.get("exception")
+    # For some errors, such as those of a factory, uvloop has no words.
+    what = context.get("message") or "an exception in a connection"
     if error is None:
-        _log.error("{what}", what=context["message"])
+        _log.error("{what}", what=what)
     else:
-        _log.failure("{what}", Failure(error), what=context["message"])
+        _log.failure("{what}", Failure(error), what=what)
 
 
 def after_turns(

@@ -5,7 +5,7 @@ The socket under a uvloop connection: its addresses, options and buffers.
 from __future__ import annotations
 
 import socket
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
@@ -38,6 +38,19 @@ def internet_address(host: str, port: int, *more: int) -> IAddress:
     if ":" in host:
         return IPv6Address("TCP", host, port, *more)
     return IPv4Address("TCP", host, port)
+
+
+_UNSPECIFIED: Final = ("0.0.0.0", 0)  # noqa: S104
+
+
+def _stream_address(name: Any) -> IAddress:
+    """
+    Twisted's address for one that uvloop read when it made the connection: its names of IPv4
+    sockets have two members, those of IPv6 sockets four, and those of Unix sockets are paths.
+    """
+    if not isinstance(name, tuple):
+        return UNIXAddress(name or None)
+    return IPv4Address("TCP", *name) if len(name) == 2 else internet_address(*name)
 
 
 class ConnectionSocket:
@@ -95,24 +108,18 @@ class ConnectionSocket:
         """
         Keep the address of the other end.
         """
-        sock = self._socket()
-        try:
-            name = sock.getpeername()
-        except OSError:
-            # Gone before it was accepted.
-            name = ("0.0.0.0", 0)  # noqa: S104
-        self._peer = twisted_address(sock.family, name)
+        # Without one, the other end was gone before it was accepted.
+        self._peer = _stream_address(self._uv.get_extra_info("peername", _UNSPECIFIED))
 
     def getHost(self) -> Any:
         """
         This end's address; an unspecified one, if the connection has ended.
         """
-        sock = self._open_socket()
-        if sock is None:
+        if self._open_socket() is None:
             if isinstance(self._peer, UNIXAddress):
                 return UNIXAddress(None)
-            return IPv4Address("TCP", "0.0.0.0", 0)  # noqa: S104
-        return twisted_address(sock.family, sock.getsockname())
+            return IPv4Address("TCP", *_UNSPECIFIED)
+        return _stream_address(self._uv.get_extra_info("sockname", _UNSPECIFIED))
 
     # ITCPTransport. To Twisted, a transport with these methods is TCP; a Unix socket has no
     # such options.

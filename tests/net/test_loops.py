@@ -58,4 +58,5 @@ class LoopTests(SynchronousTestCase):
         loop: Any = _Loop()
         _log_error(loop, {"message": "a protocol failed", "exception": ZeroDivisionError()})
         _log_error(loop, {"message": "a message alone"})
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        _log_error(loop, {"exception": ZeroDivisionError()})
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)

@@ -63,9 +63,6 @@ class _Socket:
     def setsockopt(self, *arguments: object) -> None:
         """It has no options."""
 
-    def getpeername(self) -> tuple[str, int]:
-        return ("192.0.2.9", 9)
-
 
 class _Uv:
     """
@@ -77,8 +74,8 @@ class _Uv:
     def set_write_buffer_limits(self, high: int, low: int) -> None:
         """It has none."""
 
-    def get_extra_info(self, name: str) -> Any:
-        return _Socket()
+    def get_extra_info(self, name: str, default: object = None) -> Any:
+        return _Socket() if name == "socket" else ("192.0.2.9", 9)
 
     def set_protocol(self, protocol: Any) -> None:
         self.protocol = protocol

@@ -4,6 +4,7 @@ The addresses of a client connection, as requests to servers name them.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 
@@ -20,6 +21,9 @@ def authority_of(host: Any) -> bytes:
     The address that a client connected to, as in a C{Host} field.
     """
     ip = getattr(host, "host", "")
-    if not ip:
-        return b"localhost"
-    return (f"[{ip}]:{host.port}" if ":" in ip else f"{ip}:{host.port}").encode("ascii")
+    return _authority(ip, host.port) if ip else b"localhost"
+
+
+@lru_cache(64)
+def _authority(ip: str, port: int) -> bytes:
+    return (f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}").encode("ascii")
