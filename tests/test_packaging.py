@@ -4,6 +4,7 @@ Tests of what is installed: plugins, of all files, are easily left out.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,13 @@ def run(*command: str | Path, directory: Path) -> str:
     Run a command, and return what it says.
     """
     done = subprocess.run(
-        command, cwd=directory, capture_output=True, text=True, timeout=120, check=False
+        command,
+        cwd=directory,
+        env={**os.environ, "ALACRITY_PURE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -36,6 +36,7 @@ class MessageParser:
     The common base of the two parsers.
     """
 
+    __deletable__ = ("_body_received",)
     __slots__ = ("_body_received", "_chunks", "_expected", "_head", "_limits", "_llhttp", "_tail")
 
     _body_received: Callable[[bytes], None]

@@ -329,6 +329,7 @@ class ResponseParser(MessageParser):
     Reader of responses, one at a time. Call L{answers} before each.
     """
 
+    __deletable__ = ("_receiver",)
     __slots__ = ("_interims", "_receiver", "_to_head")
 
     _grammar = HttpResponseParser

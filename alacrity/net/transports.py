@@ -18,7 +18,7 @@ import struct
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.internet.interfaces import (
     IAddress,
     IConsumer,
@@ -27,9 +27,10 @@ from twisted.internet.interfaces import (
     IPushProducer,
     ITCPTransport,
 )
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from alacrity.net.sockets import ConnectionSocket
 
@@ -79,7 +80,6 @@ _ABORTING: Final = TransportPhase.ABORTING
 _LOST: Final = TransportPhase.LOST
 
 
-@implementer(ITCPTransport, IConsumer, IPushProducer)
 class StreamTransport(ConnectionSocket):
     """
     One connection: to uvloop an asyncio protocol, to the Twisted protocol its transport.
@@ -159,7 +159,7 @@ class StreamTransport(ConnectionSocket):
         self.write = uv.write
         self.writeSequence = uv.writelines
         self._read_peer()
-        protocol = self._build(self._peer)
+        protocol: Any = self._build(self._peer)
         # It may hold the protocol, and so this transport.
         self._build = _build_nothing
         if protocol is None:
@@ -207,7 +207,14 @@ class StreamTransport(ConnectionSocket):
         protocol, self._protocol = self._protocol, None
         if protocol is None:
             return
-        protocol.connectionLost(Failure(ConnectionAborted() if aborted else _reason(error)))
+        if aborted:
+            reason = Failure(ConnectionAborted())
+        elif error is None:
+            # One for all connections, as Twisted's own transports have it.
+            reason = connectionDone
+        else:
+            reason = Failure(_reason(error))
+        protocol.connectionLost(reason)
 
     def _read_rest(self) -> None:
         """
@@ -339,14 +346,15 @@ class StreamTransport(ConnectionSocket):
         self.loseConnection()
 
 
-def _reason(error: BaseException | None) -> BaseException:
-    """
-    Twisted's exception for the end of a connection.
+classImplements(StreamTransport, ITCPTransport, IConsumer, IPushProducer)
 
-    @param error: the one that uvloop told; L{None}: the other end closed it in order.
+
+def _reason(error: BaseException) -> BaseException:
     """
-    if error is None:
-        return ConnectionDone()
+    Twisted's exception for the loss of a connection.
+
+    @param error: the one that uvloop told.
+    """
     return ConnectionLost(str(error)) if isinstance(error, OSError) else error
 
 

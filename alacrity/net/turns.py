@@ -26,14 +26,14 @@ Bytes of a read that counts as large. libuv would read up to 32 in a turn, of 25
 LARGE_READS_PER_TURN: Final = 4
 """Large reads after which a connection waits for its turn: a megabyte, as a rule."""
 
+_log: Final = Logger()
+
 
 class Turns:
     """
     Queue of calls for the loop's next turns, one call in each turn, first come first
     served. However many connections wait, a turn is as short as with one.
     """
-
-    _log = Logger()
 
     def __init__(self, soon: Callable[[Callable[[], None]], object]) -> None:
         """
@@ -58,7 +58,7 @@ class Turns:
         try:
             waiting[0]()
         except Exception:
-            self._log.failure("a connection failed in its turn of the loop")
+            _log.failure("a connection failed in its turn of the loop")
         # It counted until now, so that C{add} asked for no second turn.
         waiting.popleft()
         if waiting:

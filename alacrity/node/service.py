@@ -19,6 +19,7 @@ from alacrity.cluster.log.errors import StateError
 from alacrity.cluster.secret import SecretError
 from alacrity.config import Settings
 from alacrity.health.monitor import CHECKS_IN_FLIGHT
+from alacrity.http1.compiled import is_compiled
 from alacrity.net.bindings import ipv6_only_of, listener_at
 from alacrity.net.listening import server_endpoint
 from alacrity.net.loops import uvloop_of
@@ -278,8 +279,9 @@ class Alacrity(Service):
         self.control.open()
         Deferred.fromCoroutine(self._take_part()).addErrback(self._fail)
         self._log.info(
-            "Alacrity {version} on {transports}, state in {state}",
+            "Alacrity {version}, {kind}, on {transports}, state in {state}",
             version=__version__,
+            kind="compiled" if is_compiled() else "not compiled",
             transports="uvloop" if uvloop_of(self._reactor) is not None else "Twisted's transports",
             state=str(self._state_directory),
         )

@@ -17,6 +17,8 @@ NEVER: Final = inf
 STALL_PERIODS: Final = 2
 """Periods that two checks are apart at most; beyond that, the loop has stalled."""
 
+_log: Final = Logger()
+
 
 class Limited(Protocol):
     """
@@ -45,8 +47,6 @@ class Deadlines:
     @ivar now: the time, in seconds since some moment, as of the last check.
     @ivar date: the same, as an HTTP date (RFC 9110 5.6.7), to the second or so.
     """
-
-    _log = Logger()
 
     def __init__(self, clock: IReactorTime, period: float = 0.25) -> None:
         self._clock = clock
@@ -84,4 +84,4 @@ class Deadlines:
             try:
                 limited.expired()
             except Exception:
-                self._log.failure("a deadline of {limited!r} failed", limited=limited)
+                _log.failure("a deadline of {limited!r} failed", limited=limited)

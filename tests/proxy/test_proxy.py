@@ -6,12 +6,12 @@ tests play.
 from __future__ import annotations
 
 import gc
-import weakref
 
 from twisted.internet.error import ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.pool import Change, State
+from tests.support.alive import alive
 from tests.support.wire import Proxy, Wire, server
 
 GET = b"GET /a HTTP/1.1\r\nHost: example.org\r\n\r\n"
@@ -1044,12 +1044,13 @@ class PaceTests(SynchronousTestCase):
         client = proxy.client()
         client.receive(GET)
         proxy.servers[0].receive(OK)
-        connection = weakref.ref(client.protocol)
+        kind = type(client.protocol)
+        self.assertEqual(alive(kind), 1)
         proxy.recorded.clear()
         client.end()
         self.assertTrue(client.lost)
         client.protocol = None
-        self.assertIsNone(connection())
+        self.assertEqual(alive(kind), 0)
 
 
 class PhaseTests(SynchronousTestCase):

@@ -36,6 +36,8 @@ _WHY_UNSERVED: Final = {
     FailureKind.QUEUE_TIMED_OUT: "no server had room for the request in time",
 }
 
+_log: Final = Logger()
+
 
 class Exchange:
     """
@@ -70,8 +72,6 @@ class Exchange:
     _queued = 0.0
     # The session that its client has with a server, where there are sessions.
     _session: Session | None = None
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -309,7 +309,7 @@ class Exchange:
 
     def crashed(self, failure: Failure) -> None:
         """Answer after an exception in this program, which is not the server's fault."""
-        self._log.failure("an exchange failed", failure)
+        _log.failure("an exchange failed", failure)
         if self.phase is not ENDED:
             cause = Cause(FailureKind.NODE_FAULT, "a fault of this node's")
             self._give_up_attempt(cause)

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from alacrity.http1.errors import ProtocolError
 from alacrity.http1.forwarding import Forwarder
@@ -41,8 +41,7 @@ PROBE_WAIT: Final = 0.5
 """Seconds for which the answer to a probe is awaited."""
 
 
-@implementer(IHalfCloseableProtocol, IPushProducer)
-class ClientConnection(Protocol):
+class ClientConnection:
     """
     One connection from a client: its requests one after the other, each in an
     exchange, whose L{Downstream<alacrity.proxy.interfaces.Downstream>} it is.
@@ -68,6 +67,8 @@ class ClientConnection(Protocol):
     forwarder: Forwarder
     response: ResponseWriter
 
+    __deletable__ = ("_reader",)
+
     def __init__(self, context: FrontContext) -> None:
         self._context = context
         self._deadlines = context.deadlines
@@ -84,6 +85,10 @@ class ClientConnection(Protocol):
 
     def __repr__(self) -> str:
         return f"<ClientConnection {self.client.decode() or '-'} {self.phase.value}>"
+
+    def makeConnection(self, transport: Any) -> None:
+        self.transport = transport
+        self.connectionMade()
 
     def connectionMade(self) -> None:
         context, transport = self._context, self.transport
@@ -397,3 +402,6 @@ class ClientConnection(Protocol):
 
     def stopProducing(self) -> None:
         """The connection is lost; L{connectionLost} says so too."""
+
+
+classImplements(ClientConnection, IProtocol, IHalfCloseableProtocol, IPushProducer)

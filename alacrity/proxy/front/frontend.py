@@ -5,7 +5,7 @@ The factory of client connections.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
@@ -52,7 +52,7 @@ class Frontend(Factory):
             upgrades=upgrades,
         )
 
-    def buildProtocol(self, addr: object) -> ClientConnection | None:
+    def buildProtocol(self, addr: object) -> Any:
         context = self._context
         return ClientConnection(context) if context.admission.has_room else None
 

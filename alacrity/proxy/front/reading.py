@@ -69,6 +69,7 @@ class RequestReader:
         wait.
     """
 
+    __deletable__ = ("_parser",)
     __slots__ = (
         "_affinity",
         "_body_size",

@@ -16,10 +16,10 @@ from typing import Any, Final
 
 import msgspec
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from alacrity.http1.errors import ProtocolError
 from alacrity.http1.messages import MessageLimits
@@ -95,8 +95,7 @@ class ConnectionSettings(msgspec.Struct, frozen=True):
     response_timeout: float = 0.0
 
 
-@implementer(IHalfCloseableProtocol, IPushProducer)
-class ServerConnection(Protocol):
+class ServerConnection:
     """
     One connection to a server. Between requests it is kept for all clients, or for one of
     them.
@@ -115,6 +114,8 @@ class ServerConnection(Protocol):
 
     # ITCPTransport, IConsumer and IPushProducer at once.
     transport: Any
+
+    __deletable__ = ("_reader",)
 
     # Made when first needed: most requests have no body.
     _patience: Patience | None = None
@@ -150,6 +151,10 @@ class ServerConnection(Protocol):
     def __repr__(self) -> str:
         phase = self.phase.value if self.attempt is None else "busy"
         return f"<ServerConnection {self.upstream.id} {phase}>"
+
+    def makeConnection(self, transport: Any) -> None:
+        self.transport = transport
+        self.connectionMade()
 
     def connectionMade(self) -> None:
         self._gate = ReadGate(self.transport, self._turns)
@@ -416,3 +421,6 @@ class ServerConnection(Protocol):
 
     def stopProducing(self) -> None:
         """The connection is lost; L{connectionLost} says so too."""
+
+
+classImplements(ServerConnection, IProtocol, IHalfCloseableProtocol, IPushProducer)

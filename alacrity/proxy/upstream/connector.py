@@ -28,7 +28,7 @@ class _ConnectionFactory(Factory):
     def __init__(self, connection: ServerConnection) -> None:
         self._connection = connection
 
-    def buildProtocol(self, addr: object) -> ServerConnection:
+    def buildProtocol(self, addr: object) -> Any:
         return self._connection
 
 

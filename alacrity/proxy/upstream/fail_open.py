@@ -13,14 +13,14 @@ from twisted.logger import Logger
 NAMED: Final = 10
 """Servers that are named in one line."""
 
+_log: Final = Logger()
+
 
 class FailOpenLog:
     """
     Writes a line when failing open begins, and one when it ends. Changes of the pool that are
     applied together count as one, so that a pool that is being loaded makes no noise.
     """
-
-    _log = Logger()
 
     def __init__(
         self, clock: IReactorTime | None, servers: Callable[[], Sequence[str] | None]
@@ -58,14 +58,14 @@ class FailOpenLog:
         servers, said = self._servers(), self._said
         if servers is not None and said is None:
             self._said = servers
-            self._log.warn(
+            _log.warn(
                 "no server is eligible: failing open, requests go to servers that are down by "
                 "checks that do not show that they are dead: {servers}",
                 servers=_listed(servers),
             )
         elif servers is None and said is not None:
             self._said = None
-            self._log.info(
+            _log.info(
                 "failing open has ended; it had begun with the servers {servers}",
                 servers=_listed(said),
             )

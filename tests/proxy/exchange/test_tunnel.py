@@ -5,11 +5,11 @@ Tests for L{alacrity.proxy.exchange.tunnel}: upgraded connections, on a fake net
 from __future__ import annotations
 
 import gc
-import weakref
 
 from twisted.internet.error import ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.alive import alive
 from tests.support.wire import Proxy, Wire
 
 UPGRADE = (
@@ -286,12 +286,13 @@ class TunnelTests(SynchronousTestCase):
         gc.disable()
         self.addCleanup(gc.enable)
         client, wire = self.opened(proxy)
-        ends = [weakref.ref(end.protocol) for end in (client, wire)]
+        kinds = (type(client.protocol), type(wire.protocol))
+        self.assertEqual(alive(*kinds), 2)
         client.end()
         wire.end()
         proxy.recorded.clear()
         client.protocol = wire.protocol = None
-        self.assertEqual([end() for end in ends], [None, None])
+        self.assertEqual(alive(*kinds), 0)
 
     def test_server_leaves(self) -> None:
         """

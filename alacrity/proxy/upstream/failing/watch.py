@@ -45,6 +45,8 @@ EARLINESS: Final = 0.1
 """Seconds by which a look at silent servers may come before its time. A server's silence is noticed
 when it has begun, up to a quarter of a second late."""
 
+_log: Final = Logger()
+
 
 class FailureWatch:
     """
@@ -57,8 +59,6 @@ class FailureWatch:
     """
 
     deadline: float = 0.0
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -164,7 +164,7 @@ class FailureWatch:
             return
         trouble.end_aside()
         if trouble.ejection is None:
-            self._log.info("server {server} answers again", server=trouble.id)
+            _log.info("server {server} answers again", server=trouble.id)
         self._settle(upstream, trouble)
 
     def _attempt_ended(
@@ -216,7 +216,7 @@ class FailureWatch:
         # A success of a request that was sent before tells little.
         if was_probe and trouble.ejection is not None:
             trouble.end_ejection()
-            self._log.info("server {server} is in again: it answers well", server=trouble.id)
+            _log.info("server {server} is in again: it answers well", server=trouble.id)
 
     # Aside
 
@@ -232,7 +232,7 @@ class FailureWatch:
         # Whatever connects to it now shall find out whether it is there.
         upstream.close_idle()
         if before is None:
-            self._log.warn(
+            _log.warn(
                 "server {server} is aside, until it answers: {why}", server=trouble.id, why=why
             )
         self._hint(trouble.id, why)
@@ -262,7 +262,7 @@ class FailureWatch:
             before, self._monotonic(), first=settings.duration, longest=settings.max_duration
         )
         trouble.eject(ejection)
-        self._log.warn(
+        _log.warn(
             "server {server} is ejected for {seconds} s: {why} ({failures} failures in a row)",
             server=trouble.id,
             seconds=round(ejection.length, 1),
