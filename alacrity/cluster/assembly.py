@@ -8,19 +8,21 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from random import Random
+from random import Random, SystemRandom
 from typing import Any, Final
 
 import msgspec
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
-from alacrity.cluster.log.entries import MEMBERSHIP
+from alacrity.cluster.log.entries import MEMBERSHIP, REGULAR
 from alacrity.cluster.log.errors import StateError
 from alacrity.cluster.log.files import DirectoryFiles, Files
+from alacrity.cluster.log.formats import NAMING_FORMAT
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import NAME, DamagedLog, FirstLog, Storage
 from alacrity.cluster.log.takeover import FORMER_POOL_FILE
+from alacrity.cluster.naming import new_cluster_id
 from alacrity.cluster.raft.environment import CannotApply
 from alacrity.cluster.raft.membership import (
     Members,
@@ -31,9 +33,11 @@ from alacrity.cluster.raft.membership import (
 )
 from alacrity.cluster.replica import Replica
 from alacrity.cluster.settings import NodeSettings
-from alacrity.cluster.state import Replicated, encode_state
+from alacrity.cluster.state import Envelope, NameCluster, Replicated, encode_envelope, encode_state
 from alacrity.cluster.wire.admission import PeerAdmission
+from alacrity.cluster.wire.greeting import Greeting
 from alacrity.cluster.wire.handshake import Identity
+from alacrity.cluster.wire.introductions import Manners
 from alacrity.cluster.wire.openings import versions_at
 from alacrity.cluster.wire.transport import PeerTransport
 from alacrity.net.connecting import host_endpoint
@@ -99,11 +103,18 @@ class ClusterNode:
             _settle(storage, me, settings.members, join=join, force=force)
             self._belonged = me.name in _ever_members(storage)
             rng = Random()
+            admission = PeerAdmission(
+                self._known,
+                storage,
+                lambda: self.replica.format,
+                self._greeting,
+                lambda name: name not in self.replica.member_names,
+            )
             self.transport = PeerTransport(
                 me,
                 self._identity,
                 secrets,
-                PeerAdmission(self._known, storage, lambda: self.replica.format),
+                admission,
                 [
                     server_endpoint(
                         reactor,
@@ -117,6 +128,7 @@ class ClusterNode:
                 reactor,
                 rng,
                 versions=lambda: versions_at(self.replica.format),
+                manners=Manners(self._greeting, admission.greeted),
             )
             run: Callable[..., Any] = partial(deferToThreadPool, reactor, reactor.getThreadPool())
             try:
@@ -132,6 +144,9 @@ class ClusterNode:
 
     def _identity(self) -> Identity:
         return self.replica.identity
+
+    def _greeting(self) -> Greeting:
+        return self.replica.greeting
 
     @property
     def waiting(self) -> bool:
@@ -206,6 +221,14 @@ def _first(me: Member, pool: Any) -> Any:
     return first_snapshot((me,), encode_state(Replicated(pool)))
 
 
+def _new_name() -> bytes:
+    """
+    The envelope of a command that gives the cluster another id.
+    """
+    id = new_cluster_id(SystemRandom())
+    return encode_envelope(Envelope(NAMING_FORMAT, f"name {id}", 0, NameCluster(id, anew=True)))
+
+
 def _settle(
     storage: Storage, me: Member, members: tuple[Member, ...], *, join: bool, force: bool
 ) -> None:
@@ -235,7 +258,8 @@ def _settle(
                 "were {names}",
                 names=names,
             )
-        make_alone(storage, me)
+        # Nodes of the former cluster are others' from now on.
+        make_alone(storage, me, *([REGULAR + _new_name()] if force else []))
         # The former members may come back with new files, and cannot be removed first.
         for name in storage.peers:
             storage.forget_peer(name)

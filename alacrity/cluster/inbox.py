@@ -34,6 +34,7 @@ class Inbox:
         @param notes: are given the messages that are notes.
         @param wake: called when new mail is queued.
         """
+        self._transport = transport
         self._connections = connections
         self._notes = notes
         self._wake = wake
@@ -65,7 +66,8 @@ class Inbox:
     def _connected(self, node: Node) -> None:
         peer = _peer(node)
         self._connections.note_change(peer.id)
-        self.put(Connected(peer))
+        greeting = self._transport.greeting(peer.id)
+        self.put(Connected(peer, greeting is not None and greeting.has_entries))
         self._notes.connection_changed(peer.id)
 
     def _disconnected(self, node: Node) -> None:

@@ -9,10 +9,10 @@ from alacrity.cluster.log.formats import NEWEST_FORMAT
 from alacrity.cluster.raft.environment import CannotApply
 from alacrity.cluster.state import (
     Applied,
+    ClusterCommand,
     Envelope,
     Expired,
     NotReadable,
-    RaiseFormat,
     Replicated,
     StateDraft,
     Unreadable,
@@ -54,7 +54,14 @@ class PoolMachine:
         """
         return self._draft.format
 
-    def envelope(self, request_id: str, command: Command | RaiseFormat | None) -> bytes:
+    @property
+    def cluster_id(self) -> str:
+        """
+        The id of the cluster, by the applied commands; empty: it has none yet.
+        """
+        return self._draft.cluster_id
+
+    def envelope(self, request_id: str, command: Command | ClusterCommand | None) -> bytes:
         """
         Encode a command, as it is proposed now, for an entry.
 

@@ -5,13 +5,14 @@ leadership.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from twisted.internet.interfaces import IReactorTime
 
 from alacrity.cluster.format_raise import FormatRaise
 from alacrity.cluster.leadership import Leadership
 from alacrity.cluster.machine import PoolMachine
+from alacrity.cluster.naming import ClusterNaming
 from alacrity.cluster.proposals import Proposals
 from alacrity.cluster.raft.effects import (
     CommandApplied,
@@ -24,7 +25,7 @@ from alacrity.cluster.raft.effects import (
 from alacrity.cluster.raft.membership import FIRST_INDEX
 from alacrity.cluster.raft.step import Stepper
 from alacrity.cluster.state import Applied, Expired, outcome_of
-from alacrity.cluster.status import CatchUp, LeaderlessTime
+from alacrity.cluster.status import AdviceLog, CatchUp, LeaderlessTime
 from alacrity.pool import Outcome, PoolView
 
 
@@ -46,8 +47,14 @@ class Publisher:
         proposals: Proposals,
         stepper: Stepper,
         format_raise: FormatRaise,
+        naming: ClusterNaming,
         clock: IReactorTime,
+        advise: Callable[[], str | None],
     ) -> None:
+        """
+        @param advise: gives the advice to an operator, see L{ClusterStatus.advice
+            <alacrity.cluster.status.ClusterStatus.advice>}.
+        """
         self.leadership = Leadership()
         self.catch_up = CatchUp()
         self.leaderless = LeaderlessTime()
@@ -58,8 +65,11 @@ class Publisher:
         self._stepper = stepper
         self._engine = stepper.engine
         self._format_raise = format_raise
+        self._naming = naming
         self._clock = clock
+        self._advise = advise
         self._takes_part = False
+        self._advice = AdviceLog()
 
     # Life
 
@@ -100,9 +110,11 @@ class Publisher:
         """
         self.show(effects.results)
         self.catch_up.look(self._engine)
+        self._naming.look()
         self.leadership.tell(self._engine.is_leader and self._takes_part)
         if self.leadership.is_leader:
             self._format_raise.maybe_propose(self._engine.version_of_all)
+            self._naming.maybe_propose(self._engine.all_heard)
 
     def step_over(self) -> None:
         """
@@ -110,6 +122,7 @@ class Publisher:
         released.
         """
         self.leaderless.look(self._clock.seconds(), has_quorum=self._engine.has_quorum)
+        self._advice.look(self.leaderless.seconds, self._advise)
 
     def show(self, results: tuple[StepResult, ...]) -> None:
         """

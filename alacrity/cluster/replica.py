@@ -22,6 +22,7 @@ from alacrity.cluster.log.entries import MEMBERSHIP, REGULAR
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import Storage
 from alacrity.cluster.machine import PoolMachine
+from alacrity.cluster.naming import ClusterNaming
 from alacrity.cluster.notes import Notes
 from alacrity.cluster.proposals import ProposalRefused, Proposals, Route
 from alacrity.cluster.publisher import Publisher
@@ -29,13 +30,14 @@ from alacrity.cluster.raft.adapter import LEADER
 from alacrity.cluster.raft.engine import Engine
 from alacrity.cluster.raft.environment import Environment
 from alacrity.cluster.raft.mail import Connections
-from alacrity.cluster.raft.membership import MemberChange
+from alacrity.cluster.raft.membership import FIRST_INDEX, MemberChange
 from alacrity.cluster.raft.peer import Peer
 from alacrity.cluster.raft.step import Stepper
 from alacrity.cluster.replica_settings import ReplicaSettings
-from alacrity.cluster.state import RaiseFormat, Replicated
+from alacrity.cluster.state import ClusterCommand, Replicated
 from alacrity.cluster.status import ClusterStatus, describe
 from alacrity.cluster.steps import RunInThread, StepPhase, Steps
+from alacrity.cluster.wire.greeting import Greeting
 from alacrity.cluster.wire.handshake import Identity
 from alacrity.net.addresses import NodeAddress
 from alacrity.pool import Command, Outcome, PoolView
@@ -93,7 +95,19 @@ class Replica:
             for name in set(storage.peers) - {peer.id for peer in self._engine.peers}:
                 storage.forget_peer(name)
         raising = FormatRaise(self.machine, self._propose_format, self._fail)
-        self._publisher = Publisher(self.machine, view, self._proposals, stepper, raising, clock)
+        naming = ClusterNaming(
+            self.machine, self._propose_format, rng, transport.greet_again, self._fail
+        )
+        self._publisher = Publisher(
+            self.machine,
+            view,
+            self._proposals,
+            stepper,
+            raising,
+            naming,
+            clock,
+            lambda: self.status().advice,
+        )
         if storage.snapshot is not None:
             self._publisher.replace()
         self.notes = notes = Notes(
@@ -197,7 +211,7 @@ class Replica:
 
     async def _propose(
         self,
-        command: Command | RaiseFormat | None,
+        command: Command | ClusterCommand | None,
         timeout: float | None,
         request_id: str | None,
         only_by: Route | None = None,
@@ -208,7 +222,7 @@ class Replica:
         outcome: Outcome | None = await self._wait(request_id, data, timeout, only_by)
         return outcome
 
-    async def _propose_format(self, command: RaiseFormat, request_id: str) -> None:
+    async def _propose_format(self, command: ClusterCommand, request_id: str) -> None:
         await self._propose(command, None, request_id, self._stepper.route)
 
     # The members
@@ -329,6 +343,21 @@ class Replica:
         seat = seats[0] if seats else (0, 0)
         return Identity(name, incarnation, seat, self.machine.version)
 
+    @property
+    def greeting(self) -> Greeting:
+        """
+        The words about its cluster with which this node greets its peers.
+        """
+        members = self._engine.configuration
+        return Greeting(
+            self._member.name,
+            self.machine.cluster_id,
+            self._engine.last_index > FIRST_INDEX,
+            not members,
+            tuple(sorted(map(str, members))),
+            self._member.address,
+        )
+
     def status(self) -> ClusterStatus:
         """
         The cluster as this node sees it now.
@@ -338,6 +367,8 @@ class Replica:
             self._engine,
             self._steps.suspension or self._engine.halted,
             self._transport.last_contact,
+            self._transport.fault,
+            cluster_id=self.machine.cluster_id,
             caught_up=self._publisher.catch_up.is_done,
             remembers=self._publisher.remembers,
         )

@@ -19,7 +19,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from alacrity.cluster.log.formats import NEWEST_FORMAT
+from alacrity.cluster.log.formats import NAMING_FORMAT, NEWEST_FORMAT
 from alacrity.pool import Command, Judged, Outcome, Pool, PoolDraft, Server, format_of
 
 GENERATION: Final = 2048
@@ -33,6 +33,23 @@ class RaiseFormat(msgspec.Struct, frozen=True, tag="format"):
     """
 
     format: int
+
+
+class NameCluster(msgspec.Struct, frozen=True, tag="name_cluster"):
+    """
+    The command that gives the cluster its id. It does not change the pool.
+
+    @ivar id: random hexadecimal digits, drawn by the proposer.
+    @ivar anew: whether the id replaces an earlier one. If not, an earlier one stays.
+    """
+
+    id: str
+    anew: bool = False
+
+
+ClusterCommand: TypeAlias = RaiseFormat | NameCluster
+"""The commands about the cluster itself. They are applied without a trace in the pool, and may be
+applied again."""
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -51,7 +68,7 @@ class Envelope(msgspec.Struct, frozen=True):
     version: int
     request_id: str
     since: int
-    command: Command | RaiseFormat | None
+    command: Command | ClusterCommand | None
 
 
 class Replicated(msgspec.Struct, frozen=True):
@@ -63,12 +80,14 @@ class Replicated(msgspec.Struct, frozen=True):
     @ivar older: the outcomes of the L{GENERATION} requests before those.
     @ivar format: all members understand commands up to this version, and the state is encoded
         in this format.
+    @ivar cluster_id: the id of the cluster; empty: it has none yet.
     """
 
     pool: Pool = Pool()
     recent: dict[str, Outcome] = {}
     older: dict[str, Outcome] = {}
     format: int = 1
+    cluster_id: str = ""
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -129,9 +148,20 @@ class _Format1(msgspec.Struct, frozen=True):
     older: dict[str, Outcome]
 
 
+class _Format2(msgspec.Struct, frozen=True):
+    """
+    The fields of a state of format 2.
+    """
+
+    pool: Pool
+    recent: dict[str, Outcome]
+    older: dict[str, Outcome]
+    format: int
+
+
 class _StateToEncode(msgspec.Struct, frozen=True):
     format: int
-    state: Replicated | _Format1
+    state: Replicated | _Format1 | _Format2
 
 
 class _EncodedState(msgspec.Struct, frozen=True):
@@ -157,7 +187,7 @@ class NotReadable(Exception):
     """
 
 
-def version_of(command: Command | RaiseFormat | None) -> int:
+def version_of(command: Command | ClusterCommand | None) -> int:
     """
     The lowest version of an envelope that can carry a command. Commands without new features
     keep a low version, so that older nodes can apply them. A new type of check raises it, as a
@@ -165,6 +195,8 @@ def version_of(command: Command | RaiseFormat | None) -> int:
     """
     if isinstance(command, RaiseFormat):
         return command.format
+    if isinstance(command, NameCluster):
+        return NAMING_FORMAT
     return 1 if command is None else format_of(command)
 
 
@@ -210,10 +242,12 @@ def encode_state(state: Replicated) -> bytes:
     """
     Encode a state for a snapshot.
     """
-    encoded: Replicated | _Format1 = state
+    encoded: Replicated | _Format1 | _Format2 = state
     if state.format == 1:
         pool = _Pool1(state.pool.index, state.pool.servers)
         encoded = _Format1(pool, state.recent, state.older)
+    elif state.format == 2:
+        encoded = _Format2(state.pool, state.recent, state.older, state.format)
     return _encoder.encode(_StateToEncode(state.format, encoded))
 
 
@@ -254,9 +288,10 @@ class StateDraft:
     A state to which entries are applied. The pool and the remembered requests are copied once
     for any number of entries.
 
+    @ivar cluster_id: see L{Replicated.cluster_id}.
     """
 
-    __slots__ = ("_older", "_owned", "_pool", "_recent", "_state")
+    __slots__ = ("_older", "_owned", "_pool", "_recent", "_state", "cluster_id")
 
     def __init__(self, state: Replicated) -> None:
         self._state = state
@@ -264,6 +299,7 @@ class StateDraft:
         self._recent = state.recent
         self._older = state.older
         self._owned = False
+        self.cluster_id = state.cluster_id
 
     @property
     def format(self) -> int:
@@ -284,8 +320,13 @@ class StateDraft:
         The state as it is now. What is applied later does not change this value.
         """
         pool = self._pool.pool()
-        if pool is not self._state.pool or self.format != self._state.format:
-            self._state = Replicated(pool, self._recent, self._older, self.format)
+        before = self._state
+        if (
+            pool is not before.pool
+            or self.format != before.format
+            or self.cluster_id != before.cluster_id
+        ):
+            self._state = Replicated(pool, self._recent, self._older, self.format, self.cluster_id)
             self._owned = False
         return self._state
 
@@ -302,7 +343,9 @@ class StateDraft:
         request_id, command = envelope.request_id, envelope.command
         # The leader has appended the entry because all members understand its version.
         self._pool.format = max(self.format, envelope.version)
-        if command is None or isinstance(command, RaiseFormat):
+        if command is None or isinstance(command, ClusterCommand):
+            if isinstance(command, NameCluster) and (command.anew or not self.cluster_id):
+                self.cluster_id = command.id
             return Applied(request_id, None)
         outcome = self._recent.get(request_id) or self._older.get(request_id)
         if outcome is not None:

@@ -4,10 +4,11 @@ The cluster as one node sees it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
+from twisted.logger import Logger
 
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.raft.adapter import LEADER
@@ -15,6 +16,10 @@ from alacrity.cluster.raft.engine import Engine
 
 _LONGEST_INTERVAL: Final = 1.0
 """Seconds that count at most between two steps in the time without a leader."""
+
+
+_LONGEST_SILENCE: Final = 5.0
+"""Seconds without a majority after which the advice is logged."""
 
 
 class MemberStatus(msgspec.Struct, frozen=True):
@@ -27,6 +32,8 @@ class MemberStatus(msgspec.Struct, frozen=True):
     @ivar match: the last index up to which its log is known to equal the leader's; L{None} on
         nodes other than the leader.
     @ivar lag: the number of entries by which it is behind; L{None} likewise.
+    @ivar problem: the reason why there is no connection with the member, in a few words;
+        L{None}: there is one, it is this node, or the reason is not known yet.
     """
 
     name: str
@@ -35,6 +42,7 @@ class MemberStatus(msgspec.Struct, frozen=True):
     last_contact: float | None = None
     match: int | None = None
     lag: int | None = None
+    problem: str | None = None
 
 
 class ClusterStatus(msgspec.Struct, frozen=True):
@@ -51,6 +59,12 @@ class ClusterStatus(msgspec.Struct, frozen=True):
     @ivar remembers: whether this node started with the log of an earlier run.
     @ivar is_settled_member: whether this node is a member by an entry that is committed, and
         applied here.
+    @ivar cluster_id: the id of the cluster; L{None}: it has none yet, or this node does not know
+        it.
+    @ivar awaited: the members that this node has to hear before it takes part in elections,
+        because its log is empty: it begins a cluster, or has lost its files.
+    @ivar advice: what an operator can do about the lack of a majority; L{None}: there is a
+        majority, or no reason for its lack is known.
     """
 
     name: str
@@ -66,6 +80,9 @@ class ClusterStatus(msgspec.Struct, frozen=True):
     caught_up: bool = True
     remembers: bool = True
     is_settled_member: bool = True
+    cluster_id: str | None = None
+    awaited: tuple[str, ...] = ()
+    advice: str | None = None
 
 
 def describe(
@@ -73,7 +90,9 @@ def describe(
     engine: Engine,
     suspended: str | None,
     last_contact: Callable[[str], float | None],
+    fault: Callable[[str], str | None],
     *,
+    cluster_id: str,
     caught_up: bool,
     remembers: bool,
 ) -> ClusterStatus:
@@ -83,6 +102,8 @@ def describe(
     @param member: this node.
     @param suspended: see L{ClusterStatus.suspended}.
     @param last_contact: gives the seconds since a peer was last heard.
+    @param fault: gives the reason why there is no connection with a peer.
+    @param cluster_id: empty: there is none, or it is not known.
     """
     quorum = suspended is None and engine.has_quorum
     leader = engine.leader.id if engine.leader is not None and suspended is None else None
@@ -102,8 +123,10 @@ def describe(
                 None if own else last_contact(each.name),
                 match,
                 None if match is None else max(0, engine.last_index - match),
+                None if own else fault(each.name),
             )
         )
+    awaited = engine.awaited if engine.is_member else ()
     return ClusterStatus(
         member.name,
         tuple(members),
@@ -118,6 +141,9 @@ def describe(
         caught_up,
         remembers,
         any(each.name == member.name for each in engine.settled_configuration),
+        cluster_id or None,
+        awaited,
+        _advice(members, awaited, has_quorum=quorum, is_member=engine.is_member),
     )
 
 
@@ -127,6 +153,33 @@ def _role(engine: Engine) -> str:
     if not engine.is_member:
         return "removed"
     return ("follower", "candidate", "leader")[engine.role]
+
+
+def _advice(
+    members: Iterable[MemberStatus], awaited: tuple[str, ...], *, has_quorum: bool, is_member: bool
+) -> str | None:
+    """
+    The advice to the operator of a node without a majority. See L{ClusterStatus.advice}.
+    """
+    problems = {each.name: each.problem for each in members if each.problem is not None}
+    if has_quorum or not is_member or not (awaited or problems):
+        return None
+    missing = ", ".join(
+        f"{name}: {problems[name]}" if name in problems else name
+        for name in (awaited or sorted(problems))
+    )
+    if awaited:
+        return (
+            f"its log is empty, and a new cluster begins only once all members are heard; missing: "
+            f"{missing}. If this node has lost its state directory, remove it from the cluster and "
+            f"let it join again, with --join. If most members have lost theirs, first start one "
+            f"that has its own with --force-new-cluster"
+        )
+    return (
+        f"there is no majority; missing: {missing}. If most members are lost for good, start "
+        f"this node once with --force-new-cluster, and let the others join again, with --join and "
+        f"empty state directories"
+    )
 
 
 class CatchUp:
@@ -180,3 +233,29 @@ class LeaderlessTime:
         passed = min(now - self._looked_at, _LONGEST_INTERVAL)
         self.seconds = 0.0 if has_quorum else self.seconds + passed
         self._looked_at = now
+
+
+class AdviceLog:
+    """
+    Logs the advice to an operator, once for each time without a majority.
+    """
+
+    _log = Logger()
+
+    def __init__(self) -> None:
+        self._is_logged = False
+
+    def look(self, leaderless: float, advise: Callable[[], str | None]) -> None:
+        """
+        Log the advice, if there has been no majority for a while. Called after each step.
+
+        @param leaderless: the seconds without a leader that has a majority.
+        @param advise: gives the advice; L{None}: there is none.
+        """
+        if leaderless < _LONGEST_SILENCE:
+            self._is_logged = False
+        elif not self._is_logged:
+            advice = advise()
+            if advice is not None:
+                self._is_logged = True
+                self._log.warn("this node waits: {advice}", advice=advice)

@@ -28,6 +28,7 @@ from alacrity.cluster.raft.effects import StepEffects, StepResult
 from alacrity.cluster.raft.mail import Connections, LogCompacted
 from alacrity.cluster.raft.step import Stepper
 from alacrity.cluster.replica_settings import ReplicaSettings
+from alacrity.cluster.wire.greeting import Greeting
 
 RunInThread: TypeAlias = Callable[[Callable[[], object]], Deferred[Any]]
 """Calls a function in a thread, where it may block; fires with its result."""
@@ -52,6 +53,15 @@ class NodeTransport(Protocol):
 
     def last_contact(self, name: str) -> float | None:
         """Seconds since a peer was last heard; L{None}: it never was."""
+
+    def greeting(self, name: str) -> Greeting | None:
+        """The last greeting of a connected peer; L{None}: it has not greeted."""
+
+    def fault(self, name: str) -> str | None:
+        """The reason why there is no connection with a peer; L{None}: none is known."""
+
+    def greet_again(self) -> None:
+        """Tell all connected peers what has changed in this node's greeting."""
 
 
 class StepPhase(Enum):

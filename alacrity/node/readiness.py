@@ -41,6 +41,9 @@ def why_unfit(
         return "it waits to be taken into its cluster"
     if status.role == "removed":
         return "it is not a member of its cluster: it was removed, or is not taken in yet"
+    if status.awaited and not status.has_quorum:
+        unheard = "no leader with a majority is heard of"
+        return f"it does not know the pool yet: {unheard}; {status.advice}"
     if not status.caught_up and status.has_quorum:
         return "it does not know the whole pool yet: it is catching up with its cluster"
     if not status.caught_up and not status.remembers:

@@ -12,8 +12,11 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.assembly import ClusterNode, _ever_members, _open, _settle
+from alacrity.cluster.log.entries import REGULAR
+from alacrity.cluster.log.formats import NAMING_FORMAT
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import NAME, DamagedLog, Storage
+from alacrity.cluster.machine import PoolMachine
 from alacrity.cluster.raft.membership import (
     Members,
     bootstrap,
@@ -24,7 +27,7 @@ from alacrity.cluster.raft.membership import (
 from alacrity.cluster.raft.messages import AppendEntries, InstallSnapshot, plain
 from alacrity.cluster.raft.peer import Peer
 from alacrity.cluster.settings import NodeSettings
-from alacrity.cluster.state import Replicated, encode_state
+from alacrity.cluster.state import Envelope, NameCluster, Replicated, encode_envelope, encode_state
 from alacrity.pool import PoolView
 from tests.support.fake_files import FakeFiles
 
@@ -93,6 +96,22 @@ class ForceTests(SynchronousTestCase):
         self.assertEqual(self.storage.peers, {})
         self.storage.sync()
         self.assertEqual(Storage.open(self.files.crash()).peers, {})
+
+    def test_another_cluster(self) -> None:
+        """
+        The cluster gets another id, so that nodes of the former one are others'.
+        """
+        named = encode_envelope(Envelope(NAMING_FORMAT, "x", 0, NameCluster("1" * 16)))
+        self.storage.add(REGULAR + named, 3, 1)
+        for force, changes in ((False, False), (True, True), (True, True)):
+            with capturedLogs():
+                _settle(self.storage, A, (A, B, C), join=False, force=force)
+            machine = PoolMachine()
+            before = [command[1:] for command, _, _ in self.storage[:] if command[:1] == REGULAR]
+            for command in before:
+                machine.apply(command)
+            self.assertEqual(machine.cluster_id != "1" * 16, changes)
+        self.assertEqual(len(before), 3)
 
     def test_one_that_was_taken_in_starts_again(self) -> None:
         """

@@ -24,6 +24,7 @@ from alacrity.cluster.replica import Replica
 from alacrity.cluster.state import Replicated, encode_state
 from alacrity.cluster.status import ClusterStatus
 from alacrity.cluster.wire.admission import PeerAdmission
+from alacrity.cluster.wire.introductions import Manners
 from alacrity.cluster.wire.transport import PeerTransport
 from alacrity.net.addresses import NodeAddress
 from alacrity.pool import PoolView, Register, TcpCheck
@@ -63,6 +64,7 @@ class Node:
         @param state: with which the cluster begins.
         @param program: its state machine; L{None}: the one that is shipped.
         """
+        self.luck = ""
         self.program = program
         self.state = state
         self.network = network
@@ -74,21 +76,33 @@ class Node:
     def start(self) -> None:
         network, name = self.network, self.name
         clock = network.clock
-        rng = Random(name)
+        rng = Random(name + self.luck)
         storage = Storage.open(self.files)
         if len(storage) == 0 and self.founders:
             bootstrap(storage, tuple(map(member, self.founders)), self.state)
             storage.sync()
+        admission = PeerAdmission(
+            self._known,
+            storage,
+            lambda: self.replica.format,
+            lambda: self.replica.greeting,
+            lambda name: name not in self.replica.member_names,
+        )
         self.transport = PeerTransport(
             member(name),
             lambda: self.replica.identity,
             (b"s" * 32,),
-            PeerAdmission(self._known, storage, lambda: self.replica.format),
+            admission,
             [network.server(name, PORT)],
             network.connector(name),
             clock,
             rng,
             rng.randbytes,
+            manners=Manners(
+                lambda: self.replica.greeting,
+                admission.greeted,
+                (self.program or PoolMachine).version,
+            ),
         )
         self.view = PoolView()
         self.replica = Replica(

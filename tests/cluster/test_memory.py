@@ -55,6 +55,15 @@ class _Transport(Sent):
     def stop(self) -> None:
         pass
 
+    def greeting(self, name: str) -> None:
+        """Nobody greets."""
+
+    def fault(self, name: str) -> None:
+        """None is known."""
+
+    def greet_again(self) -> None:
+        """Nobody hears it."""
+
     def last_contact(self, name: str) -> float | None:
         return None
 

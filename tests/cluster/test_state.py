@@ -299,12 +299,14 @@ class Golden3Tests(SynchronousTestCase):
 
     def test_a_state(self) -> None:
         """
-        The state is that of format 2, under another number.
+        The state is that of format 2, under another number, and with the cluster's id.
         """
         golden = (GOLDEN / "state-v3.msgpack").read_bytes()
         self.assertEqual(decode_state(golden), state_3())
         self.assertEqual(encode_state(state_3()), golden)
-        self.assertEqual(msgspec.structs.replace(state_3(), format=2), state_2())
+        self.assertEqual(state_3().cluster_id, "fedcba9876543210")
+        before = msgspec.structs.replace(state_3(), format=2, cluster_id="")
+        self.assertEqual(before, state_2())
 
 
 class GoldenTests(SynchronousTestCase):

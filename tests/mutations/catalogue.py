@@ -32,6 +32,69 @@ _MUTANTS: Final = (
         scenario="crashes",
     ),
     Mutant(
+        "empty-log-counts",
+        "elections",
+        "A node that may have lost its files takes part in elections at once",
+        (
+            Edit("alacrity.cluster.raft.beginning", "if not self._is_over:", "if True:"),
+            Edit(
+                "alacrity.cluster.raft.beginning",
+                "self._is_over = has_entries or (",
+                "self._is_over = True or (",
+            ),
+        ),
+        seed=0,
+        scenario="lost_directories",
+    ),
+    Mutant(
+        "majority-begins",
+        "elections",
+        "A node with an empty log begins a cluster with whoever is there",
+        (
+            Edit(
+                "alacrity.cluster.raft.beginning",
+                "self._raft.others <= self._heard",
+                "self._heard",
+            ),
+        ),
+        seed=0,
+        scenario="lost_directories",
+    ),
+    Mutant(
+        "empty-log-stands",
+        "elections",
+        "A node that may have lost its files does not vote, but stands",
+        (
+            Edit(
+                "alacrity.cluster.raft.elections",
+                "if not (self._reconfiguration.is_member and self.beginning.is_over):",
+                "if not self._reconfiguration.is_member:",
+            ),
+        ),
+        seed=0,
+        scenario="lost_directories",
+    ),
+    Mutant(
+        "named-anew",
+        "elections",
+        "Each name that is committed replaces the one before",
+        (Edit("alacrity.cluster.state", "(command.anew or not self.cluster_id)", "True"),),
+    ),
+    Mutant(
+        "name-not-in-snapshot",
+        "storage",
+        "A snapshot does not have the id of the cluster",
+        (
+            Edit(
+                "alacrity.cluster.state",
+                "self._older, self.format, self.cluster_id",
+                "self._older, self.format",
+            ),
+        ),
+        seed=1,
+        scenario="compaction",
+    ),
+    Mutant(
         "vote-twice",
         "elections",
         "A node votes for whoever asks",
@@ -1435,7 +1498,7 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.commands",
-                "elif not (self._all_heard() or",
+                "elif not (self.all_heard() or",
                 "elif not (True or",
             ),
         ),

@@ -118,9 +118,18 @@ class CatchingUpTests(ClusterCase):
         return len(self.nodes[name].view.pool.servers)
 
     def begin(self, founders: str, running: str) -> None:
-        """A cluster that knows many servers."""
-        for name in running:
+        """
+        A cluster that knows many servers. The founders that do not run have met the others, and
+        know nothing else.
+        """
+        for name in founders:
             self.add(name, founders)
+        while any(node.status.awaited for node in self.nodes.values()):
+            self.world.now += 0.001
+            self.clock.advance(0.001)
+        for name in set(founders) - set(running):
+            self.stop(name)
+            self.assertEqual(self.nodes[name].status.applied_index, FIRST_INDEX)
         leader = self.leader
         for first in range(0, self.SERVERS, 100):
             registered = [
@@ -154,10 +163,10 @@ class CatchingUpTests(ClusterCase):
 
     def test_member(self) -> None:
         """
-        A member that was never there before.
+        A member that has not been there since the cluster began.
         """
         self.begin("bcd", "bc")
-        self.add("d", "bcd")
+        self.nodes["d"].start()
         (alone, behind) = self.watch("d")
         self.assertIn("no leader with a majority is heard of", alone)
         self.assertIn("it is catching up", behind)
@@ -182,7 +191,7 @@ class CatchingUpTests(ClusterCase):
         A new member that loses the others before it has the whole pool is not fit.
         """
         self.begin("bcd", "bc")
-        self.add("d", "bcd")
+        self.nodes["d"].start()
         while not self.size("d"):
             self.world.now += 0.001
             self.clock.advance(0.001)
@@ -203,7 +212,7 @@ class CatchingUpTests(ClusterCase):
         for name in "bc":
             self.nodes[name].start()
             self.assertIsNone(self.reason(name))
-        self.add("d", "bcd")
+        self.nodes["d"].start()
         self.watch("d")
 
     def test_started_again(self) -> None:

@@ -113,6 +113,12 @@ class DiskLedger(Ledger):
         self._lost_disks.setdefault(name, []).append(self.disks[name])
         self.disks[name] = Durable(self._appended, self._truncated)
 
+    def found(self, name: str) -> None:
+        """
+        A node has the files again that it lost last.
+        """
+        self.disks[name] = self._lost_disks[name].pop()
+
     def _has(self, name: str, index: int, term: int) -> bool:
         return name in self.nodes and (
             self.disk(name).has(index, term)

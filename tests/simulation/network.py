@@ -13,6 +13,8 @@ from typing import Any, Final, Protocol
 import msgspec
 from pysyncobj.transport import Transport
 
+from alacrity.cluster.log.formats import GREETING_FORMAT
+from alacrity.cluster.wire.greeting import Greeting, GreetingCheck
 from alacrity.cluster.wire.handshake import AdmissionCheck, Identity
 from tests.simulation.world import Time, World
 
@@ -48,12 +50,17 @@ class Connection:
     Between two processes.
 
     @ivar identities: of both, when it was made.
+    @ivar greetings: of both, as they said last.
     """
 
     def __init__(self, network: Network, a: Host, b: Host) -> None:
         self._network = network
         self._ends = {a.name: a, b.name: b}
         self.identities = {host.name: host.transport.identity() for host in (a, b)}
+        self.greetings = {
+            a.name: a.transport.greets(b.transport),
+            b.name: b.transport.greets(a.transport),
+        }
         self._open = {a.name: True, b.name: True}
         self._last = {a.name: 0.0, b.name: 0.0}
         self._held: dict[str, list[bytes]] = {a.name: [], b.name: []}
@@ -238,6 +245,8 @@ class Network:
             and (first.transport.wants(b) or second.transport.wants(a))
             and first.transport.accept(second.transport.identity()) is None
             and second.transport.accept(first.transport.identity()) is None
+            and first.transport.welcomes(second.transport)
+            and second.transport.welcomes(first.transport)
         )
 
     def _connect(self, a: str, b: str) -> None:
@@ -274,7 +283,37 @@ class SimulatedTransport(Transport):  # type: ignore[misc] # it is not annotated
             None if self.wants(peer.name) else "it is unknown"
         )
 
+        self.own_greeting: Callable[[], Greeting] = Greeting
+        self.accept_greeting: GreetingCheck = lambda peer, greeting: None
+
     ready = True
+
+    def greets(self, other: SimulatedTransport) -> Greeting | None:
+        both = min(self.identity().format, other.identity().format)
+        return self.own_greeting() if both >= GREETING_FORMAT else None
+
+    def welcomes(self, other: SimulatedTransport) -> bool:
+        return self.accept_greeting(other.identity(), other.greets(self)) is None
+
+    def greeting(self, name: str) -> Greeting | None:
+        connection = self._connections.get(name)
+        return None if connection is None else connection.greetings[name]
+
+    def fault(self, name: str) -> str | None:
+        return None
+
+    def greet_again(self) -> None:
+        for peer, connection in sorted(self._connections.items()):
+            other = connection.other(self._name).transport
+            connection.greetings[self._name] = self.greets(other)
+            if not (self._still_welcomes(peer) and other._still_welcomes(self._name)):
+                self._network.drop(self._name, peer)
+
+    def _still_welcomes(self, name: str) -> bool:
+        connection = self._connections.get(name)
+        if connection is None:
+            return True
+        return self.accept_greeting(connection.identities[name], connection.greetings[name]) is None
 
     def start(self) -> None:
         self.running = True

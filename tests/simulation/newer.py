@@ -13,9 +13,9 @@ from alacrity.cluster.machine import PoolMachine
 from alacrity.cluster.raft.environment import CannotApply
 from alacrity.cluster.state import (
     Applied,
+    ClusterCommand,
     Envelope,
     Expired,
-    RaiseFormat,
     encode_envelope,
     envelope_version,
 )
@@ -89,7 +89,7 @@ class NewerMachine(PoolMachine):
 
     version = VERSION
 
-    def envelope(self, request_id: str, command: Command | RaiseFormat | Touch | None) -> bytes:
+    def envelope(self, request_id: str, command: Command | ClusterCommand | Touch | None) -> bytes:
         if not isinstance(command, Touch):
             return super().envelope(request_id, command)
         envelope = NewEnvelope(VERSION, request_id, self.state.pool.index, command)

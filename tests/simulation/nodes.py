@@ -159,6 +159,10 @@ class _Recording(Replica):
         self.node.ledger.released(self.node.name)
         self._let_go(effects)
         self.node.ledger.told_leading(self.node.name)
+        if self.is_leader:
+            self.node.ledger.led(
+                self.node.name, self._engine.settled_configuration, self.machine.cluster_id
+            )
 
 
 class Node:
@@ -264,6 +268,18 @@ class Node:
         """
         self.transport.identity = lambda: replica.identity
         self.transport.accept = self._acceptance(replica, storage)
+        self.transport.own_greeting = lambda: replica.greeting
+        self.transport.accept_greeting = self._admission(replica, storage).greeted
+
+    @staticmethod
+    def _admission(replica: Replica, storage: Storage) -> PeerAdmission:
+        return PeerAdmission(
+            replica.known,
+            storage,
+            lambda: replica.format,
+            lambda: replica.greeting,
+            lambda name: name not in replica.member_names,
+        )
 
     def _acceptance(self, replica: Replica, storage: Storage) -> AdmissionCheck:
         accept = self.acquaintances(replica.known, storage, lambda: replica.format)

@@ -48,6 +48,8 @@ INVARIANTS: Final = {
     "later term": "a message of a later term takes a node there",
     "whole log handed over": "a leader hands over to a member that has its whole log",
     "leads once applied": "a node says that it leads once it has applied what was committed before",
+    "lost files are silent": "a node without its files neither stands nor votes before it has a log",
+    "one cluster id": "a list of members that was led under an id is led under no other, nor none",
     "bounded": "proposals that wait, entries that are open or under way, and logs have their limits",
 }
 """What must hold, by name."""

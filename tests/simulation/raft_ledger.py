@@ -11,7 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from alacrity.cluster.log.entries import MEMBERSHIP
+from alacrity.cluster.log.members import Member
 from alacrity.cluster.raft.adapter import LEADER
+from alacrity.cluster.raft.membership import FIRST_INDEX
 from tests.simulation.disk_ledger import DiskLedger, Observed
 from tests.simulation.durable import Durable, Names
 
@@ -31,6 +33,8 @@ class RaftLedger(DiskLedger):
         self._asked_to_stand: set[str] = set()
         self._led: set[tuple[str, int]] = set()
         self._seen: dict[str, int] = {}
+        # The id of the cluster, by its members.
+        self._ids: dict[tuple[Member, ...], str] = {}
 
     # What leaves a node
 
@@ -45,6 +49,8 @@ class RaftLedger(DiskLedger):
         if node.replica is not None:
             self._on_its_connection(node, to, message)
         term = message.get("current", message.get("term"))
+        if kind == "pre_vote":
+            self._counts(name, self.disk(name), kind)
         if term is None or kind == "pre_vote":
             return
         disk = self.disk(name)
@@ -59,15 +65,33 @@ class RaftLedger(DiskLedger):
             if message["success"]:
                 self._confirmed(name, disk, message)
         elif kind == "request_vote":
+            self._counts(name, disk, kind)
             self._stands(name, disk, term)
             self._voted(name, disk, term, name)
         elif kind == "response_vote":
+            self._counts(name, disk, kind)
             self._voted(name, disk, term, to)
         elif kind == "pre_vote_reply":
             if message["granted"]:
                 self._granted.setdefault((message["term"], to), set()).add(name)
         elif kind == "timeout_now":
             self._asked_to_stand.add(to)
+
+    def _counts(self, name: str, disk: Durable, kind: str) -> None:
+        if disk.last_index <= FIRST_INDEX and self._lost_disks.get(name):
+            self.break_("lost files are silent", f"{name} sends a {kind}")
+
+    def led(self, name: str, members: tuple[Member, ...], id: str) -> None:
+        """
+        A node leads a cluster, and shows what was committed before.
+
+        @param id: of the cluster, as the node has it.
+        """
+        known = self._ids.setdefault(members, id) or id
+        self._ids[members] = known
+        if known != id:
+            names = sorted(each.name for each in members)
+            self.break_("one cluster id", f"{name} leads {names} as {id!r}, they were {known!r}")
 
     def _on_its_connection(self, node: Observed, to: str, message: dict[str, Any]) -> None:
         made = getattr(node.replica._engine, "made", {}).get(id(message))

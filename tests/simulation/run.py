@@ -24,6 +24,7 @@ from tests.simulation.clock import use
 from tests.simulation.drains import DrainCallers
 from tests.simulation.drill import Drill
 from tests.simulation.leases import LeasedServers
+from tests.simulation.losing import LostDirectories
 from tests.simulation.network import Network
 from tests.simulation.nodes import Node, address_of
 from tests.simulation.operators import Operators
@@ -123,6 +124,7 @@ class Run:
             replays=scenario.repeats > 0,
         )
         self._replacement = Replacement(world, self.network, self.nodes, self._change)
+        self._directories = LostDirectories(world, self.nodes, self.ledger.wiped, self.ledger.found)
         self._upgrades = None
         if scenario.newer:
             self._upgrades = Upgrade(world, self.ledger, self.nodes, scenario.versions)
@@ -350,6 +352,9 @@ class Run:
 
     # Members
 
+    def _lose_directories(self) -> None:
+        self._directories.lose()
+
     def _lose_files(self) -> None:
         self._replacement.lose()
 
@@ -531,6 +536,7 @@ class Run:
             and len({node.pool.index for node in members}) == 1
             and all(client.idle for client in self.clients)
             and not self._replacement.under_way
+            and not self._directories.under_way
         )
 
     def _over(self) -> bool:
@@ -553,6 +559,7 @@ class Run:
         world.note("peace")
         self._in_trouble = False
         self._replacement.make_peace()
+        self._directories.make_peace()
         self._aims.make_peace()
         if self._operators is not None:
             self._operators.make_peace()

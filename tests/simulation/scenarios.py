@@ -151,6 +151,14 @@ SCENARIOS: Final = {
         trouble=25.0,
         log=60,
     ),
+    "lost_directories": Scenario(
+        faults={"lose_directories": 8, "isolate_leader": 2, "one_way": 2, "heal": 5, "kill": 1}
+        | {"power": 1, "lose_connection": 2, "hand_over": 1},
+        pace=(0.3, 2.0),
+        trouble=25.0,
+        log=30,
+        slice=400,
+    ),
     "mixed": Scenario(
         faults=_NETWORK | _CRASHES | {"upgrade": 14},
         pace=(0.1, 1.0),
@@ -317,6 +325,16 @@ SCENARIOS: Final = {
         sight=8,
     ),
     # Over sockets.
+    "sockets_lost_directories": Scenario(
+        nodes=5,
+        faults={"lose_directories": 8, "isolate_leader": 2, "one_way": 2, "heal": 5, "kill": 1}
+        | {"power": 1, "lose_connection": 2, "hand_over": 1},
+        pace=(0.3, 2.0),
+        trouble=25.0,
+        log=30,
+        slice=400,
+        sockets=True,
+    ),
     "sockets": Scenario(
         faults=_WIRES | {"kill": 3, "power": 2, "crash_soon": 2, "write_fails": 1},
         log=30,

@@ -10,10 +10,12 @@ from typing import Any, Final
 
 from twisted.internet.error import ConnectionLost
 
-from alacrity.cluster.log.formats import ENCRYPTED_FORMAT
+from alacrity.cluster.log.formats import ENCRYPTED_FORMAT, NEWEST_FORMAT
 from alacrity.cluster.log.storage import Storage
 from alacrity.cluster.replica import Replica
+from alacrity.cluster.wire.greeting import Greeting, GreetingCheck
 from alacrity.cluster.wire.handshake import AdmissionCheck
+from alacrity.cluster.wire.introductions import Manners
 from alacrity.cluster.wire.openings import (
     ENCRYPTED_VERSION,
     VERSIONS,
@@ -125,6 +127,7 @@ class SocketNode(Node):
     def _make_transport(self) -> Any:
         network, rng = self.network, Random(self.world.rng.getrandbits(64))
         self._accept: AdmissionCheck = lambda peer: "it begins only now"
+        self._accept_greeting: GreetingCheck = lambda peer, greeting: "it begins only now"
         made = _Telling(
             member(self.name),
             lambda: self.identity,
@@ -136,6 +139,11 @@ class SocketNode(Node):
             rng,
             rng.randbytes,
             self._versions,
+            manners=Manners(
+                lambda: self.greeting,
+                lambda peer, greeting: self._accept_greeting(peer, greeting),  # noqa: PLW0108 # it changes
+                min(self.version, NEWEST_FORMAT),
+            ),
         )
         made.told = lambda to, message: network.on_send(self.name, to, message)
         return made
@@ -151,6 +159,15 @@ class SocketNode(Node):
 
     def _introduce(self, replica: Replica, storage: Storage) -> None:
         self._accept = self._acceptance(replica, storage)
+        self._accept_greeting = self._admission(replica, storage).greeted
+
+    @property
+    def greeting(self) -> Greeting:
+        """
+        The greeting of the node for its peers.
+        """
+        assert self.replica is not None
+        return self.replica.greeting
 
     @property
     def identity(self) -> Any:

@@ -389,6 +389,26 @@ class LedgerTests(SynchronousTestCase):
         self.ledger.told_leading("n2")
         self.finds("leads once applied")
 
+    def test_a_vote_without_files(self) -> None:
+        self.ledger.wiped("n2")
+        self.b.storage.close()
+        self.b.files = FakeFiles()
+        self.b.storage = Storage.open(self.b.files, new_incarnation=lambda: "9" * 32)
+        bootstrap(self.b.storage, tuple(map(member, NAMES)), b"state")
+        self.b.vote(1, "n1")
+        self.ledger.sent("n2", "n1", plain(ResponseVote(1)))
+        self.finds("lost files are silent")
+
+    def test_another_cluster_of_the_same_members(self) -> None:
+        members = tuple(map(member, NAMES))
+        self.ledger.led("n1", members, "")
+        self.ledger.led("n1", members, "1" * 16)
+        self.ledger.led("n2", members, "1" * 16)
+        self.ledger.led("n1", members[:1], "2" * 16)
+        self.finds_nothing()
+        self.ledger.led("n2", members, "")
+        self.finds("one cluster id")
+
     def test_too_many_proposals(self) -> None:
         self.a.replica._proposals._waiting = dict.fromkeys("abc")
         self.ledger.released("n1")

@@ -150,7 +150,7 @@ class Watching(Engine):
 
     @property
     def _may_vote(self) -> bool:
-        return self.configuration != ()
+        return self.configuration != () and self.elections.beginning.is_over
 
     def _sends(self, peer: Peer, message: Message) -> None:
         self._send(peer, message)
@@ -249,10 +249,10 @@ class Watching(Engine):
             if isinstance(each, Send):
                 self.made[id(each.message)] = each.message, self._changes[each.peer.id]
 
-    def connected(self, peer: Peer) -> None:
+    def connected(self, peer: Peer, *, has_entries: bool = False) -> None:
         self._changes[peer.id] += 1
         self._told.discard(peer.id)
-        super().connected(peer)
+        super().connected(peer, has_entries=has_entries)
 
     # Ticks
 

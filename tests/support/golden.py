@@ -11,7 +11,9 @@ from typing import Final
 import msgspec
 
 from alacrity.cluster.state import (
+    ClusterCommand,
     Envelope,
+    NameCluster,
     RaiseFormat,
     Replicated,
     apply,
@@ -101,8 +103,17 @@ def state_2() -> Replicated:
     return state
 
 
-ENVELOPES_3: Final = (Envelope(3, "g0", len(ENVELOPES_2), RaiseFormat(3)),)
-"""The envelopes of the golden file: format 3 has no other commands."""
+_COMMANDS_3: Final[tuple[ClusterCommand, ...]] = (
+    RaiseFormat(3),
+    NameCluster("0123456789abcdef"),
+    NameCluster("fedcba9876543210", anew=True),
+)
+
+ENVELOPES_3: Final = tuple(
+    Envelope(3, f"g{number}", len(ENVELOPES_2) + number, command)
+    for number, command in enumerate(_COMMANDS_3)
+)
+"""The envelopes of the golden file: format 3 names the cluster."""
 
 
 def state_3() -> Replicated:

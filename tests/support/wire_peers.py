@@ -15,7 +15,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import Storage
 from alacrity.cluster.wire.admission import PeerAdmission
+from alacrity.cluster.wire.greeting import Greeting
 from alacrity.cluster.wire.handshake import Identity
+from alacrity.cluster.wire.introductions import Manners
 from alacrity.cluster.wire.link import Link
 from alacrity.cluster.wire.openings import VERSIONS, Versions
 from alacrity.cluster.wire.transport import PeerTransport
@@ -34,6 +36,7 @@ class Peer:
     @ivar strangers: names of nodes that it does not know.
     @ivar addresses: whether it knows the addresses of the others.
     @ivar versions: of the protocol that it speaks.
+    @ivar greeting: what it says about its cluster.
     """
 
     def __init__(
@@ -56,24 +59,26 @@ class Peer:
         self.addresses = True
         self.versions = versions
         self.storage = Storage.open(FakeFiles())
+        self.greeting = Greeting(name)
+        admission = PeerAdmission(
+            lambda n: (
+                None if n in self.strangers else Member(n, f"{n}:{PORT}" if self.addresses else "")
+            ),
+            self.storage,
+            own=lambda: self.greeting,
+        )
         self.transport = PeerTransport(
             Member(name, f"{self.host}:{PORT}"),
             lambda: Identity(name, incarnation or self.storage.incarnation),
             secrets or (secret,),
-            PeerAdmission(
-                lambda n: (
-                    None
-                    if n in self.strangers
-                    else Member(n, f"{n}:{PORT}" if self.addresses else "")
-                ),
-                self.storage,
-            ),
+            admission,
             [network.server(self.host, PORT)],
             network.connector(self.host),
             network.clock,
             Random(name),
             Random(f"{name} {id(self)}").randbytes,
             lambda: self.versions,
+            manners=Manners(lambda: self.greeting, admission.greeted),
         )
         tell = self.told.append
         self.transport.setOnMessageReceivedCallback(lambda node, m: tell((node.id, m)))

@@ -11,7 +11,13 @@ NEWEST_FORMAT: Final = 3
 understands."""
 
 ENCRYPTED_FORMAT: Final = 3
-"""The format from which on the connections between nodes are encrypted. It has no commands and no
-state of its own: a program that understands it speaks a version of the handshake that encrypts.
+"""The format from which on the connections between nodes are encrypted. Nothing in the
+log depends on that: a program that understands it speaks a version of the handshake that encrypts.
 So once the format is raised, no node speaks an older one any more; as the format is in the log, a
 restart does not forget that."""
+NAMING_FORMAT: Final = 3
+"""The format from which on a cluster can have an id."""
+
+GREETING_FORMAT: Final = 3
+"""Programs that understand this format send and expect greetings on new connections, see
+L{alacrity.cluster.wire.greeting}."""

@@ -32,6 +32,12 @@ class Member(msgspec.Struct, frozen=True, array_like=True, order=True):
     incarnation: str = ""
     term: int = 0
 
+    def __str__(self) -> str:
+        """
+        The member as in C{cluster.members}.
+        """
+        return self.address if self.name == self.address else f"{self.name}={self.address}"
+
     @property
     def seat(self) -> Seat:
         """

@@ -80,7 +80,7 @@ class Commands:
             self._change_members(origin, request_id, command)
         elif kind != REGULAR or not self._machine.readable(command[1:], self._common_version()):
             self._deny(origin, Denial(request_id, _NOT_ALL_UNDERSTAND, final=True))
-        elif not (self._all_heard() or self._machine.readable(command[1:], 1)):
+        elif not (self.all_heard() or self._machine.readable(command[1:], 1)):
             self._deny(origin, Denial(request_id, _NOT_ALL_HEARD, final=False))
         else:
             self._raft.append(command)
@@ -119,11 +119,14 @@ class Commands:
             default=self._machine.version,
         )
 
-    def _all_heard(self) -> bool:
+    def all_heard(self) -> bool:
+        """
+        Whether all other members have replied to this leader, each on its present connection.
+        """
         return self._raft.others <= self._replication.versions.keys()
 
     def version_of_all(self) -> int:
         """
         The newest version of commands that all members are known to understand.
         """
-        return self._common_version() if self._all_heard() else 1
+        return self._common_version() if self.all_heard() else 1

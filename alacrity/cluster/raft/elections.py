@@ -8,6 +8,7 @@ votes count, and cleans up when the term or the role changes.
 from __future__ import annotations
 
 from alacrity.cluster.raft.adapter import LEADER, RaftAdapter
+from alacrity.cluster.raft.beginning import Beginning
 from alacrity.cluster.raft.environment import Environment
 from alacrity.cluster.raft.messages import PreVote, PreVoteReply, RequestVote, ResponseVote
 from alacrity.cluster.raft.peer import Peer
@@ -17,6 +18,8 @@ from alacrity.cluster.raft.reconfiguration import Reconfiguration
 class Elections:
     """
     A node's part in elections.
+
+    @ivar beginning: keeps this node from elections as long as it may have lost its files.
     """
 
     def __init__(
@@ -25,6 +28,7 @@ class Elections:
         self._raft = raft
         self._timing = environment.timing
         self._reconfiguration = reconfiguration
+        self.beginning = Beginning(raft, reconfiguration)
         # The peers that have voted for this node in this term.
         self._voters: set[Peer] = set()
         # The peers that have granted a pre-vote, and the term that they were asked for; 0: no
@@ -53,7 +57,7 @@ class Elections:
         self.postpone()
         # The leader is silent. No proposals are sent to it until it is heard again.
         raft.set_leader(None)
-        if not self._reconfiguration.is_member:
+        if not (self._reconfiguration.is_member and self.beginning.is_over):
             return
         self._pre_voters = set()
         self._pre_vote_term = raft.term + 1
@@ -82,9 +86,10 @@ class Elections:
         """
         Whether this node may vote. A node that waits to be added must not: its vote counts
         nowhere, except at a member that is behind and takes this node for a former member
-        of the same name. That member's files are lost, with the votes that it gave.
+        of the same name. That member's files are lost, with the votes that it gave. Neither may
+        a node that may have lost its own files, see L{Beginning}.
         """
-        return self._reconfiguration.configuration != ()
+        return self._reconfiguration.configuration != () and self.beginning.is_over
 
     def on_pre_vote(self, peer: Peer, message: PreVote) -> None:
         """

@@ -172,11 +172,14 @@ class Engine:
         if term > self.raft.term:
             self.elections.enter_later_term(term)
 
-    def connected(self, peer: Peer) -> None:
+    def connected(self, peer: Peer, *, has_entries: bool = False) -> None:
         """
         Note that a new connection with a peer was made.
+
+        @param has_entries: whether the peer's log has more than the beginning of a cluster.
         """
         self.raft.connected.add(peer)
+        self.elections.beginning.connected(peer, has_entries=has_entries)
         self.replication.connected(peer)
 
     def disconnected(self, peer: Peer) -> None:
@@ -184,6 +187,7 @@ class Engine:
         Note that the connection with a peer is lost.
         """
         self.raft.connected.discard(peer)
+        self.elections.beginning.disconnected(peer)
         self.reconfiguration.disconnected(peer)
 
     def tick(self) -> None:
@@ -335,6 +339,15 @@ class Engine:
         leader's, by the names of the other members.
         """
         return {peer.id: self.raft.match_index[peer] for peer in self.raft.sorted_others}
+
+    @property
+    def awaited(self) -> tuple[str, ...]:
+        """See L{Beginning.missing<alacrity.cluster.raft.beginning.Beginning.missing>}."""
+        return self.elections.beginning.missing
+
+    def all_heard(self) -> bool:
+        """See L{Commands.all_heard}."""
+        return self.commands.all_heard()
 
     def version_of_all(self) -> int:
         """See L{Commands.version_of_all}."""

@@ -22,9 +22,14 @@ class Received(msgspec.Struct, frozen=True):
 
 
 class Connected(msgspec.Struct, frozen=True):
-    """A new connection with a peer was made."""
+    """
+    A new connection with a peer was made.
+
+    @ivar has_entries: whether the peer's log has more than the beginning of a cluster.
+    """
 
     peer: Peer
+    has_entries: bool = False
 
 
 class Disconnected(msgspec.Struct, frozen=True):

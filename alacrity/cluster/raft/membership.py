@@ -47,7 +47,7 @@ def bootstrap(storage: Storage, members: tuple[Member, ...], state: bytes) -> No
     storage.replace(*first_snapshot(members, state))
 
 
-def make_alone(storage: Storage, member: Member) -> None:
+def make_alone(storage: Storage, member: Member, *commands: bytes) -> None:
     """
     Make a node the only member of its cluster. Its name and its address may be new. The
     engine must not run.
@@ -55,11 +55,14 @@ def make_alone(storage: Storage, member: Member) -> None:
     B{All other members are removed without a vote.} This is right for a node that was alone
     before. It is also the last resort when most members are lost for good; the writes that
     were acknowledged last may then be lost with them.
+
+    @param commands: commands of further entries, to be applied next.
     """
     term = max(storage.getCurrentTerm(), storage[-1][2])
     member = msgspec.structs.replace(member, incarnation=storage.incarnation)
     command = encode_members(Members("", (member,)))
-    storage.add(command, storage[-1][1] + 1, term)
+    for each in (command, *commands):
+        storage.add(each, storage[-1][1] + 1, term)
 
 
 def members_of(storage: Storage) -> tuple[Member, ...]:

@@ -220,9 +220,9 @@ class Stepper:
         match mail:
             case Received(peer, message):
                 self.engine.receive(peer, message)
-            case Connected(peer):
+            case Connected(peer, has_entries):
                 self._connections.note_heard(peer.id)
-                self.engine.connected(peer)
+                self.engine.connected(peer, has_entries=has_entries)
             case Disconnected(peer):
                 self._connections.note_heard(peer.id)
                 self.engine.disconnected(peer)

@@ -27,7 +27,9 @@ from alacrity.cluster.wire.credentials import Credentials
 from alacrity.cluster.wire.crowding import first_to_go
 from alacrity.cluster.wire.dialers import Dialers
 from alacrity.cluster.wire.duplicates import copy_refusal, older_stays
+from alacrity.cluster.wire.greeting import Greeting, is_greeting
 from alacrity.cluster.wire.handshake import Handshake, Identity, Session
+from alacrity.cluster.wire.introductions import Introductions, Manners
 from alacrity.cluster.wire.link import STABLE_AFTER, Link
 from alacrity.cluster.wire.links import LinkTable
 from alacrity.cluster.wire.listener import LinkFactory, LinkListener
@@ -55,8 +57,8 @@ class Connections:
     """
     Makes, accepts and renews the connections with the other members of the cluster.
 
-    This class is a little longer than others, since it alone decides which of several connections
-    with a node is in use.
+    This class is longer than others: it is where dialers, links, greetings and warnings meet, and
+    most of its methods pass an event from one of them to the others.
 
     @ivar started: whether it was started, and not stopped since.
     """
@@ -72,6 +74,7 @@ class Connections:
         on_connected: Callable[[str], object],
         on_payload: Callable[[str, bytes], str | None],
         on_disconnected: Callable[[str], object],
+        manners: Manners,
     ) -> None:
         """
         @param name: the name of this node.
@@ -91,10 +94,15 @@ class Connections:
         self._on_disconnected = on_disconnected
         self._addresses: dict[str, str] = {}
         self._links = LinkTable()
+        self._introductions = Introductions(manners, clock.seconds)
+        # The last fault of the connection with each node that is not connected.
+        self._faults: dict[str, str] = {}
         self._listener = LinkListener(listen, self._incoming)
         self._warnings = PeerWarnings(_log, clock)
         self._dialers = Dialers(name, self._attempt, clock, rng, self._attempt_failed)
-        self._upkeep = LinkUpkeep(self._links, credentials, clock, self._guarded, self._renew)
+        self._upkeep = LinkUpkeep(
+            self._links, credentials, clock, self._guarded, self._renew, self._introductions
+        )
         # One start or stop at a time.
         self._lock = DeferredLock()
 
@@ -126,7 +134,7 @@ class Connections:
         self.started = True
         self._upkeep.start()
         for name in list(self._addresses):
-            self._dialers.start(name, connected=self.connected(name))
+            self._dialers.start(name, connected=self._chosen(name))
 
     def stop(self) -> Deferred[None]:
         """
@@ -166,6 +174,13 @@ class Connections:
         """
         Whether there is a connection with a member.
         """
+        link = self._links.in_use(name)
+        return link is not None and self._introductions.is_done(link)
+
+    def _chosen(self, name: str) -> bool:
+        """
+        Whether a connection with a member is proven, in use or about to be.
+        """
         return self._links.in_use(name) is not None
 
     def understood(self, name: str) -> int:
@@ -174,6 +189,28 @@ class Connections:
         """
         link = self._links.in_use(name)
         return 0 if link is None or link.session is None else link.session.peer.format
+
+    def greeting(self, name: str) -> Greeting | None:
+        """
+        See L{PeerTransport.greeting<alacrity.cluster.wire.transport.PeerTransport.greeting>}.
+        """
+        return self._introductions.greeting(self._links.in_use(name))
+
+    def fault(self, name: str) -> str | None:
+        """
+        See L{PeerTransport.fault<alacrity.cluster.wire.transport.PeerTransport.fault>}.
+        """
+        return self._faults.get(name)
+
+    def greet_again(self) -> None:
+        """
+        Tell all nodes what has changed about this one, and look at them again: what has changed
+        may be a reason to refuse some.
+        """
+        links = list(self._links.all_in_use())
+        self._introductions.greet_again(links)
+        for link in links:
+            self._guarded(link, partial(self._introductions.check, link))
 
     def add(self, name: str, address: str) -> None:
         """
@@ -186,8 +223,10 @@ class Connections:
             reason = self._credentials.accept(link.session.peer)
             if reason is not None:
                 self._guarded(link, partial(link.fail, reason))
+            else:
+                self._guarded(link, partial(self._introductions.check, link))
         if self.started:
-            self._dialers.start(name, connected=self.connected(name))
+            self._dialers.start(name, connected=self._chosen(name))
 
     def drop(self, name: str) -> None:
         """
@@ -195,6 +234,7 @@ class Connections:
         sent before are delivered first: one may tell the node that it was removed.
         """
         self._addresses.pop(name, None)
+        self._faults.pop(name, None)
         self._links.forget(name)
         self._dialers.stop(name)
         link = self._links.in_use(name)
@@ -212,7 +252,9 @@ class Connections:
         @return: whether there is a connection, which takes the payload.
         """
         link = self._links.in_use(name)
-        return link is not None and bool(self._guarded(link, partial(link.send, payload)))
+        if link is None or not self._introductions.is_done(link):
+            return False
+        return bool(self._guarded(link, partial(link.send, payload)))
 
     # New connections
 
@@ -236,6 +278,8 @@ class Connections:
         return attempt
 
     def _attempt_failed(self, name: str, reason: str) -> None:
+        if not self.connected(name):
+            self._faults[name] = f"it cannot be reached: {reason.rstrip('.')}"
         self._warnings.warn(self._label(name), f"cannot be reached: {reason}; retrying")
 
     def _label(self, name: str) -> str:
@@ -257,7 +301,8 @@ class Connections:
 
     def _proven(self, link: Link, session: Session) -> None:
         """
-        Use a connection whose handshake is done, unless an older one stays.
+        Choose a connection whose handshake is done, unless an older one stays. It is used once
+        the other side has greeted.
         """
         name = session.peer.name
         if self._credentials.is_outdated(session):
@@ -278,6 +323,14 @@ class Connections:
         for other in self._links.made_to(name):
             if other.session is None:
                 self._guarded(other, other.close)
+        if self._introductions.begin(link):
+            self._introduced(link, name)
+
+    def _introduced(self, link: Link, name: str) -> None:
+        """
+        Begin to use a connection: the other side has greeted, and is accepted.
+        """
+        self._faults.pop(name, None)
         self._warnings.forget(self._label(name))
         self._warnings.forget(link.host)
         _log.info("connected with {name}", name=self._label(name))
@@ -287,6 +340,13 @@ class Connections:
 
     def _received(self, link: Link, payload: bytes) -> None:
         assert link.session is not None
+        if is_greeting(payload):
+            if self._introductions.hear(link, payload):
+                self._introduced(link, link.session.peer.name)
+            return
+        if not self._introductions.is_done(link):
+            link.fail("it sends a message before its greeting")
+            return
         fault = self._on_payload(link.session.peer.name, payload)
         if fault is not None:
             link.fail(fault)
@@ -301,6 +361,8 @@ class Connections:
         if self._links.in_use(name) is not link:
             return
         self._links.disuse(name, remember=name in self._addresses)
+        if not self._introductions.is_done(link):
+            return
         _log.info("the connection with {name} is gone", name=self._label(name))
         self._on_disconnected(name)
 
@@ -311,13 +373,16 @@ class Connections:
         if not self._links.remove(link):
             return  # The connection was removed before.
         self._disuse(link)
+        self._introductions.forget(link)
         target = link.target
-        failed = target is not None and link.session is None and not self.connected(target)
+        failed = target is not None and link.session is None and not self._chosen(target)
         if reason is None and failed and self.started:
             reason = "the connection was closed before the handshake was done"
         if reason is not None:
             who = link.host if target is None else self._label(target)
             self._warnings.warn(who, f"refused: {reason}")
+            if link.peer is not None and not self._chosen(link.peer):
+                self._faults[link.peer] = reason
         if link.peer is not None:
             self._connect_again(link.peer, link)
 
@@ -326,7 +391,7 @@ class Connections:
         Connect to a node again, unless there is a connection or an attempt.
         """
         dialer = self._dialers.get(name)
-        if dialer is None or self.connected(name):
+        if dialer is None or self._chosen(name):
             return
         if any(not link.closed for link in self._links.made_to(name)):
             return

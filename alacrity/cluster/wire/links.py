@@ -71,6 +71,12 @@ class LinkTable:
         """
         return self._in_use.get(name)
 
+    def all_in_use(self) -> list[Link]:
+        """
+        The connections in use, one for each connected node.
+        """
+        return list(self._in_use.values())
+
     def use(self, name: str, link: Link) -> None:
         """
         Use a connection for a node.

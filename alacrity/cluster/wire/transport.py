@@ -23,7 +23,9 @@ from alacrity.cluster.log.members import Member
 from alacrity.cluster.wire.connections import Connect, Connections
 from alacrity.cluster.wire.credentials import Credentials
 from alacrity.cluster.wire.frames import LONGEST_PAYLOAD
+from alacrity.cluster.wire.greeting import Greeting
 from alacrity.cluster.wire.handshake import AdmissionCheck, Identity
+from alacrity.cluster.wire.introductions import Manners
 from alacrity.cluster.wire.openings import VERSIONS, Versions
 from alacrity.cluster.wire.payloads import MalformedMessage, decode_message, encode_message
 
@@ -47,6 +49,8 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         rng: Random,
         random_bytes: Callable[[int], bytes] = os.urandom,
         versions: Callable[[], Versions] = lambda: VERSIONS,
+        *,
+        manners: Manners | None = None,
     ) -> None:
         """
         @param me: this node.
@@ -55,6 +59,7 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
             If that is empty, any host that can connect can pretend to be a member.
         @param accept: called in each handshake, and when a node is added that is connected
             already. See L{PeerAdmission<alacrity.cluster.wire.admission.PeerAdmission>}.
+        @param manners: the greetings of this node, and its look at others'.
         @param random_bytes: makes unpredictable bytes; deterministic in simulations only.
         @param versions: gives the versions of the protocol that this node speaks at present.
         """
@@ -71,6 +76,7 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
             lambda name: self._tell(self._onNodeConnected, name),
             self._received,
             lambda name: self._tell(self._onNodeDisconnected, name),
+            manners or Manners(),
         )
 
     # For the service
@@ -126,6 +132,26 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         connection with it.
         """
         return self._connections.understood(name)
+
+    def greeting(self, name: str) -> Greeting | None:
+        """
+        The last greeting of a connected member; L{None}: it is not connected, or its program
+        does not know greetings.
+        """
+        return self._connections.greeting(name)
+
+    def fault(self, name: str) -> str | None:
+        """
+        The reason why there is no connection with a node, as far as it is known, in a few words;
+        L{None}: there is a connection, or no attempt has ended yet.
+        """
+        return self._connections.fault(name)
+
+    def greet_again(self) -> None:
+        """
+        Tell all connected nodes what has changed in this node's greeting.
+        """
+        self._connections.greet_again()
 
     # For the replica: sending
 

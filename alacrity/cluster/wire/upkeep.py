@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
 from alacrity.cluster.wire.credentials import Credentials
+from alacrity.cluster.wire.introductions import Introductions
 from alacrity.cluster.wire.link import IDLE_TIMEOUT, Link
 from alacrity.cluster.wire.links import LinkTable
 
@@ -21,8 +22,9 @@ _INTERVAL: Final = 0.2
 
 class LinkUpkeep:
     """
-    Looks at all connections, several times a second: at their deadlines, and whether they must
-    be made anew because the secret was changed or an older version is no longer spoken.
+    Looks at all connections, several times a second: at their deadlines, those of greetings
+    included, and whether they must be made anew because the secret was changed or an older version
+    is no longer spoken.
     """
 
     def __init__(
@@ -32,16 +34,19 @@ class LinkUpkeep:
         clock: IReactorTime,
         guarded: Callable[[Link, Callable[[], object]], Any],
         renew: Callable[[Link], object],
+        introductions: Introductions,
     ) -> None:
         """
         @param guarded: calls a function on one connection, whose faults do not concern others.
         @param renew: called with a connection that must be made anew.
+        @param introductions: the greetings that are waited for.
         """
         self._links = links
         self._credentials = credentials
         self._clock = clock
         self._guarded = guarded
         self._renew = renew
+        self._introductions = introductions
         self._looked_at = 0.0
         self._looks = LoopingCall(self._look)
         self._looks.clock = clock
@@ -64,6 +69,9 @@ class LinkUpkeep:
         now = self._clock.seconds()
         stalled = now - self._looked_at - _INTERVAL
         self._looked_at = now
+        if stalled > _INTERVAL:
+            self._introductions.extend_deadlines(stalled)
+        self._introductions.close_late()
         for link in list(self._links.open):
             if stalled > _INTERVAL:
                 # This process did not run. Bytes that were sent meanwhile are read next.

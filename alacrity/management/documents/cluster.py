@@ -90,6 +90,9 @@ def cluster_document(status: ClusterStatus) -> ClusterDocument:
         has_quorum=status.has_quorum,
         suspended=status.suspended,
         stale=status.stale,
+        cluster_id=status.cluster_id,
+        awaited=list(status.awaited),
+        advice=status.advice,
         members=[
             MemberDocument(
                 name=each.name,
@@ -100,6 +103,7 @@ def cluster_document(status: ClusterStatus) -> ClusterDocument:
                 else round(max(0.0, each.last_contact), 3),
                 match_index=each.match,
                 lag=each.lag,
+                problem=each.problem,
             )
             for each in status.members
         ],

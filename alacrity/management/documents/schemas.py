@@ -323,7 +323,7 @@ class MemberDocument(Struct, frozen=True):
     """
     A member, as this node sees it: the seconds since its last message; and on the leader, the
     last index up to which the member's log equals the leader's, and the number of its missing
-    entries.
+    entries. The problem is the reason why there is no connection with the member, if it is known.
     """
 
     name: str
@@ -332,12 +332,16 @@ class MemberDocument(Struct, frozen=True):
     last_contact: float | None
     match_index: Count | None
     lag: Count | None
+    problem: str | None
 
 
 class ClusterDocument(Struct, frozen=True):
     """
     The cluster, as one node sees it. It is stale if the node has not heard a leader with a
-    majority lately; suspended is the reason why the node takes no part in the cluster.
+    majority lately; suspended is the reason why the node takes no part in the cluster. The id is
+    null before the members have agreed on it. Awaited are the members that a node with an empty
+    log has to hear before it takes part in elections. The advice says what an operator can do
+    where there is no majority.
     """
 
     name: str
@@ -349,6 +353,9 @@ class ClusterDocument(Struct, frozen=True):
     has_quorum: bool
     suspended: str | None
     stale: bool
+    cluster_id: str | None
+    awaited: list[str]
+    advice: str | None
     members: list[MemberDocument]
 
 

@@ -57,6 +57,15 @@ class Sent(Transport):  # type: ignore[misc] # it is not annotated
     def dropNode(self, node: Peer) -> None:
         self.nodes.remove(node.id)
 
+    def greeting(self, name: str) -> None:
+        """Nobody greets."""
+
+    def fault(self, name: str) -> None:
+        """None is known."""
+
+    def greet_again(self) -> None:
+        """Nobody hears it."""
+
     def send(self, node: Peer, message: dict[str, Any]) -> bool:
         self.messages.append((node.id, parse(message)))
         return True

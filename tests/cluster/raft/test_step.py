@@ -123,7 +123,12 @@ class StepperTests(SynchronousTestCase):
         stepper = self.make()
         stepper.take_effects()
         b = PEERS["b"]
-        effects = self.step(stepper, Connected(b), Received(b, plain(RequestVote(1, 2, 0))))
+        effects = self.step(
+            stepper,
+            Connected(b),
+            Connected(PEERS["c"]),
+            Received(b, plain(RequestVote(1, 2, 0))),
+        )
         self.assertTrue(effects.persist)
         self.assertEqual(effects.traffic, (Send(b, plain(ResponseVote(1)), 1),))
         self.assertEqual(self.connections.heard("b"), 1)

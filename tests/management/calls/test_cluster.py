@@ -133,6 +133,9 @@ class ShowTests(ClusterCase):
                 "has_quorum": True,
                 "suspended": None,
                 "stale": False,
+                "cluster_id": None,
+                "awaited": [],
+                "advice": None,
                 "members": [
                     {
                         "name": "a",
@@ -141,6 +144,7 @@ class ShowTests(ClusterCase):
                         "last_contact": None,
                         "match_index": 7,
                         "lag": 0,
+                        "problem": None,
                     },
                     {
                         "name": "b",
@@ -149,6 +153,7 @@ class ShowTests(ClusterCase):
                         "last_contact": 0.012,
                         "match_index": 5,
                         "lag": 2,
+                        "problem": None,
                     },
                 ],
             },
