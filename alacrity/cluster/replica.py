@@ -87,7 +87,7 @@ class Replica:
         self._proposals = Proposals(clock, settings.retry, settings.proposals, self._wake)
         connections = Connections()
         self._stepper = stepper = Stepper(
-            engine, member, storage, self.machine, connections, rng, settings
+            engine, member, storage, self.machine, connections, rng, settings, transport.fault
         )
         self._engine = stepper.engine
         if self._engine.halted is None:

@@ -247,6 +247,28 @@ class LostFilesTests(BeginningCase):
         self.add("d", "d")
         self.named("d")
         adding = Deferred.fromCoroutine(self.nodes["a"].replica.add_member(address_of("d")))
-        self.run_for(16)
-        self.failureResultOf(adding, ProposalRefused)
+        self.run_for(3.5)
+        failure = self.failureResultOf(adding, ProposalRefused)
+        self.assertIn("d=d:8688 is not added: ", failure.getErrorMessage())
+        self.assertIn("belongs to another cluster", failure.getErrorMessage())
         self.assertEqual(len(self.nodes["a"].status.members), 3)
+
+    def test_nobody_is_added(self) -> None:
+        """
+        Where nobody listens at an address, that is said after a few seconds, also to a caller of a
+        follower; a node that starts meanwhile is added.
+        """
+        self.cluster("abc", "a")
+        for through in "ab":
+            adding = Deferred.fromCoroutine(self.nodes[through].replica.add_member(address_of("d")))
+            self.run_for(4)
+            failure = self.failureResultOf(adding, ProposalRefused)
+            self.assertIn(
+                "d=d:8688 is not added: it cannot be reached: ", failure.getErrorMessage()
+            )
+        adding = Deferred.fromCoroutine(self.nodes["b"].replica.add_member(address_of("d")))
+        self.run_for(1)
+        self.assertNoResult(adding)
+        self.add("d")
+        self.successResultOf(self.settled(adding))
+        self.assert_whole("abcd")

@@ -5,8 +5,9 @@ transport.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import msgspec
 from pysyncobj.transport import Transport
@@ -28,6 +29,8 @@ class RaftTiming(msgspec.Struct, frozen=True):
         again.
     @ivar catch_up: the time that a learner has to catch up. A later request to add the node
         starts the time again.
+    @ivar unreachable: the time after which a node that cannot be reached, or refuses, is not
+        added.
     """
 
     heartbeat: float = 0.1
@@ -35,6 +38,7 @@ class RaftTiming(msgspec.Struct, frozen=True):
     fallback: float = 1.5
     resend: float = 1.0
     catch_up: float = 10.0
+    unreachable: float = 3.0
 
 
 class RaftLimits(msgspec.Struct, frozen=True):
@@ -122,6 +126,16 @@ class Results(Protocol):
         """A snapshot was taken, with which the log can be compacted later."""
 
 
+LinkFault: TypeAlias = Callable[[str], str | None]
+"""Gives the reason why there is no connection with the peer of a name; L{None}: none is known."""
+
+
+def no_fault(name: str) -> None:
+    """
+    The L{LinkFault} of a transport that knows none.
+    """
+
+
 class Environment(msgspec.Struct, frozen=True):
     """
     The environment of an engine.
@@ -133,6 +147,7 @@ class Environment(msgspec.Struct, frozen=True):
     @ivar machine: the state machine that committed commands are applied to.
     @ivar results: receives the results of commands.
     @ivar rng: the random numbers for election timeouts.
+    @ivar fault: gives the reason why there is no connection with a peer.
     """
 
     member: Member
@@ -143,3 +158,4 @@ class Environment(msgspec.Struct, frozen=True):
     rng: Random
     timing: RaftTiming
     limits: RaftLimits
+    fault: LinkFault = no_fault

@@ -18,6 +18,18 @@ from alacrity.cluster.raft.peer import Peer, by_name
 from alacrity.cluster.raft.replication import Replication
 
 
+class Learner(msgspec.Struct, frozen=True):
+    """
+    The times of a node that is to be added.
+
+    @ivar since: the time at which it became a learner.
+    @ivar until: the time by which it must have caught up.
+    """
+
+    since: float
+    until: float
+
+
 class Reconfiguration:
     """
     Keeps the members as the log changes, and changes them on the leader.
@@ -46,8 +58,8 @@ class Reconfiguration:
         self._limits = environment.limits
         self._replication = replication
         self._hand_over = hand_over
-        # The learners, each with its deadline for catching up.
-        self._learners: dict[Peer, float] = {}
+        self._fault = environment.fault
+        self._learners: dict[Peer, Learner] = {}
         self._seats: dict[Peer, Seat] = {}
         self._change_index = 0
 
@@ -189,7 +201,7 @@ class Reconfiguration:
                 taken = f"{each.name} at {each.address} is a member already"
                 return Denial(id, taken, final=True)
         if not self._has_caught_up(Peer(added)):
-            return Denial(id, f"{added.name} has not caught up yet", final=False)
+            return self._not_caught_up(id, added)
         joined = msgspec.structs.replace(
             added, joined=self._raft.last_index + 1, term=self._raft.term, incarnation=""
         )
@@ -203,19 +215,37 @@ class Reconfiguration:
         commits once it counts. Makes the node a learner, which gets the log.
         """
         raft = self._raft
-        known = peer in self._learners
-        self._learners[peer] = raft.now() + self._timing.catch_up
-        if not known:
+        known = self._learners.get(peer)
+        now = raft.now()
+        since = now if known is None else known.since
+        self._learners[peer] = Learner(since, now + self._timing.catch_up)
+        if known is None:
             self.configure()
         match = raft.match_index[peer]
         return match >= max(raft.log[0][1], raft.commit_index - self._limits.ahead)
+
+    def _not_caught_up(self, id: str, added: Member) -> Denial:
+        """
+        The denial of the addition of a learner, for now; or for good, if there has been a reason
+        why it is not connected for a while.
+        """
+        peer = Peer(added)
+        fault = None if peer in self._raft.connected else self._fault(added.name)
+        if fault is None:
+            return Denial(id, f"{added.name} has not caught up yet", final=False)
+        waited = self._raft.now() - self._learners[peer].since
+        reason = f"{added} is not added: {fault}"
+        if waited < self._timing.unreachable:
+            return Denial(id, reason, final=False)
+        self._forget([peer])
+        return Denial(id, reason, final=True)
 
     def forget_late_learners(self) -> None:
         """
         Drop the learners that have not caught up in time.
         """
         now = self._raft.now()
-        self._forget([peer for peer, until in self._learners.items() if until < now])
+        self._forget([peer for peer, each in self._learners.items() if each.until < now])
 
     def forget_learners(self) -> None:
         """

@@ -27,7 +27,14 @@ from alacrity.cluster.raft.effects import (
     StepResult,
 )
 from alacrity.cluster.raft.engine import Engine
-from alacrity.cluster.raft.environment import Environment, RaftLimits, RaftTiming, StateMachine
+from alacrity.cluster.raft.environment import (
+    Environment,
+    LinkFault,
+    RaftLimits,
+    RaftTiming,
+    StateMachine,
+    no_fault,
+)
 from alacrity.cluster.raft.mail import (
     AddPeer,
     Connected,
@@ -158,9 +165,11 @@ class Stepper:
         connections: Connections,
         rng: Random,
         settings: StepperSettings,
+        fault: LinkFault = no_fault,
     ) -> None:
         """
         @param settings: the engine's times and bounds.
+        @param fault: see L{Environment}.
         @raise CannotApply: the snapshot in the storage is not understood.
         """
         self._storage = storage
@@ -176,6 +185,7 @@ class Stepper:
                 rng,
                 settings.timing,
                 settings.limits,
+                fault,
             )
         )
 

@@ -142,6 +142,7 @@ class EngineCase(SynchronousTestCase):
     ) -> Engine:
         self.sent = Sent()
         self.notes = Notes()
+        self.faults: dict[str, str] = {}
         self.storage = storage
         made = engine(
             Environment(
@@ -153,6 +154,7 @@ class EngineCase(SynchronousTestCase):
                 Random(1),
                 RaftTiming(),
                 limits or RaftLimits(),
+                lambda name: self.faults.get(name),
             )
         )
         self.sent.setOnMessageReceivedCallback(made.receive)

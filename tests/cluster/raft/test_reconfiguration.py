@@ -111,6 +111,36 @@ class G3Tests(EngineCase):
         self.assertEqual(self.sent.nodes.count("d"), 1)
         self.assertIn("d", [peer.id for peer in engine.raft.connected])
 
+    def test_a_new_member_that_cannot_be_reached(self) -> None:
+        """
+        The reason is told, and after a while the node is given up. A fault of an earlier
+        connection is none while there is a connection.
+        """
+        engine = self.lead(A, B, C)
+        self.confirm(engine, "b", "c")
+        add = MEMBERSHIP + msgspec.msgpack.encode(MemberChange("id", D, None))
+        reason = "d=d:1 is not added: it refuses: 'no'"
+
+        def denial() -> tuple[str, bool]:
+            engine.submit("id", add)
+            engine.tick()
+            return self.notes.denials[-1]
+
+        self.assertEqual(denial(), ("d has not caught up yet", False))
+        self.faults["d"] = "it refuses: 'no'"
+        self.assertEqual(denial(), (reason, False))
+        self.world.now += 2.9
+        self.confirm(engine, "b", "c")
+        self.assertEqual(denial(), (reason, False))
+        self.sent._onNodeConnected(PEERS["d"])
+        self.assertEqual(denial(), ("d has not caught up yet", False))
+        self.sent._onNodeDisconnected(PEERS["d"])
+        self.assertEqual(denial(), (reason, False))
+        self.world.now += 3.1
+        self.confirm(engine, "b", "c")
+        self.assertEqual(denial(), (reason, True))
+        self.assertNotIn("d", self.sent.nodes)
+
     def test_another_member_of_the_same_name_is_met_anew(self) -> None:
         """
         Whoever is connected when its entry comes may be the one that was removed.
