@@ -36,6 +36,9 @@ RunInThread: TypeAlias = Callable[[Callable[[], object]], Deferred[Any]]
 _STALL: Final = 0.1
 """Seconds by which a tick must be late to count as a stall of this process."""
 
+_CHECK_INTERVAL: Final = 1.0
+"""Seconds without a write after which the log's file is looked for."""
+
 _MOST_MAIL: Final = 64
 """Pieces of mail that one step takes at most, so that its sync is not delayed without limit."""
 
@@ -157,6 +160,8 @@ class Steps:
         self._stepping = False
         self._compacting = False
         self._recovering = False
+        self._checking = False
+        self._checked_at = 0.0
         self._waiting: list[Deferred[None]] = []
 
     def __repr__(self) -> str:
@@ -180,7 +185,7 @@ class Steps:
         effects = self._stepper.take_effects()
         self._client.show(effects.results)
         self._outbox.release(effects.traffic)
-        self._ticked_at = self._clock.seconds()
+        self._ticked_at = self._checked_at = self._clock.seconds()
         await maybeDeferred(self._transport.start)
         if self.phase is StepPhase.RUNNING:
             self._ticks.start(self._settings.tick)
@@ -194,7 +199,7 @@ class Steps:
             self._ticks.stop()
         self._client.leave_service("this node stops")
         await maybeDeferred(self._transport.stop)
-        while self._stepping or self._compacting or self._recovering:
+        while self._stepping or self._compacting or self._recovering or self._checking:
             over: Deferred[None] = Deferred()
             self._waiting.append(over)
             await over
@@ -222,6 +227,9 @@ class Steps:
         if stalled > _STALL:
             self._stepper.engine.discount_stall(stalled)
         self._heartbeats.send_due(now)
+        if now - self._checked_at >= _CHECK_INTERVAL and not self._checking:
+            self._checking = True
+            Deferred.fromCoroutine(self._check_file()).addErrback(self.fail)
         self.wake()
 
     async def _run(self) -> None:
@@ -263,7 +271,24 @@ class Steps:
             return False
         finally:
             self._heartbeats.end()
+        self._checked_at = self._clock.seconds()
         return True
+
+    async def _check_file(self) -> None:
+        """
+        Check that the log's file is still there, when nothing was written for a while: each
+        write checks that itself.
+        """
+        try:
+            await self._run_in_thread(self._storage.check)
+        except OSError as error:
+            # A step that is running finds out by itself, when it is persisted.
+            if not self._stepping and self.phase is StepPhase.RUNNING:
+                self._suspend(error, StepEffects(persist=False))
+        finally:
+            self._checked_at = self._clock.seconds()
+            self._checking = False
+            self._tell_waiting()
 
     def _release(self, effects: StepEffects) -> None:
         effects = self._stepper.complete(effects)

@@ -15,13 +15,13 @@ import pysyncobj.pickle
 from pysyncobj.node import Node as PlainNode
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
-from twisted.logger import capturedLogs, eventAsText
+from twisted.logger import capturedLogs, eventAsText, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.log.formats import NEWEST_FORMAT
 from alacrity.cluster.log.members import Member
-from alacrity.cluster.log.storage import Storage
+from alacrity.cluster.log.storage import NAME, Storage
 from alacrity.cluster.proposals import OutcomeUnknown, ProposalRefused, Proposals
 from alacrity.cluster.raft.environment import RaftLimits
 from alacrity.cluster.raft.membership import Members, bootstrap, encode_members
@@ -766,6 +766,58 @@ class DiskTests(ReplicaTests):
         self.pass_time(1.2)
         self.assertEqual(len(self.view.pool.servers), 1)
         self.assertTrue(replica.is_leader)
+
+    def test_a_file_that_is_removed(self) -> None:
+        """
+        A write into a file that nobody will find is none: nobody is told of it before the file is
+        there again, with all that the node knows.
+        """
+        replica = self.make(A)
+        self.files.lose(NAME)
+        with capturedLogs() as logs:
+            waiting = self.propose(replica)
+        self.failureResultOf(waiting, OutcomeUnknown)
+        self.assertEqual(self.view.pool.servers, {})
+        self.assertIn("raft.log was removed; it takes no part", "".join(map(formatEvent, logs)))
+        self.pass_time(1.2)
+        self.assertTrue(replica.is_leader)
+        self.assertEqual(len(self.view.pool.servers), 1)
+        again = Storage.open(self.files.crash())
+        self.assertEqual(again[-1], self.storage[-1])
+        self.assertEqual(again.incarnation, self.storage.incarnation)
+
+    def test_a_directory_that_is_removed(self) -> None:
+        """
+        It is missed within two seconds, though nothing is written. The node goes on once it is
+        back.
+        """
+        replica = self.make(A)
+        self.files.away = True
+        self.pass_time(2.0)
+        self.assertEqual(
+            replica.status().suspended,
+            "this node cannot write its log: the state directory was removed",
+        )
+        self.assertFalse(replica.is_leader)
+        self.failureResultOf(self.propose(replica), ProposalRefused)
+        self.pass_time(5.0)
+        self.assertFalse(replica.is_leader)
+        self.files.away = False
+        self.pass_time(1.2)
+        self.assertTrue(replica.is_leader)
+
+    def test_a_stop_while_it_looks_for_its_file(self) -> None:
+        """
+        It waits for the thread that looks.
+        """
+        replica = self.make(A)
+        self.held = []
+        self.pass_time(1.1)
+        stopping = Deferred.fromCoroutine(replica.stop())
+        self.assertNoResult(stopping)
+        self.let_go()
+        self.let_go()
+        self.successResultOf(stopping)
 
     def test_a_stop_while_it_is_suspended(self) -> None:
         replica = self.make(A)

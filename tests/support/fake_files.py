@@ -43,6 +43,7 @@ class FakeFiles:
     @ivar errno: of L{fail_at}.
     @ivar capacity: bytes that fit on the disk; L{None}: any number.
     @ivar read_only: whether all changes are refused.
+    @ivar away: whether the directory is gone.
     @ivar syncs: how many times a file was synced.
     """
 
@@ -58,6 +59,7 @@ class FakeFiles:
         self.errno = errno.EIO
         self.capacity: int | None = None
         self.read_only = False
+        self.away = False
         self.syncs = 0
         self.crashed = False
 
@@ -70,6 +72,8 @@ class FakeFiles:
 
     def create(self, name: str) -> File:
         self._operate()
+        if self.away:
+            raise _error(errno.ENOENT)
         content = self._names[name] = _Content()
         self._name_changed()
         return _FakeFile(self, content)
@@ -101,7 +105,20 @@ class FakeFiles:
         self._synced_names = dict(self._names)
         self._changes = []
 
+    def loss(self, name: str, file: File) -> str | None:
+        assert isinstance(file, _FakeFile)
+        if self.away:
+            return "the state directory was removed"
+        return None if self._names.get(name) is file.content else f"{name} was removed"
+
     # The test's side
+
+    def lose(self, name: str) -> None:
+        """
+        Have somebody remove a file, which may be open.
+        """
+        del self._names[name]
+        self._name_changed()
 
     def crash(self, rng: Random | None = None, *, power: bool = True) -> FakeFiles:
         """
@@ -163,7 +180,7 @@ class FakeFiles:
 class _FakeFile:
     def __init__(self, files: FakeFiles, content: _Content) -> None:
         self._files = files
-        self._content = content
+        self.content = content
 
     def write(self, data: bytes | bytearray) -> None:
         files = self._files
@@ -175,14 +192,14 @@ class _FakeFile:
             fault = _error(errno.ENOSPC)
         elif fault is not None:
             room = 0 if files.read_only else min(room, len(data) // 2)
-        self._content.written += data[:room]
+        self.content.written += data[:room]
         if fault is not None:
             raise fault
 
     def sync(self) -> None:
         self._files._operate()
         self._files.syncs += 1
-        self._content.synced = self._content.written
+        self.content.synced = self.content.written
 
     def close(self) -> None:
         """Nothing depends on it."""

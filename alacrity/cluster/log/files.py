@@ -6,12 +6,15 @@ The implementation in C{tests.support.fake_files} can simulate a loss of power a
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from alacrity.cluster.log.errors import StateError
+
+_LOCK: Final = "lock"
 
 
 class File(Protocol):
@@ -65,6 +68,12 @@ class Files(Protocol):
     def sync_names(self) -> None:
         """Wait until all created, renamed and removed names of the directory are on disk."""
 
+    def loss(self, name: str, file: File) -> str | None:
+        """
+        The reason why an open file is no longer the one of a name in this directory: it was
+        removed, or the directory was; L{None}: it still is.
+        """
+
 
 class DirectoryFiles:
     """
@@ -79,18 +88,34 @@ class DirectoryFiles:
         self._path = path
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(
-                path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-            )
+            self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                self._lock = self._locked()
+            except BaseException:
+                os.close(self._directory)
+                raise
+        except BlockingIOError as error:
+            raise StateError(f"the state directory {path} is used by another process") from error
         except OSError as error:
             raise StateError(
                 f"the state directory {path} cannot be used: {error.strerror or error}"
             ) from error
+
+    def _locked(self) -> int:
+        """
+        Open the file that is locked, and lock it.
+
+        @return: its descriptor.
+        @raise BlockingIOError: another process has locked it.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(self._path / _LOCK, flags, 0o600)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._lock)
-            raise StateError(f"the state directory {path} is used by another process") from error
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
 
     @property
     def directory(self) -> str:
@@ -101,6 +126,7 @@ class DirectoryFiles:
         Unlock the directory.
         """
         os.close(self._lock)
+        os.close(self._directory)
 
     def read(self, name: str) -> bytes | None:
         try:
@@ -109,7 +135,29 @@ class DirectoryFiles:
             return None
 
     def create(self, name: str) -> File:
+        if not _is_same(self._path, self._directory):
+            # It may be a mount point whose disk is away. A log that were written here would
+            # be hidden, with the votes in it, once the disk is back.
+            raise FileNotFoundError(errno.ENOENT, self._moved)
+        if not _is_same(self._path / _LOCK, self._lock):
+            before, self._lock = self._lock, self._locked()
+            os.close(before)
         return self._open(name, os.O_CREAT | os.O_TRUNC)
+
+    @property
+    def _moved(self) -> str:
+        return (
+            f"the state directory {self._path} was removed or moved, or another one is in its "
+            f"place: put it back. If it is lost, stop this node, remove it from its cluster, and "
+            f"let it join again, with an empty state directory"
+        )
+
+    def loss(self, name: str, file: File) -> str | None:
+        if not _is_same(self._path, self._directory):
+            return self._moved
+        assert isinstance(file, _RealFile)
+        path = self._path / name
+        return None if file.is_at(path) else f"{path} was removed, or another file is in its place"
 
     def append(self, name: str) -> File:
         return self._open(name, 0)
@@ -132,6 +180,17 @@ class DirectoryFiles:
             os.close(descriptor)
 
 
+def _is_same(path: Path, descriptor: int) -> bool:
+    """
+    Whether an open file or directory is the one at a path.
+    """
+    try:
+        found = os.stat(path, follow_symlinks=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return os.path.samestat(found, os.fstat(descriptor))
+
+
 class _RealFile:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -143,6 +202,12 @@ class _RealFile:
 
     def sync(self) -> None:
         os.fdatasync(self._descriptor)
+
+    def is_at(self, path: Path) -> bool:
+        """
+        Whether this is the file at a path.
+        """
+        return _is_same(path, self._descriptor)
 
     def close(self) -> None:
         os.close(self._descriptor)

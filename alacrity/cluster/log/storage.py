@@ -154,6 +154,14 @@ class Storage(StateJournal):
                 self._unsynced.require_new_file()
             raise
 
+    def check(self) -> None:
+        """
+        Check that the file is still there. Runs in a thread.
+
+        @raise OSError: it was removed or replaced, or the directory was.
+        """
+        self._writer.check()
+
     def rewrite(self) -> None:
         """
         Write a complete new file from memory. Runs in a thread.

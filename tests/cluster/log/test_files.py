@@ -68,6 +68,60 @@ class DirectoryTests(SynchronousTestCase):
         with self.assertRaisesRegex(StateError, "cannot be used: File exists"):
             DirectoryFiles(self.path)
 
+    def test_a_file_that_is_removed(self) -> None:
+        """
+        It is missed at the next write, which says so. All is written anew in the same directory,
+        and the lock is taken again.
+        """
+        files = self.files()
+        storage = opened(files)
+        storage.add(b"one", 3, 0)
+        storage.sync()
+        storage.check()
+        for each in self.path.iterdir():
+            each.unlink()
+        self.assertRaisesRegex(FileNotFoundError, "raft.log was removed", storage.check)
+        storage.add(b"two", 4, 0)
+        self.assertRaisesRegex(FileNotFoundError, "raft.log was removed", storage.sync)
+        storage.sync()
+        storage.check()
+        self.assertRaisesRegex(StateError, "used by another process", DirectoryFiles, self.path)
+        storage.close()
+        again = opened(files)
+        self.addCleanup(again.close)
+        self.assertEqual(state_of(again), state_of(storage))
+
+    def test_a_file_in_its_place(self) -> None:
+        """
+        Another file of that name is not taken for it.
+        """
+        storage = opened(self.files())
+        self.addCleanup(storage.close)
+        (self.path / "other").write_bytes((self.path / NAME).read_bytes())
+        (self.path / "other").rename(self.path / NAME)
+        self.assertRaisesRegex(FileNotFoundError, "another file is in its place", storage.check)
+
+    def test_a_directory_that_is_away(self) -> None:
+        """
+        Nothing is written to another one in its place, which may be a mount point. Once it is
+        back, the log goes on.
+        """
+        storage = opened(self.files())
+        away = self.path.with_name("away")
+        self.path.rename(away)
+        for index in (3, 4):
+            storage.add(b"x", index, 0)
+            for write in (storage.sync, storage.rewrite):
+                self.assertRaisesRegex(FileNotFoundError, "was removed or moved", write)
+            self.assertRaisesRegex(FileNotFoundError, "was removed or moved", storage.check)
+            self.path.mkdir(exist_ok=True)
+        self.assertEqual(list(self.path.iterdir()), [])
+        self.path.rmdir()
+        away.rename(self.path)
+        storage.rewrite()
+        storage.check()
+        storage.close()
+
     def test_missing(self) -> None:
         files = self.files()
         self.assertIsNone(files.read("nothing"))

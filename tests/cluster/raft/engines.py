@@ -154,7 +154,7 @@ class EngineCase(SynchronousTestCase):
                 Random(1),
                 RaftTiming(),
                 limits or RaftLimits(),
-                lambda name: self.faults.get(name),
+                self.faults.get,
             )
         )
         self.sent.setOnMessageReceivedCallback(made.receive)
