@@ -368,6 +368,7 @@ class Replica:
             self._steps.suspension or self._engine.halted,
             self._transport.last_contact,
             self._transport.fault,
+            refused=self._transport.refused(),
             cluster_id=self.machine.cluster_id,
             caught_up=self._publisher.catch_up.is_done,
             remembers=self._publisher.remembers,

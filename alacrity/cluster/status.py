@@ -65,6 +65,7 @@ class ClusterStatus(msgspec.Struct, frozen=True):
         because its log is empty: it begins a cluster, or has lost its files.
     @ivar advice: what an operator can do about the lack of a majority; L{None}: there is a
         majority, or no reason for its lack is known.
+    @ivar refused: the reasons why nodes that are no members were refused lately, by their names.
     """
 
     name: str
@@ -83,6 +84,7 @@ class ClusterStatus(msgspec.Struct, frozen=True):
     cluster_id: str | None = None
     awaited: tuple[str, ...] = ()
     advice: str | None = None
+    refused: dict[str, str] = {}
 
 
 def describe(
@@ -92,6 +94,7 @@ def describe(
     last_contact: Callable[[str], float | None],
     fault: Callable[[str], str | None],
     *,
+    refused: dict[str, str],
     cluster_id: str,
     caught_up: bool,
     remembers: bool,
@@ -103,6 +106,7 @@ def describe(
     @param suspended: see L{ClusterStatus.suspended}.
     @param last_contact: gives the seconds since a peer was last heard.
     @param fault: gives the reason why there is no connection with a peer.
+    @param refused: see L{ClusterStatus.refused}.
     @param cluster_id: empty: there is none, or it is not known.
     """
     quorum = suspended is None and engine.has_quorum
@@ -144,6 +148,7 @@ def describe(
         cluster_id or None,
         awaited,
         _advice(members, awaited, has_quorum=quorum, is_member=engine.is_member),
+        refused,
     )
 
 

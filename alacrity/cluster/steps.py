@@ -63,6 +63,9 @@ class NodeTransport(Protocol):
     def fault(self, name: str) -> str | None:
         """The reason why there is no connection with a peer; L{None}: none is known."""
 
+    def refused(self) -> dict[str, str]:
+        """The reasons why nodes that are no peers were refused lately, by their names."""
+
     def greet_again(self) -> None:
         """Tell all connected peers what has changed in this node's greeting."""
 

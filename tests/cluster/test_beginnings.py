@@ -145,6 +145,9 @@ class BeginningTests(BeginningCase):
         own = "its cluster.members are a=a:8688, b=b:8688, c=c:8688, and those of 'c' c=c:8688"
         self.assertIn(own, self.problem("a", "c"))
         self.assertEqual(self.nodes["a"].status.awaited, ("c",))
+        refused = self.nodes["c"].status.refused
+        self.assertEqual(sorted(refused), ["a", "b"])
+        self.assertIn("its cluster.members are a=a:8688, b=b:8688, c=c:8688", refused["a"])
 
 
 class LostFilesTests(BeginningCase):

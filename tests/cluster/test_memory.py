@@ -61,6 +61,10 @@ class _Transport(Sent):
     def fault(self, name: str) -> None:
         """None is known."""
 
+    def refused(self) -> dict[str, str]:
+        """Nobody is refused."""
+        return {}
+
     def greet_again(self) -> None:
         """Nobody hears it."""
 

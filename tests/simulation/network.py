@@ -302,6 +302,9 @@ class SimulatedTransport(Transport):  # type: ignore[misc] # it is not annotated
     def fault(self, name: str) -> str | None:
         return None
 
+    def refused(self) -> dict[str, str]:
+        return {}
+
     def greet_again(self) -> None:
         for peer, connection in sorted(self._connections.items()):
             other = connection.other(self._name).transport

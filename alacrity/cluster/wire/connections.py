@@ -31,6 +31,7 @@ from alacrity.cluster.wire.greeting import Greeting, is_greeting
 from alacrity.cluster.wire.handshake import Handshake, Identity, Session
 from alacrity.cluster.wire.introductions import Introductions, Manners
 from alacrity.cluster.wire.link import STABLE_AFTER, Link
+from alacrity.cluster.wire.link_faults import LinkFaults
 from alacrity.cluster.wire.links import LinkTable
 from alacrity.cluster.wire.listener import LinkFactory, LinkListener
 from alacrity.cluster.wire.peer_warnings import PeerWarnings
@@ -95,8 +96,7 @@ class Connections:
         self._addresses: dict[str, str] = {}
         self._links = LinkTable()
         self._introductions = Introductions(manners, clock.seconds)
-        # The last fault of the connection with each node that is not connected.
-        self._faults: dict[str, str] = {}
+        self._faults = LinkFaults()
         self._listener = LinkListener(listen, self._incoming)
         self._warnings = PeerWarnings(_log, clock)
         self._dialers = Dialers(name, self._attempt, clock, rng, self._attempt_failed)
@@ -202,6 +202,13 @@ class Connections:
         """
         return self._faults.get(name)
 
+    def refused(self) -> dict[str, str]:
+        """
+        See L{PeerTransport.refused<alacrity.cluster.wire.transport.PeerTransport.refused>}.
+        """
+        faults = self._faults.all().items()
+        return {name: fault for name, fault in faults if name not in self._addresses}
+
     def greet_again(self) -> None:
         """
         Tell all nodes what has changed about this one, and look at them again: what has changed
@@ -234,7 +241,7 @@ class Connections:
         sent before are delivered first: one may tell the node that it was removed.
         """
         self._addresses.pop(name, None)
-        self._faults.pop(name, None)
+        self._faults.forget(name)
         self._links.forget(name)
         self._dialers.stop(name)
         link = self._links.in_use(name)
@@ -279,7 +286,7 @@ class Connections:
 
     def _attempt_failed(self, name: str, reason: str) -> None:
         if not self.connected(name):
-            self._faults[name] = f"it cannot be reached: {reason.rstrip('.')}"
+            self._faults.note(name, f"it cannot be reached: {reason.rstrip('.')}")
         self._warnings.warn(self._label(name), f"cannot be reached: {reason}; retrying")
 
     def _label(self, name: str) -> str:
@@ -330,7 +337,7 @@ class Connections:
         """
         Begin to use a connection: the other side has greeted, and is accepted.
         """
-        self._faults.pop(name, None)
+        self._faults.forget(name)
         self._warnings.forget(self._label(name))
         self._warnings.forget(link.host)
         _log.info("connected with {name}", name=self._label(name))
@@ -382,7 +389,7 @@ class Connections:
             who = link.host if target is None else self._label(target)
             self._warnings.warn(who, f"refused: {reason}")
             if link.peer is not None and not self._chosen(link.peer):
-                self._faults[link.peer] = reason
+                self._faults.note(link.peer, reason)
         if link.peer is not None:
             self._connect_again(link.peer, link)
 

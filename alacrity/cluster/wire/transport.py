@@ -147,6 +147,13 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         """
         return self._connections.fault(name)
 
+    def refused(self) -> dict[str, str]:
+        """
+        The reasons why nodes that were not added were refused lately, by their names. They have
+        the secret.
+        """
+        return self._connections.refused()
+
     def greet_again(self) -> None:
         """
         Tell all connected nodes what has changed in this node's greeting.

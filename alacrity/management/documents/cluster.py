@@ -18,6 +18,7 @@ from alacrity.management.documents.schemas import (
     HandOverRequestDocument,
     MemberDocument,
     NodeRequestDocument,
+    RefusedNodeDocument,
 )
 from alacrity.management.documents.strict import fault, read
 from alacrity.net.addresses import (
@@ -107,4 +108,5 @@ def cluster_document(status: ClusterStatus) -> ClusterDocument:
             )
             for each in status.members
         ],
+        refused=[RefusedNodeDocument(name, problem) for name, problem in status.refused.items()],
     )

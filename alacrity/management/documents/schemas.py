@@ -335,13 +335,21 @@ class MemberDocument(Struct, frozen=True):
     problem: str | None
 
 
+class RefusedNodeDocument(Struct, frozen=True):
+    """A node that is no member, and was refused lately."""
+
+    name: str
+    problem: str
+
+
 class ClusterDocument(Struct, frozen=True):
     """
     The cluster, as one node sees it. It is stale if the node has not heard a leader with a
     majority lately; suspended is the reason why the node takes no part in the cluster. The id is
     null before the members have agreed on it. Awaited are the members that a node with an empty
     log has to hear before it takes part in elections. The advice says what an operator can do
-    where there is no majority.
+    where there is no majority. Refused are the nodes that are no members and tried to connect,
+    with the reasons why they were refused.
     """
 
     name: str
@@ -357,6 +365,7 @@ class ClusterDocument(Struct, frozen=True):
     awaited: list[str]
     advice: str | None
     members: list[MemberDocument]
+    refused: list[RefusedNodeDocument]
 
 
 class HandOverRequestDocument(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -63,6 +63,10 @@ class Sent(Transport):  # type: ignore[misc] # it is not annotated
     def fault(self, name: str) -> None:
         """None is known."""
 
+    def refused(self) -> dict[str, str]:
+        """Nobody is refused."""
+        return {}
+
     def greet_again(self) -> None:
         """Nobody hears it."""
 

@@ -156,6 +156,7 @@ class ShowTests(ClusterCase):
                         "problem": None,
                     },
                 ],
+                "refused": [],
             },
         )
 
