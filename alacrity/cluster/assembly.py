@@ -25,6 +25,7 @@ from alacrity.cluster.log.takeover import FORMER_POOL_FILE
 from alacrity.cluster.naming import new_cluster_id
 from alacrity.cluster.raft.environment import CannotApply
 from alacrity.cluster.raft.membership import (
+    FIRST_INDEX,
     Members,
     bootstrap,
     first_snapshot,
@@ -129,6 +130,8 @@ class ClusterNode:
                 rng,
                 versions=lambda: versions_at(self.replica.format),
                 manners=Manners(self._greeting, admission.greeted),
+                # If many have moved, nobody can tell the others by the log.
+                elsewhere={each.name: each.address for each in settings.members},
             )
             run: Callable[..., Any] = partial(deferToThreadPool, reactor, reactor.getThreadPool())
             try:
@@ -238,41 +241,131 @@ def _settle(
     @param members: the members of a new cluster; empty: this node alone.
     @raise StateError: the log belongs to another node.
     """
-    kept = members_of(storage)
     if not len(storage):
         if not join:
             bootstrap(storage, members or (me,), encode_state(Replicated()))
         return
+    kept = members_of(storage)
     if not kept:
         return  # This node still waits to be added.
     names = ", ".join(f"{member.name} at {member.address or 'no address'}" for member in kept)
-    contacts = {member.contact for member in kept}
-    was_alone = len(kept) == 1 and me.contact not in contacts and kept[0].address == ""
-    if was_alone and not force and set(members) > {me}:
-        raise StateError(f"the state is {_WAS_ALONE}")
-    if force or was_alone:
-        # A node without an address was known to no other node.
-        if force:
-            _log.warn(
-                "--force-new-cluster: this node is now the only member of the cluster; its members "
-                "were {names}",
-                names=names,
-            )
+    if force:
+        _log.warn(
+            "--force-new-cluster: this node is now the only member of the cluster; its members "
+            "were {names}",
+            names=names,
+        )
         # Nodes of the former cluster are others' from now on.
-        make_alone(storage, me, *([REGULAR + _new_name()] if force else []))
-        # The former members may come back with new files, and cannot be removed first.
-        for name in storage.peers:
-            storage.forget_peer(name)
-    elif me.contact not in contacts:
-        same = [member for member in kept if member.name == me.name]
-        if same or len(kept) == 1:
-            raise StateError(
-                f"the state is that of a cluster of {names}; this node is "
-                f"{me.name} at {me.address or 'no address'}. Give it its name and address "
-                "back, or remove it from the cluster and let it join again with an empty "
-                "state directory"
-            )
-        _log.warn("this node, {name}, is not among the members: {names}", name=me.name, names=names)
+        _go_on_alone(storage, me, REGULAR + _new_name())
+    elif _is_alone(storage, kept):
+        _settle_alone(storage, kept[0], me, members)
+    elif not (join or _has_begun(storage)):
+        _begin_again(storage, kept, members or (me,))
+    else:
+        _settle_member(kept, me, members, names)
+
+
+def _go_on_alone(storage: Storage, me: Member, *commands: bytes) -> None:
+    make_alone(storage, me, *commands)
+    # The former members may come back with new files, and cannot be removed first.
+    for name in storage.peers:
+        storage.forget_peer(name)
+
+
+def _is_alone(storage: Storage, kept: tuple[Member, ...]) -> bool:
+    """
+    Whether this node is the only member by its log. (Where it was removed, or is to be added,
+    another one is.)
+    """
+    if len(kept) != 1:
+        return False
+    (only,) = kept
+    if only.incarnation:
+        return only.incarnation == storage.incarnation
+    # It began the cluster alone, and has elected itself.
+    return storage.getVotedForNodeId() == only.name or not _has_begun(storage)
+
+
+def _has_begun(storage: Storage) -> bool:
+    """
+    Whether the cluster has had a leader, as far as this node knows.
+    """
+    return storage[-1][1] > FIRST_INDEX or storage.getCurrentTerm() > 0
+
+
+def _settle_alone(storage: Storage, kept: Member, me: Member, members: tuple[Member, ...]) -> None:
+    """
+    Go on as the only member: of a cluster, or without one.
+
+    @raise StateError: the log belongs to another node.
+    """
+    if me.contact == kept.contact:
+        return
+    if not kept.address and set(members) > {me}:
+        raise StateError(f"the state is {_WAS_ALONE}")
+    if kept.address and me.address and me.name != kept.name:
+        raise StateError(
+            f"the state is that of a cluster of {kept.name} at {kept.address}; this node is "
+            f"{me.name} at {me.address}. Give it its name back with cluster.name; its address may "
+            f"change"
+        )
+    # Nobody else knows this node. So it may change its name and its address, become the first
+    # member of a cluster, or a standalone node again.
+    if kept.address:
+        _log.info(
+            "this node was the only member of its cluster, {name} at {address}; it is now {now}",
+            name=kept.name,
+            address=kept.address,
+            now=f"{me.name} at {me.address}" if me.address else "a standalone node",
+        )
+    _go_on_alone(storage, me)
+
+
+def _begin_again(storage: Storage, kept: tuple[Member, ...], members: tuple[Member, ...]) -> None:
+    """
+    Take the members from the configuration again, as they may have been corrected: the cluster
+    has not begun.
+    """
+    if {each.contact for each in kept} == {each.contact for each in members}:
+        return
+    _log.info(
+        "cluster.members was changed before the cluster has begun; the members are {names}",
+        names=", ".join(map(str, members)),
+    )
+    bootstrap(storage, members, encode_state(Replicated()))
+    for name in storage.peers:
+        storage.forget_peer(name)
+
+
+def _settle_member(
+    kept: tuple[Member, ...], me: Member, members: tuple[Member, ...], names: str
+) -> None:
+    """
+    Go on as a member of a cluster of several nodes.
+
+    @raise StateError: this node has no address for the others.
+    """
+    contacts = {member.contact for member in kept}
+    before = next((member for member in kept if member.name == me.name), None)
+    if not me.address:
+        raise StateError(
+            f"the state is that of a cluster of {names}, and cluster.listen is missing. To go on "
+            f"without the others, remove them first (DELETE /cluster/nodes/NAME); or if they are "
+            f"lost, start this node once with --force-new-cluster"
+        )
+    if before is None:
+        _log.warn(
+            "this node, {name}, is not among the members: {names}. If its address has changed, and "
+            "with it its name, give it its name back with cluster.name",
+            name=me.name,
+            names=names,
+        )
+    elif before.address != me.address:
+        _log.info(
+            "the address of this node is now {now}; it was {before}. The leader is told",
+            now=me.address,
+            before=before.address,
+        )
     elif members and {member.contact for member in members} != contacts:
         _log.info(
             "cluster.members is ignored: it counts only when a cluster begins; the members are "

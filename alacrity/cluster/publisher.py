@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from alacrity.cluster.format_raise import FormatRaise
 from alacrity.cluster.leadership import Leadership
 from alacrity.cluster.machine import PoolMachine
+from alacrity.cluster.moving import AddressWatch
 from alacrity.cluster.naming import ClusterNaming
 from alacrity.cluster.proposals import Proposals
 from alacrity.cluster.raft.effects import (
@@ -48,6 +49,7 @@ class Publisher:
         stepper: Stepper,
         format_raise: FormatRaise,
         naming: ClusterNaming,
+        addresses: AddressWatch,
         clock: IReactorTime,
         advise: Callable[[], str | None],
     ) -> None:
@@ -66,6 +68,7 @@ class Publisher:
         self._engine = stepper.engine
         self._format_raise = format_raise
         self._naming = naming
+        self._addresses = addresses
         self._clock = clock
         self._advise = advise
         self._takes_part = False
@@ -115,6 +118,7 @@ class Publisher:
         if self.leadership.is_leader:
             self._format_raise.maybe_propose(self._engine.version_of_all)
             self._naming.maybe_propose(self._engine.all_heard)
+            self._addresses.maybe_propose(self._engine.settled_configuration)
 
     def step_over(self) -> None:
         """

@@ -22,6 +22,7 @@ from alacrity.cluster.log.entries import MEMBERSHIP, REGULAR
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import Storage
 from alacrity.cluster.machine import PoolMachine
+from alacrity.cluster.moving import AddressWatch
 from alacrity.cluster.naming import ClusterNaming
 from alacrity.cluster.notes import Notes
 from alacrity.cluster.proposals import ProposalRefused, Proposals, Route
@@ -105,6 +106,7 @@ class Replica:
             stepper,
             raising,
             naming,
+            AddressWatch(member, self._greeted_from, self.move_member, self._fail),
             clock,
             lambda: self.status().advice,
         )
@@ -254,6 +256,19 @@ class Replica:
         await self._wait(
             request_id, data, self._settings.member_timeout if timeout is None else timeout
         )
+
+    async def move_member(self, name: str, address: str, *, timeout: float | None = None) -> None:
+        """
+        Change the address of a member.
+
+        @raise ProposalRefused: the address was not changed.
+        @raise OutcomeUnknown: the address may have been changed, or may be later.
+        """
+        await self._change(Member(name, address), name, timeout)
+
+    def _greeted_from(self, name: str) -> str:
+        greeting = self._transport.greeting(name)
+        return "" if greeting is None else greeting.address
 
     def hand_over(self, target: str | None = None) -> None:
         """

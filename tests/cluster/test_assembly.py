@@ -8,11 +8,12 @@ from pathlib import Path
 
 import msgspec
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import capturedLogs
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from alacrity.cluster.assembly import ClusterNode, _ever_members, _open, _settle
 from alacrity.cluster.log.entries import REGULAR
+from alacrity.cluster.log.errors import StateError
 from alacrity.cluster.log.formats import NAMING_FORMAT
 from alacrity.cluster.log.members import Member
 from alacrity.cluster.log.storage import NAME, DamagedLog, Storage
@@ -133,6 +134,105 @@ class ForceTests(SynchronousTestCase):
         with capturedLogs():
             _settle(self.storage, A, (A, B, C), join=False, force=False)
         self.assertEqual(self.storage.peers, {B.name: "b" * 32, C.name: "c" * 32})
+
+
+class ChangedTests(SynchronousTestCase):
+    """
+    Nodes whose configuration has changed.
+    """
+
+    ALONE = Member("standalone", "")
+
+    def setUp(self) -> None:
+        self.storage = Storage.open(FakeFiles())
+
+    def begin(self, *members: Member, begun: bool = True) -> None:
+        """A log that begins with these members."""
+        bootstrap(self.storage, members, encode_state(Replicated()))
+        if begun:
+            self.storage.setCurrentTerm(1, members[0].name)
+            self.storage.add(b"\1", 3, 1)
+
+    def settle(self, me: Member, *members: Member) -> list[str]:
+        """Settle, and return what is logged."""
+        with capturedLogs() as logs:
+            _settle(self.storage, me, members, join=False, force=False)
+        return [str(formatEvent(each)) for each in logs]
+
+    def test_back_to_a_single_node(self) -> None:
+        """
+        The last member of a cluster can become a standalone node, and the first of a cluster
+        again.
+        """
+        self.begin(A)
+        (line,) = self.settle(self.ALONE)
+        self.assertIn("it is now a standalone node", line)
+        (member,) = members_of(self.storage)
+        self.assertEqual(member.contact, self.ALONE.contact)
+        self.assertEqual(member.incarnation, self.storage.incarnation)
+        self.assertEqual(self.settle(B), [])
+        self.assertEqual([each.contact for each in members_of(self.storage)], [B.contact])
+
+    def test_not_while_there_are_others(self) -> None:
+        """
+        A member of several cannot: it is said how.
+        """
+        self.begin(A, B)
+        with self.assertRaisesRegex(StateError, "remove them first .*--force-new-cluster"):
+            self.settle(self.ALONE)
+
+    def test_nor_one_that_was_removed(self) -> None:
+        """
+        A node whose log says that another one is the only member is not that one. Nor is one that
+        waited to be added to it.
+        """
+        self.begin(A, B)
+        left = msgspec.structs.replace(B, incarnation="b" * 32)
+        self.storage.add(encode_members(Members("x", (left,))), 4, 1)
+        with self.assertRaises(StateError):
+            self.settle(self.ALONE)
+        self.storage = Storage.open(FakeFiles())
+        self.begin(A)
+        self.storage.setCurrentTerm(2, None)
+        with self.assertRaises(StateError):
+            self.settle(self.ALONE)
+
+    def test_a_single_member_moves(self) -> None:
+        """
+        With its name, it may have another address; and with another name, it may not.
+        """
+        self.begin(A)
+        moved = Member(A.name, "elsewhere:1")
+        self.settle(moved)
+        self.assertEqual([each.contact for each in members_of(self.storage)], [moved.contact])
+        with self.assertRaisesRegex(StateError, "Give it its name back"):
+            self.settle(B)
+
+    def test_a_member_moves(self) -> None:
+        """
+        It starts, and the log has its former address until the leader knows.
+        """
+        self.begin(A, B)
+        (line,) = self.settle(Member(A.name, "elsewhere:1"))
+        self.assertIn("the address of this node is now elsewhere:1", line)
+        self.assertEqual(members_of(self.storage), (A, B))
+
+    def test_corrected_before_it_begins(self) -> None:
+        """
+        The members are taken from the configuration as long as the cluster has not begun.
+        """
+        self.begin(A, B, begun=False)
+        self.storage.remember_peer("b", "b" * 32)
+        self.assertEqual(self.settle(A, A, B), [])
+        self.assertEqual(self.storage.peers, {"b": "b" * 32})
+        (line,) = self.settle(A, A, B, C)
+        self.assertIn("changed before the cluster has begun", line)
+        self.assertEqual(members_of(self.storage), (A, B, C))
+        self.assertEqual(self.storage.peers, {})
+        self.storage.setCurrentTerm(1, None)
+        (line,) = self.settle(A, A, B)
+        self.assertIn("cluster.members is ignored", line)
+        self.assertEqual(members_of(self.storage), (A, B, C))
 
 
 class BelongingTests(SynchronousTestCase):

@@ -65,6 +65,8 @@ class Node:
         @param program: its state machine; L{None}: the one that is shipped.
         """
         self.luck = ""
+        self.host = name
+        self.elsewhere: dict[str, str] = {}
         self.program = program
         self.state = state
         self.network = network
@@ -88,16 +90,18 @@ class Node:
             lambda: self.replica.greeting,
             lambda name: name not in self.replica.member_names,
         )
+        me = Member(name, f"{self.host}:{PORT}")
         self.transport = PeerTransport(
-            member(name),
+            me,
             lambda: self.replica.identity,
             (b"s" * 32,),
             admission,
-            [network.server(name, PORT)],
-            network.connector(name),
+            [network.server(self.host, PORT)],
+            network.connector(self.host),
             clock,
             rng,
             rng.randbytes,
+            elsewhere=self.elsewhere,
             manners=Manners(
                 lambda: self.replica.greeting,
                 admission.greeted,
@@ -106,7 +110,7 @@ class Node:
         )
         self.view = PoolView()
         self.replica = Replica(
-            member(name),
+            me,
             storage,
             self.transport,
             self.view,

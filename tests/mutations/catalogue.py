@@ -95,6 +95,30 @@ _MUTANTS: Final = (
         scenario="compaction",
     ),
     Mutant(
+        "moved-is-new",
+        "reconfiguration",
+        "A member whose address changes loses its seat and its incarnation",
+        (
+            Edit(
+                "alacrity.cluster.raft.reconfiguration",
+                "msgspec.structs.replace(each, address=moved.address)",
+                "moved",
+            ),
+        ),
+    ),
+    Mutant(
+        "move-at-once",
+        "reconfiguration",
+        "An address is changed while another change is pending",
+        (
+            Edit(
+                "alacrity.cluster.raft.reconfiguration",
+                "if not self.is_settled():",
+                "if not (self.is_settled() or (change.add and change.remove)):",
+            ),
+        ),
+    ),
+    Mutant(
         "vote-twice",
         "elections",
         "A node votes for whoever asks",

@@ -170,9 +170,11 @@ class Node:
     One node: its disk, and its process while that runs.
 
     @ivar version: of the program that runs when it is started the next time.
+    @ivar port: of its address when it is started the next time.
     """
 
     version = NEWEST_FORMAT
+    port = 8688
     knows_requests = True
     patience = 3.0
     acquaintances: Callable[..., AdmissionCheck] = PeerAdmission
@@ -214,6 +216,11 @@ class Node:
     def running(self) -> bool:
         return not self.time.ended
 
+    @property
+    def address(self) -> str:
+        """Where it says that it is; messages find it anyway."""
+        return f"{self.name}:{self.port}"
+
     def start(self) -> None:
         world = self.world
         world.note(f"{self.name} starts")
@@ -234,7 +241,7 @@ class Node:
             machine.pools = self.ledger.pools
             machine.leases = self.ledger.leases
             self.replica = replica = _Recording(
-                member(self.name),
+                Member(self.name, self.address),
                 storage,
                 self.transport,
                 view,

@@ -352,6 +352,17 @@ class Run:
 
     # Members
 
+    def _move(self) -> None:
+        """
+        Have a node start again at another address.
+        """
+        node = self._any()
+        if node is not None:
+            node.kill()
+            node.port += 1
+            self.world.note(f"{node.name} moves to {node.address}")
+            self._restart_later(node)
+
     def _lose_directories(self) -> None:
         self._directories.lose()
 
@@ -537,6 +548,21 @@ class Run:
             and all(client.idle for client in self.clients)
             and not self._replacement.under_way
             and not self._directories.under_way
+            and self._addresses_are_known(members)
+        )
+
+    def _addresses_are_known(self, members: list[Any]) -> bool:
+        """
+        Whether all members have committed where each is, if they move at all.
+        """
+        if "move" not in self.scenario.faults:
+            return True
+        wanted = {node.name: node.address for node in members}
+        return all(
+            {each.name: each.address for each in node.replica._engine.settled_configuration}
+            == wanted
+            for node in members
+            if node.replica is not None
         )
 
     def _over(self) -> bool:

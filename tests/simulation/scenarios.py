@@ -159,6 +159,15 @@ SCENARIOS: Final = {
         log=30,
         slice=400,
     ),
+    "moves": Scenario(
+        nodes=3,
+        spare=1,
+        faults={"move": 8, "isolate_leader": 2, "partition": 2, "one_way": 1, "heal": 5}
+        | {"lose_connection": 2, "hand_over": 2, "add": 2, "remove": 2, "kill": 1},
+        pace=(0.1, 1.0),
+        log=30,
+        slice=400,
+    ),
     "mixed": Scenario(
         faults=_NETWORK | _CRASHES | {"upgrade": 14},
         pace=(0.1, 1.0),

@@ -108,6 +108,7 @@ class Cluster:
     def __init__(self) -> None:
         self.is_leader = True
         self.stale = False
+        self.advice: str | None = None
         self.members = [Member("a", "10.0.0.1:8688")]
         self.told: list[tuple[str, object]] = []
         self.failures: dict[str, Exception] = {}
@@ -132,6 +133,7 @@ class Cluster:
             has_quorum=not self.stale,
             suspended=None,
             stale=self.stale,
+            advice=self.advice,
         )
 
     def members_below(self, format: int) -> tuple[str, ...]:

@@ -23,7 +23,8 @@ So it always gets a snapshot, which has the state that the cluster began with.
 
 class MemberChange(msgspec.Struct, frozen=True, array_like=True):
     """
-    A proposed membership change: one member to add or to remove.
+    A proposed membership change: one member to add or to remove. To remove a member and to add one
+    of the same name is to change its address.
     """
 
     request_id: str

@@ -103,7 +103,17 @@ class Reconfiguration:
         # member of that name.
         others = {peer for peer, seat in self._seats.items() if seats.get(peer, seat) != seat}
         self._seats = seats
+        self._tell_moved(raft.others)
         self._update_peers(wanted, others)
+
+    def _tell_moved(self, members: set[Peer]) -> None:
+        """
+        Tell the transport of members that have another address than before.
+        """
+        before = {peer: peer.address for peer in self._replication.peers}
+        for peer in sorted(members, key=by_name):
+            if before.get(peer, peer.address) != peer.address:
+                self._transport.addNode(peer)
 
     def _update_peers(self, wanted: set[Peer], others: set[Peer]) -> None:
         """
@@ -194,6 +204,8 @@ class Reconfiguration:
                 self._hand_over(None)
                 return Denial(id, "the leader hands over before it is removed", final=False)
             return left
+        if change.remove == added.name:
+            return self._moved(id, added)
         for each in members:
             if each.contact == added.contact:
                 return members
@@ -206,6 +218,23 @@ class Reconfiguration:
             added, joined=self._raft.last_index + 1, term=self._raft.term, incarnation=""
         )
         return tuple(sorted((*members, joined)))
+
+    def _moved(self, id: str, moved: Member) -> tuple[Member, ...] | Denial:
+        """
+        The members after one has got another address. It stays the same member, with its seat.
+        """
+        members = self.configuration
+        if all(each.name != moved.name for each in members):
+            return Denial(id, f"there is no member {moved.name}", final=True)
+        for each in members:
+            if each.address == moved.address and each.name != moved.name:
+                return Denial(id, f"{moved.address} is the address of {each.name}", final=True)
+        return tuple(
+            msgspec.structs.replace(each, address=moved.address)
+            if each.name == moved.name
+            else each
+            for each in members
+        )
 
     # Learners
 

@@ -9,7 +9,8 @@ greater name stays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from random import Random
 from typing import Any, Final, TypeAlias
@@ -76,6 +77,7 @@ class Connections:
         on_payload: Callable[[str, bytes], str | None],
         on_disconnected: Callable[[str], object],
         manners: Manners,
+        elsewhere: Mapping[str, str],
     ) -> None:
         """
         @param name: the name of this node.
@@ -84,7 +86,10 @@ class Connections:
             close the connection; L{None}: there is none.
         @param on_disconnected: called with a node's name when the connection with it is no
             longer in use.
+        @param elsewhere: other addresses of nodes, by name; each is tried in every other attempt.
         """
+        self._elsewhere = elsewhere
+        self._attempts: Counter[str] = Counter()
         self.started = False
         self._name = name
         self._credentials = credentials
@@ -241,6 +246,7 @@ class Connections:
         sent before are delivered first: one may tell the node that it was removed.
         """
         self._addresses.pop(name, None)
+        self._attempts.pop(name, None)
         self._faults.forget(name)
         self._links.forget(name)
         self._dialers.stop(name)
@@ -278,7 +284,11 @@ class Connections:
         return link
 
     def _attempt(self, name: str) -> Deferred[Any]:
-        host, port = split_address(self._addresses[name])
+        address = self._addresses[name]
+        self._attempts[name] += 1
+        if self._attempts[name] % 2 == 0:
+            address = self._elsewhere.get(name, address)
+        host, port = split_address(address)
         handshake = self._credentials.initiate(name)
         factory = LinkFactory(lambda _: self._link(handshake, name))
         attempt: Deferred[Any] = self._connect(host, port, CONNECT_TIMEOUT).connect(factory)

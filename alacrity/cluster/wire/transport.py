@@ -9,7 +9,7 @@ message of an older connection arrives after a newer one was made.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any, Final
 
@@ -51,6 +51,7 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         versions: Callable[[], Versions] = lambda: VERSIONS,
         *,
         manners: Manners | None = None,
+        elsewhere: Mapping[str, str] | None = None,
     ) -> None:
         """
         @param me: this node.
@@ -59,6 +60,7 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
             If that is empty, any host that can connect can pretend to be a member.
         @param accept: called in each handshake, and when a node is added that is connected
             already. See L{PeerAdmission<alacrity.cluster.wire.admission.PeerAdmission>}.
+        @param elsewhere: other addresses at which nodes may be, by name.
         @param manners: the greetings of this node, and its look at others'.
         @param random_bytes: makes unpredictable bytes; deterministic in simulations only.
         @param versions: gives the versions of the protocol that this node speaks at present.
@@ -77,6 +79,7 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
             self._received,
             lambda name: self._tell(self._onNodeDisconnected, name),
             manners or Manners(),
+            elsewhere or {},
         )
 
     # For the service
@@ -169,7 +172,10 @@ class PeerTransport(Transport):  # type: ignore[misc] # it is not annotated
         """
         known = self._nodes.get(node.id)
         if known is not None and known.address != node.address:
-            self.dropNode(known)
+            greeting = self.greeting(node.id)
+            if greeting is None or greeting.address != node.address:
+                self.dropNode(known)
+            # Otherwise it has told the address itself, on the connection that there is.
         self._nodes[node.id] = node
         self._connections.add(node.id, node.address)
 

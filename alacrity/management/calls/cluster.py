@@ -94,7 +94,13 @@ class ClusterCalls:
         problems=[400, 404, 409, 503, 504],
     )
     async def _remove_node(self, request: Request, name: str) -> bytes:
-        status = await consistent_status(self._cluster)
+        try:
+            status = await consistent_status(self._cluster)
+        except Problem as problem:
+            advice = self._cluster.status().advice
+            if problem.status == 503 and advice is not None:
+                raise Problem(503, f"{problem.detail}. {advice}", headers=RETRY) from problem
+            raise
         name = _member_name(status, name)
         if len(status.members) == 1:
             raise Problem(409, "the last member cannot be removed")

@@ -111,6 +111,41 @@ class G3Tests(EngineCase):
         self.assertEqual(self.sent.nodes.count("d"), 1)
         self.assertIn("d", [peer.id for peer in engine.raft.connected])
 
+    def test_another_address(self) -> None:
+        """
+        A member whose address changes keeps its seat and its incarnation, and the transport is
+        told. It is a change of the members as others are: one at a time.
+        """
+        engine = self.lead(A, B, C)
+        self.confirm(engine, "b", "c")
+        added = msgspec.structs.replace(C, joined=2, term=1, incarnation="c" * 32)
+        # As if it had been added before.
+        self.storage.add(encode_members(Members("x", (A, B, added))), engine.last_index + 1, 1)
+        engine.reconfiguration.configure()
+        self.confirm(engine, "b", "c")
+        moved = Member("c", "elsewhere:1")
+        before = self.sent.nodes.count("c")
+
+        def move(id: str, to: Member) -> None:
+            change = MemberChange(id, to, to.name)
+            engine.submit(id, MEMBERSHIP + msgspec.msgpack.encode(change))
+            engine.tick()
+
+        move("y", moved)
+        self.assertEqual(self.notes.denials, [])
+        (now,) = (each for each in engine.configuration if each.name == "c")
+        self.assertEqual(now, msgspec.structs.replace(added, address="elsewhere:1"))
+        self.assertEqual(self.sent.nodes.count("c"), before + 1)
+        move("z", Member("b", "too:1"))
+        self.assertEqual(self.notes.denials, [("another membership change is pending", False)])
+        self.confirm(engine, "b", "c")
+        move("z", Member("b", "elsewhere:1"))
+        move("z", Member("d", "d:1"))
+        self.assertEqual(
+            self.notes.denials[1:],
+            [("elsewhere:1 is the address of c", True), ("there is no member d", True)],
+        )
+
     def test_a_new_member_that_cannot_be_reached(self) -> None:
         """
         The reason is told, and after a while the node is given up. A fault of an earlier

@@ -385,6 +385,18 @@ class RemoveTests(ClusterCase):
             self.assertProblem(self.management.call("DELETE", f"{NODES}/b"), status)
             self.assertUnchanged()
 
+    def test_without_a_majority(self) -> None:
+        """
+        Where the other one of two is dead, nothing can be committed, and the call says what can be
+        done.
+        """
+        self.cluster.failures["barrier"] = NO_LEADER
+        path = f"{NODES}/b"
+        plain = self.assertProblem(self.management.call("DELETE", path), 503)
+        self.cluster.advice = "start this node once with --force-new-cluster"
+        detail = self.assertProblem(self.management.call("DELETE", path), 503)
+        self.assertEqual(detail, f"{plain}. {self.cluster.advice}")
+
 
 class HandOverTests(ClusterCase):
     """
