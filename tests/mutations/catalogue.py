@@ -387,8 +387,8 @@ _MUTANTS: Final = (
         (
             Edit(
                 "alacrity.cluster.raft.elections",
-                "        if not self._reconfiguration.is_member:\n            return\n        self._pre_voters = set()",
-                "        self._pre_voters = set()",
+                "if not (self._reconfiguration.is_member and self.beginning.is_over):",
+                "if not self.beginning.is_over:",
             ),
         ),
         seed=4,

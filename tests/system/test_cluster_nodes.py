@@ -461,9 +461,10 @@ class FaultTests(ClusterTestCase):
         part in what they agree on.
         """
         cluster = self.cluster()
-        cluster.start(0, 1)
+        cluster.start(0, 1, 2)
+        cluster.leader(0, 1, 2)
+        cluster.nodes[2].stop()
         other = cluster.directory(2)
-        other.mkdir()
         wrong = other / "wrong"
         wrong.write_text("another secret, of at least 32 bytes\n")
         wrong.chmod(0o600)

@@ -72,7 +72,7 @@ class PeerAdmission:
         expected = self._expected(member)
         if expected is None:
             if not self._own().cluster_id:
-                self._storage.remember_peer(peer.name, peer.incarnation)
+                self._remember(peer)
         elif expected != peer.incarnation and peer.seat <= member.seat:
             return (
                 f"{peer.name!a} came back with an empty disk, or two nodes have this name: "
@@ -114,8 +114,11 @@ class PeerAdmission:
                     f"was not met before: it may have lost its files. Remove it from the cluster, "
                     f"and let it join with an empty state directory"
                 )
-            self._storage.remember_peer(peer.name, peer.incarnation)
+            self._remember(peer)
         return None
+
+    def _remember(self, peer: Identity) -> None:
+        self._storage.remember_peer(peer.name, peer.incarnation)
 
     def _expected(self, member: Member) -> str | None:
         """
