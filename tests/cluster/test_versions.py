@@ -24,14 +24,14 @@ from alacrity.pool import Pool, PoolView
 from tests.cluster.raft.engines import Sent
 from tests.simulation.clock import patched, use
 from tests.simulation.newer import VERSION, NewEnvelope, NewerMachine, Touch
-from tests.simulation.older import OlderMachine
+from tests.simulation.older import OlderMachine, SecondMachine
 from tests.simulation.world import World
 from tests.support.fake_files import FakeFiles
 from tests.support.places import GOLDEN
 
 MEMBER = Member("a", "10.0.0.1:8688")
 TOUCH = msgspec.msgpack.encode(NewEnvelope(VERSION, "t", 0, Touch(8080, 9.0)))
-VERSIONS = (OlderMachine, PoolMachine, NewerMachine)
+VERSIONS = (OlderMachine, SecondMachine, PoolMachine, NewerMachine)
 
 
 class _Alone(Sent):

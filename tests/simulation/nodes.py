@@ -37,7 +37,7 @@ from tests.simulation.drains import NodeTraffic
 from tests.simulation.leases import LeaseLedger, NodeLeases
 from tests.simulation.network import Network, SimulatedTransport
 from tests.simulation.newer import NewerMachine, request_id_of
-from tests.simulation.older import OlderMachine
+from tests.simulation.older import OlderMachine, SecondMachine
 from tests.simulation.pool_ledger import PoolLedger
 from tests.simulation.raft_ledger import RaftLedger
 from tests.simulation.sight import NodeChecks
@@ -115,8 +115,13 @@ class _NotingOlder(_Noting, OlderMachine):
     pass
 
 
+class _NotingSecond(_Noting, SecondMachine):
+    pass
+
+
 _MACHINES: Final[dict[int, Callable[[], Any]]] = {
     1: _NotingOlder,
+    2: _NotingSecond,
     3: _NotingMachine,
     4: _NotingNewer,
 }

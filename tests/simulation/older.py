@@ -1,6 +1,6 @@
 """
-A program of the version before this one: it knows no command and no format of the state
-beyond the first, and does not raise the format.
+Programs of the versions before this one: they know no command and no format of the state beyond
+their own, and do not raise the format further.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class _Header(msgspec.Struct, frozen=True):
 
 class OlderMachine(PoolMachine):
     """
-    The state machine of the program before. It knows of no raising of the format.
+    The state machine of the first program. It knows of no raising of the format.
     """
 
     version = VERSION
@@ -30,12 +30,24 @@ class OlderMachine(PoolMachine):
 
     def apply(self, command: bytes) -> Applied | Expired:
         version = envelope_version(command)
-        if version != VERSION:
-            raise CannotApply(f"the command has version {version}; known here: up to 1")
+        if version is None or version > self.version:
+            raise CannotApply(
+                f"the command has version {version}; known here: up to {self.version}"
+            )
         return super().apply(command)
 
     def restore(self, state: bytes) -> None:
         format = msgspec.msgpack.decode(state, type=_Header).format
-        if format != VERSION:
-            raise CannotApply(f"the snapshot has format {format}; known here: up to 1")
+        if format > self.version:
+            raise CannotApply(f"the snapshot has format {format}; known here: up to {self.version}")
         super().restore(state)
+
+
+class SecondMachine(OlderMachine):
+    """
+    The state machine of the second program: its cluster has no id, it does not greet, and its
+    connections are not encrypted.
+    """
+
+    version = 2
+    raised_format = 2

@@ -126,8 +126,10 @@ class Run:
         self._replacement = Replacement(world, self.network, self.nodes, self._change)
         self._directories = LostDirectories(world, self.nodes, self.ledger.wiped, self.ledger.found)
         self._upgrades = None
-        if scenario.newer:
-            self._upgrades = Upgrade(world, self.ledger, self.nodes, scenario.versions)
+        if "upgrade" in scenario.faults:
+            self._upgrades = Upgrade(
+                world, self.ledger, self.nodes, scenario.versions, asks=scenario.newer > 0
+            )
         self._operators = None
         if scenario.administration:
             self._operators = Operators(world, self.ledger, self._running)

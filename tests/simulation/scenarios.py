@@ -18,9 +18,9 @@ class Scenario(msgspec.Struct, frozen=True):
     @ivar trouble: seconds of faults.
     @ivar log: entries, beyond which logs are compacted.
     @ivar batch: bytes in a message.
-    @ivar newer: the share of commands that only newer nodes understand; if there are
-        any, some nodes are of an older version, and are upgraded.
-    @ivar versions: the older and the newer.
+    @ivar newer: the share of commands that only newer nodes understand.
+    @ivar versions: the older and the newer; with the fault C{upgrade}, some nodes are of the older
+        one, and are upgraded.
     @ivar administration: the share of commands about decisions, leases and the guard, of the
         second version; if there are any, leaders propose them too.
     @ivar leases: servers with leases, which they renew.
@@ -366,6 +366,15 @@ SCENARIOS: Final = {
         slice=300,
         newer=0.1,
         versions=(1, 3),
+        sockets=True,
+    ),
+    "sockets_greetings": Scenario(
+        faults=_WIRES | {"kill": 3, "power": 1, "upgrade": 14},
+        pace=(0.1, 1.0),
+        trouble=20.0,
+        log=30,
+        slice=300,
+        versions=(2, 3),
         sockets=True,
     ),
 }

@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from alacrity.cluster.log.formats import NAMING_FORMAT, NEWEST_FORMAT
 from alacrity.cluster.proposals import ProposalRefused
 from alacrity.pool import HttpCheck, Register
 from tests.simulation.ledger import Ledger
@@ -25,14 +26,22 @@ class Upgrade:
     """
 
     def __init__(
-        self, world: World, ledger: Ledger, nodes: dict[str, Node], versions: tuple[int, int]
+        self,
+        world: World,
+        ledger: Ledger,
+        nodes: dict[str, Node],
+        versions: tuple[int, int],
+        *,
+        asks: bool,
     ) -> None:
         """
         To be made before the nodes start.
 
         @param versions: the older and the newer.
+        @param asks: whether to propose a command that only the newer understands.
         """
         self._old, self._new = versions
+        self._asks = asks
         self._world = world
         self._ledger = ledger
         self._nodes = nodes
@@ -110,7 +119,8 @@ class Upgrade:
         while not over() and self._wait(over):
             if not self._plan:
                 self._world.run(self._world.now + 1.0, over)
-                for name in sorted(self._nodes):
+                self._expect_raised(over)
+                for name in sorted(self._nodes) if self._asks else ():
                     self._ask(name, new_command(self._new, 1, self._world.now), over)
                 return
             for name, node in sorted(self._nodes.items()):
@@ -119,10 +129,30 @@ class Upgrade:
                     Register("10.0.0.1", 1, HttpCheck("/probe"), 1, self._world.now),
                     over,
                 )
-                if node.version == self._new:
+                if node.version == self._new and self._asks:
                     self._ask(name, new_command(self._new, 1, self._world.now), over, refused=True)
             if not over() and self._wait(over):
                 self._go_on()
+
+    def _expect_raised(self, over: Callable[[], bool]) -> None:
+        """
+        See that the format is raised once all nodes are new, and that the cluster has an id if
+        the format allows it.
+        """
+        format = min(self._new, NEWEST_FORMAT)
+
+        def raised() -> bool:
+            replicas = [node.replica for node in self._nodes.values()]
+            return all(
+                each is not None
+                and each.format >= format
+                and (format < NAMING_FORMAT or bool(each.greeting.cluster_id))
+                for each in replicas
+            )
+
+        self._world.run(self._world.now + 5.0, lambda: over() or raised())
+        if not over():
+            self._ledger.expect(raised(), lambda: "the format is not raised, or there is no id")
 
     def _wait(self, over: Callable[[], bool]) -> bool:
         world = self._world
