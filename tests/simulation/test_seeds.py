@@ -17,11 +17,11 @@ from tests.simulation.variants import VARIANTS
 
 WITHOUT: Final = {
     "stock": (7, "compaction", "diverged"),
-    "without-G1": (3, "compaction", "state machine safety"),
+    "without-G1": (0, "compaction", "state machine safety"),
     "without-G2": (1, "disorder", "committed stays"),
     "without-G3": (14, "hasty", "one change at a time"),
-    "without-G4": (9, "late", "reply of this term"),
-    "without-G6": (79, "rewrites", "match on disk"),
+    "without-G4": (4, "late", "reply of this term"),
+    "without-G6": (81, "rewrites", "match on disk"),
     "without-G8": (0, "long_cuts", "no outcome in time"),
     "without-incarnations": (2, "replaced", "state machine safety"),
 }
