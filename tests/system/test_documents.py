@@ -159,7 +159,7 @@ class ReadmeTests(DocumentTestCase):
         Run the section on three nodes.
         """
         first, *others = machines
-        first.run(page.block("python3 -m alacrity.cluster.secret"))
+        first.run(page.block("python3 -m alacrity.cluster.secret /etc"))
         table = page.block("[management]")
         for machine in machines:
             machine.write(
@@ -193,7 +193,7 @@ class AdministrationTests(DocumentTestCase):
         server.expect("listens")
         node = here.start("twistd -n alacrity")
         answers(here, HEALTH, "serving")
-        node.expect("all nodes understand commands of version 2")
+        node.expect("all nodes understand commands of version 3")
         registration = """curl -fsS localhost:8687/servers -H 'Content-Type: application/json'"""
         here.run(f"""{registration} -d '{{"ip": "10.0.0.7", "port": 8080}}'""")
         # A verdict of the checks changes the version, too.
@@ -310,7 +310,7 @@ class ClusterTests(DocumentTestCase):
         Begin the cluster.
         """
         page, first = self.cluster, nodes[0]
-        making = page.block("python3 -m alacrity.cluster.secret")
+        making = page.block("python3 -m alacrity.cluster.secret /etc")
         first.run(making)
         for machine in others:
             # As the page says for the others.
