@@ -159,7 +159,7 @@ class ReadmeTests(DocumentTestCase):
         Run the section on three nodes.
         """
         first, *others = machines
-        first.run(page.block("python3 -m alacrity.cluster.secret /etc"))
+        first.run(page.block("python3 -m alacrity.cluster.secret"))
         table = page.block("[management]")
         for machine in machines:
             machine.write(
@@ -233,12 +233,14 @@ class ClusterTests(DocumentTestCase):
         self.serve(nodes, server)
         self.grow(nodes[0], fourth)
         self.keep_up(nodes)
+        self.change_secret(nodes)
         self.lose_majority(nodes)
         self.simulate()
         self.all_used(
             self.cluster,
             {
                 "with Story() as story": "tests.simulation.scripted has such scripts",
+                "python -m benchmarks.": "takes minutes, alone on the machine",
                 "kill -9": "no command to be given",
             },
         )
@@ -395,6 +397,28 @@ class ClusterTests(DocumentTestCase):
             f'{self.token}\ncurl -fs -H "$AUTH" http://127.0.0.1:8687/cluster',
             r'"leader":"10.*(?:"name":"10[^}]*}.*){3}',
         )
+
+    def change_secret(self, nodes: list[Machine]) -> None:
+        """
+        Change the cluster's secret while it runs.
+        """
+        page, secret = self.cluster, nodes[0].file("/etc/alacrity/secret")
+        before = secret.read_text()
+        nodes[0].run(page.block("python3 -m alacrity.cluster.secret --add"))
+        for machine in nodes:
+            machine.run("pkill -HUP twistd")
+        for step in ("--swap", "--remove"):
+            for machine in nodes:
+                machine.run(page.block(f"python3 -m alacrity.cluster.secret {step}"))
+        after = {machine.file("/etc/alacrity/secret").read_text() for machine in nodes}
+        self.assertEqual(len(after), 1)
+        self.assertNotIn(before, after)
+        for machine in nodes:
+            answers(
+                machine,
+                f'{self.token}\ncurl -fs -H "$AUTH" http://127.0.0.1:8687/cluster',
+                r'"leader":"10.*(?:"name":"10[^}]*}.*){3}',
+            )
 
     def lose_majority(self, nodes: list[Machine]) -> None:
         """
