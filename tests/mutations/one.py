@@ -21,6 +21,7 @@ TESTS: Final = (
     "tests/cluster/raft",
     "tests/cluster/test_replica.py",
     "tests/cluster/log",
+    "tests/cluster/test_naming.py",
     "tests/cluster/test_state.py",
     "tests/cluster/test_membership_changes.py",
     "tests/cluster/wire",
