@@ -32,7 +32,10 @@ _SHARE = 0.5
 """Of the requests a second that a proxy can do at most, those of the open loop."""
 
 _KEPT_UP = 0.98
-"""The least share of the rate that is asked for: with less, the load was the bottleneck."""
+"""The least share of the rate that is asked for: with less, proxy or load did not keep up."""
+
+_LATE = 0.5
+"""The share of p99 that the load may be late: with more, p99 is that of the load."""
 
 
 class WrkSummary(msgspec.Struct, frozen=True):
@@ -229,6 +232,8 @@ def paced_outcome(done: Pacing, rate: float, cpu: float) -> Result:
     faults = [f"{count} {name}" for name, count in done.faults.items()]
     if done.rate < _KEPT_UP * rate:
         faults.append(f"{done.rate:.0f} of {rate:.0f} requests/s")
+    if done.late > _LATE * done.p99:
+        faults.append(f"the load was late: {1e3 * done.late:.2f} ms")
     values = {
         "cpu_us": 1e6 * cpu / done.answered,
         "rps": done.rate,

@@ -113,7 +113,8 @@ class PacerTests(SynchronousTestCase):
         self.assertEqual(done.answered, 50)
         # A load that waits would have one latency of 200 ms, and 49 of next to nothing.
         self.assertGreater(done.p50, 0.1)
-        self.assertGreater(done.late, 0.1)
+        # That they had to wait for their connection is not the load's fault.
+        self.assertLess(done.late, done.p50)
 
     def test_other_statuses_are_counted(self) -> None:
         def serve(client: socket.socket) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 
+import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from acceptance.lab.waiting import Broken
@@ -74,6 +75,8 @@ class OutcomeTests(SynchronousTestCase):
 
     def test_a_load_that_cannot_keep_up_is_a_fault(self) -> None:
         self.assertEqual(paced_outcome(PACED, 600.0, 0.1).fault, "499 of 600 requests/s")
+        late = msgspec.structs.replace(PACED, late=0.0003)
+        self.assertEqual(paced_outcome(late, 500.0, 0.1).fault, "the load was late: 0.30 ms")
 
 
 class RequestTests(SynchronousTestCase):
