@@ -380,7 +380,9 @@ class ResponseParser(MessageParser):
         fields = RESPONSE_SECTIONS.get(section)
         if fields is None or fields.count > self._limits.header_count:
             return UNKNOWN
-        return self._receive(_status_line(start_line), fields)
+        start = _status_line(start_line)
+        # llhttp looks at an interim response's fields by its status.
+        return UNKNOWN if start[1] < 200 else self._receive(start, fields)
 
     def _read_head(self, start_line: bytes, section: bytes) -> int | None:
         start = _status_line(start_line)

@@ -15,6 +15,7 @@ from alacrity.http1.errors import ProtocolError
 from alacrity.http1.fields import SPECIAL_LINES, SPECIALS, options
 from alacrity.http1.messages import CHUNKED, UNTIL_CLOSE, RequestHead
 from alacrity.http1.parser import MessageLimits, RequestParser, ResponseParser
+from alacrity.http1.sections import REQUEST_SECTIONS
 
 
 class Recorder:
@@ -471,18 +472,24 @@ class MemoryTests(SynchronousTestCase):
             read_requests(b"GET / HTTP/1.1\r\nHost: a\r\n%b: x\r\n\r\n" % name)
             self.assertNotIn(name, SPECIALS)
             self.assertNotIn(name + b": x", SPECIAL_LINES)
+            section = b"Host: a\r\n%b: %b\r\n\r\n" % (name, b"x" * 2000)
+            read_requests(b"GET / HTTP/1.1\r\n" + section)
+            self.assertIsNone(REQUEST_SECTIONS.get(section))
         value = b", ".join(b"%d" % number for number in range(1000))
         self.assertIsNot(options(value), options(value))
         self.assertIs(options(b"a, b"), options(b"a, b"))
 
     def test_many(self) -> None:
         """
-        The number of cached lines is bounded.
+        The numbers of cached names, lines and sections are bounded: one section of each length.
         """
         for number in range(5000):
             read_requests(b"GET / HTTP/1.1\r\nHost: a\r\nX-%d: x\r\n\r\n" % number)
         self.assertLessEqual(len(SPECIALS), SPECIALS.BOUND)
         self.assertLessEqual(len(SPECIAL_LINES), SPECIAL_LINES.BOUND)
+        sections = [b"Host: a\r\nX-%d: x\r\n\r\n" % number for number in range(1000, 5000)]
+        kept = [each for each in sections if REQUEST_SECTIONS.get(each) is not None]
+        self.assertEqual(kept, sections[-1:])
 
 
 class ResponseTests(SynchronousTestCase):
