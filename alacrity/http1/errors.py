@@ -26,6 +26,7 @@ _TLS_RECORDS: Final = (b"\x15\x03", b"\x16\x03")
 # Texts of llhttp on responses, and the same for whoever runs the server.
 _RESPONSE_FAULTS: Final = {
     "Pause on CONNECT/Upgrade": "there is an upgrade that nobody asked for",
+    "Expected HTTP/": "it does not begin with HTTP/",
     "Expected HTTP/, RTSP/ or ICE/": "it does not begin with HTTP/",
     "Expected LF after CR": "the status line has a bare carriage return",
     "Expected LF after headers": "the head has a bare carriage return",
