@@ -166,7 +166,10 @@ class _Recording(Replica):
         self.node.ledger.told_leading(self.node.name)
         if self.is_leader:
             self.node.ledger.led(
-                self.node.name, self._engine.settled_configuration, self.machine.cluster_id
+                self.node.name,
+                self._engine.term,
+                self._engine.settled_configuration,
+                self.machine.cluster_id,
             )
 
 

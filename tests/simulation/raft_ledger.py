@@ -35,6 +35,8 @@ class RaftLedger(DiskLedger):
         self._seen: dict[str, int] = {}
         # The id of the cluster, by its members.
         self._ids: dict[tuple[Member, ...], str] = {}
+        # The leaders, and their terms, of a cluster that had no id yet.
+        self._unnamed: set[tuple[str, int]] = set()
 
     # What leaves a node
 
@@ -81,15 +83,18 @@ class RaftLedger(DiskLedger):
         if disk.last_index <= FIRST_INDEX and self._lost_disks.get(name):
             self.break_("lost files are silent", f"{name} sends a {kind}")
 
-    def led(self, name: str, members: tuple[Member, ...], id: str) -> None:
+    def led(self, name: str, term: int, members: tuple[Member, ...], id: str) -> None:
         """
-        A node leads a cluster, and shows what was committed before.
+        A node leads a cluster, and shows what was committed before it was elected.
 
         @param id: of the cluster, as the node has it.
         """
         known = self._ids.setdefault(members, id) or id
         self._ids[members] = known
-        if known != id:
+        if not known:
+            self._unnamed.add((name, term))
+        # One that is cut off does not hear of an id, nor of the leader that proposed it.
+        if known != id and (id or (name, term) not in self._unnamed):
             names = sorted(each.name for each in members)
             self.break_("one cluster id", f"{name} leads {names} as {id!r}, they were {known!r}")
 

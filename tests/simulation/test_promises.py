@@ -401,12 +401,12 @@ class LedgerTests(SynchronousTestCase):
 
     def test_another_cluster_of_the_same_members(self) -> None:
         members = tuple(map(member, NAMES))
-        self.ledger.led("n1", members, "")
-        self.ledger.led("n1", members, "1" * 16)
-        self.ledger.led("n2", members, "1" * 16)
-        self.ledger.led("n1", members[:1], "2" * 16)
+        self.ledger.led("n1", 1, members, "")
+        self.ledger.led("n1", 1, members, "1" * 16)
+        self.ledger.led("n2", 2, members, "1" * 16)
+        self.ledger.led("n1", 2, members[:1], "2" * 16)
         self.finds_nothing()
-        self.ledger.led("n2", members, "")
+        self.ledger.led("n2", 3, members, "")
         self.finds("one cluster id")
 
     def test_too_many_proposals(self) -> None:
