@@ -63,7 +63,7 @@ def judge(reached: Mapping[str, bool], members: int) -> Opinion:
 
 class Sight(msgspec.Struct, frozen=True):
     """
-    What a member sees of some servers.
+    The numbers of servers that a member has told of, and reaches.
 
     @ivar asked: the servers of which it has told.
     @ivar reached: those of them that it reaches.
@@ -75,7 +75,7 @@ class Sight(msgspec.Struct, frozen=True):
 
 class SightOf(msgspec.Struct, frozen=True):
     """
-    What another member sees, beside the leader.
+    The view of another member, beside the leader's.
 
     @ivar doubtful: of the servers that the leader does not reach, and some other member does.
     @ivar passing: of the servers that the leader reaches.

@@ -145,12 +145,14 @@ class MessageParser:
         head = self._head + piece if self._head else piece
         if len(head) > self._limits.header_bytes:
             raise self._too_large(head)
-        line_end = head.find(b"\r\n")
-        start_line, section = head[:line_end], head[line_end + 2 :]
-        if not self._tail and self._llhttp is None:
-            length = self._read_known(start_line, section)
-            if length != UNKNOWN:
-                return length, end
+        start_line = section = b""
+        if not self._tail:
+            line_end = head.find(b"\r\n")
+            start_line, section = head[:line_end], head[line_end + 2 :]
+            if self._llhttp is None:
+                length = self._read_known(start_line, section)
+                if length != UNKNOWN:
+                    return length, end
         llhttp = self._llhttp or self._grammar(None)
         try:
             llhttp.feed_data(piece)

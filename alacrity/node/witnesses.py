@@ -43,7 +43,7 @@ _LONGEST_TIMEOUT: Final = 86400.0
 
 class Questions(msgspec.Struct, frozen=True, array_like=True):
     """
-    What the leader asks a witness.
+    The question that the leader asks a witness.
 
     @ivar timeout: seconds for each check.
     @ivar servers: the ids of the servers, with the revisions of their registrations.
